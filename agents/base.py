@@ -1,0 +1,153 @@
+"""What every agent shares: the row it observes, the protocol it follows, its schedules and the ranges of its settings."""
+
+from __future__ import annotations
+
+import math
+import time
+import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+Carry = Any
+"""What an agent remembers between two calls of `act`: a tuple of tensors `[N, ...]`, owned by the caller."""
+
+Metrics = dict[str, Tensor]
+"""Named scalars on the agent's device; nobody calls `.item()` on them before they are logged."""
+
+
+class Step(NamedTuple):
+    """Row t of N environments, as tensors on the agent's device (docs/architecture.md, "The row")."""
+
+    obs: Tensor  # [N, *frame]: one frame, not a stack
+    first: Tensor  # bool[N]: obs is an episode's first
+    dead: Tensor  # bool[N]: obs is an episode's last; the action here does nothing
+    action: Tensor  # i64[N]
+    reward: Tensor  # f32[N]: raw, earned by this row's action; the agent clips
+    terminated: Tensor  # bool[N]: bootstrapping stops here (a life lost too, where the protocol says so)
+    truncated: Tensor  # bool[N]: the episode ends here, bootstrapping does not
+    live: int  # how many of the N rows are not dead: the agent steps this row adds to every count
+
+
+@dataclass(frozen=True)
+class RowSpec:
+    """The shape of a row: all that an agent is told about the world."""
+
+    frame: tuple[int, ...]  # shape of one observation: (84, 84) for an Atari frame, (4,) for CartPole
+    dtype: torch.dtype  # torch.uint8 for images, torch.float32 for vectors
+    num_actions: int
+    num_envs: int
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.frame) == 2
+
+
+class Agent(Protocol):
+    """What the runner, the evaluator and the viewer need of an algorithm, and all they know of it."""
+
+    network: nn.Module  # what plays: its weights alone reproduce the greedy policy
+    seconds: Stopwatch  # host seconds spent in "sampling" and "updating"
+
+    @staticmethod
+    def bytes_needed(config: Any, rows: RowSpec) -> int:
+        """Bytes that its memory will take on its device, known before anything is allocated."""
+        ...
+
+    def initial_carry(self, n: int) -> Carry:
+        """The carry of n environments before their first row."""
+        ...
+
+    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """Actions i64[N] for frames `obs` [N, *frame], and the next carry. Greedy unless `explore`."""
+        ...
+
+    def observe(self, step: Step) -> Metrics | None:
+        """Remember the row, and learn when an update is due; the metrics of the last update, if there was one."""
+        ...
+
+    def gauges(self) -> dict[str, float]:
+        """Numbers known on the host at any time: epsilon, updates, replay size."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to go on: nested dicts of tensors, numbers and strings."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Stopwatch(dict[str, float]):
+    """Seconds by name: `with seconds("sampling"): ...` adds to `seconds["sampling"]`."""
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self[name] = self.get(name, 0.0) + time.perf_counter() - start
+
+
+def linear_schedule(start: float, end: float, steps: int, t: int) -> float:
+    """`start` at t = 0, `end` from t = `steps` on, a straight line between."""
+    if t >= steps:
+        return end
+    return start + (end - start) * t / steps
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be: one line that names the field, the value and what would be right."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The allowed values of a number, for `Annotated[float, Range(0, 1)]`; `open_low` leaves `low` itself out."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high and not (self.open_low and value == self.low)
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"greater than {self.low:g}" if self.open_low else f"at least {self.low:g}"
+        return f"{'above' if self.open_low else 'from'} {self.low:g} to {self.high:g}"
+
+
+Positive = Annotated[float, Range(0, open_low=True)]
+NonNegative = Annotated[float, Range(0)]
+Fraction = Annotated[float, Range(0, 1)]
+Count = Annotated[int, Range(1)]
+CountOrZero = Annotated[int, Range(0)]
+
+
+def check_fields(config: Any) -> None:
+    """Raise ConfigError at the first field of a dataclass whose value has the wrong type or lies out of its range."""
+    hints = typing.get_type_hints(type(config), include_extras=True)
+    for field in fields(config):
+        hint, value = hints[field.name], getattr(config, field.name)
+        ranges: list[Any] = []
+        while typing.get_origin(hint) is Annotated:
+            hint, *more = typing.get_args(hint)
+            ranges += more
+        name = field.name
+        if typing.get_origin(hint) is typing.Literal:
+            choices = typing.get_args(hint)
+            if value not in choices or type(value) is bool:
+                raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(str, choices))}")
+        elif hint is float:
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise ConfigError(f"{name} is {value!r}; it must be a finite number")
+        elif type(value) is not hint and hint in (int, bool, str):
+            kind = {int: "a whole number", bool: "true or false", str: "a text"}[hint]
+            raise ConfigError(f"{name} is {value!r}; it must be {kind}")
+        for allowed in ranges:
+            if isinstance(allowed, Range) and value not in allowed:
+                raise ConfigError(f"{name} is {value}; it must be {allowed}")

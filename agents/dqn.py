@@ -1,0 +1,244 @@
+"""Deep Q-network: Mnih et al. 2015, "Human-level control through deep reinforcement learning".
+
+Read top to bottom, this is the paper's algorithm 1. It departs from the paper's settings where the defaults below do;
+`--preset paper` is the paper unchanged.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from agents.base import (
+    ConfigError,
+    Count,
+    CountOrZero,
+    Fraction,
+    Metrics,
+    NonNegative,
+    Positive,
+    Range,
+    RowSpec,
+    Step,
+    Stopwatch,
+    linear_schedule,
+)
+from agents.networks import Init, Norm, QNetwork, build_encoder, initialise
+from agents.optim import OptimizerName, build_optimizer
+from agents.replay import Batch, Replay
+from agents.targets import max_value, td_target
+
+
+@dataclass(frozen=True)
+class DQNConfig:
+    """The settings of DQN. An agent step is one decision in one environment; an update is one gradient step."""
+
+    lr: Positive = 1e-4
+    """Learning rate."""
+    gamma: Fraction = 0.99
+    """Discount per agent step."""
+    batch_size: Count = 32
+    """Transitions an update learns from."""
+    replay_size: Count = 100_000
+    """Rows the replay keeps, in agent steps over all environments (1M Atari frames are 7.1 GB)."""
+    learning_starts: CountOrZero = 5_000
+    """Agent steps before the first update."""
+    replay_ratio: NonNegative = 8.0
+    """Gradient samples per agent step: batch 32 each 4 steps is 8. 0 never learns."""
+    n_step: Count = 1
+    """Rewards summed before the bootstrap (uncorrected for exploration)."""
+    target_every: Count = 1_000
+    """Updates between two copies of the online network into the target network."""
+    epsilon_start: Fraction = 1.0
+    """Share of random actions at the first agent step."""
+    epsilon_end: Fraction = 0.01
+    """Share of random actions from epsilon_steps on."""
+    epsilon_steps: CountOrZero = 50_000
+    """Agent steps over which epsilon goes linearly from start to end."""
+    grad_clip: NonNegative = 10.0
+    """Largest gradient norm, over all parameters (Pascanu et al. 2013). 0 turns clipping off."""
+    reward_clip: NonNegative = 0.0
+    """Rewards are clipped to +- this before they are remembered. 0 turns clipping off."""
+    frame_stack: Annotated[int, Range(1, 16)] = 1
+    """Frames the network sees: the last ones of the episode, zeros before its first."""
+    optimizer: OptimizerName = "adam"
+    """adam (Kingma and Ba 2015), or the centred rmsprop of the 2015 paper."""
+    optimizer_eps: Positive = 1.5e-4
+    """The optimiser's term against division by zero."""
+    hidden: Count = 512
+    """Units of each fully connected hidden layer."""
+    init: Init = "orthogonal"
+    """Initialisation of the layers' weights; "torch" is the uniform +-1/sqrt(fan_in) of torch and of the 2015 paper."""
+    norm: Norm = "none"
+    """Normalisation of the layers: layer (Ba et al. 2016) or batch (Ioffe and Szegedy 2015)."""
+    dropout: Annotated[float, Range(0, 0.99)] = 0.0
+    """Share of the hidden units dropped in training (Srivastava et al. 2014)."""
+
+
+class DQN:
+    """A Q-network, its slow copy, a replay memory, and the four methods of the `Agent` protocol.
+
+    A variant overrides `build` (another network) or `bootstrap` (another value of the next state).
+    """
+
+    config_class = DQNConfig
+
+    def __init__(
+        self, config: DQNConfig, rows: RowSpec, *, seed: int, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
+        """`dtype` is what the network computes in: float32, or bfloat16 by autocast over float32 weights."""
+        if config.replay_size < config.batch_size:
+            raise ConfigError(
+                f"replay_size is {config.replay_size}; it must be at least batch_size, {config.batch_size}"
+            )
+        self.config, self.rows, self.device = config, rows, device
+        self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            self.network = self.build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.target = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimizer = build_optimizer(
+            config.optimizer, self.network.parameters(), lr=config.lr, eps=config.optimizer_eps
+        )
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.replay = Replay(
+            rows,
+            config.replay_size,
+            stack=config.frame_stack,
+            n_step=config.n_step,
+            gamma=config.gamma,
+            device=device,
+            generator=self.generator,
+        )
+        self.steps = 0  # agent steps observed
+        self.updates = 0
+        self.seconds = Stopwatch()
+
+    @staticmethod
+    def bytes_needed(config: DQNConfig, rows: RowSpec) -> int:
+        """Bytes of the replay memory on the agent's device."""
+        return Replay.bytes_needed(rows, config.replay_size)
+
+    # --- the network and the target: what variants change -------------------------------------------------------
+
+    def build(self) -> nn.Module:
+        """Q(s, .): the encoder that fits the rows and one linear output an action."""
+        c = self.config
+        encoder = build_encoder(self.rows, c.frame_stack, hidden=c.hidden, norm=c.norm, dropout=c.dropout)
+        return initialise(QNetwork(encoder, nn.Linear(encoder.features, self.rows.num_actions)), c.init)
+
+    def bootstrap(self, next_obs: Tensor) -> Tensor:
+        """The value of the next state, f32[B]: max_a Q-(s', a)."""
+        return max_value(self.target(next_obs))
+
+    # --- acting ---------------------------------------------------------------------------------------------------
+
+    def initial_carry(self, n: int) -> Tensor:
+        """The k-1 frames before the first one: zeros [n, k-1, *frame]."""
+        return torch.zeros(
+            (n, self.config.frame_stack - 1, *self.rows.frame), dtype=self.rows.dtype, device=self.device
+        )
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, first: Tensor, carry: Tensor, *, explore: bool) -> tuple[Tensor, Tensor]:
+        """argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a uniformly random action."""
+        history = carry * ~first.view(-1, *[1] * (carry.dim() - 1))
+        stack = torch.cat([history, obs[:, None]], 1)
+        with self.autocast:
+            action = self.network.eval()(stack).argmax(1)
+        if explore:
+            n = len(action)
+            random = torch.rand(n, generator=self.generator, device=self.device) < self.epsilon
+            other = torch.randint(self.rows.num_actions, (n,), generator=self.generator, device=self.device)
+            action = torch.where(random, other, action)
+        return action, stack[:, 1:]
+
+    @property
+    def epsilon(self) -> float:
+        """The probability of a random action after the agent steps observed so far."""
+        c = self.config
+        return linear_schedule(c.epsilon_start, c.epsilon_end, c.epsilon_steps, self.steps)
+
+    # --- learning -------------------------------------------------------------------------------------------------
+
+    def observe(self, step: Step) -> Metrics | None:
+        """Remember the row; then make the updates that are due, `replay_ratio / batch_size` per agent step."""
+        c = self.config
+        with self.seconds("sampling"):
+            clip = c.reward_clip
+            self.replay.add(step._replace(reward=step.reward.clamp(-clip, clip)) if clip else step)
+        self.steps += step.live
+        metrics = None
+        while self.updates < self.updates_due():
+            with self.seconds("sampling"):
+                batch = self.replay.sample(c.batch_size)
+            with self.seconds("updating"):
+                metrics = self.update(batch)
+        return metrics
+
+    def updates_due(self) -> int:
+        """How many updates belong to the agent steps so far: a function of the steps alone, whatever `num_envs` is."""
+        c = self.config
+        learning_steps = self.steps - max(c.learning_starts, c.batch_size)
+        if learning_steps < 0 or not self.replay.num_starts:
+            return 0
+        return int(learning_steps * c.replay_ratio / c.batch_size)
+
+    def update(self, batch: Batch) -> Metrics:
+        """One gradient step on the Huber loss of y - Q(s, a), y = R + discount * bootstrap(s'); then the target's copy."""
+        c = self.config
+        with self.autocast:
+            with torch.no_grad():
+                y = td_target(batch.ret, batch.discount, self.bootstrap(batch.next_obs))
+            q = self.network.train()(batch.obs)
+        taken = q.gather(1, batch.action[:, None]).squeeze(1)
+        loss = (batch.weight * F.smooth_l1_loss(taken, y, reduction="none")).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), c.grad_clip or float("inf"))
+        self.optimizer.step()
+        self.updates += 1
+        if self.updates % c.target_every == 0:
+            self.target.load_state_dict(self.network.state_dict())
+        with torch.no_grad():
+            return {
+                "loss": loss.detach(),
+                "td_error": (y - taken).abs().mean(),
+                "q_mean": q.mean(),
+                "q_max": q.amax(1).mean(),
+                "grad_norm": norm,
+            }
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def gauges(self) -> dict[str, float]:
+        """epsilon, updates so far, and rows in the replay."""
+        return {"epsilon": self.epsilon, "updates": self.updates, "replay/size": self.replay.size}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimiser, replay, counters and the random generator."""
+        return {
+            "network": self.network.state_dict(),
+            "target": self.target.state_dict(),
+            "optimizer": self.optimizer.state_dict()["state"],
+            "replay": self.replay.state_dict(),
+            "generator": self.generator.get_state(),
+            "steps": self.steps,
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned. Raises ValueError or RuntimeError where shapes do not fit."""
+        self.network.load_state_dict(state["network"])
+        self.target.load_state_dict(state["target"])
+        groups = self.optimizer.state_dict()["param_groups"]
+        optimizer = {int(i): s for i, s in state.get("optimizer", {}).items()}  # nothing before the first update
+        self.optimizer.load_state_dict({"state": optimizer, "param_groups": groups})
+        self.replay.load_state_dict(state["replay"])
+        self.generator.set_state(state["generator"].cpu())
+        self.steps, self.updates = state["steps"], state["updates"]

@@ -1,0 +1,51 @@
+"""Optimisers by name: torch's fused Adam, and the centred RMSProp of the 2015 DQN, which torch does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import nn
+
+OptimizerName = Literal["adam", "rmsprop"]
+
+
+class CenteredRMSProp(torch.optim.Optimizer):
+    """RMSProp with the mean gradient taken off and epsilon under the root (Graves 2013, eqs. 38-40; Mnih et al. 2015).
+
+        n <- a n + (1-a) g^2,    m <- a m + (1-a) g,    w <- w - lr g / sqrt(n - m^2 + eps)
+
+    torch.optim.RMSprop(centered=True) adds eps outside the root, which is another algorithm where gradients are small.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float, alpha: float = 0.95, eps: float = 1e-5) -> None:
+        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            grads = [p.grad for p in params]
+            for p in params:
+                if not self.state[p]:
+                    self.state[p] = {"mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
+            mean = [self.state[p]["mean"] for p in params]
+            square = [self.state[p]["square"] for p in params]
+            alpha = group["alpha"]
+            torch._foreach_lerp_(mean, grads, 1 - alpha)
+            torch._foreach_mul_(square, alpha)
+            torch._foreach_addcmul_(square, grads, grads, 1 - alpha)
+            root = torch._foreach_add(square, group["eps"])
+            torch._foreach_addcmul_(root, mean, mean, -1.0)
+            torch._foreach_sqrt_(root)
+            torch._foreach_addcdiv_(params, grads, root, -group["lr"])
+
+
+def build_optimizer(
+    name: OptimizerName, params: Iterable[nn.Parameter], *, lr: float, eps: float
+) -> torch.optim.Optimizer:
+    """The optimiser that a configuration names; `eps` is its term against division by zero."""
+    if name == "rmsprop":
+        return CenteredRMSProp(params, lr=lr, eps=eps)
+    return torch.optim.Adam(params, lr=lr, eps=eps, fused=True)

@@ -1,0 +1,210 @@
+"""The one replay memory: a ring of single frames, `[T, N]`, that builds stacks and n-step returns when it samples.
+
+Rows are written as they come, T rows of N environments in a ring, each frame once. A cell is one (row, environment); cell
+number = ring position * N + environment. Three rules make every sample exact, by arithmetic:
+
+- A stack is the cells t-k+1 .. t of one environment; those older than the episode are the zero frame, which has a cell of
+  its own after the ring.
+- A return stops at the first row that terminates or truncates (agents/targets.py). The bootstrap row t+m is then simply the
+  next row of the ring: after a truncation that is the dead row with the episode's last observation.
+- Dead rows are never a start. `live` lists the cells of the others in order of arrival, so the valid starts are one interval
+  of it: after the rows whose stack has been overwritten, before the rows whose n-step return is not complete.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.base import ConfigError, RowSpec, Step
+from agents.targets import n_step_return
+
+
+class Batch(NamedTuple):
+    """B transitions; the target of each is ret + discount * V(next_obs)."""
+
+    obs: Tensor  # [B, k, *frame], as stored
+    action: Tensor  # i64[B]
+    ret: Tensor  # f32[B]: the m-step return, m <= n
+    discount: Tensor  # f32[B]: gamma^m, 0 after a termination
+    next_obs: Tensor  # [B, k, *frame]
+    weight: Tensor  # f32[B]: importance weights; ones where sampling is uniform
+    cell: Tensor  # i64[B]: where in the replay the transitions start
+
+
+class Replay:
+    """Uniform replay (Lin 1993) of the last `capacity` cells, rounded down to whole rows of `rows.num_envs`.
+
+    The memory is allocated at the first `add`; `Replay.bytes_needed` says how much that is. Raises ConfigError where the
+    capacity cannot hold one n-step transition with its stack.
+    """
+
+    def __init__(
+        self,
+        rows: RowSpec,
+        capacity: int,
+        *,
+        stack: int,
+        n_step: int,
+        gamma: float,
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> None:
+        self.rows, self.stack, self.n_step, self.gamma = rows, stack, n_step, gamma
+        self.device, self.generator = device, generator
+        self.num_rows, self.num_envs = capacity // rows.num_envs, rows.num_envs
+        if self.num_rows < stack + n_step:
+            least = (stack + n_step) * rows.num_envs
+            raise ConfigError(
+                f"replay_size is {capacity}; with {rows.num_envs} environments it must be at least {least}"
+                " (frame_stack + n_step rows)"
+            )
+        self.total_rows = 0  # rows ever written; the next goes to ring position total_rows % num_rows
+        self.total_live = 0  # live cells ever written
+        self.live_before = np.zeros(self.num_rows, np.int64)  # live cells written before the row at this ring position
+        self.storage: dict[str, Tensor] = {}
+
+    @staticmethod
+    def bytes_needed(rows: RowSpec, capacity: int) -> int:
+        """Bytes that a replay of `capacity` cells allocates."""
+        num_rows = capacity // rows.num_envs
+        itemsize = torch.empty(0, dtype=rows.dtype).element_size()
+        cells = num_rows * rows.num_envs
+        return (cells + 1) * (math.prod(rows.frame) * itemsize + 4) + cells * (4 + 1 + 4 + 1 + 1 + 1) + num_rows * 8
+
+    def _allocate(self) -> None:
+        cells = self.num_rows * self.num_envs
+
+        def zeros(n: int, dtype: torch.dtype, *shape: int) -> Tensor:
+            return torch.zeros((n, *shape), dtype=dtype, device=self.device)
+
+        self.storage = {
+            "frame": zeros(cells + 1, self.rows.dtype, *self.rows.frame),  # the last is the zero frame
+            "age": zeros(cells, torch.int32),  # rows since the episode's first
+            "action": zeros(cells, torch.uint8 if self.rows.num_actions <= 256 else torch.int32),
+            "reward": zeros(cells, torch.float32),
+            "terminated": zeros(cells, torch.bool),
+            "truncated": zeros(cells, torch.bool),
+            "dead": zeros(cells, torch.bool),
+            "live": zeros(cells + 1, torch.int32),  # ring of live cells; the last entry takes the writes of dead ones
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes allocated."""
+        return sum(x.nbytes for x in self.storage.values()) + self.live_before.nbytes
+
+    @property
+    def num_starts(self) -> int:
+        """How many cells can be sampled now."""
+        low, high = self._starts()
+        return high - low
+
+    @property
+    def size(self) -> int:
+        """How many cells hold a row."""
+        return min(self.total_rows, self.num_rows) * self.num_envs
+
+    def add(self, step: Step) -> None:
+        """Write one row over the oldest one. The reward is stored as given: clip it before."""
+        if not self.storage:
+            self._allocate()
+        s, n = self.storage, self.num_envs
+        row = self.total_rows % self.num_rows
+        here = slice(row * n, (row + 1) * n)
+        if self.total_rows:
+            before = ((self.total_rows - 1) % self.num_rows) * n
+            age = torch.where(step.first, 0, s["age"][before : before + n] + 1)
+        else:
+            age = torch.zeros(n, dtype=torch.int32, device=self.device)
+        s["age"][here] = age
+        s["frame"][here] = step.obs
+        s["action"][here] = step.action
+        s["reward"][here] = step.reward
+        s["terminated"][here] = step.terminated
+        s["truncated"][here] = step.truncated
+        s["dead"][here] = step.dead
+
+        # Append this row's live cells to the list; dead ones go to the spare entry, so that no size depends on data.
+        alive = ~step.dead
+        rank = self.total_live + torch.cumsum(alive, 0) - 1
+        slot = torch.where(alive, rank % (self.num_rows * n), self.num_rows * n)
+        s["live"][slot] = torch.arange(row * n, (row + 1) * n, dtype=torch.int32, device=self.device)
+        self.live_before[row] = self.total_live
+        self.total_live += step.live
+        self.total_rows += 1
+
+    def _starts(self) -> tuple[int, int]:
+        """The interval of `live` (counted from the first row ever) whose cells are valid starts."""
+        oldest = max(0, self.total_rows - self.num_rows)
+        first = oldest + self.stack - 1 if oldest else 0  # the row before lost part of its stack to the ring
+        last = self.total_rows - self.n_step  # this row's bootstrap row t+n is not written yet
+        if last <= first:
+            return 0, 0
+        return int(self.live_before[first % self.num_rows]), int(self.live_before[last % self.num_rows])
+
+    def sample(self, batch_size: int) -> Batch:
+        """B transitions drawn uniformly, with replacement. Raises ValueError while there is nothing to sample."""
+        low, high = self._starts()
+        if high <= low:
+            raise ValueError(f"nothing to sample yet: the replay holds {self.total_rows} rows of {self.num_envs}")
+        draw = torch.randint(low, high, (batch_size,), generator=self.generator, device=self.device)
+        cell = self.storage["live"].take(draw % (self.num_rows * self.num_envs)).long()
+        return self.transitions(cell)
+
+    def transitions(self, cell: Tensor) -> Batch:
+        """The transitions that start in these cells, i64[B]."""
+        s, cells = self.storage, self.num_rows * self.num_envs
+        ahead = torch.arange(self.n_step, device=self.device) * self.num_envs
+        path = (cell[:, None] + ahead) % cells  # [B, n]: rows t .. t+n-1 of the same environment
+        ret, discount, m = n_step_return(
+            s["reward"].take(path), s["terminated"].take(path), s["truncated"].take(path), self.gamma
+        )
+        next_cell = (cell + m * self.num_envs) % cells
+        both = self.stacks(torch.cat([cell, next_cell]))
+        return Batch(
+            obs=both[: len(cell)],
+            action=s["action"].take(cell).long(),
+            ret=ret,
+            discount=discount,
+            next_obs=both[len(cell) :],
+            weight=torch.ones_like(ret),
+            cell=cell,
+        )
+
+    def stacks(self, cell: Tensor) -> Tensor:
+        """The stack that ends in each of these cells: i64[B] -> [B, k, *frame], zeros before the episode's first frame."""
+        s, cells = self.storage, self.num_rows * self.num_envs
+        back = torch.arange(self.stack - 1, -1, -1, device=self.device)
+        frame = torch.where(s["age"].take(cell)[:, None] >= back, (cell[:, None] - back * self.num_envs) % cells, cells)
+        return s["frame"].index_select(0, frame.flatten()).view(len(cell), self.stack, *self.rows.frame)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole memory, without the part of the ring that holds no row yet."""
+        n = self.size
+        live = min(self.total_live, self.num_rows * self.num_envs)
+        return {
+            "total_rows": self.total_rows,
+            "total_live": self.total_live,
+            "live_before": torch.from_numpy(self.live_before[: n // self.num_envs].copy()),
+            **{name: x[: live if name == "live" else n] for name, x in self.storage.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a memory of the same shape. Raises ValueError where the shapes differ."""
+        self.total_rows, self.total_live = int(state["total_rows"]), int(state["total_live"])
+        if not self.total_rows:
+            return
+        self._allocate()
+        for name, mine in self.storage.items():
+            theirs = state[name]
+            if theirs.shape[1:] != mine.shape[1:] or len(theirs) > len(mine) or theirs.dtype != mine.dtype:
+                raise ValueError(
+                    f"replay field {name} is {theirs.dtype}{list(theirs.shape)}, not {mine.dtype}{list(mine.shape)}"
+                )
+            mine[: len(theirs)] = theirs
+        self.live_before[: len(state["live_before"])] = state["live_before"].numpy()

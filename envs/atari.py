@@ -1,0 +1,125 @@
+"""Atari 2600 games: their names, their protocols, and the fast vector environment that runs them.
+
+    classic   up to 30 no-ops, minimal action set, frame skip 4, no sticky actions, a lost life stops bootstrapping: the
+              protocol of Mnih et al. 2015 and of PongNoFrameskip-v4 under the usual wrappers
+    machado   sticky actions .25, all 18 actions, no life signal (Machado et al. 2018)
+    v5        what the id ALE/Pong-v5 says: sticky actions .25, minimal action set, no life signal
+
+All three max-pool the last two frames of a skip, scale to 84 x 84 grey levels and cut games at 108,000 frames (30 minutes).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cache
+
+import ale_py
+import gymnasium
+from ale_py import AtariVectorEnv, roms
+from gymnasium.vector import AutoresetMode
+
+from envs.card import EnvCard, Protocol
+
+gymnasium.register_envs(ale_py)
+ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+
+PROTOCOLS: dict[Protocol, dict[str, float | bool | int]] = {
+    "classic": {"sticky": 0.0, "noop_max": 30, "life_loss": True},
+    "machado": {"sticky": 0.25, "noop_max": 0, "life_loss": False},
+    "v5": {"sticky": 0.25, "noop_max": 0, "life_loss": False},
+}
+FRAME_SKIP = 4
+MAX_FRAMES = 108_000
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+@cache
+def games() -> dict[str, str]:
+    """The games by the names people know them by, each with its ROM: {"MsPacman": "ms_pacman", ...}."""
+    ids = {_plain(rom): rom for rom in roms.get_all_rom_ids()}
+    names = (m[1] for m in (re.fullmatch(r"ALE/(\w+)-v5", i) for i in gymnasium.registry) if m)
+    return {name: ids[_plain(name)] for name in sorted(names) if _plain(name) in ids}
+
+
+def find_game(name: str) -> str | None:
+    """The game called `name`, whatever its case and separators: "pong", "ms_pacman" and "MsPacman" all do."""
+    return next((game for game in games() if _plain(game) == _plain(name)), None)
+
+
+def resolve(name: str, protocol: Protocol | None) -> EnvCard | None:
+    """The card of a game's name, of ALE/<game>-v5 or of <game>NoFrameskip-v<n>; None for any other name.
+
+    A protocol given by name overrules the one that the name implies.
+    """
+    game, implied, sticky = find_game(name), "classic", None
+    if game is None:
+        match = re.fullmatch(r"ALE/(\w+)-v5|(\w+)NoFrameskip-v\d", name)
+        if match is None or name not in gymnasium.registry:
+            return None
+        game = find_game(match[1] or match[2])
+        if match[1]:
+            implied = "v5"
+        else:
+            sticky = gymnasium.spec(name).kwargs.get("repeat_action_probability")
+    if game is None:
+        return None
+    chosen = protocol or implied
+    settings = PROTOCOLS[chosen]
+    if protocol is None and sticky is not None:
+        settings = {**settings, "sticky": sticky}
+    return EnvCard(
+        name=game,
+        id=f"ALE/{game}-v5",
+        family="atari",
+        backend="ale",
+        protocol=chosen,
+        frame=(84, 84),
+        dtype="uint8",
+        actions=action_names(game, full=chosen == "machado"),
+        frame_skip=FRAME_SKIP,
+        max_frames=MAX_FRAMES,
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+@cache
+def action_names(game: str, *, full: bool) -> tuple[str, ...]:
+    """The names of a game's actions in order: the minimal set, or all 18."""
+    ale = ale_py.ALEInterface()
+    rom = roms.get_rom_path(games()[game])
+    assert rom is not None
+    ale.loadROM(rom)  # type: ignore[arg-type]  # its stub knows no paths
+    return tuple(a.name for a in (ale.getLegalActionSet() if full else ale.getMinimalActionSet()))
+
+
+def make_vector_env(card: EnvCard, num_envs: int, threads: int = 0) -> AtariVectorEnv:
+    """ALE's own vector environment with every setting given: its defaults clip rewards and take all host cores.
+
+    `threads`: emulator threads; 0 takes one for each core, and never more than environments.
+    """
+    assert card.max_frames is not None
+    assert card.frame_skip is not None
+    return AtariVectorEnv(
+        games()[card.name],
+        num_envs,
+        num_threads=min(threads or os.cpu_count() or 1, num_envs),
+        max_num_frames_per_episode=card.max_frames,
+        repeat_action_probability=card.sticky,
+        full_action_space=card.num_actions == 18,
+        autoreset_mode=AutoresetMode.NEXT_STEP,
+        img_height=card.frame[0],
+        img_width=card.frame[1],
+        grayscale=True,
+        stack_num=1,
+        frameskip=card.frame_skip,
+        maxpool=True,
+        noop_max=card.noop_max,
+        episodic_life=False,
+        life_loss_info=False,
+        reward_clipping=False,
+        use_fire_reset=False,
+    )

@@ -1,0 +1,92 @@
+"""Every other Gymnasium environment with discrete actions and a Box observation: vectors as they are, images 84 x 84 grey."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import gymnasium
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import GrayscaleObservation, ResizeObservation
+
+from envs.atari import find_game
+from envs.card import EnvCard, EnvError
+
+Vectorization = Literal["auto", "sync", "async"]
+
+
+def is_image(space: gymnasium.Space) -> bool:
+    """Whether observations are pictures: uint8 [H, W] or [H, W, 1 or 3]."""
+    return isinstance(space, Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
+
+
+def make_env(id: str) -> gymnasium.Env:
+    """One environment, its pictures turned into 84 x 84 grey levels. Raises EnvError where the lab cannot use it."""
+    try:
+        env = gymnasium.make(id)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise EnvError(f"{id} cannot be made: {' '.join(str(error).split())}") from error
+    obs, action = env.observation_space, env.action_space
+    if not isinstance(action, Discrete):
+        raise EnvError(f"{id} has the action space {action}; the lab's agents need a Discrete one")
+    if not isinstance(obs, Box):
+        raise EnvError(f"{id} has the observation space {obs}; the lab's agents need a Box (a vector or an image)")
+    if is_image(obs):
+        if len(obs.shape) == 3:
+            env = GrayscaleObservation(env)
+        env = ResizeObservation(env, (84, 84))
+    return env
+
+
+def resolve(id: str) -> EnvCard:
+    """The card of a registered id; Atari ids that draw their frame skip (Pong-v4) come here too, and are played as they say."""
+    env = make_env(id)
+    try:
+        obs, action = env.observation_space, env.action_space
+        assert isinstance(obs, Box)
+        assert isinstance(action, Discrete)
+        assert env.spec is not None
+        image = is_image(obs)
+        match = re.fullmatch(r"(?:ALE/)?(\w+?)-v\d", id)
+        game = find_game(match[1]) if match and hasattr(env.unwrapped, "ale") else None
+        meanings = getattr(env.unwrapped, "get_action_meanings", None)
+        skip = env.spec.kwargs.get("frameskip", 1) if game else 1
+        return EnvCard(
+            name=game or id,
+            id=id,
+            family="atari" if game else "image" if image else "vector",
+            backend="gymnasium",
+            protocol="id",
+            frame=obs.shape,
+            dtype="uint8" if image else "float32",
+            actions=tuple(meanings()) if meanings else tuple(str(i) for i in range(int(action.n))),
+            frame_skip=skip if isinstance(skip, int) else None,
+            sticky=env.spec.kwargs.get("repeat_action_probability", 0.0),
+        )
+    finally:
+        env.close()
+
+
+def make_vector_env(card: EnvCard, num_envs: int, vectorization: Vectorization = "auto") -> VectorEnv:
+    """Gymnasium's vector env: a process each for pictures ("async"), all in this one for vectors ("sync")."""
+    if vectorization == "auto":
+        vectorization = "sync" if card.family == "vector" else "async"
+    makers: list[Callable[[], gymnasium.Env]] = [lambda: make_env(card.id)] * num_envs
+    if vectorization == "sync":
+        return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
+    return AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP, context="forkserver")
+
+
+def other_ids() -> list[str]:
+    """The newest version of every registered Gymnasium id that is no Atari game and may have discrete actions."""
+    newest: dict[str, str] = {}
+    for id, spec in gymnasium.registry.items():
+        if (
+            spec.namespace is None
+            and find_game(re.sub(r"(NoFrameskip)?-v\d+$", "", id)) is None
+            and "mujoco" not in str(spec.entry_point)
+        ):
+            newest[spec.name] = id
+    return sorted(newest.values())

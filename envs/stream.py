@@ -1,0 +1,138 @@
+"""Any Gymnasium vector environment as a stream of rows, in which every observation appears exactly once.
+
+The environments autoreset in NEXT_STEP mode: when an episode ends, its last observation arrives as an ordinary row, the
+dead row; the action given there is ignored, and the row after it is the next episode's first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+
+
+class Row(NamedTuple):
+    """What arrives together: the observations of row t, and what the actions of row t-1 earned."""
+
+    obs: NDArray[Any]  # [N, *frame]
+    first: NDArray[np.bool_]  # [N]: obs is an episode's first
+    dead: NDArray[np.bool_]  # [N]: obs is an episode's last
+    reward: NDArray[np.float32]  # [N]: raw; of row t-1, like the two below
+    terminated: NDArray[np.bool_]  # [N]: bootstrapping stops (a life lost too, where the protocol says so)
+    truncated: NDArray[np.bool_]  # [N]: the episode ended without terminating
+
+
+class Episode(NamedTuple):
+    """A whole game: the environment it ran in, the sum of its raw rewards, and its length in agent steps."""
+
+    env: int
+    score: float
+    length: int
+
+
+def spread_seeds(seed: int, n: int) -> NDArray[np.int64]:
+    """n seeds below 2**31 that belong to `seed`: those of two runs have nothing in common, as s, s+1, ... would."""
+    return (np.random.SeedSequence(seed).generate_state(n) >> 1).astype(np.int64)
+
+
+class Stream:
+    """N environments in lockstep: `reset` once, then `send` actions and `recv` rows in turn.
+
+    Environments that can (ALE's threads, AsyncVectorEnv) work between `send` and `recv`; the others step in `recv`.
+    """
+
+    def __init__(self, env: VectorEnv, *, life_loss: bool = False) -> None:
+        """`life_loss`: report a drop of info["lives"] as terminated."""
+        space = env.single_action_space
+        if not isinstance(space, gymnasium.spaces.Discrete):
+            raise TypeError(f"the stream needs discrete actions, not {space}")
+        mode = env.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.NEXT_STEP:
+            raise ValueError(f"the stream needs environments that autoreset in NEXT_STEP mode, not {mode}")
+        env.metadata = dict(env.metadata)  # a class attribute otherwise: a second env would change it under us
+        self.env, self.num_envs, self.life_loss = env, env.num_envs, life_loss
+        self.num_actions, self._action_start = int(space.n), int(space.start)
+        shape = env.single_observation_space.shape
+        assert shape is not None
+        self.frame = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape  # ALE sends stacks of one
+        self.dtype = np.uint8 if env.single_observation_space.dtype == np.uint8 and len(self.frame) == 2 else np.float32
+        self._actions: NDArray[np.int64] | None = None
+        self._dead = self._nobody()
+        self._lives = np.zeros(self.num_envs, np.int64)
+        self._score = np.zeros(self.num_envs)
+        self._length = np.zeros(self.num_envs, np.int64)
+        self._episodes: list[Episode] = []
+
+    def _nobody(self) -> NDArray[np.bool_]:
+        return np.zeros(self.num_envs, np.bool_)
+
+    def _frames(self, obs: Any) -> NDArray[Any]:
+        return np.asarray(obs, self.dtype).reshape(self.num_envs, *self.frame)
+
+    def reset(self, seed: int) -> Row:
+        """Begin all episodes anew, on seeds drawn from `seed`; the row has no rewards."""
+        seeds = spread_seeds(seed, self.num_envs)
+        if hasattr(self.env, "ale"):
+            obs, info = self.env.reset(seed=seeds)  # type: ignore[arg-type]
+        else:
+            obs, info = self.env.reset(seed=[int(s) for s in seeds])  # type: ignore[arg-type]
+        self._dead = self._nobody()
+        self._lives = np.array(info.get("lives", self._lives), np.int64)
+        self._score[:], self._length[:] = 0, 0
+        self._episodes.clear()
+        nothing = np.zeros(self.num_envs, np.float32)
+        return Row(self._frames(obs), ~self._nobody(), self._nobody(), nothing, self._nobody(), self._nobody())
+
+    def send(self, actions: NDArray[np.int64]) -> None:
+        """Give each environment its action, i64[N]. Raises ValueError where one is out of range: ALE would hang."""
+        if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= self.num_actions:
+            raise ValueError(
+                f"actions are {actions}; needed are {self.num_envs} numbers from 0 to {self.num_actions - 1}"
+            )
+        actions = actions.astype(np.int64) + self._action_start
+        self._actions = actions
+        if hasattr(self.env, "ale"):
+            self.env.send(actions)  # type: ignore[attr-defined]
+        elif isinstance(self.env, AsyncVectorEnv):
+            self.env.step_async(actions)
+
+    def recv(self) -> Row:
+        """The row that answers the last `send`."""
+        if self._actions is None:
+            raise RuntimeError("recv without a send before it")
+        if hasattr(self.env, "ale"):
+            obs, reward, terminated, truncated, info = self.env.recv()  # type: ignore[attr-defined]
+        elif isinstance(self.env, AsyncVectorEnv):
+            obs, reward, terminated, truncated, info = self.env.step_wait()
+        else:
+            obs, reward, terminated, truncated, info = self.env.step(self._actions)
+        self._actions = None
+        reward = np.asarray(reward, np.float32)
+        first, self._dead = self._dead, terminated | truncated
+        self._count(reward, first)
+        if self.life_loss:
+            lives = np.asarray(info["lives"], np.int64)
+            terminated = terminated | ((lives < self._lives) & ~first & ~self._dead)
+            self._lives = lives
+        return Row(self._frames(obs), first, self._dead, reward, terminated, truncated & ~terminated)
+
+    def _count(self, reward: NDArray[np.float32], first: NDArray[np.bool_]) -> None:
+        """Keep each game's score and length; a first row counts nothing, for its action and reward were nobody's."""
+        self._score = np.where(first, 0.0, self._score + reward)
+        self._length = np.where(first, 0, self._length + 1)
+        for i in np.flatnonzero(self._dead):
+            self._episodes.append(Episode(int(i), float(self._score[i]), int(self._length[i])))
+
+    def finished(self) -> list[Episode]:
+        """The games that ended since the last call."""
+        games, self._episodes = self._episodes, []
+        return games
+
+    def close(self) -> None:
+        """End the environments and their threads or processes."""
+        if self._actions is not None and hasattr(self.env, "ale"):
+            self.recv()  # ALE's threads must not be left in mid-step
+        self.env.close()

@@ -1,0 +1,6 @@
+"""`python -m rl_lab`."""
+
+from rl_lab.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The lab from Python: what the commands `train`, `resume` and `eval` do, as functions."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agents.base import Agent
+from envs import make
+from envs.atari import games
+from envs.card import EnvCard
+from envs.gym import other_ids
+from rl_lab import checkpoint, config, runner
+from rl_lab.evaluate import Evaluation
+from rl_lab.evaluate import evaluate as play
+from rl_lab.registry import load_env_plugins
+from rl_lab.run import Run
+
+
+def resolve_env(name: str, protocol: str = "auto") -> EnvCard:
+    """The env card of a name, installed packages' environments included. Raises EnvError."""
+    load_env_plugins()
+    return make.resolve(name, None if protocol == "auto" else protocol)  # type: ignore[arg-type]
+
+
+def train(
+    agent: str,
+    *,
+    env: str,
+    preset: str = "default",
+    config_file: str | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train `agent` on `env` and return its run. `settings` are the fields of RunConfig and of the agent's config.
+
+    Raises ConfigError, EnvError or LabError, each in one line, before a run folder is made; Interrupted after a signal.
+    """
+    card = resolve_env(env, settings.get("protocol", "auto"))
+    resolved = config.resolve(agent, card, {"env": env, **settings}, preset=preset, file=config_file)
+    return runner.train(resolved, card, quiet=quiet)
+
+
+def resume(run: str | Path | Run, *, runs_dir: str = "runs", quiet: bool = False) -> Run:
+    """Go on with an interrupted run from its last checkpoint."""
+    load_env_plugins()
+    return runner.resume(Run.find(run, runs_dir), quiet=quiet)
+
+
+def load(run: str | Path | Run, *, checkpoint_name: str | None = None, runs_dir: str = "runs") -> Agent:
+    """The agent of a run with the weights of its best checkpoint (or of the one named), on this machine's CPU."""
+    return _load(Run.find(run, runs_dir), checkpoint_name)[0]
+
+
+def _load(run: Run, checkpoint_name: str | None) -> tuple[Agent, Path]:
+    load_env_plugins()
+    folder = checkpoint.find(run.path, checkpoint_name)
+    resolved = run.config
+    on_cpu = dataclasses.replace(resolved, run=dataclasses.replace(resolved.run, device="cpu", precision="float32"))
+    agent = runner.make_agent(on_cpu, run.card, torch.device("cpu"))
+    checkpoint.load_network(folder, agent)
+    return agent, folder
+
+
+def evaluate(
+    run: str | Path | Run,
+    *,
+    episodes: int = 10,
+    epsilon: float | None = None,
+    seed: int = 0,
+    checkpoint_name: str | None = None,
+    runs_dir: str = "runs",
+) -> Evaluation:
+    """Play whole games with a run's best checkpoint (or the one named). `epsilon` is the run's own unless given.
+
+    The games are those of `seed` and no others: with the same seed, the same agent gets the same score.
+    """
+    run = Run.find(run, runs_dir)
+    agent, _ = _load(run, checkpoint_name)
+    resolved, card = run.config, run.card
+    stream = runner.make_stream_for(resolved, card, min(runner.EVAL_ENVS, episodes))
+    try:
+        return play(
+            agent,
+            stream,
+            episodes=episodes,
+            epsilon=resolved.run.eval_epsilon if epsilon is None else epsilon,
+            seed=seed,
+            device=torch.device("cpu"),
+        )
+    finally:
+        stream.close()
+
+
+def environments() -> dict[str, list[str]]:
+    """The environments by kind: Atari games by name, other Gymnasium ids, and those of installed packages."""
+    plugins = load_env_plugins()
+    return {
+        "Atari games": list(games()),
+        "Gymnasium": other_ids(),
+        **({"installed packages": plugins} if plugins else {}),
+    }

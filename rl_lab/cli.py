@@ -1,0 +1,52 @@
+"""The command line's front door: `python -m rl_lab COMMAND ...`. It imports nothing heavy, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+PROG = "python -m rl_lab"
+USAGE = f"""usage: {PROG} COMMAND ...
+
+deep reinforcement learning on Gymnasium environments
+
+commands:
+  train AGENT --env NAME    train an agent: {PROG} train dqn --env Pong
+  resume RUN                go on with an interrupted run
+  eval RUN                  play whole games and print the score
+  list [agents|envs]        what there is to train, and on what
+  doctor                    what this machine has, and what is wrong with it
+
+RUN is a run folder, "latest", or an unambiguous part of its name.
+{PROG} COMMAND --help shows the options with their types, defaults and units."""
+COMMANDS = ("train", "resume", "eval", "list", "doctor")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 1 failed, 2 bad input, 128 + n stopped by signal n (after saving)."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        sys.exit(0)
+    name, rest = args[0], args[1:]
+    if name not in COMMANDS:
+        fail(f"unknown command {name!r}; there are: {', '.join(COMMANDS)}")
+    from rl_lab import commands
+    from rl_lab.errors import USER_ERRORS
+
+    try:
+        getattr(commands, f"{name}_command")(rest)
+    except USER_ERRORS as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `... | head`
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def fail(message: str) -> NoReturn:
+    """One line on stderr, exit code 2."""
+    print(f"rl_lab: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,195 @@
+"""The commands behind `python -m rl_lab`: each turns its options into a call of the lab and prints what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from agents.base import Count, Fraction, check_fields
+from rl_lab import api, checkpoint, config, runner
+from rl_lab.cli import PROG, fail
+from rl_lab.config import RunConfig, Seed
+from rl_lab.errors import LabError
+from rl_lab.registry import agents, find_agent
+from rl_lab.run import Run
+
+RunName = Annotated[str, tyro.conf.Positional]
+
+
+def parse(options: Any, args: list[str], command: str, description: str, **kwargs: Any) -> Any:
+    """The dataclass `options` filled from `args` by tyro; what tyro says of bad input becomes one line."""
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(
+                options,
+                prog=f"{PROG} {command}",
+                description=description,
+                args=args,
+                config=(tyro.conf.OmitArgPrefixes,),
+                **kwargs,
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        fail(f"{_one_line(errors.getvalue())} (see {PROG} {command} --help)")
+
+
+def _one_line(box: str) -> str:
+    """The message in tyro's box of several lines, with the options it suggests."""
+    lines = [re.sub(r"[│╭╮╰╯─]+", " ", line).strip() for line in box.splitlines()]
+    body = [line for line in lines[1:] if line]
+    end = next(
+        (i for i, line in enumerate(body) if line.startswith(("Argument helptext", "For full", "Perhaps"))), None
+    )
+    message = " ".join(body[:end])
+    near = [m[0] for line in body if (m := re.match(r"--[\w-]+", line))]
+    return message + (f"; nearest: {', '.join(dict.fromkeys(near))}" if "Perhaps you meant:" in body else "")
+
+
+# --- train --------------------------------------------------------------------------------------------------------
+
+
+def train_command(args: list[str]) -> None:
+    usage = f"{PROG} train AGENT --env NAME [options]; AGENT is one of: {', '.join(sorted(agents()))}"
+    if args and args[0] in ("-h", "--help"):
+        print(f"usage: {usage}\n{PROG} train AGENT --help shows the options of one")
+        return
+    if not args or args[0].startswith("-"):
+        fail(f"which agent? {usage}")
+    name, args = args[0], args[1:]
+    entry = find_agent(name)
+    env, file = _value(args, "--env"), _value(args, "--config")
+    if env is None and not any(a in ("-h", "--help") for a in args):
+        fail(f"which environment? add --env NAME, for example: {PROG} train {name} --env Pong")
+    protocol = _value(args, "--protocol") or "auto"
+    card = api.resolve_env(env, protocol) if env else None
+    layered = config.resolve(name, card, {}, preset=_value(args, "--preset") or "default", file=file)
+
+    # The defaults that the help shows and that the flags overrule are those of this env and preset.
+    options = dataclasses.make_dataclass(
+        "Train",
+        [
+            ("run", RunConfig),
+            ("agent", type(layered.settings)),
+            ("config", Annotated[str, tyro.conf.arg(help=CONFIG_HELP)]),
+        ],
+    )
+    chosen = parse(
+        options, args, f"train {name}", entry.paper, default=options(layered.run, layered.settings, file or "")
+    )
+    assert card is not None
+    final = config.Config(name, chosen.run, chosen.agent)
+    config.check(final)
+    _finish(lambda: runner.train(final, card))
+
+
+CONFIG_HELP = "A YAML file of settings, such as a run's config.yaml; flags overrule it."
+
+
+def _value(args: list[str], flag: str) -> str | None:
+    """The value of a flag that decides which defaults apply, before the real parsing."""
+    for i, arg in enumerate(args):
+        if arg == flag and i + 1 < len(args):
+            return args[i + 1]
+        if arg.startswith(f"{flag}="):
+            return arg.split("=", 1)[1]
+    return None
+
+
+def _finish(run: Callable[[], Run]) -> None:
+    """Run training; after a signal say how to go on, and exit as that signal would."""
+    try:
+        run()
+    except runner.Interrupted as stop:
+        print(f"stopped and saved; go on with:  {PROG} resume {stop.run}")
+        sys.exit(128 + stop.signal)
+
+
+# --- resume, eval -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ResumeOptions:
+    run: RunName
+    """A run folder, "latest", or an unambiguous part of its name."""
+    runs_dir: str = "runs"
+    """Folder that holds the runs."""
+
+
+def resume_command(args: list[str]) -> None:
+    chosen = parse(ResumeOptions, args, "resume", "Go on with an interrupted run from its last checkpoint.")
+    _finish(lambda: api.resume(chosen.run, runs_dir=chosen.runs_dir))
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    run: RunName
+    """A run folder, "latest", or an unambiguous part of its name."""
+    episodes: Count = 10
+    """Whole games to play."""
+    epsilon: Fraction = 0.001
+    """Share of random actions."""
+    seed: Seed = 0
+    """Seed of the games."""
+    checkpoint: Literal["auto", "best", "last"] = "auto"
+    """Which weights; auto is the best, else the last."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print one JSON object: mean, std, returns, lengths, episodes, checkpoint, env, agent."""
+    runs_dir: str = "runs"
+    """Folder that holds the runs."""
+
+
+def eval_command(args: list[str]) -> None:
+    chosen = parse(EvalOptions, args, "eval", "Play whole games with a run's checkpoint and print the raw score.")
+    check_fields(chosen)
+    run = Run.find(chosen.run, chosen.runs_dir)
+    folder = checkpoint.find(run.path, None if chosen.checkpoint == "auto" else chosen.checkpoint)
+    result = api.evaluate(
+        run, episodes=chosen.episodes, epsilon=chosen.epsilon, seed=chosen.seed, checkpoint_name=folder.name
+    )
+    if chosen.json:
+        about = {"checkpoint": str(folder), "env": run.card.name, "agent": run.config.agent}
+        print(json.dumps(result.to_dict() | about))
+    else:
+        step = checkpoint.read_state(folder)["steps"]
+        print(f"{run.config.agent} on {run.card}\ncheckpoint {folder.name} of step {step:,}: {result}")
+
+
+# --- list, doctor -------------------------------------------------------------------------------------------------
+
+
+def list_command(args: list[str]) -> None:
+    if args in (["-h"], ["--help"]):
+        print(f"usage: {PROG} list [agents|envs]")
+        return
+    if args not in ([], ["agents"], ["envs"]):
+        raise LabError(f"list {' '.join(args)}: it is list, list agents or list envs")
+    if args != ["envs"]:
+        for name, entry in sorted(agents().items()):
+            print(f"{name:<20} {entry.paper}")
+    if args != ["agents"]:
+        for title, names in api.environments().items():
+            print(f"\n{title}:\n  {'  '.join(names)}")
+
+
+def doctor_command(args: list[str]) -> None:
+    if args in (["-h"], ["--help"]):
+        print(f"usage: {PROG} doctor\nWhat this machine has; exit code 1 if something is wrong with it.")
+        return
+    if args:
+        raise LabError(f"doctor takes no options, not {' '.join(args)}")
+    from rl_lab.doctor import report
+
+    lines, problems = report()
+    print("\n".join([*lines, *(f"PROBLEM: {p}" for p in problems)]))
+    sys.exit(1 if problems else 0)

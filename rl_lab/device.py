@@ -1,0 +1,75 @@
+"""The machine: which device trains, what it computes fast in, and how much memory is free."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from pathlib import Path
+
+import psutil
+import torch
+
+from rl_lab.errors import LabError
+
+Bytes = int
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called `name`; "auto" is cuda, else mps, else cpu. Raises LabError where there is none."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(n for n, there in available.items() if there)
+    if not available[name]:
+        here = ", ".join(n for n, there in available.items() if there)
+        raise LabError(f"device {name} is not on this machine; there is: {here}")
+    return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """The number format called `name`; "auto" is bfloat16 where the device is fast at it, else float32."""
+    if name == "auto":
+        return torch.bfloat16 if bfloat16_speedup(device) > 1.5 else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+@cache
+def bfloat16_speedup(device: torch.device, size: int = 384) -> float:
+    """How much faster than float32 the device multiplies bfloat16 matrices: measured on the CPU, which may emulate it."""
+    if device.type == "cuda":
+        return 2.0 if torch.cuda.is_bf16_supported(including_emulation=False) else 0.5
+    if device.type == "mps":
+        return 1.0
+
+    def seconds(dtype: torch.dtype, give_up: float) -> float:
+        a = torch.ones(size, size, dtype=dtype)
+        best = float("inf")
+        for _ in range(5):
+            start = time.perf_counter()
+            torch.mm(a, a)
+            best = min(best, time.perf_counter() - start)
+            if best > give_up:
+                break
+        return best
+
+    single = seconds(torch.float32, float("inf"))
+    return single / seconds(torch.bfloat16, 2 * single)
+
+
+def free_memory(device: torch.device) -> Bytes:
+    """Bytes that can be allocated on the device now, within the limit of a container."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = psutil.virtual_memory().available
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        free = min(free, int(text) - int(used.read_text()))
+    return free
+
+
+def check_memory(needed: Bytes, device: torch.device) -> None:
+    """Raise LabError where a replay of `needed` bytes leaves less than half a gigabyte free."""
+    free = free_memory(device)
+    if needed + 2**29 > free:
+        raise LabError(
+            f"the replay needs {needed / 1e9:.2f} GB and {device} has {free / 1e9:.2f} GB free; lower replay_size"
+        )

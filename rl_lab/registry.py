@@ -1,0 +1,76 @@
+"""The agents by name: the lab's own, and those that installed packages add under the entry points `rl_lab.agents`.
+
+A package adds an environment by an entry point in `rl_lab.envs` whose name is the Gymnasium id and whose value is a callable
+without arguments that registers it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from rl_lab.errors import LabError
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"  # beside rl_lab in a checkout and in site-packages alike
+
+
+@dataclass(frozen=True)
+class AgentEntry:
+    """One agent of `list agents`. `load` imports its class, whose `config_class` holds the settings."""
+
+    name: str
+    paper: str  # one line: what it is and where it comes from
+    load: Callable[[], Any]
+    presets: Path | None  # the YAML file with its settings by environment
+
+
+def _ours(name: str, module: str, attribute: str, paper: str) -> AgentEntry:
+    return AgentEntry(
+        name, paper, lambda: getattr(importlib.import_module(module), attribute), CONFIGS / f"{name}.yaml"
+    )
+
+
+OWN_AGENTS = [
+    _ours("dqn", "agents.dqn", "DQN", "deep Q-network: Mnih et al. 2015, Human-level control through deep RL"),
+]
+
+
+@cache
+def agents() -> dict[str, AgentEntry]:
+    """Every agent by name. An installed agent's class may name its YAML as `presets_file` and its paper in its docstring."""
+    found = {entry.name: entry for entry in OWN_AGENTS}
+    for point in entry_points(group="rl_lab.agents"):
+        if point.name in found:
+            raise LabError(
+                f"the agent {point.name!r} of {point.value} has the name of another one; rename its entry point"
+            )
+        cls = point.load()
+        presets = getattr(cls, "presets_file", None)
+        summary = (cls.__doc__ or point.value).strip().splitlines()[0]
+        found[point.name] = AgentEntry(point.name, summary, point.load, Path(presets) if presets else None)
+    return found
+
+
+def find_agent(name: str) -> AgentEntry:
+    """The agent called `name`. Raises LabError with the nearest names."""
+    known = agents()
+    if name not in known:
+        near = difflib.get_close_matches(name.lower(), known, 3, 0.4) or sorted(known)
+        raise LabError(f"unknown agent {name!r}; nearest: {', '.join(near)}")
+    return known[name]
+
+
+@cache
+def load_env_plugins() -> list[str]:
+    """Let installed packages register their environments; returns the ids they name."""
+    ids = []
+    for point in entry_points(group="rl_lab.envs"):
+        point.load()()
+        ids.append(point.name)
+    return ids

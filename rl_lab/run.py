@@ -1,0 +1,102 @@
+"""A run on disk: its folder, and how people name it.
+
+runs/<env>/<agent>/<time>-s<seed>/
+    config.yaml       the resolved configuration       env.json      the env card
+    metrics.jsonl     one line a log interval          checkpoints/  best and last        wandb/
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from envs.card import EnvCard
+from rl_lab import config as configuration
+from rl_lab.config import Config
+from rl_lab.errors import LabError
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that exists. Its config and card are read when asked for."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, config: Config, card: EnvCard) -> Run:
+        """Make the folder and write what is known before training. Raises LabError where it cannot be written."""
+        parent = Path(config.run.runs_dir) / card.name.replace("/", "-") / config.agent
+        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-s{config.run.seed}"
+        try:
+            for path in [parent / stem, *(parent / f"{stem}-{i}" for i in range(2, 1000))]:
+                try:
+                    path.mkdir(parents=True)
+                    break
+                except FileExistsError:
+                    if not path.is_dir():
+                        raise
+            else:
+                raise LabError(f"{parent} holds 1000 runs of this second")
+            (path / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+            (path / "env.json").write_text(json.dumps(card.to_dict(), indent=2) + "\n")
+        except OSError as error:
+            raise LabError(f"no run folder can be made in {config.run.runs_dir}: {error.strerror}") from error
+        return cls(path)
+
+    @classmethod
+    def find(cls, name: str | Path | Run, runs_dir: str | Path = "runs") -> Run:
+        """A run folder, "latest", or an unambiguous part of a run's path below `runs_dir`.
+
+        Raises LabError where no run or more than one fits.
+        """
+        if isinstance(name, Run):
+            return name
+        if (Path(name) / "config.yaml").is_file():
+            return cls(Path(name))
+        root = Path(runs_dir)
+        runs = sorted((p.parent for p in root.glob("*/*/*/config.yaml")), key=lambda p: (p.name, p))
+        if not runs:
+            raise LabError(f"there are no runs in {root}; train one first, or name its folder by --runs-dir")
+        if str(name) == "latest":
+            return cls(runs[-1])
+        fits = [p for p in runs if str(name) in str(p.relative_to(root))]
+        if not fits:
+            raise LabError(f"no run in {root} is called {str(name)!r}; the latest is {runs[-1].relative_to(root)}")
+        if len(fits) > 1:
+            some = ", ".join(str(p.relative_to(root)) for p in fits[-3:])
+            raise LabError(f"{len(fits)} runs in {root} fit {str(name)!r}, among them {some}; say more of the name")
+        return cls(fits[0])
+
+    @property
+    def config(self) -> Config:
+        path = self.path / "config.yaml"
+        return configuration.from_dict(configuration.read_yaml(path), str(path))
+
+    @property
+    def card(self) -> EnvCard:
+        path = self.path / "env.json"
+        try:
+            return EnvCard.from_dict(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise LabError(f"{path} is not a readable env card: {error}") from error
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, oldest first; a torn last line is left out."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        found = []
+        for i, line in enumerate(lines):
+            try:
+                found.append(json.loads(line))
+            except ValueError as error:
+                if i < len(lines) - 1:
+                    raise LabError(f"{path} is damaged at line {i + 1}: {error}") from error
+        return found
+
+    def __str__(self) -> str:
+        return str(self.path)
