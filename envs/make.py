@@ -14,6 +14,8 @@ from envs.stream import Stream
 
 def resolve(name: str, protocol: Protocol | None = None) -> EnvCard:
     """The card of `name`: an Atari game, or any Gymnasium id. Raises EnvError with the nearest matches if it is unknown."""
+    if protocol is not None and protocol not in atari.PROTOCOLS:
+        raise EnvError(f"protocol is {protocol!r}; it must be one of {', '.join(atari.PROTOCOLS)}")
     card = atari.resolve(name, protocol)
     if card is not None:
         return card

@@ -14,8 +14,8 @@ from envs.atari import games
 from envs.card import EnvCard
 from envs.gym import other_ids
 from rl_lab import checkpoint, config, runner
-from rl_lab.evaluate import Evaluation
-from rl_lab.evaluate import evaluate as play
+from rl_lab.evaluation import Evaluation
+from rl_lab.evaluation import evaluate as play
 from rl_lab.registry import load_env_plugins
 from rl_lab.run import Run
 

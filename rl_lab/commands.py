@@ -45,15 +45,15 @@ def parse(options: Any, args: list[str], command: str, description: str, **kwarg
 
 
 def _one_line(box: str) -> str:
-    """The message in tyro's box of several lines, with the options it suggests."""
-    lines = [re.sub(r"[│╭╮╰╯─]+", " ", line).strip() for line in box.splitlines()]
-    body = [line for line in lines[1:] if line]
+    """The message in tyro's box of several lines, drawn in Unicode or in ASCII, with the options it suggests."""
+    lines = [line.strip(" │╭╮╰╯─|+") for line in box.splitlines()]
+    title, *body = [line for line in lines if line.strip("-─ ")]
     end = next(
         (i for i, line in enumerate(body) if line.startswith(("Argument helptext", "For full", "Perhaps"))), None
     )
-    message = " ".join(body[:end])
-    near = [m[0] for line in body if (m := re.match(r"--[\w-]+", line))]
-    return message + (f"; nearest: {', '.join(dict.fromkeys(near))}" if "Perhaps you meant:" in body else "")
+    near = [m[0] for line in body if (m := re.match(r"--[a-z][\w-]*", line))]
+    suggestion = f"; nearest: {', '.join(dict.fromkeys(near))}" if "Perhaps you meant:" in body else ""
+    return (" ".join(body[:end]) or title) + suggestion
 
 
 # --- train --------------------------------------------------------------------------------------------------------

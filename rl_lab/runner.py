@@ -22,7 +22,7 @@ from envs.stream import Stream
 from rl_lab import checkpoint
 from rl_lab.config import Config
 from rl_lab.device import check_memory, resolve_device, resolve_precision
-from rl_lab.evaluate import Evaluation, evaluate
+from rl_lab.evaluation import Evaluation, evaluate
 from rl_lab.loop import Loop, Tick
 from rl_lab.progress import Display, Status
 from rl_lab.registry import find_agent

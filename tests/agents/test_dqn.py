@@ -1,0 +1,170 @@
+"""DQN: what it sees, when it learns, what it learns from."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from torch import nn
+
+from agents.base import ConfigError, RowSpec
+from agents.dqn import DQN, DQNConfig
+from agents.replay import Batch
+from envs.make import make_stream, resolve
+from envs.stream import Stream
+from envs.toy import NumberedSteps, TwoArms
+from rl_lab.loop import Loop
+
+CPU = torch.device("cpu")
+SMALL = DQNConfig(hidden=8, learning_starts=64, epsilon_steps=500, target_every=7, replay_size=4096)
+
+
+def toy_loop(config, num_envs, env=NumberedSteps, seed=1):
+    stream = Stream(SyncVectorEnv([env] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP))
+    rows = RowSpec(stream.frame, torch.float32, stream.num_actions, num_envs)
+    agent = DQN(config, rows, seed=seed, device=CPU)
+    return agent, Loop(agent, stream, CPU, seed)
+
+
+def parameters(agent):
+    return torch.cat([p.detach().flatten() for p in agent.network.parameters()])
+
+
+class Recorder(nn.Module):
+    """Stands in front of a network and keeps what it is shown."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.seen = network, []
+
+    def forward(self, obs):
+        self.seen.append(obs.clone())
+        return self.network(obs)
+
+
+@pytest.mark.parametrize("stack", [1, 3, 4])
+def test_acting_and_replay_build_the_same_stack(stack):
+    agent, loop = toy_loop(dataclasses.replace(SMALL, frame_stack=stack, replay_ratio=0), 3)
+    agent.network = recorder = Recorder(agent.network)
+    for _ in range(101):
+        loop.step()
+    for t in range(100):
+        cells = torch.arange(3 * t, 3 * t + 3)
+        assert torch.equal(recorder.seen[t], agent.replay.stacks(cells))
+
+
+def test_the_number_of_environments_changes_no_schedule():
+    """At the same agent step: the same updates, target copies and epsilon, for 1, 4 and 16 environments that never end."""
+
+    def endless():
+        return NumberedSteps(lengths=(10**9,))
+
+    histories = []
+    for num_envs in (1, 4, 16):
+        agent, loop = toy_loop(SMALL, num_envs, endless)
+        copies, history = 0, {}
+        target = parameters(agent)
+        while agent.steps < 960:
+            loop.step()
+            now = torch.cat([p.flatten() for p in agent.target.parameters()])
+            copies, target = copies + int(not torch.equal(now, target)), now
+            history[agent.steps] = (agent.updates, agent.updates // SMALL.target_every, agent.epsilon)
+            assert agent.updates == agent.updates_due()
+        assert copies > 0
+        histories.append(history)
+    one, four, sixteen = histories
+    assert sixteen[960][0] == int((960 - 64) * 8 / 32)
+    for t in range(16, 961, 16):
+        assert one[t] == four[t] == sixteen[t]
+
+
+def test_dead_rows_are_no_agent_steps():
+    agent, loop = toy_loop(SMALL, 2)
+    live = sum(loop.step().live for _ in range(50))
+    loop.step()
+    assert agent.steps == live < 100
+
+
+@pytest.mark.parametrize("name", ["toy", "Pong"])
+def test_the_same_seed_twice_gives_the_same_parameters_bit_for_bit(name):
+    found = []
+    for seed in (1, 1, 2):
+        if name == "toy":
+            agent, loop = toy_loop(SMALL, 4, seed=seed)
+        else:
+            card = resolve("Pong")
+            config = DQNConfig(frame_stack=4, learning_starts=100, replay_size=2000, n_step=3)
+            agent = DQN(config, RowSpec(card.frame, torch.uint8, 6, 4), seed=seed, device=CPU)
+            loop = Loop(agent, make_stream(card, 4), CPU, seed)
+        for _ in range(60):
+            loop.step()
+        assert agent.updates > 20
+        found.append(parameters(agent))
+        loop.stream.close()
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_an_update_is_one_huber_step_on_the_target():
+    """The gradient that an update takes, against the closed form of a linear network and a small learning rate."""
+    config = DQNConfig(optimizer="rmsprop", optimizer_eps=1.0, lr=1e-3, grad_clip=0, batch_size=4)
+    agent = DQN(config, RowSpec((2,), torch.float32, 3, 1), seed=0, device=CPU)
+    agent.network = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
+    agent.target = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
+    agent.optimizer = torch.optim.SGD(agent.network.parameters(), lr=1.0)
+    before, target = agent.network[1].weight.detach().clone(), agent.target[1].weight.detach()
+    rng = torch.Generator().manual_seed(3)
+    obs, next_obs = torch.randn(4, 1, 2, generator=rng) * 3, torch.randn(4, 1, 2, generator=rng)
+    action, ret = torch.tensor([0, 2, 1, 0]), torch.tensor([0.1, -4.0, 5.0, 0.3])
+    discount = torch.tensor([0.9, 0.0, 0.81, 0.9])
+    metrics = agent.update(Batch(obs, action, ret, discount, next_obs, torch.ones(4), action))
+    expected, losses = before.clone(), []
+    for s, a, r, d, s2 in zip(obs[:, 0], action, ret, discount, next_obs[:, 0], strict=True):
+        delta = float(r + d * (target @ s2).max() - before[a] @ s)
+        losses.append(0.5 * delta**2 if abs(delta) < 1 else abs(delta) - 0.5)
+        expected[a] += max(-1.0, min(1.0, delta)) * s / 4  # Huber: the error clipped to [-1, 1]
+    assert torch.allclose(agent.network[1].weight, expected, atol=1e-6)
+    assert float(metrics["loss"]) == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+def test_it_learns_which_arm_pays():
+    config = dataclasses.replace(SMALL, lr=1e-2, target_every=10)
+    agent, loop = toy_loop(config, 4, TwoArms)
+    for _ in range(600):
+        loop.step()
+    with torch.no_grad():
+        q = agent.network(torch.zeros(1, 1, 1))[0]
+    assert torch.allclose(q, torch.tensor([0.0, 1.0]), atol=0.05)
+
+
+def test_state_dict_goes_on_where_it_was():
+    agent, loop = toy_loop(SMALL, 2)
+    for _ in range(200):
+        loop.step()
+    other, _ = toy_loop(SMALL, 2, seed=9)
+    other.load_state_dict(copy.deepcopy(agent.state_dict()))
+    for _ in range(50):
+        row, step = loop.row, loop.pending
+        assert step is not None
+        other.act(torch.from_numpy(row.obs), torch.from_numpy(row.first), loop.carry, explore=True)
+        other.observe(step)
+        loop.step()
+    assert other.updates == agent.updates > 10
+    assert torch.equal(parameters(other), parameters(agent))
+
+
+def test_exploration_is_drawn_for_each_environment():
+    agent, _ = toy_loop(dataclasses.replace(SMALL, epsilon_start=0.5), 1)
+    obs, first = torch.zeros(20_000, 3), torch.ones(20_000, dtype=torch.bool)
+    carry = agent.initial_carry(20_000)
+    greedy, _ = agent.act(obs, first, carry, explore=False)
+    assert len(greedy.unique()) == 1
+    explored, _ = agent.act(obs, first, carry, explore=True)
+    assert float((explored != greedy).float().mean()) == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_replay_smaller_than_a_batch_is_refused():
+    with pytest.raises(ConfigError, match="replay_size is 8; it must be at least batch_size, 32"):
+        toy_loop(dataclasses.replace(SMALL, replay_size=8), 1)

@@ -1,0 +1,61 @@
+"""Encoders, heads and initialisations."""
+
+import pytest
+import torch
+from torch import nn
+
+from agents.base import RowSpec
+from agents.networks import QNetwork, build_encoder, initialise
+
+ATARI = RowSpec((84, 84), torch.uint8, 6, 8)
+VECTOR = RowSpec((4,), torch.float32, 2, 8)
+
+
+def build(rows, stack=4, **options):
+    encoder = build_encoder(rows, stack, hidden=512, **options)
+    return QNetwork(encoder, nn.Linear(encoder.features, rows.num_actions))
+
+
+def test_the_nature_network_has_the_papers_parameters():
+    count = sum(p.numel() for p in build(ATARI).parameters())
+    conv = (8 * 8 * 4 + 1) * 32 + (4 * 4 * 32 + 1) * 64 + (3 * 3 * 64 + 1) * 64
+    assert count == conv + (7 * 7 * 64 + 1) * 512 + (512 + 1) * 6
+
+
+def test_images_are_scaled_to_one():
+    network = build(ATARI).eval()
+    obs = torch.randint(0, 256, (3, 4, 84, 84), dtype=torch.uint8)
+    layers = network.encoder.conv
+    by_hand = network.head(network.encoder.hidden(layers(obs.double().div(255).float())))
+    assert torch.allclose(network(obs), by_hand, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["none", "layer", "batch"])
+@pytest.mark.parametrize("rows", [ATARI, VECTOR], ids=["image", "vector"])
+def test_options_build_and_learn(rows, norm):
+    network = build(rows, norm=norm, dropout=0.1)
+    high = 256 if rows.is_image else 2
+    obs = torch.randint(0, high, (8, 4, *rows.frame)).to(rows.dtype)
+    network(obs).sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+    kinds = {type(m) for m in network.modules()}
+    assert (nn.LayerNorm in kinds) == (norm == "layer")
+    assert (nn.BatchNorm1d in kinds) == (norm == "batch")
+    assert nn.Dropout in kinds
+    network.eval()
+    assert torch.equal(network(obs), network(obs))
+
+
+@pytest.mark.parametrize("init", ["orthogonal", "he", "xavier"])
+def test_initialisation_keeps_the_size_of_signals(init):
+    torch.manual_seed(0)
+    network = initialise(build(ATARI), init)
+    hidden = network.encoder.hidden[0].weight
+    if init == "orthogonal":
+        assert torch.allclose(hidden @ hidden.T, 2 * torch.eye(512), atol=1e-4)
+    elif init == "he":
+        assert float(hidden.detach().std()) == pytest.approx((2 / 3136) ** 0.5, rel=0.01)
+    else:
+        bound = 2**0.5 * (6 / (3136 + 512)) ** 0.5
+        assert float(hidden.detach().abs().max()) == pytest.approx(bound, rel=0.01)
+    assert all(float(m.bias.detach().abs().max()) == 0 for m in network.modules() if isinstance(m, nn.Linear))

@@ -1,0 +1,18 @@
+"""Runs in a folder of the test's own, without W&B and without a word."""
+
+import pytest
+
+import rl_lab
+
+TINY = {"steps": 1200, "eval_every": 500, "eval_episodes": 4, "log_every": 200, "checkpoint_every": 400}
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Train DQN on CartPole for a moment; keywords overrule."""
+
+    def go(**settings):
+        settings = {**TINY, "learning_starts": 200, "env": "CartPole-v1", "wandb": "disabled", **settings}
+        return rl_lab.train("dqn", runs_dir=str(tmp_path / "runs"), quiet=True, **settings)
+
+    return go

@@ -1,0 +1,90 @@
+"""Where settings come from, and how bad ones are refused."""
+
+import pytest
+import yaml
+
+from agents.base import ConfigError
+from envs.make import resolve as resolve_env
+from rl_lab import config
+from rl_lab.errors import LabError
+from rl_lab.registry import CONFIGS, agents
+
+
+def test_layers_in_order(tmp_path, monkeypatch):
+    layers = {
+        "default": {"lr": 0.5, "gamma": 0.5, "batch_size": 5, "n_step": 5, "hidden": 5},
+        "vector": {"gamma": 0.6, "batch_size": 6, "n_step": 6, "hidden": 6},
+        "CartPole-v1": {"batch_size": 7, "n_step": 7, "hidden": 7},
+        "presets": {"mine": {"default": {"n_step": 8, "hidden": 8}}},
+    }
+    (tmp_path / "dqn.yaml").write_text(yaml.safe_dump(layers))
+    (tmp_path / "file.yaml").write_text("hidden: 9\nlr: 1e-3\n")
+    entry = agents()["dqn"]
+    monkeypatch.setitem(agents(), "dqn", type(entry)(entry.name, entry.paper, entry.load, tmp_path / "dqn.yaml"))
+    card = resolve_env("CartPole-v1")
+    made = config.resolve("dqn", card, {"seed": 3}, preset="mine", file=str(tmp_path / "file.yaml"))
+    s = made.settings
+    assert (s.gamma, s.batch_size, s.n_step, s.hidden, s.lr) == (0.6, 7, 8, 9, 1e-3)
+    assert (made.run.seed, made.run.env, made.run.preset) == (3, "CartPole-v1", "mine")
+    assert s.epsilon_end == type(s)().epsilon_end
+
+
+@pytest.mark.parametrize("name", sorted(agents()))
+@pytest.mark.parametrize("env", ["Pong", "Breakout", "CartPole-v1", "MountainCar-v0"])
+def test_every_shipped_preset_resolves(name, env):
+    presets = config.read_yaml(CONFIGS / f"{name}.yaml").get("presets", {})
+    for preset in ["default", *presets]:
+        config.resolve(name, resolve_env(env), {}, preset=preset)
+
+
+def test_a_configuration_survives_yaml():
+    made = config.resolve("dqn", resolve_env("Pong"), {"lr": 3e-5, "seed": 7})
+    assert config.from_dict(yaml.safe_load(yaml.safe_dump(made.to_dict())), "here") == made
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"leraning_starts": 3}, "unknown setting 'leraning_starts' in the call; the nearest is 'learning_starts'"),
+        ({"lr": -1}, "lr is -1.0; it must be greater than 0"),
+        ({"lr": "abc"}, "lr is 'abc' in the call; it must be a number"),
+        ({"n_step": 0}, "n_step is 0; it must be at least 1"),
+        ({"gamma": 2}, "gamma is 2.0; it must be from 0 to 1"),
+        ({"steps": 4, "num_envs": 8}, "num_envs is 8; it must be at most steps, 4"),
+        ({"device": "tpu"}, "device is 'tpu'; it must be one of auto, cpu, cuda, mps"),
+        ({"seed": 2**31}, "seed is 2147483648; it must be from 0 to"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_line(overrides, message):
+    with pytest.raises(ConfigError) as error:
+        config.resolve("dqn", resolve_env("CartPole-v1"), overrides)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr: [1", "is not valid YAML"),
+        ("- 1\n- 2", "must hold a mapping of settings, not list"),
+        ("", "must hold a mapping"),
+        ("gama: 1", "the nearest is 'gamma'"),
+        ("agent: ppo", "another agent than dqn"),
+    ],
+)
+def test_bad_files_are_refused_in_one_line(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as error:
+        config.resolve("dqn", None, {}, file=str(path))
+    assert "\n" not in str(error.value)
+    assert "c.yaml" in str(error.value)
+
+
+def test_unknown_names_get_the_nearest():
+    with pytest.raises(LabError, match="unknown agent 'dqm'; nearest: dqn"):
+        config.resolve("dqm", None, {})
+    with pytest.raises(ConfigError, match="unknown preset 'papper'; there are: default"):
+        config.resolve("dqn", None, {}, preset="papper")
+    with pytest.raises(ConfigError, match="no-such-file.yaml cannot be read"):
+        config.resolve("dqn", None, {}, file="no-such-file.yaml")
