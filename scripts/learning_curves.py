@@ -1,0 +1,43 @@
+"""Draw the learning curves of runs into one picture: python scripts/learning_curves.py OUT.png RUN... [--minutes]."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from rl_lab.run import Run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, help="PNG to write")
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
+    args = parser.parse_args()
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, constrained_layout=True)
+    runs = [Run.find(path) for path in args.runs]
+    for run in runs:
+        lines, name = run.metrics(), f"{run.config.agent}, seed {run.config.run.seed}"
+        training = [line for line in lines if "train/return_100" in line]
+        evaluated = [line for line in lines if "eval/return_mean" in line]
+        for axis, key, unit in zip(axes, ("global_step", "time/minutes"), (1e-3, 1.0), strict=True):
+            (curve,) = axis.plot(
+                [line[key] * unit for line in training], [line["train/return_100"] for line in training], lw=1, alpha=0.6
+            )
+            x, y = [line[key] * unit for line in evaluated], [line["eval/return_mean"] for line in evaluated]
+            axis.plot(x, y, "o-", color=curve.get_color(), label=name)
+    for axis, label in zip(axes, ("thousand agent steps", "minutes"), strict=True):
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("score")
+    axes[0].legend(title="dots: greedy evaluations; lines: last 100 training games", fontsize=8, title_fontsize=8)
+    figure.suptitle(runs[0].card.name)
+    figure.savefig(args.out, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
