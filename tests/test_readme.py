@@ -1,0 +1,24 @@
+"""What the README shows works as it stands there."""
+
+import re
+from pathlib import Path
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert "steps=20_000" in code
+    names: dict = {}
+    exec(code.replace("steps=20_000", "steps=1_500"), names)
+    assert len(names["score"].returns) == 20
+    assert names["run"].metrics()
+    assert names["agent"].network is not None
+
+
+def test_the_first_commands_are_the_two_that_everybody_needs():
+    commands = re.findall(r"^    (\S.*)$", README, re.M)
+    assert commands[0].startswith("make pong")
+    assert commands[1].startswith("make test")
