@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import types
 import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ from typing import Annotated, Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-Carry = Any
-"""What an agent remembers between two calls of `act`: a tuple of tensors `[N, ...]`, owned by the caller."""
+Carry = tuple[Tensor, ...]
+"""What an agent remembers between two calls of `act`: tensors `[N, ...]`, owned by the caller; empty if it needs nothing."""
 
 Metrics = dict[str, Tensor]
 """Named scalars on the agent's device; nobody calls `.item()` on them before they are logged."""
@@ -47,6 +48,21 @@ class RowSpec:
         return len(self.frame) == 2
 
 
+@dataclass(frozen=True)
+class Ring:
+    """Rows in a state dict that are written once, in order, over the oldest: row r lies at position r % capacity.
+
+    Whoever saves the state may keep the rows it has already saved.
+    """
+
+    fields: dict[str, Tensor]  # each [capacity, ...]
+    total: int  # rows ever written
+
+    @property
+    def capacity(self) -> int:
+        return len(next(iter(self.fields.values())))
+
+
 class Agent(Protocol):
     """What the runner, the evaluator and the viewer need of an algorithm, and all they know of it."""
 
@@ -75,7 +91,7 @@ class Agent(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that `load_state_dict` needs to go on: nested dicts of tensors, numbers and strings."""
+        """Everything that `load_state_dict` needs to go on: nested dicts of tensors, numbers, texts and Rings."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
@@ -138,6 +154,10 @@ def check_fields(config: Any) -> None:
             hint, *more = typing.get_args(hint)
             ranges += more
         name = field.name
+        if typing.get_origin(hint) is types.UnionType:  # X | None: nothing was given, or an X
+            if value is None:
+                continue
+            hint = next(h for h in typing.get_args(hint) if h is not type(None))
         if typing.get_origin(hint) is typing.Literal:
             choices = typing.get_args(hint)
             if value not in choices or type(value) is bool:

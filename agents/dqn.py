@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agents.base import (
+    Carry,
     ConfigError,
     Count,
     CountOrZero,
@@ -29,7 +30,7 @@ from agents.base import (
     linear_schedule,
 )
 from agents.networks import Init, Norm, QNetwork, build_encoder, initialise
-from agents.optim import OptimizerName, build_optimizer
+from agents.optim import OptimizerName, build_optimizer, load_moments
 from agents.replay import Batch, Replay
 from agents.targets import max_value, td_target
 
@@ -138,16 +139,16 @@ class DQN:
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
-    def initial_carry(self, n: int) -> Tensor:
+    def initial_carry(self, n: int) -> Carry:
         """The k-1 frames before the first one: zeros [n, k-1, *frame]."""
-        return torch.zeros(
-            (n, self.config.frame_stack - 1, *self.rows.frame), dtype=self.rows.dtype, device=self.device
-        )
+        before = (n, self.config.frame_stack - 1, *self.rows.frame)
+        return (torch.zeros(before, dtype=self.rows.dtype, device=self.device),)
 
     @torch.no_grad()
-    def act(self, obs: Tensor, first: Tensor, carry: Tensor, *, explore: bool) -> tuple[Tensor, Tensor]:
+    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a uniformly random action."""
-        history = carry * ~first.view(-1, *[1] * (carry.dim() - 1))
+        (history,) = carry
+        history = history * ~first.view(-1, *[1] * (history.dim() - 1))
         stack = torch.cat([history, obs[:, None]], 1)
         with self.autocast:
             action = self.network.eval()(stack).argmax(1)
@@ -156,7 +157,7 @@ class DQN:
             random = torch.rand(n, generator=self.generator, device=self.device) < self.epsilon
             other = torch.randint(self.rows.num_actions, (n,), generator=self.generator, device=self.device)
             action = torch.where(random, other, action)
-        return action, stack[:, 1:]
+        return action, (stack[:, 1:],)
 
     @property
     def epsilon(self) -> float:
@@ -236,9 +237,7 @@ class DQN:
         """Go on from what `state_dict` returned. Raises ValueError or RuntimeError where shapes do not fit."""
         self.network.load_state_dict(state["network"])
         self.target.load_state_dict(state["target"])
-        groups = self.optimizer.state_dict()["param_groups"]
-        optimizer = {int(i): s for i, s in state.get("optimizer", {}).items()}  # nothing before the first update
-        self.optimizer.load_state_dict({"state": optimizer, "param_groups": groups})
+        load_moments(self.optimizer, state.get("optimizer", {}))  # nothing before the first update
         self.replay.load_state_dict(state["replay"])
         self.generator.set_state(state["generator"].cpu())
-        self.steps, self.updates = state["steps"], state["updates"]
+        self.steps, self.updates = int(state["steps"]), int(state["updates"])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 OptimizerName = Literal["adam", "rmsprop"]
 
@@ -49,3 +49,18 @@ def build_optimizer(
     if name == "rmsprop":
         return CenteredRMSProp(params, lr=lr, eps=eps)
     return torch.optim.Adam(params, lr=lr, eps=eps, fused=True)
+
+
+def load_moments(optimizer: torch.optim.Optimizer, moments: dict[Any, dict[str, Tensor]]) -> None:
+    """Give an optimiser the `state` part of its `state_dict`, each tensor in the memory format of its parameter.
+
+    A fused kernel walks parameter and moments in the order of memory: from a file they come contiguous, which is another
+    order than channels_last.
+    """
+    whole = optimizer.state_dict()
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    whole["state"] = {
+        int(i): {k: torch.empty_like(params[int(i)]).copy_(x) if x.dim() else x for k, x in parts.items()}
+        for i, parts in moments.items()
+    }
+    optimizer.load_state_dict(whole)

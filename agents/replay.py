@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.base import ConfigError, RowSpec, Step
+from agents.base import ConfigError, Ring, RowSpec, Step
 from agents.targets import n_step_return
 
 
@@ -80,7 +80,10 @@ class Replay:
         cells = self.num_rows * self.num_envs
 
         def zeros(n: int, dtype: torch.dtype, *shape: int) -> Tensor:
-            return torch.zeros((n, *shape), dtype=dtype, device=self.device)
+            if self.device.type != "cpu":
+                return torch.zeros((n, *shape), dtype=dtype, device=self.device)
+            # numpy asks the system for zeroed pages, which cost nothing until they are written; torch would write them all
+            return torch.from_numpy(np.zeros((n, *shape), torch.empty(0, dtype=dtype).numpy().dtype))
 
         self.storage = {
             "frame": zeros(cells + 1, self.rows.dtype, *self.rows.frame),  # the last is the zero frame
@@ -184,27 +187,38 @@ class Replay:
         return s["frame"].index_select(0, frame.flatten()).view(len(cell), self.stack, *self.rows.frame)
 
     def state_dict(self) -> dict[str, Any]:
-        """The whole memory, without the part of the ring that holds no row yet."""
-        n = self.size
-        live = min(self.total_live, self.num_rows * self.num_envs)
-        return {
-            "total_rows": self.total_rows,
-            "total_live": self.total_live,
-            "live_before": torch.from_numpy(self.live_before[: n // self.num_envs].copy()),
-            **{name: x[: live if name == "live" else n] for name, x in self.storage.items()},
-        }
+        """The whole memory: its rows as a Ring, and how many were live. `live` follows from `dead`."""
+        rows = {"rows": Ring(self._by_row(), self.total_rows)} if self.storage else {}
+        return {"total_live": self.total_live, **rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a memory of the same shape. Raises ValueError where the shapes differ."""
-        self.total_rows, self.total_live = int(state["total_rows"]), int(state["total_live"])
-        if not self.total_rows:
+        self.total_rows, self.total_live = 0, int(state["total_live"])
+        if "rows" not in state:
             return
         self._allocate()
-        for name, mine in self.storage.items():
-            theirs = state[name]
-            if theirs.shape[1:] != mine.shape[1:] or len(theirs) > len(mine) or theirs.dtype != mine.dtype:
-                raise ValueError(
-                    f"replay field {name} is {theirs.dtype}{list(theirs.shape)}, not {mine.dtype}{list(mine.shape)}"
-                )
-            mine[: len(theirs)] = theirs
-        self.live_before[: len(state["live_before"])] = state["live_before"].numpy()
+        for name, mine in self._by_row().items():
+            theirs = state["rows"].fields[name]
+            if theirs.shape != mine.shape or theirs.dtype != mine.dtype:
+                want = f"{mine.dtype}{list(mine.shape)}"
+                raise ValueError(f"replay field {name} is {theirs.dtype}{list(theirs.shape)}, not {want}")
+            mine.copy_(theirs)
+        self.total_rows = int(state["rows"].total)
+        if self.total_rows < 0 or self.total_live < 0:
+            raise ValueError(f"the replay's counts are {self.total_rows} rows and {self.total_live} live cells")
+        self._relist()
+
+    def _by_row(self) -> dict[str, Tensor]:
+        """The fields as [rows, environments, ...], without the zero frame and without `live`."""
+        cells, shape = self.num_rows * self.num_envs, (self.num_rows, self.num_envs)
+        return {name: x[:cells].view(*shape, *x.shape[1:]) for name, x in self.storage.items() if name != "live"}
+
+    def _relist(self) -> None:
+        """Make `live` and `live_before` anew from `dead`, counting back from the newest row."""
+        held = np.arange(max(0, self.total_rows - self.num_rows), self.total_rows) % self.num_rows  # oldest row first
+        alive = ~self._by_row()["dead"].cpu().numpy()[held]
+        counts = alive.sum(1)
+        self.live_before[held] = self.total_live - counts.sum() + np.cumsum(counts) - counts
+        cell = (held[:, None] * self.num_envs + np.arange(self.num_envs))[alive]
+        slot = np.arange(self.total_live - len(cell), self.total_live) % (self.num_rows * self.num_envs)
+        self.storage["live"][torch.from_numpy(slot)] = torch.from_numpy(cell).int().to(self.device)

@@ -2,16 +2,23 @@
 
 The environments autoreset in NEXT_STEP mode: when an episode ends, its last observation arrives as an ordinary row, the
 dead row; the action given there is ignored, and the row after it is the next episode's first.
+
+Emulators cannot be copied to disk, so their state is kept as the way to it: each environment's last seeded reset and the
+actions since. Now and then an episode begins with a seeded reset, so that the way stays short.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from numpy.typing import NDArray
+
+RESEED_AFTER = 4_000  # rows; a seeded reset of an emulator costs as much as some 300 steps of it
 
 
 class Row(NamedTuple):
@@ -33,7 +40,7 @@ class Episode(NamedTuple):
     length: int
 
 
-def spread_seeds(seed: int, n: int) -> NDArray[np.int64]:
+def spread_seeds(seed: int | Sequence[int], n: int) -> NDArray[np.int64]:
     """n seeds below 2**31 that belong to `seed`: those of two runs have nothing in common, as s, s+1, ... would."""
     return (np.random.SeedSequence(seed).generate_state(n) >> 1).astype(np.int64)
 
@@ -44,8 +51,8 @@ class Stream:
     Environments that can (ALE's threads, AsyncVectorEnv) work between `send` and `recv`; the others step in `recv`.
     """
 
-    def __init__(self, env: VectorEnv, *, life_loss: bool = False) -> None:
-        """`life_loss`: report a drop of info["lives"] as terminated."""
+    def __init__(self, env: VectorEnv, *, life_loss: bool = False, reseed_after: int = RESEED_AFTER) -> None:
+        """`life_loss`: report a drop of info["lives"] as terminated. `reseed_after`: rows; see `state`."""
         space = env.single_action_space
         if not isinstance(space, gymnasium.spaces.Discrete):
             raise TypeError(f"the stream needs discrete actions, not {space}")
@@ -60,6 +67,11 @@ class Stream:
         self.frame = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape  # ALE sends stacks of one
         self.dtype = np.uint8 if env.single_observation_space.dtype == np.uint8 and len(self.frame) == 2 else np.float32
         self._actions: NDArray[np.int64] | None = None
+        self._seed, self.reseed_after = 0, reseed_after
+        self._seeds = np.zeros(self.num_envs, np.int64)  # of each environment's last seeded reset
+        self._seeded_at = np.zeros(self.num_envs, np.int64)  # the row it happened in
+        self._row = 0  # rows since `reset`
+        self._log: deque[NDArray[np.int64]] = deque()  # the actions of the last rows, as far back as any reset
         self._dead = self._nobody()
         self._lives = np.zeros(self.num_envs, np.int64)
         self._score = np.zeros(self.num_envs)
@@ -74,17 +86,27 @@ class Stream:
 
     def reset(self, seed: int) -> Row:
         """Begin all episodes anew, on seeds drawn from `seed`; the row has no rewards."""
-        seeds = spread_seeds(seed, self.num_envs)
-        if hasattr(self.env, "ale"):
-            obs, info = self.env.reset(seed=seeds)  # type: ignore[arg-type]
-        else:
-            obs, info = self.env.reset(seed=[int(s) for s in seeds])  # type: ignore[arg-type]
+        self._seed, self._row = seed, 0
+        self._log.clear()
+        obs = self._seeded_reset(~self._nobody(), spread_seeds(seed, self.num_envs))
         self._dead = self._nobody()
-        self._lives = np.array(info.get("lives", self._lives), np.int64)
         self._score[:], self._length[:] = 0, 0
         self._episodes.clear()
         nothing = np.zeros(self.num_envs, np.float32)
         return Row(self._frames(obs), ~self._nobody(), self._nobody(), nothing, self._nobody(), self._nobody())
+
+    def _seeded_reset(self, who: NDArray[np.bool_], seeds: NDArray[np.int64]) -> Any:
+        """Begin an episode from a seed in some environments; the observations of all."""
+        options = None if who.all() else {"reset_mask": who.copy()}
+        if hasattr(self.env, "ale"):
+            obs, info = self.env.reset(seed=seeds[who], options=options)  # type: ignore[arg-type]
+        else:
+            obs, info = self.env.reset(seed=[int(s) for s in seeds], options=options)  # type: ignore[arg-type]
+        if "lives" in info:
+            self._lives = np.where(who, info["lives"], self._lives)
+        self._seeds = np.where(who, seeds, self._seeds)
+        self._seeded_at = np.where(who, self._row, self._seeded_at)
+        return obs
 
     def send(self, actions: NDArray[np.int64]) -> None:
         """Give each environment its action, i64[N]. Raises ValueError where one is out of range: ALE would hang."""
@@ -109,7 +131,8 @@ class Stream:
             obs, reward, terminated, truncated, info = self.env.step_wait()
         else:
             obs, reward, terminated, truncated, info = self.env.step(self._actions)
-        self._actions = None
+        self._log.append(self._actions - self._action_start)
+        self._actions, self._row = None, self._row + 1
         reward = np.asarray(reward, np.float32)
         first, self._dead = self._dead, terminated | truncated
         self._count(reward, first)
@@ -117,6 +140,12 @@ class Stream:
             lives = np.asarray(info["lives"], np.int64)
             terminated = terminated | ((lives < self._lives) & ~first & ~self._dead)
             self._lives = lives
+        due = first & (self._row - self._seeded_at >= self.reseed_after)
+        if due.any():
+            entropy = [[self._seed, self._row, i] for i in range(self.num_envs)]
+            obs = self._seeded_reset(due, np.array([spread_seeds(e, 1)[0] for e in entropy]))
+            for _ in range(len(self._log) - (self._row - int(self._seeded_at.min()))):
+                self._log.popleft()
         return Row(self._frames(obs), first, self._dead, reward, terminated, truncated & ~terminated)
 
     def _count(self, reward: NDArray[np.float32], first: NDArray[np.bool_]) -> None:
@@ -125,6 +154,35 @@ class Stream:
         self._length = np.where(first, 0, self._length + 1)
         for i in np.flatnonzero(self._dead):
             self._episodes.append(Episode(int(i), float(self._score[i]), int(self._length[i])))
+
+    def state(self) -> dict[str, NDArray[np.int64]]:
+        """The way to the present row, from which `restore` finds it again; nothing may be in flight."""
+        log = np.array(self._log, np.int64).reshape(len(self._log), self.num_envs)
+        return {"seeds": self._seeds, "age": self._row - self._seeded_at, "log": log, "row": np.array(self._row)}
+
+    def restore(self, seed: int, state: dict[str, NDArray[np.int64]]) -> Row:
+        """Go the way again: the row that was present when `state` of a stream reset with `seed` was taken.
+
+        Exact where an environment does the same after the same seeded reset and actions. The row's rewards are not known
+        any more and come as zeros.
+        """
+        log, begin = state["log"], len(state["log"]) - state["age"]
+        row = self.reset(seed)
+        reseed_after, self.reseed_after = self.reseed_after, np.iinfo(np.int64).max
+        for t in range(len(log) + 1):
+            begins = begin == t
+            if begins.any():
+                obs = self._seeded_reset(begins, state["seeds"])
+                self._dead = self._dead & ~begins
+                self._score, self._length = np.where(begins, 0.0, self._score), np.where(begins, 0, self._length)
+                row = row._replace(obs=self._frames(obs), first=row.first | begins, dead=row.dead & ~begins)
+            if t < len(log):
+                self.send(log[t])
+                row = self.recv()
+        shift = int(state["row"]) - self._row
+        self._row, self._seeded_at, self.reseed_after = int(state["row"]), self._seeded_at + shift, reseed_after
+        self._episodes.clear()
+        return row
 
     def finished(self) -> list[Episode]:
         """The games that ended since the last call."""

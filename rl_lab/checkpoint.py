@@ -1,28 +1,56 @@
-"""Checkpoints: safetensors for tensors, JSON for the rest, so that one from a stranger can run no code.
+"""Checkpoints: everything a run needs to go on as if it had never stopped, written so that no moment can lose it.
 
-checkpoints/<name>/
-    network.safetensors   what plays
-    learner.safetensors   what else training needs: target, optimiser, replay, generators (of `last` only)
-    state.json            counters and the score
-A checkpoint is written beside the old one and takes its name when it is complete.
+checkpoints/
+    step-000050000/       two generations of these are kept
+        state.json            counters, and the size and checksum of every file that belongs to it
+        network.safetensors   what plays
+        learner.safetensors   what else training needs: target, optimiser, generators, carry, the way to the emulators' state
+    rows/<name>-<first>-<end>.safetensors    the replay, in segments that are written once and shared by generations
+    best/                 the best evaluation: network.safetensors and state.json
+
+A checkpoint is written beside the others, forced to disk, and takes its name when it is complete; one that is torn or altered
+fails its checksums and the one before serves. Tensors are safetensors and the rest JSON, so that a checkpoint from a stranger
+can run no code.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import re
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from agents.base import Agent
+from agents.base import Agent, Ring
 from rl_lab.errors import LabError
 
 Tree = dict[str, Any]
+SEGMENT_BYTES = 64 * 2**20  # about; a segment is written once, the last one again until it is full
+GENERATIONS = 2
+
+
+class Damaged(LabError):
+    """A checkpoint whose files are missing, torn or altered."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What writing a checkpoint cost."""
+
+    folder: Path
+    bytes: int
+
+
+# --- trees and flat names -----------------------------------------------------------------------------------------
 
 
 def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
@@ -48,65 +76,253 @@ def unflatten(flat: dict[str, Any]) -> Tree:
     return tree
 
 
-def save(run: Path, name: str, agent: Agent, state: Tree, *, resumable: bool) -> Path:
-    """Write checkpoint `name` of a run. `state` is the runner's own; `resumable` adds the agent's full state."""
-    folder = run / "checkpoints" / name
-    fresh, old = folder.with_name(f"{name}.new"), folder.with_name(f"{name}.old")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    save_file(_for_disk(agent.network.state_dict()), fresh / "network.safetensors")
-    if resumable:
-        everything = flatten({"agent": agent.state_dict(), "run": state})
-        everything = {k: v for k, v in everything.items() if not k.startswith("agent/network/")}
-        tensors = {k: v for k, v in everything.items() if isinstance(v, Tensor)}
-        save_file(_for_disk(tensors), fresh / "learner.safetensors")
-        plain = {k: v for k, v in everything.items() if k not in tensors}
-    else:
-        plain = flatten({"run": state})
-    (fresh / "state.json").write_text(json.dumps(plain, indent=1) + "\n")
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+def save(run: Path, step: int, agent: Agent, state: Tree) -> Saved:
+    """Write the full state of a run at an agent step, and drop the generations before the last two."""
+    root = run / "checkpoints"
+    everything = flatten({"agent": agent.state_dict(), "run": state})
+    rings = {name: value for name, value in everything.items() if isinstance(value, Ring)}
+    tensors = {name: value for name, value in everything.items() if isinstance(value, Tensor)}
+    network = {name: value for name, value in tensors.items() if name.startswith("agent/network/")}
+    plain = {name: value for name, value in everything.items() if name not in rings and name not in tensors}
+    files: dict[str, dict[str, Any]] = {}
+    written = 0
+    for name, ring in rings.items():
+        plain[f"{name}/total"], plain[f"{name}/capacity"] = ring.total, ring.capacity
+        plain[f"{name}/segments"] = []
+        known = _known_files(root)
+        for first, end in _segments(ring):
+            file = f"rows/{name.replace('/', '.')}-{first}-{end}.safetensors"
+            if file not in known or not (root / file).is_file():
+                rows = torch.arange(max(first, ring.total - ring.capacity), end) % ring.capacity
+                known[file] = _write_tensors(root / file, {k: x[rows.to(x.device)] for k, x in ring.fields.items()})
+                written += known[file]["bytes"]
+            files[file] = known[file]
+            plain[f"{name}/segments"].append(file)
+    folder = root / f"step-{step:09}"
+    fresh = _fresh(folder)
+    files["network.safetensors"] = _write_tensors(
+        fresh / "network.safetensors", {k.removeprefix("agent/network/"): v for k, v in network.items()}
+    )
+    learner = {name: value for name, value in tensors.items() if name not in network}
+    files["learner.safetensors"] = _write_tensors(fresh / "learner.safetensors", learner)
+    _write_state(fresh, plain, files)
+    _take_name(fresh, folder)
+    _drop_old(root)
+    own = sum(files[name]["bytes"] for name in ("network.safetensors", "learner.safetensors"))
+    return Saved(folder, written + own)
+
+
+def save_best(run: Path, agent: Agent, state: Tree) -> Path:
+    """Write what plays, and the score it reached."""
+    folder = run / "checkpoints" / "best"
+    fresh = _fresh(folder)
+    files = {"network.safetensors": _write_tensors(fresh / "network.safetensors", agent.network.state_dict())}
+    _write_state(fresh, flatten({"run": state}), files)
+    _take_name(fresh, folder)
     return folder
 
 
-def _for_disk(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def bytes_to_write(agent: Agent) -> int:
+    """At most so many bytes the next checkpoint will take on disk."""
+    tensors = flatten(agent.state_dict()).values()
+    rows = sum(x.nbytes for ring in tensors if isinstance(ring, Ring) for x in ring.fields.values())
+    return rows + sum(x.nbytes for x in tensors if isinstance(x, Tensor)) + 2**20
+
+
+def _segments(ring: Ring) -> Iterator[tuple[int, int]]:
+    """The rows a ring holds, cut at fixed row numbers: all but the last segment are the same at the next checkpoint.
+
+    The first may name rows that the ring has lost since; those behind it stand in their places.
+    """
+    row_bytes = sum(x[0].nbytes for x in ring.fields.values())
+    length = max(1, min(SEGMENT_BYTES // row_bytes, ring.capacity))
+    oldest = max(0, ring.total - ring.capacity)
+    for block in range(oldest // length, -(-ring.total // length)):
+        yield block * length, min((block + 1) * length, ring.total)
+
+
+def _fresh(folder: Path) -> Path:
+    fresh = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    return fresh
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Write a file completely or not at all; its size and checksum."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.new")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
+    _sync(part)
+    part.replace(path)
+    return {"bytes": path.stat().st_size, "blake2b": _checksum(path)}
+
+
+def _write_state(folder: Path, plain: dict[str, Any], files: dict[str, dict[str, Any]]) -> None:
+    content = {"state": plain, "files": files}
+    text = json.dumps({**content, "checksum": _checksum_of(content)}, indent=1)
+    (folder / "state.json").write_text(text + "\n")
+    _sync(folder / "state.json")
+
+
+def _take_name(fresh: Path, folder: Path) -> None:
+    """Give a complete checkpoint its name; one that had it before serves until then."""
+    _sync(fresh)
+    old = folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Force a file or folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def _checksum_of(content: Tree) -> str:
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _drop_old(root: Path) -> None:
+    """Remove generations before the last two, and the segments that no generation needs any more."""
+    for folder in generations(root.parent)[GENERATIONS:]:
+        shutil.rmtree(folder)
+    needed = _known_files(root)
+    for path in (root / "rows").glob("*"):
+        if f"rows/{path.name}" not in needed:
+            path.unlink()
+
+
+def _known_files(root: Path) -> dict[str, dict[str, Any]]:
+    """The segments that generations on disk refer to."""
+    found: dict[str, dict[str, Any]] = {}
+    for folder in generations(root.parent):
+        try:
+            found |= {k: v for k, v in _read_state(folder)["files"].items() if k.startswith("rows/")}
+        except Damaged:
+            continue
+    return found
+
+
+# --- finding and reading ------------------------------------------------------------------------------------------
+
+
+def generations(run: Path) -> list[Path]:
+    """The full checkpoints of a run, newest first."""
+    found = [p for p in (run / "checkpoints").glob("step-*") if re.fullmatch(r"step-\d{9}(\.old)?", p.name)]
+    return sorted(found, key=lambda p: p.name.removesuffix(".old"), reverse=True)
 
 
 def find(run: Path, name: str | None = None) -> Path:
-    """The folder of checkpoint `name`; without one the best, else the last. Raises LabError where there is none."""
-    for candidate in [name] if name else ["best", "last"]:
-        for folder in (run / "checkpoints" / candidate, run / "checkpoints" / f"{candidate}.old"):
-            if (folder / "state.json").is_file():
-                return folder
-    raise LabError(f"{run} holds no checkpoint{f' called {name!r}' if name else ''} yet")
+    """A checkpoint that can play: "best", "last" or a step; without a name the best, else the last.
+
+    Raises LabError where there is none.
+    """
+    best = [p for p in (run / "checkpoints" / "best", run / "checkpoints" / "best.old") if (p / "state.json").is_file()]
+    last = generations(run)
+    named = {None: best + last, "best": best, "last": last}
+    for folder in named[name] if name in named else [p for p in last if p.name == f"step-{name:0>9}"]:
+        return folder
+    raise LabError(f"{run} holds no checkpoint{f' {name!r}' if name else ''} yet")
+
+
+def _read_state(folder: Path) -> Tree:
+    try:
+        content = json.loads((folder / "state.json").read_text())
+        checksum = content.pop("checksum")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise Damaged(f"{folder} is damaged: state.json cannot be read ({error})") from error
+    if checksum != _checksum_of(content):
+        raise Damaged(f"{folder} is damaged: state.json does not have its checksum")
+    files = content.get("files")
+    if not isinstance(content.get("state"), dict) or not isinstance(files, dict):
+        raise Damaged(f"{folder} is damaged: state.json is no state of a run")
+    if not all(isinstance(want, dict) and {"bytes", "blake2b"} <= want.keys() for want in files.values()):
+        raise Damaged(f"{folder} is damaged: state.json lists files without their size and checksum")
+    return content
+
+
+def _verify(folder: Path, files: dict[str, dict[str, Any]]) -> None:
+    for name, want in files.items():
+        path = (folder.parent if name.startswith("rows/") else folder) / name
+        if path.resolve().parent not in (folder.resolve(), (folder.parent / "rows").resolve()):
+            raise Damaged(f"{folder} is damaged: it names the file {name}, which is not its own")
+        if not path.is_file() or path.stat().st_size != want["bytes"] or _checksum(path) != want["blake2b"]:
+            raise Damaged(f"{folder} is damaged: {path} does not have its checksum")
 
 
 def read_state(folder: Path) -> Tree:
     """What the runner wrote beside the weights: counters and scores."""
-    try:
-        return unflatten(json.loads((folder / "state.json").read_text())).get("run", {})
-    except (OSError, ValueError) as error:
-        raise LabError(f"{folder} is not a readable checkpoint: {error}") from error
+    return unflatten(_read_state(folder)["state"])["run"]
 
 
 def load_network(folder: Path, agent: Agent) -> None:
-    """Give the agent a checkpoint's weights, to play with. Raises LabError where they do not fit it."""
+    """Give the agent a checkpoint's weights, to play with. Raises LabError where they are damaged or do not fit it."""
+    files = _read_state(folder)["files"]
+    _verify(folder, {"network.safetensors": files.get("network.safetensors", {"bytes": -1, "blake2b": ""})})
+    _load_into(agent, folder, load_file(folder / "network.safetensors"))
+
+
+def _load_into(agent: Agent, folder: Path, tensors: dict[str, Tensor]) -> None:
+    if not all(bool(x.isfinite().all()) for x in tensors.values()):
+        raise LabError(f"{folder} holds weights that are not finite numbers")
     try:
-        agent.network.load_state_dict(load_file(folder / "network.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        agent.network.load_state_dict(tensors)
+    except RuntimeError as error:
         raise LabError(f"{folder} does not fit the agent: {' '.join(str(error).split())[:200]}") from error
 
 
-def load_all(folder: Path, agent: Agent, device: torch.device) -> Tree:
-    """Restore the agent's full state; returns the runner's. Raises LabError where the checkpoint is not whole."""
+def load(folder: Path, agent: Agent, device: torch.device) -> Tree:
+    """Restore the agent's full state from a generation; returns the runner's.
+
+    Raises Damaged where the checkpoint is not whole, LabError where it belongs to another agent.
+    """
+    content = _read_state(folder)
+    _verify(folder, content["files"])
     try:
-        tensors = load_file(folder / "learner.safetensors", device=str(device))
         network = load_file(folder / "network.safetensors", device=str(device))
-        tree = unflatten(tensors | json.loads((folder / "state.json").read_text()))
+        _load_into(agent, folder, network)
+        flat = load_file(folder / "learner.safetensors", device=str(device)) | content["state"]
+        for name in [k.removesuffix("/segments") for k in flat if k.endswith("/segments")]:
+            files = flat.pop(f"{name}/segments")
+            if not set(files) <= set(content["files"]):
+                raise Damaged(f"{folder} is damaged: it names segments that are not among its files")
+            paths = [folder.parent / file for file in files]
+            flat[name] = _read_ring(paths, flat.pop(f"{name}/capacity"), flat.pop(f"{name}/total"))
+        tree = unflatten(flat)
         agent.load_state_dict({**tree["agent"], "network": network})
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LabError(f"{folder} cannot be resumed: {' '.join(str(error).split())[:200]}") from error
     return tree["run"]
+
+
+def _read_ring(paths: list[Path], capacity: int, total: int) -> Ring:
+    """A ring from its segments, on the CPU, in the places its rows had."""
+    fields: dict[str, Tensor] = {}
+    for path in paths:
+        match = re.fullmatch(r".*-(\d+)-(\d+)", path.stem)
+        if match is None:
+            raise ValueError(f"{path.name} is no segment")
+        end = int(match[2])
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118  # not a dict
+                part = file.get_tensor(name)
+                if name not in fields:
+                    fields[name] = torch.zeros((capacity, *part.shape[1:]), dtype=part.dtype)
+                fields[name][torch.arange(end - len(part), end) % capacity] = part
+    return Ring(fields, total)

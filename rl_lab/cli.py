@@ -33,12 +33,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if name not in COMMANDS:
         fail(f"unknown command {name!r}; there are: {', '.join(COMMANDS)}")
     from rl_lab import commands
-    from rl_lab.errors import USER_ERRORS
+    from rl_lab.errors import USER_ERRORS, Fault
 
     try:
         getattr(commands, f"{name}_command")(rest)
     except USER_ERRORS as error:
         fail(str(error))
+    except Fault as fault:
+        print(f"rl_lab: {fault}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # `... | head`

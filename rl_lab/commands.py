@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from agents.base import Count, Fraction, check_fields
+from agents.base import Count, Range, check_fields
 from rl_lab import api, checkpoint, config, runner
 from rl_lab.cli import PROG, fail
 from rl_lab.config import RunConfig, Seed
@@ -137,8 +137,8 @@ class EvalOptions:
     """A run folder, "latest", or an unambiguous part of its name."""
     episodes: Count = 10
     """Whole games to play."""
-    epsilon: Fraction = 0.001
-    """Share of random actions."""
+    epsilon: Annotated[float | None, Range(0, 1)] = None
+    """Share of random actions; the run's own eval_epsilon unless given."""
     seed: Seed = 0
     """Seed of the games."""
     checkpoint: Literal["auto", "best", "last"] = "auto"

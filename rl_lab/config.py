@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from agents.base import ConfigError, Count, CountOrZero, Fraction, Range, check_fields
+from agents.base import ConfigError, Count, CountOrZero, Fraction, NonNegative, Range, check_fields
 from envs.card import EnvCard
 from envs.gym import Vectorization
 from rl_lab.registry import find_agent
@@ -54,7 +54,11 @@ class RunConfig:
     eval_epsilon: Fraction = 0.001
     """Share of random actions in an evaluation."""
     checkpoint_every: CountOrZero = 100_000
-    """Agent steps between two checkpoints; 0 saves at the end only."""
+    """Agent steps between two checkpoints; 0 leaves them to checkpoint_minutes."""
+    checkpoint_minutes: NonNegative = 10.0
+    """Minutes after which a checkpoint is due in any case; 0 leaves them to checkpoint_every."""
+    env_timeout: NonNegative = 300.0
+    """Seconds without a row after which the environments count as hung and the run ends; 0 waits for ever."""
     log_every: Count = 2_000
     """Agent steps between two lines of metrics.jsonl."""
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"

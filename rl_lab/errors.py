@@ -1,11 +1,15 @@
-"""The errors that a person can mend: shown as one line, exit code 2, no traceback."""
+"""The errors that a person can mend: shown as one line and no traceback."""
 
 from agents.base import ConfigError
 from envs.card import EnvError
 
 
 class LabError(Exception):
-    """What went wrong with a run, a file or the machine, and what would be right, in one line."""
+    """What was asked cannot be, and what would be right, in one line: exit code 2."""
+
+
+class Fault(Exception):
+    """What broke while a run was going: exit code 1. Its last checkpoint is whole."""
 
 
 USER_ERRORS = (LabError, ConfigError, EnvError)

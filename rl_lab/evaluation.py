@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +46,20 @@ class Evaluation:
 
 
 def evaluate(
-    agent: Agent, stream: Stream, *, episodes: int, epsilon: float, seed: int, device: torch.device
+    agent: Agent,
+    stream: Stream,
+    *,
+    episodes: int,
+    epsilon: float,
+    seed: int,
+    device: torch.device,
+    each_row: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Play `episodes` whole games, a fixed share of them in each environment, so that short games are not favoured.
 
     Actions are the agent's greedy ones, or with probability `epsilon` uniformly random, from a generator of this
-    evaluation's own: the agent's random numbers, and so its training, are the same with and without it.
+    evaluation's own: the agent's random numbers, and so its training, are the same with and without it. `each_row` is
+    called after every row.
     """
     n = stream.num_envs
     quota = np.full(n, episodes // n) + (np.arange(n) < episodes % n)
@@ -63,6 +72,7 @@ def evaluate(
         random = rng.random(n) < epsilon
         stream.send(np.where(random, rng.integers(stream.num_actions, size=n), action.cpu().numpy()))
         row = stream.recv()
+        each_row()
         for game in stream.finished():
             games[game.env].append(game)
     played = [game for g, q in zip(games, quota, strict=True) for game in g[:q]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,29 +61,47 @@ class Loop:
         return Tick(live, metrics, self.stream.finished())
 
     def state_dict(self) -> dict[str, Any]:
-        """The row that waits to be observed and the one that has not been acted on, as tensors."""
-        pending = {f"pending/{k}": v for k, v in self.pending._asdict().items()} if self.pending else {}
+        """All that `restore` needs, as tensors: the present row and the way to it, the row to be observed, the carry."""
         row = {"obs": self.row.obs, "first": self.row.first, "dead": self.row.dead}
-        return pending | {f"row/{name}": torch.tensor(array) for name, array in row.items()}
+        return {
+            "row": {name: torch.tensor(array) for name, array in row.items()},
+            "stream": {name: torch.from_numpy(array) for name, array in self.stream.state().items()},
+            "carry": {str(i): tensor for i, tensor in enumerate(self.carry)},
+            **({"pending": self.pending._asdict()} if self.pending else {}),
+        }
 
-    def restart(self, state: dict[str, Any], seed: int) -> None:
-        """Go on from `state` with new episodes: the agent sees those that were cut as truncated at their last row."""
-        self.row = self.stream.reset(seed)
-        if "pending" not in state:
+    def restore(self, state: dict[str, Any], seed: int) -> bool:
+        """Go on from `state` of a loop with this seed; whether the environments came back exactly as they were.
+
+        Where they did not, new episodes begin, and the agent sees those that were cut as truncated at their last row.
+        """
+        row = self.stream.restore(seed, {name: tensor.cpu().numpy() for name, tensor in state["stream"].items()})
+        saved = {name: tensor.cpu().numpy() for name, tensor in state["row"].items()}
+        self.pending = Step(**state["pending"]) if "pending" in state else None
+        if all(np.array_equal(getattr(row, name), array) for name, array in saved.items()):
+            self.row, self.carry = row, tuple(state["carry"][str(i)] for i in range(len(state["carry"])))
+            return True
+        self._cut(state["row"])
+        self.row = self.stream.reset(seed + self.stream.num_envs)
+        return False
+
+    def _cut(self, last: dict[str, Tensor]) -> None:
+        """End every running episode as truncated, with `last` as its dead row."""
+        if self.pending is None:
             return
-        last, pending = state["row"], Step(**state["pending"])
-        running = ~pending.dead & ~pending.terminated
-        self.agent.observe(pending._replace(truncated=pending.truncated | running & ~last["dead"]))
-        nothing = torch.zeros_like(pending.terminated)
+        pending, self.pending = self.pending, None
+        running = ~pending.dead & ~pending.terminated & ~last["dead"]
+        self.agent.observe(pending._replace(truncated=pending.truncated | running))
+        nothing = torch.zeros_like(running)
         self.agent.observe(
             Step(
-                last["obs"],
-                last["first"],
-                torch.ones_like(nothing),
-                torch.zeros_like(pending.action),
-                torch.zeros_like(pending.reward),
-                nothing,
-                nothing,
-                0,
+                obs=last["obs"],
+                first=last["first"],
+                dead=~nothing,
+                action=torch.zeros_like(pending.action),
+                reward=torch.zeros_like(pending.reward),
+                terminated=nothing,
+                truncated=nothing,
+                live=0,
             )
         )

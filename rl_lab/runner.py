@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from safetensors import SafetensorError
 
-from agents.base import Agent, Metrics, RowSpec
+from agents.base import Agent, RowSpec
 from envs.card import EnvCard
 from envs.make import make_stream
 from envs.stream import Stream
 from rl_lab import checkpoint
 from rl_lab.config import Config
 from rl_lab.device import check_memory, resolve_device, resolve_precision
-from rl_lab.evaluation import Evaluation, evaluate
+from rl_lab.errors import Fault, LabError
+from rl_lab.evaluation import evaluate
+from rl_lab.guard import Watchdog, check_disk, lock
 from rl_lab.loop import Loop, Tick
+from rl_lab.metrics import Window
 from rl_lab.progress import Display, Status
 from rl_lab.registry import find_agent
 from rl_lab.run import Run
@@ -83,7 +89,7 @@ def make_explicit(config: Config, card: EnvCard) -> Config:
 def train(config: Config, card: EnvCard, *, quiet: bool = False) -> Run:
     """Train a new run to its end. Raises Interrupted when a signal stopped it, after saving."""
     config = make_explicit(config, card)
-    check_fits(config, card)
+    check_disk(Path(config.run.runs_dir), check_fits(config, card))
     return Runner(Run.create(config, card), quiet=quiet).train()
 
 
@@ -109,6 +115,7 @@ class Runner:
         self.run, self.config, self.card = run, run.config, run.card
         settings = self.config.run
         self.device = torch.device(settings.device)
+        torch.manual_seed(settings.seed)  # dropout draws from torch's own generator
         self.display = Display(settings.steps, quiet=quiet)
         self.agent = make_agent(self.config, self.card, self.device)
         self.stream = make_stream_for(self.config, self.card, settings.num_envs)
@@ -118,97 +125,159 @@ class Runner:
         self.wall_seconds = 0.0  # of training and everything around it, over all resumed parts
         self.loop_seconds = 0.0  # in the loop alone
         self.last_games: deque[float] = deque(maxlen=100)
-        self.last_eval: tuple[int, Evaluation] | None = None
+        self.last_eval: tuple[int, float] | None = None  # agent step and mean
         self.best: float | None = None
         self.signal: int | None = None
         self.window = Window()
+        self.logged = (0, 0.0)  # agent steps and loop seconds at the last line of the log
+
+    # --- the state of a run ---------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything of the run that is not the agent's."""
+        return {
+            "steps": self.steps,
+            "score": self.last_eval[1] if self.last_eval and self.last_eval[0] == self.steps else None,
+            "best": self.best,
+            "last_eval": self.last_eval,
+            "last_games": list(self.last_games),
+            "wall_seconds": self.wall_seconds,
+            "loop_seconds": self.loop_seconds,
+            "logged": self.logged,
+            "window": self.window.state_dict(),
+            "loop": self.loop.state_dict(),
+            "torch": torch.get_rng_state(),
+        }
 
     def restore(self) -> None:
-        """Take over the last checkpoint. The environments begin new episodes: those that were cut count as truncated."""
-        state = checkpoint.load_all(checkpoint.find(self.run.path, "last"), self.agent, self.device)
+        """Take over the newest checkpoint that is whole. Raises LabError where there is none."""
+        folders = checkpoint.generations(self.run.path)
+        for folder in folders:
+            try:
+                state = checkpoint.load(folder, self.agent, self.device)
+            except checkpoint.Damaged as error:
+                self.display.say(f"WARNING: {error}; the one before it serves")
+                continue
+            break
+        else:
+            which = "no checkpoint that is whole" if folders else "no checkpoint yet"
+            raise LabError(f"{self.run} holds {which}; start it anew")
         self.steps, self.best = state["steps"], state["best"]
-        self.wall_seconds, self.loop_seconds = state["wall_seconds"], state["loop_seconds"]
+        self.last_eval = tuple(state["last_eval"]) if state["last_eval"] else None
         self.last_games.extend(state["last_games"])
-        self.loop.restart(state["loop"], seed=self.config.run.seed + self.steps)
+        self.wall_seconds, self.loop_seconds = state["wall_seconds"], state["loop_seconds"]
+        self.logged = tuple(state["logged"])
+        self.window.load_state_dict(state["window"])
+        torch.set_rng_state(state["torch"].cpu())
+        if not self.loop.restore(state["loop"], seed=self.config.run.seed):
+            self.display.say(f"WARNING: {self.card.name} is not the same after the same seed: new episodes begin here")
 
-    def save(self, name: str, *, resumable: bool) -> None:
-        """Write a checkpoint."""
-        state: dict[str, Any] = {
-            "steps": self.steps,
-            "best": self.best,
-            "score": self.last_eval[1].mean if self.last_eval and self.last_eval[0] == self.steps else None,
-        }
-        if resumable:
-            state |= {
-                "wall_seconds": self.wall_seconds,
-                "loop_seconds": self.loop_seconds,
-                "last_games": list(self.last_games),
-                "loop": self.loop.state_dict(),
-            }
-        checkpoint.save(self.run.path, name, self.agent, state, resumable=resumable)
+    def save(self, tracker: Tracker) -> None:
+        """Write a checkpoint and log what it cost. Raises Fault where it cannot be written: the one before stays."""
+        start = time.perf_counter()
+        try:
+            check_disk(self.run.path, checkpoint.bytes_to_write(self.agent))
+            saved = checkpoint.save(self.run.path, self.steps, self.agent, self.state_dict())
+        except (OSError, SafetensorError, LabError) as error:
+            raise Fault(f"no checkpoint can be written to {self.run}: {error}") from error
+        seconds = time.perf_counter() - start
+        tracker.log(self.steps, {"checkpoint/seconds": seconds, "checkpoint/megabytes": saved.bytes / 1e6})
+
+    # --- training -------------------------------------------------------------------------------------------------
 
     def train(self) -> Run:
         """Turn the loop until the steps are done or a signal asks to stop; then save, close and say what comes next."""
         settings = self.config.run
         mode, why = wandb_mode(settings.wandb)
-        self._introduce(mode, why)
-        tracker = open_tracker(self.run, mode, self.steps)
-        evaluating = Every(settings.eval_every, self.steps)
-        saving = Every(settings.checkpoint_every, self.steps)
-        logging = Every(settings.log_every, self.steps)
-        began = time.perf_counter() - self.wall_seconds
-        self.window.restart(self.steps, self.loop_seconds)
-        try:
-            with self.display, self._signals():
-                while self.steps < settings.steps and self.signal is None:
-                    start = time.perf_counter()
-                    tick = self.loop.step()
-                    self.loop_seconds += time.perf_counter() - start
-                    self.wall_seconds = time.perf_counter() - began
-                    self.steps += tick.live
-                    self._count(tick)
-                    if logging.due(self.steps):
-                        self._log(tracker)
-                    if evaluating.due(self.steps):
-                        self._evaluate(tracker)
-                    if saving.due(self.steps):
-                        self.save("last", resumable=True)
-                if self.signal is None and (self.last_eval is None or self.last_eval[0] != self.steps):
-                    self._evaluate(tracker)
-                self.wall_seconds = time.perf_counter() - began
-                self.save("last", resumable=True)
+        with lock(self.run.path), contextlib.ExitStack() as closing:
+            closing.callback(self.stream.close)
+            closing.callback(lambda: self.eval_stream and self.eval_stream.close())
+            self._introduce(mode, why)
+            tracker = open_tracker(self.run, mode, self.steps)
+            closing.callback(tracker.close)
+            closing.enter_context(self.display)
+            closing.enter_context(self._signals())
+            try:
+                with Watchdog(settings.env_timeout, self._hung) as self.watchdog:
+                    self._turn(tracker)
+                self.save(tracker)
+            except Fault as fault:
+                raise Fault(f"{fault}; {self._how_to_resume()}") from fault
             tracker.summary(self._summary())
             tracker.artifact(checkpoint.find(self.run.path))
-        finally:
-            tracker.close()
-            self.stream.close()
-            if self.eval_stream:
-                self.eval_stream.close()
         if self.signal is not None:
             raise Interrupted(self.run, self.signal)
         self._say_goodbye()
         return self.run
 
+    def _turn(self, tracker: Tracker) -> None:
+        settings = self.config.run
+        evaluating = Every(settings.eval_every, self.steps)
+        saving = Every(settings.checkpoint_every, self.steps)
+        logging = Every(settings.log_every, self.steps)
+        began = saved_at = time.perf_counter()
+        before = self.wall_seconds
+        while self.steps < settings.steps and self.signal is None:
+            start = time.perf_counter()
+            tick = self._step()
+            now = time.perf_counter()
+            self.loop_seconds += now - start
+            self.wall_seconds = before + now - began
+            self.steps += tick.live
+            self.window.add(tick)
+            self.last_games.extend(game.score for game in tick.episodes)
+            if logging.due(self.steps):
+                self._log(tracker)
+            if evaluating.due(self.steps):
+                self._evaluate(tracker)
+            minutes = (now - saved_at) / 60
+            if saving.due(self.steps) or 0 < settings.checkpoint_minutes <= minutes:
+                self.save(tracker)
+                saved_at = time.perf_counter()
+            self.watchdog.pat()
+        if self.signal is None and (self.last_eval is None or self.last_eval[0] != self.steps):
+            self._evaluate(tracker)
+        self.wall_seconds = before + time.perf_counter() - began
+
+    def _step(self) -> Tick:
+        """One turn of the loop; whatever the environments raise becomes a Fault, its traceback goes to a file."""
+        try:
+            return self.loop.step()
+        except torch.OutOfMemoryError as error:
+            raise Fault(f"{self.device} is out of memory: lower replay_size or batch_size") from error
+        except Exception as error:
+            path = self.run.path / "traceback.txt"
+            path.write_text(traceback.format_exc())
+            raise Fault(f"{type(error).__name__}: {' '.join(str(error).split())[:200]} (see {path})") from error
+
+    def _hung(self) -> str:
+        seconds = self.config.run.env_timeout
+        return f"rl_lab: nothing has moved for {seconds:g} s, {self.card.name} hangs; {self._how_to_resume()}"
+
+    def _how_to_resume(self) -> str:
+        if not checkpoint.generations(self.run.path):
+            return f"{self.run} had no checkpoint yet"
+        return f"go on from the last checkpoint with:  python -m rl_lab resume {self.run}"
+
     # --- what happens between two rows ----------------------------------------------------------------------------
 
-    def _count(self, tick: Tick) -> None:
-        self.window.add(tick)
-        self.last_games.extend(game.score for game in tick.episodes)
-
     def _log(self, tracker: Tracker) -> None:
-        values = self.window.close(self.steps, self.loop_seconds)
-        seconds = {**self.loop.seconds, **self.agent.seconds}
+        steps, seconds = self.logged
+        speed = (self.steps - steps) / max(self.loop_seconds - seconds, 1e-9)
+        self.logged = (self.steps, self.loop_seconds)
+        times = {**self.loop.seconds, **self.agent.seconds}
         tracker.log(
             self.steps,
             {
-                **values,
+                **self.window.close(),
                 **self.agent.gauges(),
                 **({"train/return_100": float(np.mean(self.last_games))} if self.last_games else {}),
+                "speed/steps_per_s": speed,
                 "time/minutes": self.wall_seconds / 60,
-                **{f"seconds/{name}": value for name, value in seconds.items()},
+                **{f"seconds/{name}": value for name, value in times.items()},
             },
         )
-        self.display.show(self._status(values["speed/steps_per_s"]))
+        self.display.show(self._status(speed))
 
     def _evaluate(self, tracker: Tracker) -> None:
         settings = self.config.run
@@ -223,13 +292,14 @@ class Runner:
             epsilon=settings.eval_epsilon,
             seed=seed,
             device=self.device,
+            each_row=self.watchdog.pat,
         )
         self.wall_seconds += time.perf_counter() - start
-        self.last_eval = (self.steps, result)
+        self.last_eval = (self.steps, result.mean)
         best = self.best is None or result.mean > self.best
         if best:
             self.best = result.mean
-            self.save("best", resumable=False)
+            checkpoint.save_best(self.run.path, self.agent, {"steps": self.steps, "score": result.mean})
         tracker.log(
             self.steps,
             {
@@ -252,12 +322,12 @@ class Runner:
             steps_per_s=steps_per_s,
             return_100=float(np.mean(self.last_games)) if self.last_games else None,
             epsilon=self.agent.gauges().get("epsilon"),
-            last_eval=self.last_eval[1].mean if self.last_eval else None,
+            last_eval=self.last_eval[1] if self.last_eval else None,
             best_eval=self.best,
         )
 
     def _summary(self) -> dict[str, Any]:
-        last = self.last_eval[1].mean if self.last_eval else None
+        last = self.last_eval[1] if self.last_eval else None
         return {"best": self.best, "final": last, "steps": self.steps, "minutes": self.wall_seconds / 60}
 
     def _introduce(self, mode: str, why: str) -> None:
@@ -274,7 +344,7 @@ class Runner:
 
     def _say_goodbye(self) -> None:
         if self.last_eval:
-            self.display.say(f"done in {self.wall_seconds / 60:.1f} min: last evaluation {self.last_eval[1]}")
+            self.display.say(f"done in {self.wall_seconds / 60:.1f} min: last evaluation {self.last_eval[1]:.2f}")
         self.display.say(f"best evaluation {self.best:.2f}, saved in {checkpoint.find(self.run.path)}")
         self.display.say(f"next:  python -m rl_lab eval {self.run} --episodes 30")
 
@@ -296,31 +366,3 @@ class Runner:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-class Window:
-    """What happened since the last line of the log."""
-
-    def restart(self, step: int, seconds: float) -> None:
-        self.step, self.seconds = step, seconds
-        self.metrics: list[Metrics] = []
-        self.returns: list[float] = []
-        self.lengths: list[int] = []
-
-    def add(self, tick: Tick) -> None:
-        if tick.metrics:
-            self.metrics.append(tick.metrics)
-        self.returns += [game.score for game in tick.episodes]
-        self.lengths += [game.length for game in tick.episodes]
-
-    def close(self, step: int, seconds: float) -> dict[str, float]:
-        """Means over the window, read from the device in one go; then a new window begins."""
-        values: dict[str, float] = {"speed/steps_per_s": (step - self.step) / max(seconds - self.seconds, 1e-9)}
-        if self.metrics:
-            names = list(self.metrics[0])
-            table: Tensor = torch.stack([torch.stack([m[name].float() for name in names]) for m in self.metrics])
-            values |= dict(zip(names, table.mean(0).tolist(), strict=True))
-        if self.returns:
-            values |= {"train/return": float(np.mean(self.returns)), "train/length": float(np.mean(self.lengths))}
-        self.restart(step, seconds)
-        return values

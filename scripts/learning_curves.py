@@ -26,7 +26,10 @@ def main() -> None:
         evaluated = [line for line in lines if "eval/return_mean" in line]
         for axis, key, unit in zip(axes, ("global_step", "time/minutes"), (1e-3, 1.0), strict=True):
             (curve,) = axis.plot(
-                [line[key] * unit for line in training], [line["train/return_100"] for line in training], lw=1, alpha=0.6
+                [line[key] * unit for line in training],
+                [line["train/return_100"] for line in training],
+                lw=1,
+                alpha=0.6,
             )
             x, y = [line[key] * unit for line in evaluated], [line["eval/return_mean"] for line in evaluated]
             axis.plot(x, y, "o-", color=curve.get_color(), label=name)

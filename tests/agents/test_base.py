@@ -1,11 +1,11 @@
 """Schedules and the ranges of settings."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 
-from agents.base import ConfigError, Count, Fraction, Positive, Stopwatch, check_fields, linear_schedule
+from agents.base import ConfigError, Count, Fraction, Positive, Range, Stopwatch, check_fields, linear_schedule
 
 
 @dataclass
@@ -16,6 +16,7 @@ class Settings:
     kind: Literal["a", "b"] = "a"
     flag: bool = False
     name: str = "x"
+    share: Annotated[float | None, Range(0, 1)] = None
 
 
 def test_linear_schedule():
@@ -37,6 +38,8 @@ def test_linear_schedule():
         ({"kind": "c"}, "kind is 'c'; it must be one of a, b"),
         ({"flag": "yes"}, "flag is 'yes'; it must be true or false"),
         ({"name": 3}, "name is 3; it must be a text"),
+        ({"share": 2.0}, "share is 2.0; it must be from 0 to 1"),
+        ({"share": "x"}, "share is 'x'; it must be a finite number"),
     ],
 )
 def test_bad_settings_are_named(bad, message):

@@ -56,7 +56,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "stopped and saved; go on with:  python -m rl_lab resume runs/CartPole-v1/dqn/" in out
-    assert list(tmp_path.glob("runs/*/*/*/checkpoints/last/learner.safetensors"))
+    assert list(tmp_path.glob("runs/*/*/*/checkpoints/step-*/learner.safetensors"))
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_a_trained_agent_scores_the_same_twice_and_from_python(train):
 
 def test_evaluation_changes_nothing_in_training(train):
     often, never = train(eval_every=100), train(eval_every=0)
-    one, other = (load_file(r.path / "checkpoints/last/network.safetensors") for r in (often, never))
+    one, other = (load_file(checkpoint.find(r.path, "last") / "network.safetensors") for r in (often, never))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -74,8 +74,9 @@ def test_stop_and_resume(train, tmp_path):
 def test_resuming_loses_no_learning(train):
     run = train(steps=600)
     before = checkpoint.find(run.path, "last")
+    assert before == checkpoint.generations(run.path)[0]
     agent = make_agent(run.config, run.card, torch.device("cpu"))
-    checkpoint.load_all(before, agent, torch.device("cpu"))
+    checkpoint.load(before, agent, torch.device("cpu"))
     assert agent.steps + 8 >= 600  # the last row waits in the checkpoint
     assert agent.updates > 50
     assert agent.replay.size == agent.replay.total_rows * 8
@@ -85,12 +86,13 @@ def test_resuming_loses_no_learning(train):
 
 def test_a_damaged_checkpoint_is_refused_in_one_line(train):
     run = train(steps=600)
-    path = checkpoint.find(run.path, "last") / "learner.safetensors"
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(LabError, match="cannot be resumed"):
+    for folder in checkpoint.generations(run.path):
+        path = folder / "learner.safetensors"
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(LabError, match="holds no checkpoint that is whole"):
         api.resume(run, quiet=True)
     (run.path / "checkpoints/best/network.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(LabError, match="does not fit the agent"):
+    with pytest.raises(LabError, match="best is damaged"):
         rl_lab.load(run)
 
 

@@ -1,0 +1,189 @@
+"""A run that is stopped and resumed is the run that never stopped, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from agents.base import Ring
+from rl_lab import api, checkpoint
+from rl_lab.run import Run
+from rl_lab.runner import Interrupted
+
+OF_THE_CLOCK = ("time/", "speed/", "seconds/", "checkpoint/")
+CARTPOLE = {"env": "CartPole-v1", "steps": 3000, "log_every": 150, "eval_every": 700, "checkpoint_every": 400}
+PONG = {
+    "env": "ALE/Pong-v5",  # sticky actions
+    "steps": 1200,
+    "num_envs": 3,
+    "learning_starts": 300,
+    "replay_size": 600,
+    "replay_ratio": 1,
+    "log_every": 150,
+    "eval_every": 0,
+    "eval_episodes": 1,
+    "checkpoint_every": 200,
+}
+
+
+def metrics(run: Run):
+    """The lines of the log without what the clock decides."""
+    lines = [{k: v for k, v in line.items() if not k.startswith(OF_THE_CLOCK)} for line in run.metrics()]
+    return [line for line in lines if len(line) > 1]
+
+
+def replay_rows(folder) -> Ring:
+    state = checkpoint._read_state(folder)["state"]
+    name = "agent/replay/rows"
+    paths = [folder.parent / file for file in state[f"{name}/segments"]]
+    return checkpoint._read_ring(paths, state[f"{name}/capacity"], state[f"{name}/total"])
+
+
+def assert_identical(one: Run, other: Run):
+    """Weights, optimiser, replay, generators, carry, emulators' way, and every number of the log."""
+    a, b = (checkpoint.generations(run.path)[0] for run in (one, other))
+    assert a.name == b.name
+    files = [p.name for p in a.glob("*.safetensors")]
+    assert (
+        sorted(files)
+        == sorted(p.name for p in b.glob("*.safetensors"))
+        == ["learner.safetensors", "network.safetensors"]
+    )
+    for name in files:
+        mine, theirs = load_file(a / name), load_file(b / name)
+        assert mine.keys() == theirs.keys()
+        for key in mine:
+            assert torch.equal(mine[key], theirs[key]), key
+    mine, theirs = (replay_rows(folder) for folder in (a, b))
+    assert mine.total == theirs.total
+    for name, field in mine.fields.items():
+        assert torch.equal(field, theirs.fields[name]), name
+    assert metrics(one) == metrics(other)
+
+
+@pytest.mark.parametrize(
+    "settings", [CARTPOLE, {**CARTPOLE, "dropout": 0.2, "num_envs": 3}, PONG], ids=["cartpole", "dropout", "pong"]
+)
+def test_stopping_changes_nothing(settings, train, monkeypatch):
+    """Asked to stop at random rows, several times, against a run that is left alone."""
+    undisturbed = train(**settings)
+    rng = random.Random(0)
+    run, stops = None, 0
+    while True:
+        rows = rng.randrange(20, 150)
+        monkeypatch.setattr("rl_lab.runner.Runner._step", stop_after(rows))
+        try:
+            run = train(**settings) if run is None else api.resume(run, quiet=True)
+        except Interrupted as stop:
+            run, stops = stop.run, stops + 1
+            continue
+        break
+    assert stops >= 3
+    assert_identical(undisturbed, run)
+
+
+def stop_after(rows):
+    """A `_step` that asks the runner to stop after so many rows, as a signal would."""
+
+    def step(self):
+        self.rows = getattr(self, "rows", 0) + 1
+        if self.rows == rows:
+            self.signal = signal.SIGTERM
+        return self.loop.step()
+
+    return step
+
+
+def command(settings, folder):
+    flags = [x for key, value in settings.items() for x in (f"--{key.replace('_', '-')}", str(value))]
+    return [sys.executable, "-m", "rl_lab", "train", "dqn", *flags, "--wandb", "disabled", "--runs-dir", str(folder)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {**CARTPOLE, "steps": 30000, "learning_starts": 500, "checkpoint_every": 500},
+        {**PONG, "steps": 9000, "frame_stack": 4},
+    ],
+    ids=["cartpole", "pong"],
+)
+def test_killed_at_any_moment(settings, tmp_path):
+    """SIGKILL at random moments, ten times: while it learns, evaluates, or writes a checkpoint."""
+    subprocess.run(command(settings, tmp_path / "calm"), check=True, capture_output=True)
+    rng, kills = random.Random(1), 0
+    args = command(settings, tmp_path / "killed")
+    while True:
+        process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + rng.uniform(4, 9)
+        while process.poll() is None and (time.monotonic() < deadline or kills >= 10):
+            time.sleep(0.01)
+        if process.poll() is not None:
+            assert process.returncode == 0, process.communicate()[1]
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        found = list((tmp_path / "killed").glob("*/*/*/checkpoints/step-*"))
+        args = [sys.executable, "-m", "rl_lab", "resume", "latest", "--runs-dir", str(tmp_path / "killed")]
+        if not found:  # too early: nothing to go on from
+            subprocess.run(["rm", "-rf", str(tmp_path / "killed")], check=True)
+            args = command(settings, tmp_path / "killed")
+    assert kills >= 3
+    assert_identical(Run.find("latest", tmp_path / "calm"), Run.find("latest", tmp_path / "killed"))
+
+
+def test_a_torn_or_altered_checkpoint_gives_way_to_the_one_before(train, capsys):
+    run = train(**{**CARTPOLE, "steps": 1500})
+    newest, older = checkpoint.generations(run.path)
+    text = (newest / "state.json").read_text()
+    (newest / "state.json").write_text(text.replace('"run/steps": 1', '"run/steps": 2'))
+    api.resume(run, quiet=False)
+    said = capsys.readouterr().out
+    assert f"{newest} is damaged: state.json does not have its checksum; the one before it serves" in said
+    assert f"resume at step {int(older.name[5:]):,}" in said
+
+
+def test_only_what_changed_is_written_again(train):
+    run = train(**{**PONG, "replay_size": 60_000, "steps": 2400, "learning_starts": 2000})
+    costs = [line["checkpoint/megabytes"] for line in run.metrics() if "checkpoint/megabytes" in line]
+    assert max(costs) < 90  # a segment and the networks, while the replay grows
+    names = sorted(p.name for p in (run.path / "checkpoints/rows").iterdir())
+    needed = {
+        name
+        for folder in checkpoint.generations(run.path)
+        for name in checkpoint._read_state(folder)["files"]
+        if name.startswith("rows/")
+    }
+    assert {f"rows/{name}" for name in names} == needed
+
+
+def test_an_environment_without_a_seed_begins_new_episodes(train, monkeypatch, capsys):
+    """Where the same seed gives another episode, the run says so and cuts, and the replay knows of the cut."""
+    import gymnasium
+
+    from envs.toy import NumberedSteps
+
+    class Moody(NumberedSteps):
+        def reset(self, *, seed=None, options=None):
+            _obs, info = super().reset(seed=seed)
+            self.seed = int.from_bytes(os.urandom(2), "little")
+            return self._obs(), info
+
+    gymnasium.register("Moody-v0", Moody)
+    settings = {"env": "Moody-v0", "steps": 900, "checkpoint_every": 300, "eval_every": 0, "learning_starts": 100}
+    monkeypatch.setattr("rl_lab.runner.Runner._step", stop_after(60))
+    with pytest.raises(Interrupted) as stop:
+        train(**settings)
+    monkeypatch.undo()
+    run = api.resume(stop.value.run, quiet=False)
+    assert "is not the same after the same seed: new episodes begin here" in capsys.readouterr().out
+    state = json.loads((checkpoint.find(run.path, "last") / "state.json").read_text())
+    assert state["state"]["run/steps"] >= 900
