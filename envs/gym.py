@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable
 from typing import Literal
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import GrayscaleObservation, ResizeObservation
@@ -22,7 +24,7 @@ def is_image(space: gymnasium.Space) -> bool:
     return isinstance(space, Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
 
 
-def make_env(id: str) -> gymnasium.Env:
+def make_env(id: str | EnvSpec) -> gymnasium.Env:
     """One environment, its pictures turned into 84 x 84 grey levels. Raises EnvError where the lab cannot use it."""
     try:
         env = gymnasium.make(id)
@@ -69,11 +71,20 @@ def resolve(id: str) -> EnvCard:
         env.close()
 
 
+def find_spec(id: str) -> EnvSpec:
+    """What is registered under an id; `module:id` imports the module first."""
+    module, _, name = id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    return gymnasium.spec(name)
+
+
 def make_vector_env(card: EnvCard, num_envs: int, vectorization: Vectorization = "auto") -> VectorEnv:
     """Gymnasium's vector env: a process each for pictures ("async"), all in this one for vectors ("sync")."""
     if vectorization == "auto":
         vectorization = "sync" if card.family == "vector" else "async"
-    makers: list[Callable[[], gymnasium.Env]] = [lambda: make_env(card.id)] * num_envs
+    spec = find_spec(card.id)  # a worker process knows only what it is sent, not what was registered here
+    makers: list[Callable[[], gymnasium.Env]] = [lambda: make_env(spec)] * num_envs
     if vectorization == "sync":
         return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
     return AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP, context="forkserver")

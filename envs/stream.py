@@ -128,7 +128,10 @@ class Stream:
         if hasattr(self.env, "ale"):
             obs, reward, terminated, truncated, info = self.env.recv()  # type: ignore[attr-defined]
         elif isinstance(self.env, AsyncVectorEnv):
-            obs, reward, terminated, truncated, info = self.env.step_wait()
+            try:
+                obs, reward, terminated, truncated, info = self.env.step_wait()
+            except (EOFError, ConnectionError) as error:
+                raise RuntimeError("the process of an environment died") from error
         else:
             obs, reward, terminated, truncated, info = self.env.step(self._actions)
         self._log.append(self._actions - self._action_start)
@@ -191,6 +194,10 @@ class Stream:
 
     def close(self) -> None:
         """End the environments and their threads or processes."""
-        if self._actions is not None and hasattr(self.env, "ale"):
+        in_flight = self._actions is not None
+        if isinstance(self.env, AsyncVectorEnv):
+            self.env.close(terminate=in_flight)
+            return
+        if in_flight and hasattr(self.env, "ale"):
             self.recv()  # ALE's threads must not be left in mid-step
         self.env.close()

@@ -13,7 +13,7 @@ from envs import make
 from envs.atari import games
 from envs.card import EnvCard
 from envs.gym import other_ids
-from rl_lab import checkpoint, config, runner
+from rl_lab import build, checkpoint, config, runner
 from rl_lab.evaluation import Evaluation
 from rl_lab.evaluation import evaluate as play
 from rl_lab.registry import load_env_plugins
@@ -44,10 +44,10 @@ def train(
     return runner.train(resolved, card, quiet=quiet)
 
 
-def resume(run: str | Path | Run, *, runs_dir: str = "runs", quiet: bool = False) -> Run:
-    """Go on with an interrupted run from its last checkpoint."""
+def resume(run: str | Path | Run, *, steps: int | None = None, runs_dir: str = "runs", quiet: bool = False) -> Run:
+    """Go on with a run from its last checkpoint, as if it had never stopped; `steps` is a new total, to extend it."""
     load_env_plugins()
-    return runner.resume(Run.find(run, runs_dir), quiet=quiet)
+    return runner.resume(Run.find(run, runs_dir), steps=steps, quiet=quiet)
 
 
 def load(run: str | Path | Run, *, checkpoint_name: str | None = None, runs_dir: str = "runs") -> Agent:
@@ -60,7 +60,7 @@ def _load(run: Run, checkpoint_name: str | None) -> tuple[Agent, Path]:
     folder = checkpoint.find(run.path, checkpoint_name)
     resolved = run.config
     on_cpu = dataclasses.replace(resolved, run=dataclasses.replace(resolved.run, device="cpu", precision="float32"))
-    agent = runner.make_agent(on_cpu, run.card, torch.device("cpu"))
+    agent = build.make_agent(on_cpu, run.card, torch.device("cpu"))
     checkpoint.load_network(folder, agent)
     return agent, folder
 
@@ -81,7 +81,7 @@ def evaluate(
     run = Run.find(run, runs_dir)
     agent, _ = _load(run, checkpoint_name)
     resolved, card = run.config, run.card
-    stream = runner.make_stream_for(resolved, card, min(runner.EVAL_ENVS, episodes))
+    stream = build.make_envs(resolved, card, min(build.EVAL_ENVS, episodes))
     try:
         return play(
             agent,

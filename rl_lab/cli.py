@@ -13,7 +13,7 @@ deep reinforcement learning on Gymnasium environments
 
 commands:
   train AGENT --env NAME    train an agent: {PROG} train dqn --env Pong
-  resume RUN                go on with an interrupted run
+  resume RUN                go on with a run, or extend it: resume latest --steps 2000000
   eval RUN                  play whole games and print the score
   list [agents|envs]        what there is to train, and on what
   doctor                    what this machine has, and what is wrong with it

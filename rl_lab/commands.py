@@ -122,13 +122,18 @@ def _finish(run: Callable[[], Run]) -> None:
 class ResumeOptions:
     run: RunName
     """A run folder, "latest", or an unambiguous part of its name."""
+    steps: Annotated[int | None, Range(1)] = None
+    """Agent steps in all, to extend a run; its own number unless given. Nothing else can change."""
     runs_dir: str = "runs"
     """Folder that holds the runs."""
 
 
 def resume_command(args: list[str]) -> None:
-    chosen = parse(ResumeOptions, args, "resume", "Go on with an interrupted run from its last checkpoint.")
-    _finish(lambda: api.resume(chosen.run, runs_dir=chosen.runs_dir))
+    chosen = parse(
+        ResumeOptions, args, "resume", "Go on with a run from its last checkpoint, as if it had never stopped."
+    )
+    check_fields(chosen)
+    _finish(lambda: api.resume(chosen.run, steps=chosen.steps, runs_dir=chosen.runs_dir))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,20 +63,22 @@ def check_disk(folder: Path, needed: int) -> None:
 
 
 class Watchdog:
-    """Ends the process when nothing has moved for `seconds`: an emulator that hangs cannot be interrupted from Python."""
+    """Ends the process when nothing has moved for `seconds`: an emulator that hangs cannot be interrupted from Python.
+
+    It counts its own ticks and not the clock, so that a process that was suspended is not taken for one that hangs.
+    """
 
     def __init__(self, seconds: float, last_words: Callable[[], str]) -> None:
         self.seconds, self.last_words = seconds, last_words
-        self.moved = time.monotonic()
+        self.silent_ticks = 0
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
     def pat(self) -> None:
         """Say that something moved."""
-        self.moved = time.monotonic()
+        self.silent_ticks = 0
 
     def __enter__(self) -> Watchdog:
-        self.pat()
         if self.seconds:
             self.thread.start()
         return self
@@ -86,8 +87,10 @@ class Watchdog:
         self.over.set()
 
     def _watch(self) -> None:
-        while not self.over.wait(min(1.0, self.seconds / 4)):
-            if time.monotonic() - self.moved > self.seconds:
+        tick = min(1.0, self.seconds / 4)
+        while not self.over.wait(tick):
+            self.silent_ticks += 1
+            if self.silent_ticks * tick > self.seconds:
                 print(self.last_words(), file=sys.stderr, flush=True)
                 for child in psutil.Process().children(recursive=True):
                     child.kill()

@@ -7,6 +7,7 @@ runs/<env>/<agent>/<time>-s<seed>/
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from dataclasses import dataclass
@@ -71,6 +72,15 @@ class Run:
             some = ", ".join(str(p.relative_to(root)) for p in fits[-3:])
             raise LabError(f"{len(fits)} runs in {root} fit {str(name)!r}, among them {some}; say more of the name")
         return cls(fits[0])
+
+    def extend(self, steps: int) -> None:
+        """Give the run a new number of agent steps; nothing else of its configuration may change."""
+        config = self.config
+        longer = dataclasses.replace(config, run=dataclasses.replace(config.run, steps=steps))
+        configuration.check(longer)
+        fresh = self.path / "config.yaml.new"
+        fresh.write_text(yaml.safe_dump(longer.to_dict(), sort_keys=False))
+        fresh.replace(self.path / "config.yaml")
 
     @property
     def config(self) -> Config:

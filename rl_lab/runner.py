@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import signal
 import threading
 import time
@@ -18,24 +17,20 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from agents.base import Agent, RowSpec
 from envs.card import EnvCard
-from envs.make import make_stream
 from envs.stream import Stream
 from rl_lab import checkpoint
+from rl_lab.build import EVAL_ENVS, check_fits, make_agent, make_envs, make_explicit
 from rl_lab.config import Config
-from rl_lab.device import check_memory, resolve_device, resolve_precision
+from rl_lab.device import resolve_device
 from rl_lab.errors import Fault, LabError
 from rl_lab.evaluation import evaluate
 from rl_lab.guard import Watchdog, check_disk, lock
 from rl_lab.loop import Loop, Tick
 from rl_lab.metrics import Window
 from rl_lab.progress import Display, Status
-from rl_lab.registry import find_agent
 from rl_lab.run import Run
 from rl_lab.tracking import Tracker, open_tracker, wandb_mode
-
-EVAL_ENVS = 10  # at most so many games of an evaluation run side by side
 
 
 class Interrupted(Exception):
@@ -59,53 +54,29 @@ class Every:
         return True
 
 
-def row_spec(card: EnvCard, num_envs: int) -> RowSpec:
-    """What an agent is told of the card's environment."""
-    return RowSpec(card.frame, getattr(torch, card.dtype), card.num_actions, num_envs)
-
-
-def make_agent(config: Config, card: EnvCard, device: torch.device) -> Agent:
-    """The agent of a resolved configuration, untrained."""
-    cls = find_agent(config.agent).load()
-    dtype = resolve_precision(config.run.precision, device)
-    return cls(config.settings, row_spec(card, config.run.num_envs), seed=config.run.seed, device=device, dtype=dtype)
-
-
-def make_stream_for(config: Config, card: EnvCard, num_envs: int) -> Stream:
-    """`num_envs` environments of the card, run the way the configuration says."""
-    run = config.run
-    return make_stream(card, num_envs, threads=run.emulator_threads, vectorization=run.vectorization)
-
-
-def make_explicit(config: Config, card: EnvCard) -> Config:
-    """The configuration with every "auto" replaced by what it means on this machine and env."""
-    device = resolve_device(config.run.device)
-    precision = str(resolve_precision(config.run.precision, device)).removeprefix("torch.")
-    protocol = config.run.protocol if card.protocol == "id" else card.protocol
-    run = dataclasses.replace(config.run, device=device.type, precision=precision, protocol=protocol)  # type: ignore[arg-type]
-    return dataclasses.replace(config, run=run)
-
-
 def train(config: Config, card: EnvCard, *, quiet: bool = False) -> Run:
     """Train a new run to its end. Raises Interrupted when a signal stopped it, after saving."""
     config = make_explicit(config, card)
     check_disk(Path(config.run.runs_dir), check_fits(config, card))
-    return Runner(Run.create(config, card), quiet=quiet).train()
+    run = Run.create(config, card)
+    with lock(run.path):
+        return Runner(run, quiet=quiet).train()
 
 
-def resume(run: Run, *, quiet: bool = False) -> Run:
-    """Go on with a run from its last checkpoint. Raises LabError where there is none."""
-    runner = Runner(run, quiet=quiet)
-    runner.restore()
-    return runner.train()
+def resume(run: Run, *, steps: int | None = None, quiet: bool = False) -> Run:
+    """Go on with a run from its last checkpoint; `steps` is a new total, to extend it.
 
-
-def check_fits(config: Config, card: EnvCard) -> int:
-    """The bytes of the agent's memory. Raises LabError where the device has not as many free."""
-    cls, device = find_agent(config.agent).load(), torch.device(config.run.device)
-    needed = cls.bytes_needed(config.settings, row_spec(card, config.run.num_envs))
-    check_memory(needed, device)
-    return needed
+    Raises LabError where there is no checkpoint, or where the run already has more steps.
+    """
+    with lock(run.path):
+        if steps is not None:
+            done = checkpoint.read_state(checkpoint.find(run.path, "last"))["steps"]
+            if steps < done:
+                raise LabError(f"steps is {steps}; {run} already has {done}, so it must be at least that")
+            run.extend(steps)
+        runner = Runner(run, quiet=quiet)
+        runner.restore()
+        return runner.train()
 
 
 class Runner:
@@ -114,11 +85,11 @@ class Runner:
     def __init__(self, run: Run, *, quiet: bool) -> None:
         self.run, self.config, self.card = run, run.config, run.card
         settings = self.config.run
-        self.device = torch.device(settings.device)
+        self.device = resolve_device(settings.device)
         torch.manual_seed(settings.seed)  # dropout draws from torch's own generator
         self.display = Display(settings.steps, quiet=quiet)
         self.agent = make_agent(self.config, self.card, self.device)
-        self.stream = make_stream_for(self.config, self.card, settings.num_envs)
+        self.stream = make_envs(self.config, self.card, settings.num_envs)
         self.loop = Loop(self.agent, self.stream, self.device, settings.seed)
         self.eval_stream: Stream | None = None
         self.steps = 0
@@ -175,6 +146,8 @@ class Runner:
     def save(self, tracker: Tracker) -> None:
         """Write a checkpoint and log what it cost. Raises Fault where it cannot be written: the one before stays."""
         start = time.perf_counter()
+        if not all(bool(x.isfinite().all()) for x in self.agent.network.state_dict().values()):
+            raise Fault("the weights are no finite numbers any more: lower lr, or set grad_clip")
         try:
             check_disk(self.run.path, checkpoint.bytes_to_write(self.agent))
             saved = checkpoint.save(self.run.path, self.steps, self.agent, self.state_dict())
@@ -189,7 +162,7 @@ class Runner:
         """Turn the loop until the steps are done or a signal asks to stop; then save, close and say what comes next."""
         settings = self.config.run
         mode, why = wandb_mode(settings.wandb)
-        with lock(self.run.path), contextlib.ExitStack() as closing:
+        with contextlib.ExitStack() as closing:
             closing.callback(self.stream.close)
             closing.callback(lambda: self.eval_stream and self.eval_stream.close())
             self._introduce(mode, why)
@@ -282,7 +255,7 @@ class Runner:
     def _evaluate(self, tracker: Tracker) -> None:
         settings = self.config.run
         if self.eval_stream is None:
-            self.eval_stream = make_stream_for(self.config, self.card, min(EVAL_ENVS, settings.eval_episodes))
+            self.eval_stream = make_envs(self.config, self.card, min(EVAL_ENVS, settings.eval_episodes))
         seed = int(np.random.SeedSequence([settings.seed, self.steps]).generate_state(1)[0] >> 1)
         start = time.perf_counter()
         result = evaluate(

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 
 import rl_lab
 from rl_lab import api, checkpoint
+from rl_lab.build import make_agent
 from rl_lab.errors import LabError
-from rl_lab.runner import Every, Interrupted, make_agent
+from rl_lab.runner import Every, Interrupted
 
 
 def test_a_run_leaves_what_it_should(train):

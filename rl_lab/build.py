@@ -1,0 +1,52 @@
+"""Builds what a configuration describes: the agent, its environments, and the answers to "auto"."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from agents.base import Agent, RowSpec
+from envs.card import EnvCard
+from envs.make import make_stream
+from envs.stream import Stream
+from rl_lab.config import Config
+from rl_lab.device import check_memory, resolve_device, resolve_precision
+from rl_lab.registry import find_agent
+
+EVAL_ENVS = 10  # at most so many games of an evaluation run side by side
+
+
+def row_spec(card: EnvCard, num_envs: int) -> RowSpec:
+    """What an agent is told of the card's environment."""
+    return RowSpec(card.frame, getattr(torch, card.dtype), card.num_actions, num_envs)
+
+
+def make_agent(config: Config, card: EnvCard, device: torch.device) -> Agent:
+    """The agent of a resolved configuration, untrained."""
+    cls = find_agent(config.agent).load()
+    dtype = resolve_precision(config.run.precision, device)
+    return cls(config.settings, row_spec(card, config.run.num_envs), seed=config.run.seed, device=device, dtype=dtype)
+
+
+def make_envs(config: Config, card: EnvCard, num_envs: int) -> Stream:
+    """`num_envs` environments of the card, run the way the configuration says."""
+    run = config.run
+    return make_stream(card, num_envs, threads=run.emulator_threads, vectorization=run.vectorization)
+
+
+def make_explicit(config: Config, card: EnvCard) -> Config:
+    """The configuration with every "auto" replaced by what it means on this machine and env."""
+    device = resolve_device(config.run.device)
+    precision = str(resolve_precision(config.run.precision, device)).removeprefix("torch.")
+    protocol = config.run.protocol if card.protocol == "id" else card.protocol
+    run = dataclasses.replace(config.run, device=device.type, precision=precision, protocol=protocol)  # type: ignore[arg-type]
+    return dataclasses.replace(config, run=run)
+
+
+def check_fits(config: Config, card: EnvCard) -> int:
+    """The bytes of the agent's memory. Raises LabError where the device has not as many free."""
+    cls, device = find_agent(config.agent).load(), torch.device(config.run.device)
+    needed = cls.bytes_needed(config.settings, row_spec(card, config.run.num_envs))
+    check_memory(needed, device)
+    return needed
