@@ -194,10 +194,12 @@ class Stream:
 
     def close(self) -> None:
         """End the environments and their threads or processes."""
-        in_flight = self._actions is not None
-        if isinstance(self.env, AsyncVectorEnv):
-            self.env.close(terminate=in_flight)
+        if self._actions is not None and isinstance(self.env, AsyncVectorEnv):
+            for process in self.env.processes:  # its own close would wait for an answer that may never come
+                process.terminate()
+                process.join()
+            self.env.closed = True
             return
-        if in_flight and hasattr(self.env, "ale"):
+        if self._actions is not None and hasattr(self.env, "ale"):
             self.recv()  # ALE's threads must not be left in mid-step
         self.env.close()
