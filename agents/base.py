@@ -45,7 +45,7 @@ class RowSpec:
 
     @property
     def is_image(self) -> bool:
-        return len(self.frame) == 2
+        return len(self.frame) == 2 and self.dtype == torch.uint8
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Agent(Protocol):
         ...
 
     def observe(self, step: Step) -> Metrics | None:
-        """Remember the row, and learn when an update is due; the metrics of the last update, if there was one."""
+        """Remember the row, and learn when an update is due; the mean metrics of the updates made, if any."""
         ...
 
     def gauges(self) -> dict[str, float]:

@@ -174,16 +174,21 @@ class DQN:
             clip = c.reward_clip
             self.replay.add(step._replace(reward=step.reward.clamp(-clip, clip)) if clip else step)
         self.steps += step.live
-        metrics = None
+        made = []
         while self.updates < self.updates_due():
             with self.seconds("sampling"):
                 batch = self.replay.sample(c.batch_size)
             with self.seconds("updating"):
-                metrics = self.update(batch)
-        return metrics
+                made.append(self.update(batch))
+        if len(made) < 2:
+            return made[0] if made else None
+        return {name: torch.stack([metrics[name] for metrics in made]).mean() for name in made[0]}
 
     def updates_due(self) -> int:
-        """How many updates belong to the agent steps so far: a function of the steps alone, whatever `num_envs` is."""
+        """How many updates belong to the agent steps so far: a function of the steps alone, whatever `num_envs` is.
+
+        (None while the replay has no transition whose n steps are complete; they are made up for then.)
+        """
         c = self.config
         learning_steps = self.steps - max(c.learning_starts, c.batch_size)
         if learning_steps < 0 or not self.replay.num_starts:

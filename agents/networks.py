@@ -105,7 +105,10 @@ def build_encoder(
 
 
 class QNetwork(nn.Module):
-    """An encoder and a head that gives one value an action: obs [B, k, *frame] -> float32[B, A]."""
+    """An encoder and a head that gives one value an action: obs [B, k, *frame] -> float32[B, A].
+
+    The head computes in float32 always: near 100 bfloat16 knows only steps of 0.5, which is more than actions differ by.
+    """
 
     def __init__(self, encoder: NatureCNN | MLP, head: nn.Module) -> None:
         super().__init__()
@@ -113,4 +116,6 @@ class QNetwork(nn.Module):
         self.head = head
 
     def forward(self, obs: Tensor) -> Tensor:
-        return self.head(self.encoder(obs)).float()
+        features = self.encoder(obs)
+        with torch.autocast(obs.device.type, enabled=False):
+            return self.head(features.float())

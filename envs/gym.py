@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable
+import signal
 from typing import Literal
 
 import gymnasium
@@ -20,7 +20,7 @@ Vectorization = Literal["auto", "sync", "async"]
 
 
 def is_image(space: gymnasium.Space) -> bool:
-    """Whether observations are pictures: uint8 [H, W] or [H, W, 1 or 3]."""
+    """Whether observations are pictures: uint8 with two or three dimensions."""
     return isinstance(space, Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
 
 
@@ -36,6 +36,8 @@ def make_env(id: str | EnvSpec) -> gymnasium.Env:
     if not isinstance(obs, Box):
         raise EnvError(f"{id} has the observation space {obs}; the lab's agents need a Box (a vector or an image)")
     if is_image(obs):
+        if len(obs.shape) == 3 and obs.shape[2] != 3:
+            raise EnvError(f"{id} has images of shape {obs.shape}; the lab's agents need [H, W] or [H, W, 3]")
         if len(obs.shape) == 3:
             env = GrayscaleObservation(env)
         env = ResizeObservation(env, (84, 84))
@@ -84,10 +86,16 @@ def make_vector_env(card: EnvCard, num_envs: int, vectorization: Vectorization =
     if vectorization == "auto":
         vectorization = "sync" if card.family == "vector" else "async"
     spec = find_spec(card.id)  # a worker process knows only what it is sent, not what was registered here
-    makers: list[Callable[[], gymnasium.Env]] = [lambda: make_env(spec)] * num_envs
     if vectorization == "sync":
-        return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
-    return AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP, context="forkserver")
+        return SyncVectorEnv([lambda: make_env(spec)] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+    def worker() -> gymnasium.Env:
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # Ctrl-C reaches all processes; the runner's stops this one in order
+        return make_env(spec)
+
+    return AsyncVectorEnv([worker] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP, context="forkserver")
 
 
 def other_ids() -> list[str]:

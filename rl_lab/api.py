@@ -39,7 +39,7 @@ def train(
 
     Raises ConfigError, EnvError or LabError, each in one line, before a run folder is made; Interrupted after a signal.
     """
-    card = resolve_env(env, settings.get("protocol", "auto"))
+    card = resolve_env(env, settings.get("protocol", config.protocol_of(config_file)))
     resolved = config.resolve(agent, card, {"env": env, **settings}, preset=preset, file=config_file)
     return runner.train(resolved, card, quiet=quiet)
 
@@ -50,14 +50,14 @@ def resume(run: str | Path | Run, *, steps: int | None = None, runs_dir: str = "
     return runner.resume(Run.find(run, runs_dir), steps=steps, quiet=quiet)
 
 
-def load(run: str | Path | Run, *, checkpoint_name: str | None = None, runs_dir: str = "runs") -> Agent:
-    """The agent of a run with the weights of its best checkpoint (or of the one named), on this machine's CPU."""
-    return _load(Run.find(run, runs_dir), checkpoint_name)[0]
+def load(run: str | Path | Run, *, which: str | None = None, runs_dir: str = "runs") -> Agent:
+    """The agent of a run with the weights of its best checkpoint (`which`: "best", "last" or a step), on this machine's CPU."""
+    return _load(Run.find(run, runs_dir), which)[0]
 
 
-def _load(run: Run, checkpoint_name: str | None) -> tuple[Agent, Path]:
+def _load(run: Run, which: str | None) -> tuple[Agent, Path]:
     load_env_plugins()
-    folder = checkpoint.find(run.path, checkpoint_name)
+    folder = checkpoint.find(run.path, which)
     resolved = run.config
     on_cpu = dataclasses.replace(resolved, run=dataclasses.replace(resolved.run, device="cpu", precision="float32"))
     agent = build.make_agent(on_cpu, run.card, torch.device("cpu"))
@@ -71,15 +71,15 @@ def evaluate(
     episodes: int = 10,
     epsilon: float | None = None,
     seed: int = 0,
-    checkpoint_name: str | None = None,
+    which: str | None = None,
     runs_dir: str = "runs",
 ) -> Evaluation:
-    """Play whole games with a run's best checkpoint (or the one named). `epsilon` is the run's own unless given.
+    """Play whole games with a run's best checkpoint (`which`: "best", "last" or a step). `epsilon` is the run's own unless given.
 
     The games are those of `seed` and no others: with the same seed, the same agent gets the same score.
     """
     run = Run.find(run, runs_dir)
-    agent, _ = _load(run, checkpoint_name)
+    agent, _ = _load(run, which)
     resolved, card = run.config, run.card
     stream = build.make_envs(resolved, card, min(build.EVAL_ENVS, episodes))
     try:

@@ -39,14 +39,18 @@ def make_explicit(config: Config, card: EnvCard) -> Config:
     """The configuration with every "auto" replaced by what it means on this machine and env."""
     device = resolve_device(config.run.device)
     precision = str(resolve_precision(config.run.precision, device)).removeprefix("torch.")
-    protocol = config.run.protocol if card.protocol == "id" else card.protocol
+    protocol = "auto" if card.protocol == "id" else card.protocol
     run = dataclasses.replace(config.run, device=device.type, precision=precision, protocol=protocol)  # type: ignore[arg-type]
     return dataclasses.replace(config, run=run)
 
 
+def memory_needed(config: Config, card: EnvCard) -> int:
+    """The bytes that the agent's memory will take on its device."""
+    return find_agent(config.agent).load().bytes_needed(config.settings, row_spec(card, config.run.num_envs))
+
+
 def check_fits(config: Config, card: EnvCard) -> int:
-    """The bytes of the agent's memory. Raises LabError where the device has not as many free."""
-    cls, device = find_agent(config.agent).load(), torch.device(config.run.device)
-    needed = cls.bytes_needed(config.settings, row_spec(card, config.run.num_envs))
-    check_memory(needed, device)
+    """The same. Raises LabError where the device has not as many free."""
+    needed = memory_needed(config, card)
+    check_memory(needed, resolve_device(config.run.device))
     return needed

@@ -82,6 +82,7 @@ def unflatten(flat: dict[str, Any]) -> Tree:
 def save(run: Path, step: int, agent: Agent, state: Tree) -> Saved:
     """Write the full state of a run at an agent step, and drop the generations before the last two."""
     root = run / "checkpoints"
+    (root / "rows").mkdir(parents=True, exist_ok=True)
     everything = flatten({"agent": agent.state_dict(), "run": state})
     rings = {name: value for name, value in everything.items() if isinstance(value, Ring)}
     tensors = {name: value for name, value in everything.items() if isinstance(value, Tensor)}
@@ -94,7 +95,7 @@ def save(run: Path, step: int, agent: Agent, state: Tree) -> Saved:
         plain[f"{name}/segments"] = []
         known = _known_files(root)
         for first, end in _segments(ring):
-            file = f"rows/{name.replace('/', '.')}-{first}-{end}.safetensors"
+            file = _segment_file(name, first, end)
             if file not in known or not (root / file).is_file():
                 rows = torch.arange(max(first, ring.total - ring.capacity), end) % ring.capacity
                 known[file] = _write_tensors(root / file, {k: x[rows.to(x.device)] for k, x in ring.fields.items()})
@@ -103,6 +104,7 @@ def save(run: Path, step: int, agent: Agent, state: Tree) -> Saved:
             plain[f"{name}/segments"].append(file)
     folder = root / f"step-{step:09}"
     fresh = _fresh(folder)
+    _sync(root / "rows")
     files["network.safetensors"] = _write_tensors(
         fresh / "network.safetensors", {k.removeprefix("agent/network/"): v for k, v in network.items()}
     )
@@ -125,11 +127,24 @@ def save_best(run: Path, agent: Agent, state: Tree) -> Path:
     return folder
 
 
-def bytes_to_write(agent: Agent) -> int:
-    """At most so many bytes the next checkpoint will take on disk."""
-    tensors = flatten(agent.state_dict()).values()
-    rows = sum(x.nbytes for ring in tensors if isinstance(ring, Ring) for x in ring.fields.values())
-    return rows + sum(x.nbytes for x in tensors if isinstance(x, Tensor)) + 2**20
+def bytes_to_write(run: Path, agent: Agent) -> int:
+    """About how many bytes the next checkpoint will take on disk: the segments that are not there yet, and the rest."""
+    known, needed = _known_files(run / "checkpoints"), 2**20
+    for name, value in flatten({"agent": agent.state_dict()}).items():
+        if isinstance(value, Tensor):
+            needed += value.nbytes
+        elif isinstance(value, Ring):
+            new = [(first, end) for first, end in _segments(value) if _segment_file(name, first, end) not in known]
+            needed += sum(end - first for first, end in new) * _row_bytes(value)
+    return needed
+
+
+def _segment_file(name: str, first: int, end: int) -> str:
+    return f"rows/{name.replace('/', '.')}-{first}-{end}.safetensors"
+
+
+def _row_bytes(ring: Ring) -> int:
+    return sum(x[0].nbytes for x in ring.fields.values())
 
 
 def _segments(ring: Ring) -> Iterator[tuple[int, int]]:
@@ -137,11 +152,18 @@ def _segments(ring: Ring) -> Iterator[tuple[int, int]]:
 
     The first may name rows that the ring has lost since; those behind it stand in their places.
     """
-    row_bytes = sum(x[0].nbytes for x in ring.fields.values())
-    length = max(1, min(SEGMENT_BYTES // row_bytes, ring.capacity))
+    length = max(1, min(SEGMENT_BYTES // _row_bytes(ring), ring.capacity))
     oldest = max(0, ring.total - ring.capacity)
     for block in range(oldest // length, -(-ring.total // length)):
         yield block * length, min((block + 1) * length, ring.total)
+
+
+def discard_newer(folder: Path) -> None:
+    """Remove the generations after this one: they are damaged, and nothing may build on their segments."""
+    for other in generations(folder.parent.parent):
+        if other.name > folder.name:
+            shutil.rmtree(other)
+    _drop_old(folder.parent)
 
 
 def _fresh(folder: Path) -> Path:
@@ -200,7 +222,7 @@ def _checksum_of(content: Tree) -> str:
 
 def _drop_old(root: Path) -> None:
     """Remove generations before the last two, and the segments that no generation needs any more."""
-    for folder in generations(root.parent)[GENERATIONS:]:
+    for folder in [*generations(root.parent)[GENERATIONS:], *root.glob("step-*.new")]:
         shutil.rmtree(folder)
     needed = _known_files(root)
     for path in (root / "rows").glob("*"):
@@ -306,7 +328,16 @@ def load(folder: Path, agent: Agent, device: torch.device) -> Tree:
             flat[name] = _read_ring(paths, flat.pop(f"{name}/capacity"), flat.pop(f"{name}/total"))
         tree = unflatten(flat)
         agent.load_state_dict({**tree["agent"], "network": network})
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        SafetensorError,
+        RuntimeError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:
         raise LabError(f"{folder} cannot be resumed: {' '.join(str(error).split())[:200]}") from error
     return tree["run"]
 

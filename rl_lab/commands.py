@@ -71,7 +71,7 @@ def train_command(args: list[str]) -> None:
     env, file = _value(args, "--env"), _value(args, "--config")
     if env is None and not any(a in ("-h", "--help") for a in args):
         fail(f"which environment? add --env NAME, for example: {PROG} train {name} --env Pong")
-    protocol = _value(args, "--protocol") or "auto"
+    protocol = _value(args, "--protocol") or config.protocol_of(file)
     card = api.resolve_env(env, protocol) if env else None
     layered = config.resolve(name, card, {}, preset=_value(args, "--preset") or "default", file=file)
 
@@ -98,12 +98,13 @@ CONFIG_HELP = "A YAML file of settings, such as a run's config.yaml; flags overr
 
 def _value(args: list[str], flag: str) -> str | None:
     """The value of a flag that decides which defaults apply, before the real parsing."""
+    found = None
     for i, arg in enumerate(args):
         if arg == flag and i + 1 < len(args):
-            return args[i + 1]
-        if arg.startswith(f"{flag}="):
-            return arg.split("=", 1)[1]
-    return None
+            found = args[i + 1]
+        elif arg.startswith(f"{flag}="):
+            found = arg.split("=", 1)[1]
+    return found
 
 
 def _finish(run: Callable[[], Run]) -> None:
@@ -158,10 +159,9 @@ def eval_command(args: list[str]) -> None:
     chosen = parse(EvalOptions, args, "eval", "Play whole games with a run's checkpoint and print the raw score.")
     check_fields(chosen)
     run = Run.find(chosen.run, chosen.runs_dir)
-    folder = checkpoint.find(run.path, None if chosen.checkpoint == "auto" else chosen.checkpoint)
-    result = api.evaluate(
-        run, episodes=chosen.episodes, epsilon=chosen.epsilon, seed=chosen.seed, checkpoint_name=folder.name
-    )
+    which = None if chosen.checkpoint == "auto" else chosen.checkpoint
+    folder = checkpoint.find(run.path, which)
+    result = api.evaluate(run, episodes=chosen.episodes, epsilon=chosen.epsilon, seed=chosen.seed, which=which)
     if chosen.json:
         about = {"checkpoint": str(folder), "env": run.card.name, "agent": run.config.agent}
         print(json.dumps(result.to_dict() | about))

@@ -155,6 +155,9 @@ def _layers(presets: Path | None, card: EnvCard | None, preset: str) -> list[tup
     found = []
     for where, sections in (("", data), (f"preset {preset}, ", named.get(preset, {}))):
         found += [(f"{presets}, {where}section {name}", sections[name]) for name in chain if name in sections]
+    if preset != "default" and card is not None and not any(name in named[preset] for name in chain):
+        where = ", ".join(named[preset])
+        raise ConfigError(f"preset {preset} has no settings for {card.name}; it has some for: {where}")
     return found
 
 
@@ -166,6 +169,11 @@ def _file_layer(file: str | None, agent: str) -> list[tuple[str, dict[str, Any]]
     if data.pop("agent", agent) != agent:
         raise ConfigError(f"{file} is the configuration of another agent than {agent}")
     return [(file, {k: v for k, v in data.items() if k not in ("env", "preset")})]
+
+
+def protocol_of(file: str | None) -> str:
+    """The protocol that a `--config` file asks for: it decides the env card, before anything else is resolved."""
+    return str(read_yaml(Path(file)).get("protocol", "auto")) if file else "auto"
 
 
 def _checked(section: dict[str, Any], known: dict[str, Any], where: str) -> dict[str, Any]:

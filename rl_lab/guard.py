@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import shutil
 import sys
@@ -18,37 +18,24 @@ from rl_lab.errors import LabError
 
 @contextmanager
 def lock(run: Path) -> Iterator[None]:
-    """Keep a second process from training in the same folder; the lock of a process that is gone is taken over.
+    """Keep a second process from training in the same folder; the kernel frees the lock when its process ends, however.
 
-    Raises LabError where another one holds it.
+    Raises LabError where another process holds it, or where the folder cannot be written.
     """
-    path, me = run / "lock", psutil.Process()
-    mine = json.dumps({"pid": me.pid, "started": me.create_time()})
-    while True:
+    try:
+        file = (run / "lock").open("a+")
+    except OSError as error:
+        raise LabError(f"{run} cannot be written: {error.strerror}") from error
+    with file:
         try:
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            break
-        except FileExistsError:
-            if pid := _holder(path):
-                raise LabError(f"{run} is being trained by process {pid}; wait for it or stop it") from None
-            path.unlink(missing_ok=True)
-    with os.fdopen(handle, "w") as file:
-        file.write(mine)
-    try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise LabError(f"{run} is being trained by process {file.read().strip()}; wait for it or stop it") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
-    finally:
-        if path.exists() and path.read_text() == mine:
-            path.unlink()
-
-
-def _holder(path: Path) -> int | None:
-    """The process that holds a lock, if it still runs."""
-    try:
-        data = json.loads(path.read_text())
-        process = psutil.Process(data["pid"])
-        return data["pid"] if abs(process.create_time() - data["started"]) < 1 else None
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
-        return None
 
 
 def check_disk(folder: Path, needed: int) -> None:

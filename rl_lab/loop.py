@@ -79,7 +79,8 @@ class Loop:
         saved = {name: tensor.cpu().numpy() for name, tensor in state["row"].items()}
         self.pending = Step(**state["pending"]) if "pending" in state else None
         if all(np.array_equal(getattr(row, name), array) for name, array in saved.items()):
-            self.row, self.carry = row, tuple(state["carry"][str(i)] for i in range(len(state["carry"])))
+            carry = state.get("carry", {})  # an agent may have none
+            self.row, self.carry = row, tuple(carry[str(i)] for i in range(len(carry)))
             return True
         self._cut(state["row"])
         self.row = self.stream.reset(seed + self.stream.num_envs)

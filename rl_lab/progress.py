@@ -48,14 +48,14 @@ class Status:
 class Display:
     """Shows the status of a run of `total` agent steps; use it as a context."""
 
-    PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
+    BAR_EVERY, LINE_EVERY = 0.5, 30.0  # seconds between two looks: on a terminal, elsewhere
 
     def __init__(self, total: int, *, quiet: bool = False) -> None:
         self.total = total
         self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
         self.bar = Progress(BarColumn(20), TextColumn("{task.description}"), console=self.console, refresh_per_second=4)
         self.task = self.bar.add_task("", total=total)
-        self.plain_at = time.monotonic()
+        self.shown_at = time.monotonic()
 
     def __enter__(self) -> Display:
         if self.console.is_terminal:
@@ -70,10 +70,14 @@ class Display:
         """A line that stays, above the bar."""
         self.console.print(Text(line))
 
+    def due(self) -> bool:
+        """Whether it is time to show the status again."""
+        return time.monotonic() - self.shown_at >= (self.BAR_EVERY if self.console.is_terminal else self.LINE_EVERY)
+
     def show(self, status: Status) -> None:
-        """The present state: redrawn in the bar, or said when the last plain line is old."""
+        """The present state: redrawn in the bar, or said in a line."""
+        self.shown_at = time.monotonic()
         if self.console.is_terminal:
             self.bar.update(self.task, completed=status.step, description=status.line(self.total))
-        elif time.monotonic() - self.plain_at >= self.PLAIN_EVERY:
-            self.plain_at = time.monotonic()
+        else:
             self.say(status.line(self.total))

@@ -66,6 +66,7 @@ class Run:
         if str(name) == "latest":
             return cls(runs[-1])
         fits = [p for p in runs if str(name) in str(p.relative_to(root))]
+        fits = [p for p in fits if str(name) in (p.name, str(p.relative_to(root)))] or fits
         if not fits:
             raise LabError(f"no run in {root} is called {str(name)!r}; the latest is {runs[-1].relative_to(root)}")
         if len(fits) > 1:

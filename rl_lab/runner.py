@@ -20,13 +20,13 @@ from safetensors import SafetensorError
 from envs.card import EnvCard
 from envs.stream import Stream
 from rl_lab import checkpoint
-from rl_lab.build import EVAL_ENVS, check_fits, make_agent, make_envs, make_explicit
+from rl_lab.build import EVAL_ENVS, check_fits, make_agent, make_envs, make_explicit, memory_needed
 from rl_lab.config import Config
 from rl_lab.device import resolve_device
 from rl_lab.errors import Fault, LabError
 from rl_lab.evaluation import evaluate
 from rl_lab.guard import Watchdog, check_disk, lock
-from rl_lab.loop import Loop, Tick
+from rl_lab.loop import Loop
 from rl_lab.metrics import Window
 from rl_lab.progress import Display, Status
 from rl_lab.run import Run
@@ -39,6 +39,10 @@ class Interrupted(Exception):
     def __init__(self, run: Run, signal: int) -> None:
         super().__init__(f"stopped by signal {signal}")
         self.run, self.signal = run, signal
+
+
+class CutShort(Exception):
+    """An evaluation was asked to stop."""
 
 
 class Every:
@@ -58,6 +62,7 @@ def train(config: Config, card: EnvCard, *, quiet: bool = False) -> Run:
     """Train a new run to its end. Raises Interrupted when a signal stopped it, after saving."""
     config = make_explicit(config, card)
     check_disk(Path(config.run.runs_dir), check_fits(config, card))
+    make_agent(config, card, torch.device(config.run.device))  # what it refuses, it refuses before there is a folder
     run = Run.create(config, card)
     with lock(run.path):
         return Runner(run, quiet=quiet).train()
@@ -69,13 +74,18 @@ def resume(run: Run, *, steps: int | None = None, quiet: bool = False) -> Run:
     Raises LabError where there is no checkpoint, or where the run already has more steps.
     """
     with lock(run.path):
+        check_fits(run.config, run.card)
+        before = run.config.run.steps
         if steps is not None:
-            done = checkpoint.read_state(checkpoint.find(run.path, "last"))["steps"]
-            if steps < done:
-                raise LabError(f"steps is {steps}; {run} already has {done}, so it must be at least that")
             run.extend(steps)
         runner = Runner(run, quiet=quiet)
-        runner.restore()
+        try:
+            runner.restore()
+            if steps is not None and steps < runner.steps:
+                raise LabError(f"steps is {steps}; {run} already has {runner.steps}, so it must be at least that")
+        except LabError:
+            run.extend(before)
+            raise
         return runner.train()
 
 
@@ -99,6 +109,8 @@ class Runner:
         self.last_eval: tuple[int, float] | None = None  # agent step and mean
         self.best: float | None = None
         self.signal: int | None = None
+        self.evaluation_due = False  # an evaluation was cut short: it comes first on resume
+        self.watchdog = Watchdog(settings.env_timeout, self._hung)
         self.window = Window()
         self.logged = (0, 0.0)  # agent steps and loop seconds at the last line of the log
 
@@ -111,6 +123,7 @@ class Runner:
             "score": self.last_eval[1] if self.last_eval and self.last_eval[0] == self.steps else None,
             "best": self.best,
             "last_eval": self.last_eval,
+            "evaluation_due": self.evaluation_due,
             "last_games": list(self.last_games),
             "wall_seconds": self.wall_seconds,
             "loop_seconds": self.loop_seconds,
@@ -129,11 +142,12 @@ class Runner:
             except checkpoint.Damaged as error:
                 self.display.say(f"WARNING: {error}; the one before it serves")
                 continue
+            checkpoint.discard_newer(folder)
             break
         else:
             which = "no checkpoint that is whole" if folders else "no checkpoint yet"
             raise LabError(f"{self.run} holds {which}; start it anew")
-        self.steps, self.best = state["steps"], state["best"]
+        self.steps, self.best, self.evaluation_due = state["steps"], state["best"], state["evaluation_due"]
         self.last_eval = tuple(state["last_eval"]) if state["last_eval"] else None
         self.last_games.extend(state["last_games"])
         self.wall_seconds, self.loop_seconds = state["wall_seconds"], state["loop_seconds"]
@@ -149,12 +163,13 @@ class Runner:
         if not all(bool(x.isfinite().all()) for x in self.agent.network.state_dict().values()):
             raise Fault("the weights are no finite numbers any more: lower lr, or set grad_clip")
         try:
-            check_disk(self.run.path, checkpoint.bytes_to_write(self.agent))
+            check_disk(self.run.path, checkpoint.bytes_to_write(self.run.path, self.agent))
             saved = checkpoint.save(self.run.path, self.steps, self.agent, self.state_dict())
         except (OSError, SafetensorError, LabError) as error:
             raise Fault(f"no checkpoint can be written to {self.run}: {error}") from error
         seconds = time.perf_counter() - start
-        tracker.log(self.steps, {"checkpoint/seconds": seconds, "checkpoint/megabytes": saved.bytes / 1e6})
+        cost = {"checkpoint/seconds": seconds, "checkpoint/megabytes": saved.bytes / 1e6}
+        tracker.log(self.steps, {**cost, "time/minutes": self.wall_seconds / 60})
 
     # --- training -------------------------------------------------------------------------------------------------
 
@@ -170,12 +185,10 @@ class Runner:
             closing.callback(tracker.close)
             closing.enter_context(self.display)
             closing.enter_context(self._signals())
-            try:
-                with Watchdog(settings.env_timeout, self._hung) as self.watchdog:
+            with self._faults():
+                with self.watchdog:
                     self._turn(tracker)
                 self.save(tracker)
-            except Fault as fault:
-                raise Fault(f"{fault}; {self._how_to_resume()}") from fault
             tracker.summary(self._summary())
             tracker.artifact(checkpoint.find(self.run.path))
         if self.signal is not None:
@@ -190,9 +203,11 @@ class Runner:
         logging = Every(settings.log_every, self.steps)
         began = saved_at = time.perf_counter()
         before = self.wall_seconds
+        if self.evaluation_due:
+            self._evaluate(tracker)
         while self.steps < settings.steps and self.signal is None:
             start = time.perf_counter()
-            tick = self._step()
+            tick = self.loop.step()
             now = time.perf_counter()
             self.loop_seconds += now - start
             self.wall_seconds = before + now - began
@@ -208,20 +223,30 @@ class Runner:
                 self.save(tracker)
                 saved_at = time.perf_counter()
             self.watchdog.pat()
+            if self.display.due():
+                self.display.show(self._status())
+        if self.signal is not None:
+            self.display.say("stopped after this step, saving")
         if self.signal is None and (self.last_eval is None or self.last_eval[0] != self.steps):
             self._evaluate(tracker)
         self.wall_seconds = before + time.perf_counter() - began
 
-    def _step(self) -> Tick:
-        """One turn of the loop; whatever the environments raise becomes a Fault, its traceback goes to a file."""
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Whatever breaks becomes a Fault that says how to go on; the traceback of what we did not foresee goes to a file."""
         try:
-            return self.loop.step()
+            yield
+        except Fault as fault:
+            raise Fault(f"{fault}; {self._how_to_resume()}") from fault
         except torch.OutOfMemoryError as error:
-            raise Fault(f"{self.device} is out of memory: lower replay_size or batch_size") from error
+            advice = "lower replay_size or batch_size"
+            raise Fault(f"{self.device} is out of memory: {advice}; {self._how_to_resume()}") from error
         except Exception as error:
             path = self.run.path / "traceback.txt"
-            path.write_text(traceback.format_exc())
-            raise Fault(f"{type(error).__name__}: {' '.join(str(error).split())[:200]} (see {path})") from error
+            with contextlib.suppress(OSError):
+                path.write_text(traceback.format_exc())
+            what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise Fault(f"{what} (see {path}); {self._how_to_resume()}") from error
 
     def _hung(self) -> str:
         seconds = self.config.run.env_timeout
@@ -235,8 +260,7 @@ class Runner:
     # --- what happens between two rows ----------------------------------------------------------------------------
 
     def _log(self, tracker: Tracker) -> None:
-        steps, seconds = self.logged
-        speed = (self.steps - steps) / max(self.loop_seconds - seconds, 1e-9)
+        speed = self._speed()
         self.logged = (self.steps, self.loop_seconds)
         times = {**self.loop.seconds, **self.agent.seconds}
         tracker.log(
@@ -250,7 +274,11 @@ class Runner:
                 **{f"seconds/{name}": value for name, value in times.items()},
             },
         )
-        self.display.show(self._status(speed))
+
+    def _speed(self) -> float:
+        """Agent steps a second of the loop since the last line of the log."""
+        steps, seconds = self.logged
+        return (self.steps - steps) / max(self.loop_seconds - seconds, 1e-9)
 
     def _evaluate(self, tracker: Tracker) -> None:
         settings = self.config.run
@@ -258,18 +286,23 @@ class Runner:
             self.eval_stream = make_envs(self.config, self.card, min(EVAL_ENVS, settings.eval_episodes))
         seed = int(np.random.SeedSequence([settings.seed, self.steps]).generate_state(1)[0] >> 1)
         start = time.perf_counter()
-        result = evaluate(
-            self.agent,
-            self.eval_stream,
-            episodes=settings.eval_episodes,
-            epsilon=settings.eval_epsilon,
-            seed=seed,
-            device=self.device,
-            each_row=self.watchdog.pat,
-        )
+        self.evaluation_due = True
+        try:
+            result = evaluate(
+                self.agent,
+                self.eval_stream,
+                episodes=settings.eval_episodes,
+                epsilon=settings.eval_epsilon,
+                seed=seed,
+                device=self.device,
+                each_row=self._between_rows_of_evaluation,
+            )
+        except CutShort:
+            return
+        self.evaluation_due = False
         self.wall_seconds += time.perf_counter() - start
         self.last_eval = (self.steps, result.mean)
-        best = self.best is None or result.mean > self.best
+        best = self.best is None or result.mean >= self.best  # of two equal scores the later: it has learned more
         if best:
             self.best = result.mean
             checkpoint.save_best(self.run.path, self.agent, {"steps": self.steps, "score": result.mean})
@@ -287,12 +320,17 @@ class Runner:
         minutes = f"{self.wall_seconds / 60:.1f} min"
         self.display.say(f"eval at step {self.steps:,} ({minutes}): {result}{'  best so far' if best else ''}")
 
+    def _between_rows_of_evaluation(self) -> None:
+        self.watchdog.pat()
+        if self.signal is not None:
+            raise CutShort
+
     # --- words ----------------------------------------------------------------------------------------------------
 
-    def _status(self, steps_per_s: float) -> Status:
+    def _status(self) -> Status:
         return Status(
             step=self.steps,
-            steps_per_s=steps_per_s,
+            steps_per_s=self._speed(),
             return_100=float(np.mean(self.last_games)) if self.last_games else None,
             epsilon=self.agent.gauges().get("epsilon"),
             last_eval=self.last_eval[1] if self.last_eval else None,
@@ -305,7 +343,7 @@ class Runner:
 
     def _introduce(self, mode: str, why: str) -> None:
         settings = self.config.run
-        needed = check_fits(self.config, self.card)
+        needed = memory_needed(self.config, self.card)
         begin = f"resume at step {self.steps:,} of" if self.steps else "train"
         self.display.say(f"{begin} {self.config.agent} on {self.card}")
         self.display.say(
@@ -331,7 +369,6 @@ class Runner:
         def ask(number: int, frame: object) -> None:
             self.signal = number
             signal.signal(number, before[signal.Signals(number)])
-            self.display.say("stopping after this step, then saving; once more to stop at once")
 
         before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -6,7 +6,8 @@ import hashlib
 import json
 import netrc
 import os
-import warnings
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import urlparse
@@ -125,15 +126,15 @@ class Wandb:
         settings = wandb.Settings(
             x_transaction_log_flush_interval=2, console="off", finish_timeout=60, init_timeout=20, silent=True
         )
-        try:
-            self.run = wandb.init(mode=mode, settings=settings, **options)
-        except Exception as error:  # the network, the server, the key: none of them may cost the training
-            if mode != "online":
-                raise
-            warnings.warn(f"W&B is offline for this run: {error}", stacklevel=2)
-            wandb.teardown()
-            self.run = wandb.init(mode="offline", settings=settings, **options)
-        self.run.define_metric("*", step_metric=AXIS)
+        self.run: Any = None
+        for attempt in dict.fromkeys((mode, "offline")):
+            try:
+                self.run = wandb.init(mode=attempt, settings=settings, **options)
+                self.run.define_metric("*", step_metric=AXIS)
+                break
+            except Exception as error:  # the network, the server, the key, the disk: none of them may cost the training
+                print(f"W&B {attempt} cannot start: {error}", file=sys.stderr)
+                wandb.teardown()
 
     @staticmethod
     def _id(run: Run) -> str:
@@ -147,19 +148,32 @@ class Wandb:
         return path.read_text().strip()
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        self.run.log({AXIS: step, **values})
+        self._safely(lambda run: run.log({AXIS: step, **values}))
 
     def summary(self, values: dict[str, Any]) -> None:
-        self.run.summary.update(values)
+        self._safely(lambda run: run.summary.update(values))
 
     def artifact(self, folder: Path) -> None:
-        artifact = self.wandb.Artifact(f"{self.run.id}-{folder.name}", type="model")
-        for name in ("network.safetensors", "state.json"):
-            artifact.add_file(str(folder / name))
-        self.run.log_artifact(artifact, aliases=[folder.name])
+        def add(run: Any) -> None:
+            artifact = self.wandb.Artifact(f"{run.id}-{folder.name}", type="model")
+            for name in ("network.safetensors", "state.json"):
+                artifact.add_file(str(folder / name))
+            run.log_artifact(artifact, aliases=[folder.name])
+
+        self._safely(add)
 
     def close(self) -> None:
-        self.run.finish()
+        self._safely(lambda run: run.finish())
+
+    def _safely(self, call: Callable[[Any], None]) -> None:
+        """Whatever breaks in W&B is said once, and the run goes on without it."""
+        if self.run is None:
+            return
+        try:
+            call(self.run)
+        except Exception as error:
+            self.run = None
+            print(f"W&B has stopped: {error}; metrics.jsonl goes on", file=sys.stderr)
 
 
 def open_tracker(run: Run, mode: Mode, step: int) -> Tracker:

@@ -1,4 +1,4 @@
-"""Draw the learning curves of runs into one picture: python scripts/learning_curves.py OUT.png RUN... [--minutes]."""
+"""Draw the learning curves of runs into one picture: python scripts/learning_curves.py OUT.png RUN...."""
 
 from __future__ import annotations
 

@@ -141,3 +141,39 @@ def test_seeds_of_two_runs_have_nothing_in_common():
     assert not set(spread_seeds(1, 64)) & set(spread_seeds(2, 64))
     assert (spread_seeds(1, 64) == spread_seeds(1, 64)).all()
     assert spread_seeds(2**31 - 1, 4).max() < 2**31
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "ale"])
+def test_the_way_to_a_row_leads_back_to_it(kind):
+    """After several seeded resets: a fresh stream that goes the way again is at the same row and stays there."""
+
+    def make():
+        if kind == "ale":
+            stream = make_stream(resolve("ALE/Breakout-v5"), N, threads=2)  # sticky actions, short games
+            stream.reseed_after = 150
+            return stream
+        vector = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}[kind]
+        return Stream(vector([NumberedSteps] * N, autoreset_mode=AutoresetMode.NEXT_STEP), reseed_after=20)
+
+    one, rng = make(), np.random.default_rng(1)
+    row, rows = one.reset(5), 0
+    for stop in (0, 1, 130, 577, 900):
+        for _ in range(stop - rows):
+            one.send(rng.integers(one.num_actions, size=N))
+            row = one.recv()
+        rows = stop
+        other = make()
+        again = other.restore(5, one.state())
+        for name in ("obs", "first", "dead"):
+            assert np.array_equal(getattr(row, name), getattr(again, name)), (stop, name)
+        assert len(one.state()["log"]) <= 800
+    one.finished()
+    for _ in range(400):
+        actions = rng.integers(one.num_actions, size=N)
+        one.send(actions)
+        other.send(actions)
+        for mine, theirs in zip(one.recv(), other.recv(), strict=True):
+            assert np.array_equal(mine, theirs)
+    assert one.finished() == other.finished()
+    one.close()
+    other.close()

@@ -38,6 +38,9 @@ def test_train_then_eval(tmp_path):
     assert (len(answer["returns"]), answer["env"], answer["agent"]) == (3, "CartPole-v1", "dqn")
     again = lab("eval", "CartPole-v1/dqn", "--episodes", "3", cwd=tmp_path)
     assert f"{answer['mean']:.2f} +- {answer['std']:.2f}" in again.stdout
+    last = lab("eval", "latest", "--checkpoint", "last", "--episodes", "2", cwd=tmp_path)
+    assert last.returncode == 0, last.stderr
+    assert "checkpoint step-000000" in last.stdout
 
 
 def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
@@ -79,6 +82,8 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
             "protocol is 'x'; it must be one of classic, machado",
         ),
         (["train", "dqn", "--env", "CartPole-v1", "--config", "none.yaml"], "none.yaml cannot be read"),
+        (["train", "dqn", "--env", "CartPole-v1", "--preset", "paper"], "preset paper has no settings for CartPole-v1"),
+        (["train", "dqn", "--env", "CartPole-v1", "--replay-size", "8"], "it must be at least"),
         (["eval", "latest"], "there are no runs in runs"),
         (["eval", "latest", "--episodes", "0"], "episodes is 0; it must be at least 1"),
         (["resume", "nothing"], "there are no runs in runs"),

@@ -32,9 +32,14 @@ def test_layers_in_order(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", sorted(agents()))
 @pytest.mark.parametrize("env", ["Pong", "Breakout", "CartPole-v1", "MountainCar-v0"])
 def test_every_shipped_preset_resolves(name, env):
-    presets = config.read_yaml(CONFIGS / f"{name}.yaml").get("presets", {})
-    for preset in ["default", *presets]:
-        config.resolve(name, resolve_env(env), {}, preset=preset)
+    card = resolve_env(env)
+    config.resolve(name, card, {})
+    for preset, sections in config.read_yaml(CONFIGS / f"{name}.yaml").get("presets", {}).items():
+        if {"default", card.family, card.name} & sections.keys():
+            config.resolve(name, card, {}, preset=preset)
+        else:
+            with pytest.raises(ConfigError, match=f"preset {preset} has no settings for {env}"):
+                config.resolve(name, card, {}, preset=preset)
 
 
 def test_a_configuration_survives_yaml():

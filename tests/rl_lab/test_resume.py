@@ -77,8 +77,8 @@ def test_stopping_changes_nothing(settings, train, monkeypatch):
     rng = random.Random(0)
     run, stops = None, 0
     while True:
-        rows = rng.randrange(20, 150)
-        monkeypatch.setattr("rl_lab.runner.Runner._step", stop_after(rows))
+        rows = rng.randrange(20, 150) * (1 + stops)  # more each time: an evaluation that is cut begins again
+        monkeypatch.setattr("rl_lab.runner.Watchdog.pat", stop_after(rows))
         try:
             run = train(**settings) if run is None else api.resume(run, quiet=True)
         except Interrupted as stop:
@@ -90,15 +90,16 @@ def test_stopping_changes_nothing(settings, train, monkeypatch):
 
 
 def stop_after(rows):
-    """A `_step` that asks the runner to stop after so many rows, as a signal would."""
+    """A `pat`, called after every row of training or evaluation, that sends a signal after so many."""
+    seen = 0
 
-    def step(self):
-        self.rows = getattr(self, "rows", 0) + 1
-        if self.rows == rows:
-            self.signal = signal.SIGTERM
-        return self.loop.step()
+    def pat(self):
+        nonlocal seen
+        seen += 1
+        if seen == rows:
+            signal.raise_signal(signal.SIGTERM)
 
-    return step
+    return pat
 
 
 def command(settings, folder):
@@ -151,6 +152,18 @@ def test_a_torn_or_altered_checkpoint_gives_way_to_the_one_before(train, capsys)
     assert f"resume at step {int(older.name[5:]):,}" in said
 
 
+def test_a_torn_segment_does_not_come_back(train):
+    """A segment of the newest generation is damaged: the one before serves, and what is saved then is whole again."""
+    run = train(**{**CARTPOLE, "steps": 1500})
+    newest, older = (checkpoint._read_state(folder)["files"] for folder in checkpoint.generations(run.path))
+    (torn,) = (run.path / "checkpoints" / name for name in newest if name.startswith("rows/") and name not in older)
+    torn.write_bytes(torn.read_bytes()[:-1] + b"?")
+    for steps in (1500, 2500):
+        api.resume(run, steps=steps, quiet=True)
+    for folder in checkpoint.generations(run.path):
+        checkpoint._verify(folder, checkpoint._read_state(folder)["files"])
+
+
 def test_only_what_changed_is_written_again(train):
     run = train(**{**PONG, "replay_size": 60_000, "steps": 2400, "learning_starts": 2000})
     costs = [line["checkpoint/megabytes"] for line in run.metrics() if "checkpoint/megabytes" in line]
@@ -179,7 +192,7 @@ def test_an_environment_without_a_seed_begins_new_episodes(train, monkeypatch, c
 
     gymnasium.register("Moody-v0", Moody)
     settings = {"env": "Moody-v0", "steps": 900, "checkpoint_every": 300, "eval_every": 0, "learning_starts": 100}
-    monkeypatch.setattr("rl_lab.runner.Runner._step", stop_after(60))
+    monkeypatch.setattr("rl_lab.runner.Watchdog.pat", stop_after(60))
     with pytest.raises(Interrupted) as stop:
         train(**settings)
     monkeypatch.undo()
