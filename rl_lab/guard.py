@@ -1,10 +1,11 @@
-"""What keeps a run safe: a lock on its folder, a watch on its environments, a look at the disk."""
+"""What keeps a run safe: a lock on its folder, a watch on its environments, a look at the disk, an orderly stop."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -36,6 +37,25 @@ def lock(run: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+@contextmanager
+def stop_signals(ask: Callable[[int], None]) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM calls `ask` with its number; the second one acts as ever. For the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def first(number: int, frame: object) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        ask(number)
+
+    before = {s: signal.signal(s, first) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def check_disk(folder: Path, needed: int) -> None:

@@ -106,3 +106,16 @@ class Loop:
                 live=0,
             )
         )
+
+
+class Every:
+    """True once in each `period` agent steps, at its multiples, whatever the number of environments; never for 0."""
+
+    def __init__(self, period: int, step: int) -> None:
+        self.period, self.last = period, step // period if period else 0
+
+    def due(self, step: int) -> bool:
+        if not self.period or step // self.period == self.last:
+            return False
+        self.last = step // self.period
+        return True

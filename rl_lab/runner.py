@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
 import traceback
 from collections import deque
@@ -25,8 +23,8 @@ from rl_lab.config import Config
 from rl_lab.device import resolve_device
 from rl_lab.errors import Fault, LabError
 from rl_lab.evaluation import evaluate
-from rl_lab.guard import Watchdog, check_disk, lock
-from rl_lab.loop import Loop
+from rl_lab.guard import Watchdog, check_disk, lock, stop_signals
+from rl_lab.loop import Every, Loop
 from rl_lab.metrics import Window
 from rl_lab.progress import Display, Status
 from rl_lab.run import Run
@@ -43,19 +41,6 @@ class Interrupted(Exception):
 
 class CutShort(Exception):
     """An evaluation was asked to stop."""
-
-
-class Every:
-    """True once in each `period` agent steps, at its multiples, whatever the number of environments; never for 0."""
-
-    def __init__(self, period: int, step: int) -> None:
-        self.period, self.last = period, step // period if period else 0
-
-    def due(self, step: int) -> bool:
-        if not self.period or step // self.period == self.last:
-            return False
-        self.last = step // self.period
-        return True
 
 
 def train(config: Config, card: EnvCard, *, quiet: bool = False) -> Run:
@@ -184,7 +169,7 @@ class Runner:
             tracker = open_tracker(self.run, mode, self.steps)
             closing.callback(tracker.close)
             closing.enter_context(self.display)
-            closing.enter_context(self._signals())
+            closing.enter_context(stop_signals(self._ask_to_stop))
             with self._faults():
                 with self.watchdog:
                     self._turn(tracker)
@@ -247,6 +232,9 @@ class Runner:
                 path.write_text(traceback.format_exc())
             what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise Fault(f"{what} (see {path}); {self._how_to_resume()}") from error
+
+    def _ask_to_stop(self, number: int) -> None:
+        self.signal = number
 
     def _hung(self) -> str:
         seconds = self.config.run.env_timeout
@@ -358,21 +346,3 @@ class Runner:
             self.display.say(f"done in {self.wall_seconds / 60:.1f} min: last evaluation {self.last_eval[1]:.2f}")
         self.display.say(f"best evaluation {self.best:.2f}, saved in {checkpoint.find(self.run.path)}")
         self.display.say(f"next:  python -m rl_lab eval {self.run} --episodes 30")
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM asks the loop to stop after its step; the second one acts as ever."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(number: int, frame: object) -> None:
-            self.signal = number
-            signal.signal(number, before[signal.Signals(number)])
-
-        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -12,7 +12,8 @@ import rl_lab
 from rl_lab import api, checkpoint
 from rl_lab.build import make_agent
 from rl_lab.errors import LabError
-from rl_lab.runner import Every, Interrupted
+from rl_lab.loop import Every
+from rl_lab.runner import Interrupted
 
 
 def test_a_run_leaves_what_it_should(train):
