@@ -86,6 +86,10 @@ class Agent(Protocol):
         """Remember the row, and learn when an update is due; the mean metrics of the updates made, if any."""
         ...
 
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Begin with these weights of `network`. Raises RuntimeError where they do not fit."""
+        ...
+
     def gauges(self) -> dict[str, float]:
         """Numbers known on the host at any time: epsilon, updates, replay size."""
         ...

@@ -29,7 +29,7 @@ from agents.base import (
     Stopwatch,
     linear_schedule,
 )
-from agents.networks import Init, Norm, QNetwork, build_encoder, initialise
+from agents.networks import Init, Norm, Pixels, QNetwork, build_encoder, initialise
 from agents.optim import OptimizerName, build_optimizer, load_moments
 from agents.replay import Batch, Replay
 from agents.targets import max_value, td_target
@@ -40,7 +40,11 @@ class DQNConfig:
     """The settings of DQN. An agent step is one decision in one environment; an update is one gradient step."""
 
     lr: Positive = 1e-4
-    """Learning rate."""
+    """Learning rate, at the first agent step."""
+    lr_end: Positive = 1e-4
+    """Learning rate from lr_steps on."""
+    lr_steps: CountOrZero = 0
+    """Agent steps over which the learning rate goes linearly from lr to lr_end; 0 keeps it at lr."""
     gamma: Fraction = 0.99
     """Discount per agent step."""
     batch_size: Count = 32
@@ -75,6 +79,8 @@ class DQNConfig:
     """Units of each fully connected hidden layer."""
     init: Init = "orthogonal"
     """Initialisation of the layers' weights; "torch" is the uniform +-1/sqrt(fan_in) of torch and of the 2015 paper."""
+    pixels: Pixels = "differences"
+    """What the first layer sees of a stack of images: the "frames" of the 2015 paper, or the newest one and "differences"."""
     norm: Norm = "none"
     """Normalisation of the layers: layer (Ba et al. 2016) or batch (Ioffe and Szegedy 2015)."""
     dropout: Annotated[float, Range(0, 0.99)] = 0.0
@@ -130,7 +136,9 @@ class DQN:
     def build(self) -> nn.Module:
         """Q(s, .): the encoder that fits the rows and one linear output an action."""
         c = self.config
-        encoder = build_encoder(self.rows, c.frame_stack, hidden=c.hidden, norm=c.norm, dropout=c.dropout)
+        encoder = build_encoder(
+            self.rows, c.frame_stack, hidden=c.hidden, pixels=c.pixels, norm=c.norm, dropout=c.dropout
+        )
         return initialise(QNetwork(encoder, nn.Linear(encoder.features, self.rows.num_actions)), c.init)
 
     def bootstrap(self, next_obs: Tensor) -> Tensor:
@@ -164,6 +172,12 @@ class DQN:
         """The probability of a random action after the agent steps observed so far."""
         c = self.config
         return linear_schedule(c.epsilon_start, c.epsilon_end, c.epsilon_steps, self.steps)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate after the agent steps observed so far."""
+        c = self.config
+        return linear_schedule(c.lr, c.lr_end, c.lr_steps, self.steps) if c.lr_steps else c.lr
 
     # --- learning -------------------------------------------------------------------------------------------------
 
@@ -207,6 +221,8 @@ class DQN:
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), c.grad_clip or float("inf"))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr
         self.optimizer.step()
         self.updates += 1
         if self.updates % c.target_every == 0:
@@ -220,11 +236,16 @@ class DQN:
                 "grad_norm": norm,
             }
 
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Begin with these weights, in the target network too."""
+        self.network.load_state_dict(weights)
+        self.target.load_state_dict(weights)
+
     # --- state ----------------------------------------------------------------------------------------------------
 
     def gauges(self) -> dict[str, float]:
-        """epsilon, updates so far, and rows in the replay."""
-        return {"epsilon": self.epsilon, "updates": self.updates, "replay/size": self.replay.size}
+        """epsilon, learning rate, updates so far, and rows in the replay."""
+        return {"epsilon": self.epsilon, "lr": self.lr, "updates": self.updates, "replay/size": self.replay.size}
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser, replay, counters and the random generator."""

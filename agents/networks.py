@@ -1,6 +1,6 @@
 """What agents see and answer with: encoders, heads, and the choices of initialisation and normalisation.
 
-Images come in as the replay and the carry hold them, uint8[B, k, H, W], and are scaled to [0, 1] here; vectors come in as
+Images come in as the replay and the carry hold them, uint8[B, k, H, W], and are scaled here; vectors come in as
 float32[B, k, D]. Everything after that is an ordinary feed-forward stack.
 """
 
@@ -10,12 +10,14 @@ import math
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agents.base import RowSpec
 
 Init = Literal["torch", "orthogonal", "he", "xavier"]
 Norm = Literal["none", "layer", "batch"]
+Pixels = Literal["frames", "differences"]
 
 
 def initialise(network: QNetwork, init: Init) -> QNetwork:
@@ -53,6 +55,31 @@ def hidden_layer(inputs: int, outputs: int, norm: Norm, dropout: float) -> list[
     return layers
 
 
+class Frames(nn.Conv2d):
+    """The first convolution over a stack of k frames, uint8[B, k, H, W], each divided by 255 (Mnih et al. 2015)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.contiguous(memory_format=torch.channels_last) / 255)
+
+
+class Differences(nn.Conv2d):
+    """The first convolution over k-1 differences of successive frames and the newest frame less its mean, all over 255.
+
+    The same information as `Frames` in a basis whose channels are centred and hardly correlated: gradient descent need not
+    learn to cancel the background first (LeCun et al. 1998, "Efficient BackProp", section 4.3). Differences of the input
+    are computed as differences of the weights, w . (x' - x) = w . x' - w . x, which costs nothing; the mean is taken off all
+    frames, where it changes no difference and keeps bfloat16 exact enough.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        mean = input[:, -1:].float().mean((2, 3), keepdim=True)
+        x = input.contiguous(memory_format=torch.channels_last) - mean
+        w, last = self.weight[:, :-1], self.weight[:, -1:]
+        nothing = torch.zeros_like(last)
+        by_frame = (torch.cat([nothing, w], 1) + torch.cat([-w, last], 1)) / 255
+        return F.conv2d(x, by_frame.contiguous(memory_format=torch.channels_last), self.bias, self.stride)
+
+
 class NatureCNN(nn.Module):
     """The encoder of Mnih et al. 2015: conv 32 8x8/4, 64 4x4/2, 64 3x3/1, each with ReLU, then a hidden layer.
 
@@ -60,12 +87,15 @@ class NatureCNN(nn.Module):
     layer normalisation only on the hidden layer, where it costs nothing.
     """
 
-    def __init__(self, stack: int, height: int, width: int, features: int, norm: Norm, dropout: float) -> None:
+    def __init__(
+        self, stack: int, height: int, width: int, features: int, *, pixels: Pixels, norm: Norm, dropout: float
+    ) -> None:
         super().__init__()
+        first = Frames if pixels == "frames" else Differences
         layers: list[nn.Module] = []
         channels = stack
-        for outputs, kernel, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
-            layers.append(nn.Conv2d(channels, outputs, kernel, stride))
+        for conv, outputs, kernel, stride in ((first, 32, 8, 4), (nn.Conv2d, 64, 4, 2), (nn.Conv2d, 64, 3, 1)):
+            layers.append(conv(channels, outputs, kernel, stride))
             if norm == "batch":
                 layers.append(nn.BatchNorm2d(outputs))
             layers.append(nn.ReLU())
@@ -75,7 +105,7 @@ class NatureCNN(nn.Module):
         self.features = features
 
     def forward(self, obs: Tensor) -> Tensor:
-        return self.hidden(self.conv(obs.contiguous(memory_format=torch.channels_last) / 255))
+        return self.hidden(self.conv(obs))
 
 
 class MLP(nn.Module):
@@ -95,12 +125,12 @@ class MLP(nn.Module):
 
 
 def build_encoder(
-    rows: RowSpec, stack: int, *, hidden: int, norm: Norm = "none", dropout: float = 0.0
+    rows: RowSpec, stack: int, *, hidden: int, pixels: Pixels = "frames", norm: Norm = "none", dropout: float = 0.0
 ) -> NatureCNN | MLP:
     """The encoder that fits the rows: Nature CNN for images, two hidden layers for vectors; `hidden` features out."""
     if rows.is_image:
         height, width = rows.frame
-        return NatureCNN(stack, height, width, hidden, norm, dropout)
+        return NatureCNN(stack, height, width, hidden, pixels=pixels, norm=norm, dropout=dropout)
     return MLP(stack * math.prod(rows.frame), (hidden, hidden), norm, dropout)
 
 

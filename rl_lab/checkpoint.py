@@ -17,24 +17,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from agents.base import Agent, Ring
 from rl_lab.errors import LabError
+from rl_lab.files import checksum, read_ring, row_bytes, segment_file, segments, sync, write_tensors
 
 Tree = dict[str, Any]
-SEGMENT_BYTES = 64 * 2**20  # about; a segment is written once, the last one again until it is full
 GENERATIONS = 2
 
 
@@ -94,22 +92,22 @@ def save(run: Path, step: int, agent: Agent, state: Tree) -> Saved:
         plain[f"{name}/total"], plain[f"{name}/capacity"] = ring.total, ring.capacity
         plain[f"{name}/segments"] = []
         known = _known_files(root)
-        for first, end in _segments(ring):
-            file = _segment_file(name, first, end)
+        for first, end in segments(ring):
+            file = segment_file(name, first, end)
             if file not in known or not (root / file).is_file():
                 rows = torch.arange(max(first, ring.total - ring.capacity), end) % ring.capacity
-                known[file] = _write_tensors(root / file, {k: x[rows.to(x.device)] for k, x in ring.fields.items()})
+                known[file] = write_tensors(root / file, {k: x[rows.to(x.device)] for k, x in ring.fields.items()})
                 written += known[file]["bytes"]
             files[file] = known[file]
             plain[f"{name}/segments"].append(file)
     folder = root / f"step-{step:09}"
     fresh = _fresh(folder)
-    _sync(root / "rows")
-    files["network.safetensors"] = _write_tensors(
+    sync(root / "rows")
+    files["network.safetensors"] = write_tensors(
         fresh / "network.safetensors", {k.removeprefix("agent/network/"): v for k, v in network.items()}
     )
     learner = {name: value for name, value in tensors.items() if name not in network}
-    files["learner.safetensors"] = _write_tensors(fresh / "learner.safetensors", learner)
+    files["learner.safetensors"] = write_tensors(fresh / "learner.safetensors", learner)
     _write_state(fresh, plain, files)
     _take_name(fresh, folder)
     _drop_old(root)
@@ -121,7 +119,7 @@ def save_best(run: Path, agent: Agent, state: Tree) -> Path:
     """Write what plays, and the score it reached."""
     folder = run / "checkpoints" / "best"
     fresh = _fresh(folder)
-    files = {"network.safetensors": _write_tensors(fresh / "network.safetensors", agent.network.state_dict())}
+    files = {"network.safetensors": write_tensors(fresh / "network.safetensors", agent.network.state_dict())}
     _write_state(fresh, flatten({"run": state}), files)
     _take_name(fresh, folder)
     return folder
@@ -134,28 +132,9 @@ def bytes_to_write(run: Path, agent: Agent) -> int:
         if isinstance(value, Tensor):
             needed += value.nbytes
         elif isinstance(value, Ring):
-            new = [(first, end) for first, end in _segments(value) if _segment_file(name, first, end) not in known]
-            needed += sum(end - first for first, end in new) * _row_bytes(value)
+            new = [(first, end) for first, end in segments(value) if segment_file(name, first, end) not in known]
+            needed += sum(end - first for first, end in new) * row_bytes(value)
     return needed
-
-
-def _segment_file(name: str, first: int, end: int) -> str:
-    return f"rows/{name.replace('/', '.')}-{first}-{end}.safetensors"
-
-
-def _row_bytes(ring: Ring) -> int:
-    return sum(x[0].nbytes for x in ring.fields.values())
-
-
-def _segments(ring: Ring) -> Iterator[tuple[int, int]]:
-    """The rows a ring holds, cut at fixed row numbers: all but the last segment are the same at the next checkpoint.
-
-    The first may name rows that the ring has lost since; those behind it stand in their places.
-    """
-    length = max(1, min(SEGMENT_BYTES // _row_bytes(ring), ring.capacity))
-    oldest = max(0, ring.total - ring.capacity)
-    for block in range(oldest // length, -(-ring.total // length)):
-        yield block * length, min((block + 1) * length, ring.total)
 
 
 def discard_newer(folder: Path) -> None:
@@ -173,47 +152,23 @@ def _fresh(folder: Path) -> Path:
     return fresh
 
 
-def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """Write a file completely or not at all; its size and checksum."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.new")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
-    _sync(part)
-    part.replace(path)
-    return {"bytes": path.stat().st_size, "blake2b": _checksum(path)}
-
-
 def _write_state(folder: Path, plain: dict[str, Any], files: dict[str, dict[str, Any]]) -> None:
     content = {"state": plain, "files": files}
     text = json.dumps({**content, "checksum": _checksum_of(content)}, indent=1)
     (folder / "state.json").write_text(text + "\n")
-    _sync(folder / "state.json")
+    sync(folder / "state.json")
 
 
 def _take_name(fresh: Path, folder: Path) -> None:
     """Give a complete checkpoint its name; one that had it before serves until then."""
-    _sync(fresh)
+    sync(fresh)
     old = folder.with_name(f"{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Force a file or folder to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _checksum_of(content: Tree) -> str:
@@ -245,9 +200,9 @@ def _known_files(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def generations(run: Path) -> list[Path]:
-    """The full checkpoints of a run, newest first."""
+    """The full checkpoints of a run, newest first; one that was being replaced comes after what replaced it."""
     found = [p for p in (run / "checkpoints").glob("step-*") if re.fullmatch(r"step-\d{9}(\.old)?", p.name)]
-    return sorted(found, key=lambda p: p.name.removesuffix(".old"), reverse=True)
+    return sorted(found, key=lambda p: (p.name.removesuffix(".old"), p.suffix != ".old"), reverse=True)
 
 
 def find(run: Path, name: str | None = None) -> Path:
@@ -284,7 +239,7 @@ def _verify(folder: Path, files: dict[str, dict[str, Any]]) -> None:
         path = (folder.parent if name.startswith("rows/") else folder) / name
         if path.resolve().parent not in (folder.resolve(), (folder.parent / "rows").resolve()):
             raise Damaged(f"{folder} is damaged: it names the file {name}, which is not its own")
-        if not path.is_file() or path.stat().st_size != want["bytes"] or _checksum(path) != want["blake2b"]:
+        if not path.is_file() or path.stat().st_size != want["bytes"] or checksum(path) != want["blake2b"]:
             raise Damaged(f"{folder} is damaged: {path} does not have its checksum")
 
 
@@ -294,19 +249,24 @@ def read_state(folder: Path) -> Tree:
 
 
 def load_network(folder: Path, agent: Agent) -> None:
-    """Give the agent a checkpoint's weights, to play with. Raises LabError where they are damaged or do not fit it."""
+    """Give a new agent a checkpoint's weights. Raises LabError where they are damaged or do not fit it."""
     files = _read_state(folder)["files"]
     _verify(folder, {"network.safetensors": files.get("network.safetensors", {"bytes": -1, "blake2b": ""})})
-    _load_into(agent, folder, load_file(folder / "network.safetensors"))
-
-
-def _load_into(agent: Agent, folder: Path, tensors: dict[str, Tensor]) -> None:
-    if not all(bool(x.isfinite().all()) for x in tensors.values()):
-        raise LabError(f"{folder} holds weights that are not finite numbers")
+    weights = _read_weights(folder)
     try:
-        agent.network.load_state_dict(tensors)
+        agent.start_from(weights)
     except RuntimeError as error:
         raise LabError(f"{folder} does not fit the agent: {' '.join(str(error).split())[:200]}") from error
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    try:
+        weights = load_file(folder / "network.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise Damaged(f"{folder} is damaged: its weights cannot be read ({error})") from error
+    if not all(bool(x.isfinite().all()) for x in weights.values()):
+        raise LabError(f"{folder} holds weights that are not finite numbers")
+    return weights
 
 
 def load(folder: Path, agent: Agent, device: torch.device) -> Tree:
@@ -317,15 +277,14 @@ def load(folder: Path, agent: Agent, device: torch.device) -> Tree:
     content = _read_state(folder)
     _verify(folder, content["files"])
     try:
-        network = load_file(folder / "network.safetensors", device=str(device))
-        _load_into(agent, folder, network)
+        network = _read_weights(folder)
         flat = load_file(folder / "learner.safetensors", device=str(device)) | content["state"]
         for name in [k.removesuffix("/segments") for k in flat if k.endswith("/segments")]:
             files = flat.pop(f"{name}/segments")
             if not set(files) <= set(content["files"]):
                 raise Damaged(f"{folder} is damaged: it names segments that are not among its files")
             paths = [folder.parent / file for file in files]
-            flat[name] = _read_ring(paths, flat.pop(f"{name}/capacity"), flat.pop(f"{name}/total"))
+            flat[name] = read_ring(paths, flat.pop(f"{name}/capacity"), flat.pop(f"{name}/total"))
         tree = unflatten(flat)
         agent.load_state_dict({**tree["agent"], "network": network})
     except (
@@ -340,20 +299,3 @@ def load(folder: Path, agent: Agent, device: torch.device) -> Tree:
     ) as error:
         raise LabError(f"{folder} cannot be resumed: {' '.join(str(error).split())[:200]}") from error
     return tree["run"]
-
-
-def _read_ring(paths: list[Path], capacity: int, total: int) -> Ring:
-    """A ring from its segments, on the CPU, in the places its rows had."""
-    fields: dict[str, Tensor] = {}
-    for path in paths:
-        match = re.fullmatch(r".*-(\d+)-(\d+)", path.stem)
-        if match is None:
-            raise ValueError(f"{path.name} is no segment")
-        end = int(match[2])
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118  # not a dict
-                part = file.get_tensor(name)
-                if name not in fields:
-                    fields[name] = torch.zeros((capacity, *part.shape[1:]), dtype=part.dtype)
-                fields[name][torch.arange(end - len(part), end) % capacity] = part
-    return Ring(fields, total)

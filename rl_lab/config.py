@@ -33,6 +33,8 @@ class RunConfig:
     """How an Atari game is played; auto is what the env's name implies."""
     preset: str = "default"
     """A named set of settings from the agent's YAML file."""
+    init_from: str = ""
+    """A run whose best network this one begins with; everything else begins anew."""
     steps: Count = 1_000_000
     """Agent steps to train for, over all environments."""
     seed: Seed = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import time
 from functools import cache
 from pathlib import Path
@@ -50,6 +52,18 @@ def bfloat16_speedup(device: torch.device, size: int = 384) -> float:
         return best
 
     return seconds(torch.float32) / seconds(torch.bfloat16)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep blocks up to 64 MB that were freed, where it is the C library.
+
+    By default it gives a network's activations back to the system after each update and asks for them again, zeroed page by
+    page: 800 page faults and a tenth of the time of a batch-32 update.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 64 * 2**20)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 512 * 2**20)  # M_TRIM_THRESHOLD
 
 
 def free_memory(device: torch.device) -> Bytes:

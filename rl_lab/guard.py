@@ -1,4 +1,4 @@
-"""What keeps a run safe: a lock on its folder, a watch on its environments, a look at the disk, an orderly stop."""
+"""What keeps a run safe: a lock on its folder, a watch on its environments, a look at the disk, an orderly stop, a last word."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import shutil
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import torch
 
-from rl_lab.errors import LabError
+from rl_lab import checkpoint
+from rl_lab.errors import Fault, LabError
+from rl_lab.run import Run
 
 
 @contextmanager
@@ -69,6 +73,31 @@ def check_disk(folder: Path, needed: int) -> None:
         )
 
 
+def how_to_resume(run: Run) -> str:
+    """The end of a message about a run that stopped too early."""
+    if not checkpoint.generations(run.path):
+        return f"{run} had no checkpoint yet"
+    return f"go on from the last checkpoint with:  python -m rl_lab resume {run}"
+
+
+@contextmanager
+def faults(run: Run, device: torch.device) -> Iterator[None]:
+    """Whatever breaks becomes a Fault that says how to go on; the traceback of what we did not foresee goes to a file."""
+    try:
+        yield
+    except Fault as fault:
+        raise Fault(f"{fault}; {how_to_resume(run)}") from fault
+    except torch.OutOfMemoryError as error:
+        advice = "lower replay_size or batch_size"
+        raise Fault(f"{device} is out of memory: {advice}; {how_to_resume(run)}") from error
+    except Exception as error:
+        path = run.path / "traceback.txt"
+        with suppress(OSError):
+            path.write_text(traceback.format_exc())
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise Fault(f"{what} (see {path}); {how_to_resume(run)}") from error
+
+
 class Watchdog:
     """Ends the process when nothing has moved for `seconds`: an emulator that hangs cannot be interrupted from Python.
 
@@ -79,7 +108,6 @@ class Watchdog:
         self.seconds, self.last_words = seconds, last_words
         self.silent_ticks = 0
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
 
     def pat(self) -> None:
         """Say that something moved."""
@@ -87,15 +115,16 @@ class Watchdog:
 
     def __enter__(self) -> Watchdog:
         if self.seconds:
-            self.thread.start()
+            self.silent_ticks, self.over = 0, threading.Event()
+            threading.Thread(target=self._watch, args=(self.over,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.over.set()
 
-    def _watch(self) -> None:
+    def _watch(self, over: threading.Event) -> None:
         tick = min(1.0, self.seconds / 4)
-        while not self.over.wait(tick):
+        while not over.wait(tick):
             self.silent_ticks += 1
             if self.silent_ticks * tick > self.seconds:
                 print(self.last_words(), file=sys.stderr, flush=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-import traceback
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,10 @@ from envs.stream import Stream
 from rl_lab import checkpoint
 from rl_lab.build import EVAL_ENVS, check_fits, make_agent, make_envs, make_explicit, memory_needed
 from rl_lab.config import Config
-from rl_lab.device import resolve_device
+from rl_lab.device import keep_freed_memory, resolve_device
 from rl_lab.errors import Fault, LabError
 from rl_lab.evaluation import evaluate
-from rl_lab.guard import Watchdog, check_disk, lock, stop_signals
+from rl_lab.guard import Watchdog, check_disk, faults, how_to_resume, lock, stop_signals
 from rl_lab.loop import Every, Loop
 from rl_lab.metrics import Window
 from rl_lab.progress import Display, Status
@@ -47,10 +45,20 @@ def train(config: Config, card: EnvCard, *, quiet: bool = False) -> Run:
     """Train a new run to its end. Raises Interrupted when a signal stopped it, after saving."""
     config = make_explicit(config, card)
     check_disk(Path(config.run.runs_dir), check_fits(config, card))
-    make_agent(config, card, torch.device(config.run.device))  # what it refuses, it refuses before there is a folder
+    agent = make_agent(
+        config, card, torch.device(config.run.device)
+    )  # what it refuses, it refuses before there is a folder
+    before = None
+    if config.run.init_from:
+        before = Run.find(config.run.init_from, config.run.runs_dir)
+        config = replace(config, run=replace(config.run, init_from=str(before)))
+        checkpoint.load_network(checkpoint.find(before.path), agent)
     run = Run.create(config, card)
     with lock(run.path):
-        return Runner(run, quiet=quiet).train()
+        runner = Runner(run, quiet=quiet)
+        if before:
+            checkpoint.load_network(checkpoint.find(before.path), runner.agent)
+        return runner.train()
 
 
 def resume(run: Run, *, steps: int | None = None, quiet: bool = False) -> Run:
@@ -81,11 +89,14 @@ class Runner:
         self.run, self.config, self.card = run, run.config, run.card
         settings = self.config.run
         self.device = resolve_device(settings.device)
+        keep_freed_memory()
         torch.manual_seed(settings.seed)  # dropout draws from torch's own generator
         self.display = Display(settings.steps, quiet=quiet)
         self.agent = make_agent(self.config, self.card, self.device)
         self.stream = make_envs(self.config, self.card, settings.num_envs)
-        self.loop = Loop(self.agent, self.stream, self.device, settings.seed)
+        self.watchdog = Watchdog(settings.env_timeout, self._hung)
+        with self.watchdog:
+            self.loop = Loop(self.agent, self.stream, self.device, settings.seed)
         self.eval_stream: Stream | None = None
         self.steps = 0
         self.wall_seconds = 0.0  # of training and everything around it, over all resumed parts
@@ -95,7 +106,6 @@ class Runner:
         self.best: float | None = None
         self.signal: int | None = None
         self.evaluation_due = False  # an evaluation was cut short: it comes first on resume
-        self.watchdog = Watchdog(settings.env_timeout, self._hung)
         self.window = Window()
         self.logged = (0, 0.0)  # agent steps and loop seconds at the last line of the log
 
@@ -116,6 +126,7 @@ class Runner:
             "window": self.window.state_dict(),
             "loop": self.loop.state_dict(),
             "torch": torch.get_rng_state(),
+            **({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}),
         }
 
     def restore(self) -> None:
@@ -139,6 +150,8 @@ class Runner:
         self.logged = tuple(state["logged"])
         self.window.load_state_dict(state["window"])
         torch.set_rng_state(state["torch"].cpu())
+        if "cuda" in state and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"].cpu(), self.device)
         if not self.loop.restore(state["loop"], seed=self.config.run.seed):
             self.display.say(f"WARNING: {self.card.name} is not the same after the same seed: new episodes begin here")
 
@@ -170,7 +183,7 @@ class Runner:
             closing.callback(tracker.close)
             closing.enter_context(self.display)
             closing.enter_context(stop_signals(self._ask_to_stop))
-            with self._faults():
+            with faults(self.run, self.device):
                 with self.watchdog:
                     self._turn(tracker)
                 self.save(tracker)
@@ -216,34 +229,12 @@ class Runner:
             self._evaluate(tracker)
         self.wall_seconds = before + time.perf_counter() - began
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Whatever breaks becomes a Fault that says how to go on; the traceback of what we did not foresee goes to a file."""
-        try:
-            yield
-        except Fault as fault:
-            raise Fault(f"{fault}; {self._how_to_resume()}") from fault
-        except torch.OutOfMemoryError as error:
-            advice = "lower replay_size or batch_size"
-            raise Fault(f"{self.device} is out of memory: {advice}; {self._how_to_resume()}") from error
-        except Exception as error:
-            path = self.run.path / "traceback.txt"
-            with contextlib.suppress(OSError):
-                path.write_text(traceback.format_exc())
-            what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise Fault(f"{what} (see {path}); {self._how_to_resume()}") from error
-
     def _ask_to_stop(self, number: int) -> None:
         self.signal = number
 
     def _hung(self) -> str:
         seconds = self.config.run.env_timeout
-        return f"rl_lab: nothing has moved for {seconds:g} s, {self.card.name} hangs; {self._how_to_resume()}"
-
-    def _how_to_resume(self) -> str:
-        if not checkpoint.generations(self.run.path):
-            return f"{self.run} had no checkpoint yet"
-        return f"go on from the last checkpoint with:  python -m rl_lab resume {self.run}"
+        return f"rl_lab: nothing has moved for {seconds:g} s, {self.card.name} hangs; {how_to_resume(self.run)}"
 
     # --- what happens between two rows ----------------------------------------------------------------------------
 

@@ -22,12 +22,17 @@ def test_the_nature_network_has_the_papers_parameters():
     assert count == conv + (7 * 7 * 64 + 1) * 512 + (512 + 1) * 6
 
 
-def test_images_are_scaled_to_one():
-    network = build(ATARI).eval()
-    obs = torch.randint(0, 256, (3, 4, 84, 84), dtype=torch.uint8)
-    layers = network.encoder.conv
-    by_hand = network.head(network.encoder.hidden(layers(obs.double().div(255).float())))
-    assert torch.allclose(network(obs), by_hand, atol=1e-5)
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("pixels", ["frames", "differences"])
+def test_the_first_layer_sees_what_its_name_says(pixels, k):
+    first = build_encoder(ATARI, k, hidden=512, pixels=pixels).conv[0]
+    obs = torch.randint(0, 256, (3, k, 84, 84), dtype=torch.uint8)
+    seen = obs.double() / 255
+    if pixels == "differences":
+        newest = seen[:, -1:] - seen[:, -1:].mean((2, 3), keepdim=True)
+        seen = torch.cat([seen[:, i + 1 : i + 2] - seen[:, i : i + 1] for i in range(k - 1)] + [newest], 1)
+    by_hand = nn.functional.conv2d(seen, first.weight.double(), first.bias.double(), 4)
+    assert torch.allclose(first(obs).double(), by_hand, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["none", "layer", "batch"])

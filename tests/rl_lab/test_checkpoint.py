@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agents.base import Ring, RowSpec, Step
 from agents.dqn import DQN, DQNConfig
-from rl_lab import checkpoint
+from rl_lab import checkpoint, files
 from rl_lab.errors import LabError
 
 CPU = torch.device("cpu")
@@ -46,7 +46,7 @@ def test_flat_names_and_back():
 def test_a_ring_comes_back_from_its_segments(capacity, length, totals, tmp_path_factory, monkeypatch):
     """Saved at growing numbers of rows, with segments of any length: each time the rows are where they were."""
     run = tmp_path_factory.mktemp("run")
-    monkeypatch.setattr(checkpoint, "SEGMENT_BYTES", 8 * length)
+    monkeypatch.setattr(files, "SEGMENT_BYTES", 8 * length)
     field = torch.zeros(capacity, 1, dtype=torch.int64)
     total = 0
     for more in totals:

@@ -1,5 +1,8 @@
 """Where settings come from, and how bad ones are refused."""
 
+import math
+import typing
+
 import pytest
 import yaml
 
@@ -93,3 +96,41 @@ def test_unknown_names_get_the_nearest():
         config.resolve("dqn", None, {}, preset="papper")
     with pytest.raises(ConfigError, match="no-such-file.yaml cannot be read"):
         config.resolve("dqn", None, {}, file="no-such-file.yaml")
+
+
+def wrong_values(hint):
+    """Values of each wrong kind for a field: another type, and one beyond each end of its range."""
+    if typing.get_origin(hint) is typing.Annotated:
+        plain, *marks = typing.get_args(hint)
+        for mark in marks:
+            if mark.low > -math.inf:
+                yield mark.low if mark.open_low else mark.low - 1
+            if mark.high < math.inf:
+                yield mark.high + 1
+        yield from wrong_values(plain)
+    elif typing.get_origin(hint) is typing.Literal:
+        yield from ("nonsense", True, 3)
+    elif hint is str:
+        yield from (3, True)
+    elif hint is int:
+        yield from ("many", 1.5, True, None)
+    else:
+        assert hint is float, hint
+        yield from ("much", True, math.nan, math.inf, None)
+
+
+@pytest.mark.parametrize("name", sorted(agents()))
+def test_every_setting_of_every_agent_refuses_what_it_cannot_be(name):
+    card = resolve_env("CartPole-v1")
+    settings = config.resolve(name, card, {}).settings
+    checked = 0
+    for owner in (config.RunConfig, type(settings)):
+        for field, hint in typing.get_type_hints(owner, include_extras=True).items():
+            for value in wrong_values(hint) if field != "preset" else ():  # a preset is chosen by its own parameter
+                with pytest.raises(ConfigError, match=rf"^{field} is ") as refusal:
+                    config.resolve(name, card, {field: value})
+                assert repr(value) in str(refusal.value) or str(value) in str(refusal.value)
+                assert "must be" in str(refusal.value)
+                assert len(str(refusal.value).splitlines()) == 1
+                checked += 1
+    assert checked > 80

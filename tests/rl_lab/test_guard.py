@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from rl_lab import api, checkpoint
+from rl_lab import api, checkpoint, files
 from rl_lab.errors import Fault, LabError
 from rl_lab.guard import check_disk, lock
 
@@ -79,7 +79,7 @@ def test_a_second_process_is_refused_and_the_lock_of_a_dead_one_is_free(train):
 
 def test_a_full_disk_keeps_the_last_checkpoint(train, monkeypatch):
     """The disk fills while a checkpoint is written: the run ends in one line, the one before it is whole."""
-    real, written = checkpoint.save_file, []
+    real, written = files.save_file, []
 
     def save_file(tensors, path):
         written.append(path)
@@ -88,7 +88,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(train, monkeypatch):
             raise OSError(28, "No space left on device")
         real(tensors, path)
 
-    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    monkeypatch.setattr(files, "save_file", save_file)
     with pytest.raises(Fault, match="no checkpoint can be written to .*No space left on device; go on from") as fault:
         train(steps=5000, checkpoint_every=300)
     monkeypatch.undo()

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from agents.base import Ring
-from rl_lab import api, checkpoint
+from rl_lab import api, checkpoint, files
 from rl_lab.run import Run
 from rl_lab.runner import Interrupted
 
@@ -43,7 +43,7 @@ def replay_rows(folder) -> Ring:
     state = checkpoint._read_state(folder)["state"]
     name = "agent/replay/rows"
     paths = [folder.parent / file for file in state[f"{name}/segments"]]
-    return checkpoint._read_ring(paths, state[f"{name}/capacity"], state[f"{name}/total"])
+    return files.read_ring(paths, state[f"{name}/capacity"], state[f"{name}/total"])
 
 
 def assert_identical(one: Run, other: Run):

@@ -113,3 +113,20 @@ def test_every_counts_multiples():
 
 def test_two_runs_of_one_second_get_two_folders(train):
     assert len({train(steps=300).path for _ in range(2)}) == 2
+
+
+def test_a_run_may_begin_with_the_network_of_another(train, tmp_path):
+    first = train()
+    best = load_file(checkpoint.find(first.path) / "network.safetensors")
+    second = train(init_from=str(first), learning_starts=2000)  # it never learns
+    assert second.config.run.init_from == str(first)
+    weights = load_file(checkpoint.find(second.path, "last") / "network.safetensors")
+    assert all(torch.equal(weights[name], best[name]) for name in best)
+    target = load_file(checkpoint.find(second.path, "last") / "learner.safetensors")
+    assert all(torch.equal(target[f"agent/target/{name}"], best[name]) for name in best)
+    runs = len(list(tmp_path.glob("runs/*/*/*")))
+    with pytest.raises(LabError, match="does not fit the agent"):
+        train(init_from=str(first), hidden=7)
+    with pytest.raises(LabError, match="no run in .* is called 'nothing'"):
+        train(init_from="nothing")
+    assert len(list(tmp_path.glob("runs/*/*/*"))) == runs

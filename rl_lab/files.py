@@ -1,0 +1,79 @@
+"""The files of a checkpoint: tensors written completely or not at all, and rings of rows cut into segments written once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from agents.base import Ring
+
+SEGMENT_BYTES = 64 * 2**20  # about; a segment is written once, the last one again until it is full
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Write a file completely or not at all; its size and checksum."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.new")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
+    sync(part)
+    part.replace(path)
+    return {"bytes": path.stat().st_size, "blake2b": checksum(path)}
+
+
+def sync(path: Path) -> None:
+    """Force a file or folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def segment_file(name: str, first: int, end: int) -> str:
+    return f"rows/{name.replace('/', '.')}-{first}-{end}.safetensors"
+
+
+def row_bytes(ring: Ring) -> int:
+    return sum(x[0].nbytes for x in ring.fields.values())
+
+
+def segments(ring: Ring) -> Iterator[tuple[int, int]]:
+    """The rows a ring holds, cut at fixed row numbers: all but the last segment are the same at the next checkpoint.
+
+    The first may name rows that the ring has lost since; those behind it stand in their places.
+    """
+    length = max(1, min(SEGMENT_BYTES // row_bytes(ring), ring.capacity))
+    oldest = max(0, ring.total - ring.capacity)
+    for block in range(oldest // length, -(-ring.total // length)):
+        yield block * length, min((block + 1) * length, ring.total)
+
+
+def read_ring(paths: list[Path], capacity: int, total: int) -> Ring:
+    """A ring from its segments, on the CPU, in the places its rows had."""
+    fields: dict[str, Tensor] = {}
+    for path in paths:
+        match = re.fullmatch(r".*-(\d+)-(\d+)", path.stem)
+        if match is None:
+            raise ValueError(f"{path.name} is no segment")
+        end = int(match[2])
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118  # not a dict
+                part = file.get_tensor(name)
+                if name not in fields:
+                    fields[name] = torch.zeros((capacity, *part.shape[1:]), dtype=part.dtype)
+                fields[name][torch.arange(end - len(part), end) % capacity] = part
+    return Ring(fields, total)
