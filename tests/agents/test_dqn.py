@@ -155,6 +155,21 @@ def test_state_dict_goes_on_where_it_was():
     assert torch.equal(parameters(other), parameters(agent))
 
 
+def test_the_learning_rate_anneals_over_agent_steps():
+    """SGD's first step is lr times the gradient: the same batch after twice the steps moves the weights as the line says."""
+    config = dataclasses.replace(SMALL, lr=1e-2, lr_end=1e-3, lr_steps=1000)
+    for steps, lr in ((0, 1e-2), (500, 5.5e-3), (1000, 1e-3), (5000, 1e-3)):
+        agent, _ = toy_loop(config, 2)
+        agent.optimizer = torch.optim.SGD(agent.network.parameters(), lr=1.0)
+        agent.steps = steps
+        before = parameters(agent)
+        ones, obs = torch.ones(4), torch.rand(4, 1, *agent.rows.frame)
+        agent.update(Batch(obs, torch.zeros(4, dtype=torch.int64), ones, ones, obs, ones, torch.zeros(4).long()))
+        grad = torch.cat([p.grad.flatten() for p in agent.network.parameters()])
+        assert torch.allclose(parameters(agent), before - lr * grad)
+        assert agent.gauges()["lr"] == pytest.approx(lr)
+
+
 def test_exploration_is_drawn_for_each_environment():
     agent, _ = toy_loop(dataclasses.replace(SMALL, epsilon_start=0.5), 1)
     obs, first = torch.zeros(20_000, 3), torch.ones(20_000, dtype=torch.bool)
