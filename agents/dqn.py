@@ -40,11 +40,13 @@ class DQNConfig:
     """The settings of DQN. An agent step is one decision in one environment; an update is one gradient step."""
 
     lr: Positive = 1e-4
-    """Learning rate, at the first agent step."""
+    """Learning rate."""
     lr_end: Positive = 1e-4
-    """Learning rate from lr_steps on."""
+    """Learning rate from agent step lr_steps on."""
+    lr_hold: CountOrZero = 0
+    """Agent steps with the full learning rate, before it falls linearly from lr to lr_end."""
     lr_steps: CountOrZero = 0
-    """Agent steps over which the learning rate goes linearly from lr to lr_end; 0 keeps it at lr."""
+    """Agent step at which the learning rate has come to lr_end; 0 keeps it at lr for ever."""
     gamma: Fraction = 0.99
     """Discount per agent step."""
     batch_size: Count = 32
@@ -71,6 +73,12 @@ class DQNConfig:
     """Rewards are clipped to +- this before they are remembered. 0 turns clipping off."""
     frame_stack: Annotated[int, Range(1, 16)] = 1
     """Frames the network sees: the last ones of the episode, zeros before its first."""
+    priority_alpha: Fraction = 0.0
+    """How much transitions with large errors are preferred in sampling (Schaul et al. 2016); 0 samples uniformly."""
+    priority_beta: Fraction = 0.4
+    """How much of that preference the weights of the loss take back, at the first agent step."""
+    priority_beta_steps: Count = 1_000_000
+    """Agent steps over which priority_beta goes linearly to 1."""
     optimizer: OptimizerName = "adam"
     """adam (Kingma and Ba 2015), or the centred rmsprop of the 2015 paper."""
     optimizer_eps: Positive = 1.5e-4
@@ -90,7 +98,7 @@ class DQNConfig:
 class DQN:
     """A Q-network, its slow copy, a replay memory, and the four methods of the `Agent` protocol.
 
-    A variant overrides `build` (another network) or `bootstrap` (another value of the next state).
+    A variant overrides `build` (another network), `bootstrap` (another value of the next state) or `errors` (another loss).
     """
 
     config_class = DQNConfig
@@ -121,6 +129,7 @@ class DQN:
             gamma=config.gamma,
             device=device,
             generator=self.generator,
+            priority_alpha=config.priority_alpha,
         )
         self.steps = 0  # agent steps observed
         self.updates = 0
@@ -129,7 +138,7 @@ class DQN:
     @staticmethod
     def bytes_needed(config: DQNConfig, rows: RowSpec) -> int:
         """Bytes of the replay memory on the agent's device."""
-        return Replay.bytes_needed(rows, config.replay_size)
+        return Replay.bytes_needed(rows, config.replay_size, config.priority_alpha)
 
     # --- the network and the target: what variants change -------------------------------------------------------
 
@@ -177,7 +186,9 @@ class DQN:
     def lr(self) -> float:
         """The learning rate after the agent steps observed so far."""
         c = self.config
-        return linear_schedule(c.lr, c.lr_end, c.lr_steps, self.steps) if c.lr_steps else c.lr
+        if not c.lr_steps or self.steps <= c.lr_hold:
+            return c.lr
+        return linear_schedule(c.lr, c.lr_end, c.lr_steps - c.lr_hold, self.steps - c.lr_hold)
 
     # --- learning -------------------------------------------------------------------------------------------------
 
@@ -191,7 +202,8 @@ class DQN:
         made = []
         while self.updates < self.updates_due():
             with self.seconds("sampling"):
-                batch = self.replay.sample(c.batch_size)
+                beta = linear_schedule(c.priority_beta, 1.0, c.priority_beta_steps, self.steps)
+                batch = self.replay.sample(c.batch_size, beta=beta)
             with self.seconds("updating"):
                 made.append(self.update(batch))
         if len(made) < 2:
@@ -209,32 +221,37 @@ class DQN:
             return 0
         return int(learning_steps * c.replay_ratio / c.batch_size)
 
+    def errors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Each transition's loss, the Huber loss of y - Q(s, a) with y = R + discount * bootstrap(s'); its error; and Q(s, .)."""
+        with torch.no_grad():
+            y = td_target(batch.ret, batch.discount, self.bootstrap(batch.next_obs))
+        q = self.network.train()(batch.obs)
+        taken = q.gather(1, batch.action[:, None]).squeeze(1)
+        return F.smooth_l1_loss(taken, y, reduction="none"), (y - taken).detach(), q.detach()
+
     def update(self, batch: Batch) -> Metrics:
-        """One gradient step on the Huber loss of y - Q(s, a), y = R + discount * bootstrap(s'); then the target's copy."""
+        """One gradient step on the weighted mean of the losses; then the target's copy, when it is due."""
         c = self.config
         with self.autocast:
-            with torch.no_grad():
-                y = td_target(batch.ret, batch.discount, self.bootstrap(batch.next_obs))
-            q = self.network.train()(batch.obs)
-        taken = q.gather(1, batch.action[:, None]).squeeze(1)
-        loss = (batch.weight * F.smooth_l1_loss(taken, y, reduction="none")).mean()
+            losses, error, q = self.errors(batch)
+        loss = (batch.weight * losses).mean()
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), c.grad_clip or float("inf"))
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
         self.optimizer.step()
+        self.replay.set_priorities(batch.cell, error)
         self.updates += 1
         if self.updates % c.target_every == 0:
             self.target.load_state_dict(self.network.state_dict())
-        with torch.no_grad():
-            return {
-                "loss": loss.detach(),
-                "td_error": (y - taken).abs().mean(),
-                "q_mean": q.mean(),
-                "q_max": q.amax(1).mean(),
-                "grad_norm": norm,
-            }
+        return {
+            "loss": loss.detach(),
+            "td_error": error.abs().mean(),
+            "q_mean": q.mean(),
+            "q_max": q.amax(1).mean(),
+            "grad_norm": norm,
+        }
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with these weights, in the target network too."""

@@ -42,9 +42,44 @@ def initialise(network: QNetwork, init: Init) -> QNetwork:
     return network
 
 
-def hidden_layer(inputs: int, outputs: int, norm: Norm, dropout: float) -> list[nn.Module]:
+class NoisyLinear(nn.Linear):
+    """y = (W + S * e) x + (b + s * f) with learned S, s and factorised Gaussian noise e, f (Fortunato et al. 2018, eq. 10, 11).
+
+    Without noise, which is how it begins and how it is evaluated, it is an ordinary linear layer. See `draw_noise`.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        size = 0.5 / math.sqrt(inputs)  # sigma_0 = .5
+        self.weight_scale = nn.Parameter(torch.full((outputs, inputs), size))
+        self.bias_scale = nn.Parameter(torch.full((outputs,), size))
+        self.noise: tuple[Tensor, Tensor] | None = None  # f(e) of the inputs and of the outputs
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.noise is None:
+            return super().forward(input)
+        of_inputs, of_outputs = self.noise
+        weight = self.weight + self.weight_scale * torch.outer(of_outputs, of_inputs)
+        return F.linear(input, weight, self.bias + self.bias_scale * of_outputs)
+
+
+def draw_noise(network: nn.Module, generator: torch.Generator | None) -> None:
+    """Give every NoisyLinear of the network fresh noise, sign(e) sqrt|e| of standard normal e; or without a generator none."""
+    for layer in network.modules():
+        if not isinstance(layer, NoisyLinear):
+            continue
+        layer.noise = None
+        if generator is not None:
+            device = layer.weight.device
+            raw = [torch.randn(n, generator=generator, device=device) for n in (layer.in_features, layer.out_features)]
+            layer.noise = (raw[0].sign() * raw[0].abs().sqrt(), raw[1].sign() * raw[1].abs().sqrt())
+
+
+def hidden_layer(
+    inputs: int, outputs: int, norm: Norm, dropout: float, linear: type[nn.Linear] = nn.Linear
+) -> list[nn.Module]:
     """Linear, then the normalisation (Ba et al. 2016; Ioffe and Szegedy 2015), ReLU, and dropout (Srivastava et al. 2014)."""
-    layers: list[nn.Module] = [nn.Linear(inputs, outputs)]
+    layers: list[nn.Module] = [linear(inputs, outputs)]
     if norm == "layer":
         layers.append(nn.LayerNorm(outputs))
     elif norm == "batch":
@@ -80,6 +115,17 @@ class Differences(nn.Conv2d):
         return F.conv2d(x, by_frame.contiguous(memory_format=torch.channels_last), self.bias, self.stride)
 
 
+class ScaleGradient(nn.Module):
+    """The identity, whose gradient is multiplied by `scale` on its way back."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale + x.detach() * (1 - self.scale)
+
+
 class NatureCNN(nn.Module):
     """The encoder of Mnih et al. 2015: conv 32 8x8/4, 64 4x4/2, 64 3x3/1, each with ReLU, then a hidden layer.
 
@@ -88,7 +134,17 @@ class NatureCNN(nn.Module):
     """
 
     def __init__(
-        self, stack: int, height: int, width: int, features: int, *, pixels: Pixels, norm: Norm, dropout: float
+        self,
+        stack: int,
+        height: int,
+        width: int,
+        features: int,
+        *,
+        pixels: Pixels,
+        norm: Norm,
+        dropout: float,
+        gradient_scale: float,
+        linear: type[nn.Linear],
     ) -> None:
         super().__init__()
         first = Frames if pixels == "frames" else Differences
@@ -100,8 +156,10 @@ class NatureCNN(nn.Module):
                 layers.append(nn.BatchNorm2d(outputs))
             layers.append(nn.ReLU())
             channels, height, width = outputs, (height - kernel) // stride + 1, (width - kernel) // stride + 1
+        if gradient_scale != 1:
+            layers.append(ScaleGradient(gradient_scale))
         self.conv = nn.Sequential(*layers, nn.Flatten())
-        self.hidden = nn.Sequential(*hidden_layer(channels * height * width, features, norm, dropout))
+        self.hidden = nn.Sequential(*hidden_layer(channels * height * width, features, norm, dropout, linear))
         self.features = features
 
     def forward(self, obs: Tensor) -> Tensor:
@@ -111,11 +169,13 @@ class NatureCNN(nn.Module):
 class MLP(nn.Module):
     """Fully connected layers with ReLU over a flattened observation: [B, k, D] -> float[B, features]."""
 
-    def __init__(self, inputs: int, features: tuple[int, ...], norm: Norm, dropout: float) -> None:
+    def __init__(
+        self, inputs: int, features: tuple[int, ...], norm: Norm, dropout: float, linear: type[nn.Linear]
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for outputs in features:
-            layers += hidden_layer(inputs, outputs, norm, dropout)
+            layers += hidden_layer(inputs, outputs, norm, dropout, linear)
             inputs = outputs
         self.layers = nn.Sequential(*layers)
         self.features = inputs
@@ -125,13 +185,45 @@ class MLP(nn.Module):
 
 
 def build_encoder(
-    rows: RowSpec, stack: int, *, hidden: int, pixels: Pixels = "frames", norm: Norm = "none", dropout: float = 0.0
+    rows: RowSpec,
+    stack: int,
+    *,
+    hidden: int,
+    pixels: Pixels = "frames",
+    norm: Norm = "none",
+    dropout: float = 0.0,
+    gradient_scale: float = 1.0,
+    linear: type[nn.Linear] = nn.Linear,
 ) -> NatureCNN | MLP:
-    """The encoder that fits the rows: Nature CNN for images, two hidden layers for vectors; `hidden` features out."""
+    """The encoder that fits the rows: Nature CNN for images, two hidden layers for vectors; `hidden` features out.
+
+    `gradient_scale` multiplies the gradient that enters the last convolution; an MLP has none. `linear` makes the fully
+    connected layers.
+    """
     if rows.is_image:
         height, width = rows.frame
-        return NatureCNN(stack, height, width, hidden, pixels=pixels, norm=norm, dropout=dropout)
-    return MLP(stack * math.prod(rows.frame), (hidden, hidden), norm, dropout)
+        options = {"norm": norm, "dropout": dropout, "gradient_scale": gradient_scale, "linear": linear}
+        return NatureCNN(stack, height, width, hidden, pixels=pixels, **options)  # type: ignore[arg-type]
+    return MLP(stack * math.prod(rows.frame), (hidden, hidden), norm, dropout, linear)
+
+
+class DuelingHead(nn.Module):
+    """V + A - mean A over features whose first half is the value's stream and whose second half is the advantages'.
+
+    float32[B, features] -> float32[B, A * atoms] (Wang et al. 2015, equation 9), for each atom of a distribution by itself.
+    """
+
+    def __init__(self, features: int, num_actions: int, *, atoms: int = 1, linear: type[nn.Linear] = nn.Linear) -> None:
+        super().__init__()
+        self.atoms = atoms
+        self.value = linear(features // 2, atoms)
+        self.advantage = linear(features - features // 2, num_actions * atoms)
+
+    def forward(self, features: Tensor) -> Tensor:
+        value_stream, advantage_stream = features.split([self.value.in_features, self.advantage.in_features], 1)
+        advantage = self.advantage(advantage_stream).unflatten(1, (-1, self.atoms))
+        value = self.value(value_stream)[:, None]
+        return (value + advantage - advantage.mean(1, keepdim=True)).flatten(1)
 
 
 class QNetwork(nn.Module):
@@ -149,3 +241,27 @@ class QNetwork(nn.Module):
         features = self.encoder(obs)
         with torch.autocast(obs.device.type, enabled=False):
             return self.head(features.float())
+
+
+class DistributionNetwork(QNetwork):
+    """A QNetwork whose head gives the logits of a distribution of the return over fixed atoms (C51: Bellemare et al. 2017).
+
+    Called like any other it gives the means, float32[B, A].
+    """
+
+    support: Tensor
+
+    def __init__(self, encoder: NatureCNN | MLP, head: nn.Module, *, low: float, high: float, atoms: int) -> None:
+        super().__init__(encoder, head)
+        self.register_buffer("support", torch.linspace(low, high, atoms))
+
+    def log_probabilities(self, obs: Tensor) -> Tensor:
+        """log p(z | s, a) of each atom, float32[B, A, atoms]."""
+        return super().forward(obs).unflatten(1, (-1, len(self.support))).log_softmax(2)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return self.means(self.log_probabilities(obs))
+
+    def means(self, log_p: Tensor) -> Tensor:
+        """E[Z] of each action, from log p [B, A, atoms]: float32[B, A]."""
+        return (log_p.exp() * self.support).sum(2)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from agents.base import ConfigError, Ring, RowSpec, Step
+from agents.priorities import SumTree
 from agents.targets import n_step_return
 
 
@@ -36,8 +37,14 @@ class Batch(NamedTuple):
     cell: Tensor  # i64[B]: where in the replay the transitions start
 
 
+SMALLEST_ERROR = 1e-6  # is added to every error, so that no transition is never drawn again
+
+
 class Replay:
-    """Uniform replay (Lin 1993) of the last `capacity` cells, rounded down to whole rows of `rows.num_envs`.
+    """Replay (Lin 1993) of the last `capacity` cells, rounded down to whole rows of `rows.num_envs`.
+
+    Uniform, or with `priority_alpha` > 0 prioritised: transition i is drawn with probability p_i^alpha / sum_k p_k^alpha, where
+    p_i is the size of its last error and for a new one the largest so far (Schaul et al. 2016, proportional variant).
 
     The memory is allocated at the first `add`; `Replay.bytes_needed` says how much that is. Raises ConfigError where the
     capacity cannot hold one n-step transition with its stack.
@@ -53,6 +60,7 @@ class Replay:
         gamma: float,
         device: torch.device,
         generator: torch.Generator,
+        priority_alpha: float = 0.0,
     ) -> None:
         self.rows, self.stack, self.n_step, self.gamma = rows, stack, n_step, gamma
         self.device, self.generator = device, generator
@@ -67,14 +75,20 @@ class Replay:
         self.total_live = 0  # live cells ever written
         self.live_before = np.zeros(self.num_rows, np.int64)  # live cells written before the row at this ring position
         self.storage: dict[str, Tensor] = {}
+        self.priority_alpha = priority_alpha
+        self.priorities = SumTree(self.num_rows * rows.num_envs, device) if priority_alpha else None
+        self.largest = torch.ones((), dtype=torch.float64, device=device)  # priority so far
 
     @staticmethod
-    def bytes_needed(rows: RowSpec, capacity: int) -> int:
+    def bytes_needed(rows: RowSpec, capacity: int, priority_alpha: float = 0.0) -> int:
         """Bytes that a replay of `capacity` cells allocates."""
         num_rows = capacity // rows.num_envs
         itemsize = torch.empty(0, dtype=rows.dtype).element_size()
         cells = num_rows * rows.num_envs
-        return (cells + 1) * (math.prod(rows.frame) * itemsize + 4) + cells * (4 + 1 + 4 + 1 + 1 + 1) + num_rows * 8
+        tree = SumTree.bytes_needed(cells) if priority_alpha else 0
+        return (
+            (cells + 1) * (math.prod(rows.frame) * itemsize + 4) + cells * (4 + 1 + 4 + 1 + 1 + 1) + num_rows * 8 + tree
+        )
 
     def _allocate(self) -> None:
         cells = self.num_rows * self.num_envs
@@ -99,7 +113,8 @@ class Replay:
     @property
     def nbytes(self) -> int:
         """Bytes allocated."""
-        return sum(x.nbytes for x in self.storage.values()) + self.live_before.nbytes
+        tree = sum(level.nbytes for level in self.priorities.levels) if self.priorities else 0
+        return sum(x.nbytes for x in self.storage.values()) + self.live_before.nbytes + tree
 
     @property
     def num_starts(self) -> int:
@@ -139,25 +154,57 @@ class Replay:
         s["live"][slot] = torch.arange(row * n, (row + 1) * n, dtype=torch.int32, device=self.device)
         self.live_before[row] = self.total_live
         self.total_live += step.live
+        before = self._start_rows()
         self.total_rows += 1
+        if self.priorities:
+            after = self._start_rows()
+            for gone in range(before[0], after[0]):
+                self.priorities.set(self._cells_of(gone), torch.zeros(n, device=self.device))
+            for come in range(max(before[1], after[0]), after[1]):
+                cells = self._cells_of(come)
+                self.priorities.set(cells, self.largest * ~s["dead"].take(cells))
+
+    def _cells_of(self, row: int) -> Tensor:
+        """The cells of a row, i64[N]."""
+        return torch.arange(self.num_envs, device=self.device) + row % self.num_rows * self.num_envs
+
+    def _start_rows(self) -> tuple[int, int]:
+        """The interval of rows (counted from the first ever) whose cells are valid starts where they are not dead."""
+        oldest = max(0, self.total_rows - self.num_rows)
+        first = oldest + self.stack - 1 if oldest else 0  # the row before lost part of its stack to the ring
+        return first, max(first, self.total_rows - self.n_step)  # the last row's bootstrap row t+n is not written yet
 
     def _starts(self) -> tuple[int, int]:
         """The interval of `live` (counted from the first row ever) whose cells are valid starts."""
-        oldest = max(0, self.total_rows - self.num_rows)
-        first = oldest + self.stack - 1 if oldest else 0  # the row before lost part of its stack to the ring
-        last = self.total_rows - self.n_step  # this row's bootstrap row t+n is not written yet
-        if last <= first:
+        first, last = self._start_rows()
+        if first == last:
             return 0, 0
         return int(self.live_before[first % self.num_rows]), int(self.live_before[last % self.num_rows])
 
-    def sample(self, batch_size: int) -> Batch:
-        """B transitions drawn uniformly, with replacement. Raises ValueError while there is nothing to sample."""
+    def sample(self, batch_size: int, *, beta: float = 1.0) -> Batch:
+        """B transitions, drawn with replacement. Raises ValueError while there is nothing to sample.
+
+        Uniform draws have the weight 1; prioritised ones (N P(i))^-beta over the batch's largest, which for beta = 1 makes up
+        for what their probabilities P(i) changed (N: the transitions there are).
+        """
         low, high = self._starts()
         if high <= low:
             raise ValueError(f"nothing to sample yet: the replay holds {self.total_rows} rows of {self.num_envs}")
+        if self.priorities:
+            cell = self.priorities.draw(batch_size, self.generator)
+            probability = self.priorities.values[cell] / self.priorities.total
+            weight = ((high - low) * probability) ** -beta
+            return self.transitions(cell)._replace(weight=(weight / weight.max()).float())
         draw = torch.randint(low, high, (batch_size,), generator=self.generator, device=self.device)
         cell = self.storage["live"].take(draw % (self.num_rows * self.num_envs)).long()
         return self.transitions(cell)
+
+    def set_priorities(self, cell: Tensor, error: Tensor) -> None:
+        """Remember the errors f32[B] of transitions just sampled; without priorities nothing happens."""
+        if self.priorities:
+            priority = (error.double().abs() + SMALLEST_ERROR) ** self.priority_alpha
+            self.priorities.set(cell, priority)
+            self.largest = torch.maximum(self.largest, priority.max())
 
     def transitions(self, cell: Tensor) -> Batch:
         """The transitions that start in these cells, i64[B]."""
@@ -187,9 +234,10 @@ class Replay:
         return s["frame"].index_select(0, frame.flatten()).view(len(cell), self.stack, *self.rows.frame)
 
     def state_dict(self) -> dict[str, Any]:
-        """The whole memory: its rows as a Ring, and how many were live. `live` follows from `dead`."""
+        """The whole memory: its rows as a Ring, how many were live, and the priorities. `live` follows from `dead`."""
         rows = {"rows": Ring(self._by_row(), self.total_rows)} if self.storage else {}
-        return {"total_live": self.total_live, **rows}
+        priorities = {"priorities": self.priorities.values, "largest": self.largest} if self.priorities else {}
+        return {"total_live": self.total_live, **rows, **priorities}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a memory of the same shape. Raises ValueError where the shapes differ."""
@@ -206,6 +254,9 @@ class Replay:
         self.total_rows = int(state["rows"].total)
         if self.total_rows < 0 or self.total_live < 0:
             raise ValueError(f"the replay's counts are {self.total_rows} rows and {self.total_live} live cells")
+        if self.priorities:
+            self.priorities.set_all(state["priorities"])
+            self.largest = state["largest"].to(self.device)
         self._relist()
 
     def _by_row(self) -> dict[str, Tensor]:

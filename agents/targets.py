@@ -29,6 +29,33 @@ def max_value(next_q: Tensor) -> Tensor:
     return next_q.amax(1)
 
 
+def double_value(next_q: Tensor, target_q: Tensor) -> Tensor:
+    """Q-(s', argmax_a Q(s', a)) of Double Q-learning (van Hasselt et al. 2015). Both f32[B, A] -> f32[B]."""
+    return target_q.gather(1, next_q.argmax(1, keepdim=True)).squeeze(1)
+
+
+def epsilon_greedy_value(next_q: Tensor, epsilon: float) -> Tensor:
+    """sum_a pi(a|s') Q(s', a) for the epsilon-greedy pi of Expected Sarsa (van Seijen et al. 2009). f32[B, A] -> f32[B].
+
+    = (1 - epsilon) max_a Q(s', a) + epsilon mean_a Q(s', a): a greedy action that ties with others has the same value.
+    """
+    return (1 - epsilon) * next_q.amax(1) + epsilon * next_q.mean(1)
+
+
 def td_target(ret: Tensor, discount: Tensor, value: Tensor) -> Tensor:
     """y = R + discount * V(s'): all f32[B]. The discount already holds gamma^m and is 0 after a termination."""
     return ret + discount * value
+
+
+def categorical_projection(ret: Tensor, discount: Tensor, probabilities: Tensor, support: Tensor) -> Tensor:
+    """The distribution of R + discount * Z on the atoms of Z itself: equation 7 of Bellemare et al. 2017.
+
+    Each atom's probability goes to the two atoms next to where it lands, in proportion to how near they are; beyond the ends
+    it goes to the end. `ret` and `discount` f32[B], `probabilities` f32[B, atoms], `support` f32[atoms], evenly spaced
+    -> f32[B, atoms].
+    """
+    low, high, atoms = support[0], support[-1], len(support)
+    lands = (ret[:, None] + discount[:, None] * support).clamp(low, high)
+    place = (lands - low) / (high - low) * (atoms - 1)  # in units of atoms
+    near = 1 - (place[:, None, :] - torch.arange(atoms, device=support.device)[None, :, None]).abs()
+    return (near.clamp(min=0) * probabilities[:, None, :]).sum(2)

@@ -147,19 +147,32 @@ def _field_types(settings_class: type) -> dict[str, Any]:
     return typing.get_type_hints(RunConfig) | typing.get_type_hints(settings_class)
 
 
+def _yaml_files(presets: Path | None) -> list[tuple[Path, dict[str, Any]]]:
+    """An agent's YAML file after those it extends, one by one: what is nearer to the agent comes later."""
+    if presets is None:
+        return []
+    data = read_yaml(presets)
+    base = data.pop("extends", None)
+    return [*_yaml_files(presets.with_name(f"{base}.yaml") if base else None), (presets, data)]
+
+
 def _layers(presets: Path | None, card: EnvCard | None, preset: str) -> list[tuple[str, dict[str, Any]]]:
-    """The sections of the agent's YAML file that apply, weakest first."""
-    data = read_yaml(presets) if presets else {}
-    named = data.pop("presets", {})
+    """The sections of the agent's YAML files that apply, weakest first: all defaults, then all of the preset."""
+    files = _yaml_files(presets)
+    named: dict[str, set[str]] = {}  # the sections of each preset
+    for _, data in files:
+        for name, sections in data.get("presets", {}).items():
+            named.setdefault(name, set()).update(sections)
     if preset != "default" and preset not in named:
         raise ConfigError(f"unknown preset {preset!r}; there are: {', '.join(['default', *named])}")
     chain = ["default", *([card.family, card.name] if card else [])]
-    found = []
-    for where, sections in (("", data), (f"preset {preset}, ", named.get(preset, {}))):
-        found += [(f"{presets}, {where}section {name}", sections[name]) for name in chain if name in sections]
-    if preset != "default" and card is not None and not any(name in named[preset] for name in chain):
-        where = ", ".join(named[preset])
+    if preset != "default" and card is not None and not named[preset] & set(chain):
+        where = ", ".join(sorted(named[preset]))
         raise ConfigError(f"preset {preset} has no settings for {card.name}; it has some for: {where}")
+    found = [(f"{path}, section {name}", data[name]) for path, data in files for name in chain if name in data]
+    for path, data in files:
+        sections = data.get("presets", {}).get(preset, {})
+        found += [(f"{path}, preset {preset}, section {name}", sections[name]) for name in chain if name in sections]
     return found
 
 

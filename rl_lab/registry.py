@@ -38,6 +38,26 @@ def _ours(name: str, module: str, attribute: str, paper: str) -> AgentEntry:
 
 OWN_AGENTS = [
     _ours("dqn", "agents.dqn", "DQN", "deep Q-network: Mnih et al. 2015, Human-level control through deep RL"),
+    _ours(
+        "double_dqn",
+        "agents.double_dqn",
+        "DoubleDQN",
+        "less over-estimation: van Hasselt et al. 2015, Deep RL with double Q-learning",
+    ),
+    _ours(
+        "dueling_dqn",
+        "agents.dueling_dqn",
+        "DuelingDQN",
+        "value and advantage streams: Wang et al. 2015, Dueling network architectures",
+    ),
+    _ours("dueling_double_dqn", "agents.dueling_double_dqn", "DuelingDoubleDQN", "the two above together"),
+    _ours("rainbow", "agents.rainbow", "Rainbow", "DQN with everything: Hessel et al. 2018, Rainbow"),
+    _ours(
+        "expected_sarsa",
+        "agents.expected_sarsa",
+        "ExpectedSarsa",
+        "on-policy targets: van Seijen et al. 2009, A theoretical and empirical analysis of Expected Sarsa",
+    ),
 ]
 
 

@@ -109,7 +109,7 @@ def test_the_same_seed_twice_gives_the_same_parameters_bit_for_bit(name):
 
 def test_an_update_is_one_huber_step_on_the_target():
     """The gradient that an update takes, against the closed form of a linear network and a small learning rate."""
-    config = DQNConfig(optimizer="rmsprop", optimizer_eps=1.0, lr=1e-3, grad_clip=0, batch_size=4)
+    config = DQNConfig(lr=1.0, grad_clip=0, batch_size=4)
     agent = DQN(config, RowSpec((2,), torch.float32, 3, 1), seed=0, device=CPU)
     agent.network = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
     agent.target = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
@@ -157,8 +157,8 @@ def test_state_dict_goes_on_where_it_was():
 
 def test_the_learning_rate_anneals_over_agent_steps():
     """SGD's first step is lr times the gradient: the same batch after twice the steps moves the weights as the line says."""
-    config = dataclasses.replace(SMALL, lr=1e-2, lr_end=1e-3, lr_steps=1000)
-    for steps, lr in ((0, 1e-2), (500, 5.5e-3), (1000, 1e-3), (5000, 1e-3)):
+    config = dataclasses.replace(SMALL, lr=1e-2, lr_end=1e-3, lr_hold=500, lr_steps=1500)
+    for steps, lr in ((0, 1e-2), (500, 1e-2), (1000, 5.5e-3), (1500, 1e-3), (5000, 1e-3)):
         agent, _ = toy_loop(config, 2)
         agent.optimizer = torch.optim.SGD(agent.network.parameters(), lr=1.0)
         agent.steps = steps

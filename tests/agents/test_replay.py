@@ -14,7 +14,15 @@ CPU = torch.device("cpu")
 VECTOR = torch.float32
 
 
-def make_replay(num_envs: int, num_rows: int, stack: int, n_step: int, gamma: float = 0.9, seed: int = 0) -> Replay:
+def make_replay(
+    num_envs: int,
+    num_rows: int,
+    stack: int,
+    n_step: int,
+    gamma: float = 0.9,
+    seed: int = 0,
+    priority_alpha: float = 0.0,
+) -> Replay:
     return Replay(
         RowSpec((3,), VECTOR, 4, num_envs),
         num_rows * num_envs,
@@ -23,6 +31,7 @@ def make_replay(num_envs: int, num_rows: int, stack: int, n_step: int, gamma: fl
         gamma=gamma,
         device=CPU,
         generator=torch.Generator().manual_seed(seed),
+        priority_alpha=priority_alpha,
     )
 
 
@@ -90,12 +99,51 @@ def test_sampling_is_uniform():
     assert chi_square < 2 * replay.num_starts  # its mean is num_starts - 1, its deviation about sqrt(2 num_starts)
 
 
-def test_state_dict_restores_every_sample():
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    num_envs=st.integers(1, 4),
+    stack=st.integers(1, 4),
+    n_step=st.integers(1, 4),
+    spare_rows=st.integers(0, 10),
+    rows=st.integers(1, 60),
+)
+def test_priorities_are_those_of_a_naive_table(seed, num_envs, stack, n_step, spare_rows, rows):
+    """A dict from transition to priority: new ones get the largest so far, sampled ones what their error says."""
+    rng = np.random.default_rng(seed)
+    data = RandomRows.make(rng, num_envs, rows, 0.1, 0.1, 0.1)
+    num_rows, alpha, beta = stack + n_step + spare_rows, 0.7, 0.5
+    replay = make_replay(num_envs, num_rows, stack, n_step, priority_alpha=alpha)
+    table, largest = {}, 1.0
+    for t, step in enumerate(data.steps):
+        replay.add(step)
+        valid = valid_starts(data, t + 1, num_rows, stack, n_step)
+        table = {key: table.get(key, largest) for key in valid}
+        if not table or rng.random() < 0.5:
+            continue
+        batch = replay.sample(16, beta=beta)
+        keys = [tuple(int(x) for x in obs[-1]) for obs in batch.obs]
+        weights = np.array([(len(table) * table[key] / sum(table.values())) ** -beta for key in keys])
+        np.testing.assert_allclose(batch.weight, weights / weights.max(), rtol=1e-5)
+        errors = {key: float(rng.normal()) for key in keys}
+        replay.set_priorities(batch.cell, torch.tensor([errors[key] for key in keys], dtype=torch.float64))
+        table |= {key: (abs(e) + 1e-6) ** alpha for key, e in errors.items()}
+        largest = max(largest, *table.values())
+    found = np.sort(replay.priorities.values.numpy())
+    np.testing.assert_allclose(found[found > 0], np.sort(list(table.values())))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6])
+def test_state_dict_restores_every_sample(alpha):
     data = RandomRows.make(np.random.default_rng(1), 2, 90, 0.1, 0.1, 0.1)
     for rows in (0, 1, 7, 30, 60):
-        one, other = make_replay(2, 25, 3, 3, seed=5), make_replay(2, 25, 3, 3, seed=5)
+        one, other = (make_replay(2, 25, 3, 3, seed=5, priority_alpha=alpha) for _ in range(2))
         for step in data.steps[:rows]:
             one.add(step)
+        if one.num_starts:
+            batch = one.sample(8)
+            one.set_priorities(batch.cell, batch.ret)
+            other.generator.set_state(one.generator.get_state())
         other.load_state_dict(one.state_dict())
         for step in data.steps[rows:]:
             one.add(step)

@@ -12,7 +12,7 @@ def train(tmp_path):
     """Train DQN on CartPole for a moment; keywords overrule."""
 
     def go(**settings):
-        settings = {**TINY, "learning_starts": 200, "env": "CartPole-v1", "wandb": "disabled", **settings}
-        return rl_lab.train("dqn", runs_dir=str(tmp_path / "runs"), quiet=True, **settings)
+        given = {"learning_starts": 200, "env": "CartPole-v1", "wandb": "disabled", "runs_dir": str(tmp_path / "runs")}
+        return rl_lab.train("dqn", quiet=True, **{**TINY, **given, **settings})
 
     return go

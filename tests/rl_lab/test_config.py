@@ -37,12 +37,22 @@ def test_layers_in_order(tmp_path, monkeypatch):
 def test_every_shipped_preset_resolves(name, env):
     card = resolve_env(env)
     config.resolve(name, card, {})
-    for preset, sections in config.read_yaml(CONFIGS / f"{name}.yaml").get("presets", {}).items():
+    own = config.read_yaml(CONFIGS / f"{name}.yaml").get("presets", {})
+    for preset, sections in {**config.read_yaml(CONFIGS / "dqn.yaml")["presets"], **own}.items():
         if {"default", card.family, card.name} & sections.keys():
             config.resolve(name, card, {}, preset=preset)
         else:
             with pytest.raises(ConfigError, match=f"preset {preset} has no settings for {env}"):
                 config.resolve(name, card, {}, preset=preset)
+
+
+def test_a_file_may_extend_another():
+    """double_dqn < dueling_double_dqn, over DQN: the nearest file wins, a preset over all defaults."""
+    pong, breakout = resolve_env("Pong"), resolve_env("Breakout")
+    dqn, both = (config.resolve(name, pong, {}).settings for name in ("dqn", "dueling_double_dqn"))
+    assert (both.n_step, both.lr) == (dqn.n_step, dqn.lr)
+    paper = config.resolve("dueling_double_dqn", breakout, {}, preset="paper").settings
+    assert (paper.lr, paper.target_every, paper.replay_ratio) == (6.25e-5, 30_000, 8)
 
 
 def test_a_configuration_survives_yaml():
@@ -114,6 +124,8 @@ def wrong_values(hint):
         yield from (3, True)
     elif hint is int:
         yield from ("many", 1.5, True, None)
+    elif hint is bool:
+        yield from ("yes", 1, None)
     else:
         assert hint is float, hint
         yield from ("much", True, math.nan, math.inf, None)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,30 @@ def test_a_full_disk_keeps_the_last_checkpoint(train, monkeypatch):
     folder = str(fault.value).rsplit(" ", 1)[1]
     run = api.resume(folder, quiet=True)
     assert checkpoint.read_state(checkpoint.find(run.path, "last"))["steps"] >= 5000
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 1 MB that really is full when it is full."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("mounting a small disk takes root")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_disk_that_is_full_loses_nothing(small_disk, train, monkeypatch):
+    settings = {"steps": 9_000, "checkpoint_every": 500, "eval_every": 0, "hidden": 64, "replay_ratio": 0.5}
+    monkeypatch.setattr("rl_lab.runner.check_disk", lambda *_: None)  # so that the disk itself has to say it
+    with pytest.raises(Fault, match=r"(No space left on device|os error 28).*; go on from") as fault:
+        train(**settings, runs_dir=str(small_disk))
+    folder = str(fault.value).rsplit(" ", 1)[1]
+    assert checkpoint.read_state(checkpoint.find(Path(folder), "last"))["steps"] < 9_000
+    subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
+    run, whole = api.resume(folder, quiet=True), train(**settings)
+    one, other = (checkpoint.find(r.path, "last") / "network.safetensors" for r in (run, whole))
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_the_disk_is_looked_at_first(tmp_path):

@@ -1,0 +1,20 @@
+"""Double DQN: van Hasselt, Guez and Silver 2015, "Deep reinforcement learning with double Q-learning".
+
+The maximum over noisy values is too high on average; here the online network chooses the action and the target network
+values it, so that the error that chose is not the error that counts.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from agents.dqn import DQN
+from agents.targets import double_value
+
+
+class DoubleDQN(DQN):
+    """DQN with another value of the next state; the settings are DQN's."""
+
+    def bootstrap(self, next_obs: Tensor) -> Tensor:
+        """Q-(s', argmax_a Q(s', a)), f32[B]."""
+        return double_value(self.network.eval()(next_obs), self.target(next_obs))

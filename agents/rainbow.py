@@ -1,0 +1,136 @@
+"""Rainbow: Hessel et al. 2018, "Rainbow: combining improvements in deep reinforcement learning".
+
+DQN with double Q-learning, the dueling network, n-step returns, prioritised replay, a distribution of the return (C51) and
+noisy layers for exploration. Each can be switched off, for the ablation: `double`, `dueling`, `distributional` and `noisy`
+here, `n_step` and `priority_alpha` among DQN's settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from agents.base import Carry, ConfigError, Metrics, Range, RowSpec
+from agents.dqn import DQN, DQNConfig
+from agents.networks import (
+    DistributionNetwork,
+    DuelingHead,
+    NoisyLinear,
+    QNetwork,
+    build_encoder,
+    draw_noise,
+    initialise,
+)
+from agents.replay import Batch
+from agents.targets import categorical_projection, double_value, max_value
+
+
+@dataclass(frozen=True)
+class RainbowConfig(DQNConfig):
+    """The settings of DQN, and the switches."""
+
+    n_step: Annotated[int, Range(1)] = 3
+    """Rewards summed before the bootstrap (uncorrected for exploration)."""
+    priority_alpha: Annotated[float, Range(0, 1)] = 0.5
+    """How much transitions with large errors are preferred in sampling (Schaul et al. 2016); 0 samples uniformly."""
+    double: bool = True
+    """Whether the online network chooses the action that the target network values (van Hasselt et al. 2015)."""
+    dueling: bool = True
+    """Whether value and advantages have streams of their own (Wang et al. 2015)."""
+    noisy: bool = True
+    """Whether noise in the fully connected layers explores, in place of epsilon (Fortunato et al. 2018)."""
+    distributional: bool = True
+    """Whether the network learns the distribution of the return (C51: Bellemare et al. 2017)."""
+    atoms: Annotated[int, Range(2)] = 51
+    """Atoms of that distribution."""
+    value_low: float = -10.0
+    """The lowest return it knows."""
+    value_high: float = 10.0
+    """The highest return it knows."""
+
+
+class Rainbow(DQN):
+    """DQN with everything."""
+
+    config_class = RainbowConfig
+    config: RainbowConfig
+
+    def __init__(
+        self,
+        config: RainbowConfig,
+        rows: RowSpec,
+        *,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if config.value_low >= config.value_high:
+            raise ConfigError(f"value_low is {config.value_low}; it must be below value_high, {config.value_high}")
+        super().__init__(config, rows, seed=seed, device=device, dtype=dtype)
+
+    def build(self) -> nn.Module:
+        """Q(s, .), or a distribution for each action."""
+        c = self.config
+        linear = NoisyLinear if c.noisy else nn.Linear
+        encoder = build_encoder(
+            self.rows,
+            c.frame_stack,
+            hidden=c.hidden * (2 if c.dueling else 1),
+            pixels=c.pixels,
+            norm=c.norm,
+            dropout=c.dropout,
+            linear=linear,
+        )
+        atoms, num_actions = c.atoms if c.distributional else 1, self.rows.num_actions
+        if c.dueling:
+            head = DuelingHead(encoder.features, num_actions, atoms=atoms, linear=linear)
+        else:
+            head = linear(encoder.features, num_actions * atoms)
+        if c.distributional:
+            network = DistributionNetwork(encoder, head, low=c.value_low, high=c.value_high, atoms=atoms)
+        else:
+            network = QNetwork(encoder, head)
+        return initialise(network, c.init)
+
+    @property
+    def epsilon(self) -> float:
+        """The probability of a random action: none where noise explores."""
+        return 0.0 if self.config.noisy else super().epsilon
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """DQN's, with fresh noise for each row of environments, or with none."""
+        draw_noise(self.network, self.generator if explore else None)
+        return super().act(obs, first, carry, explore=explore)
+
+    def bootstrap(self, next_obs: Tensor) -> Tensor:
+        """The value of the next state, f32[B], where the return has no distribution."""
+        next_q = self.target(next_obs)
+        return double_value(self.network.eval()(next_obs), next_q) if self.config.double else max_value(next_q)
+
+    def errors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Each transition's loss and error; with distributions both are KL(projected target || p(. | s, a))."""
+        if not self.config.distributional:
+            return super().errors(batch)
+        online, target = self.network, self.target
+        assert isinstance(online, DistributionNetwork)
+        assert isinstance(target, DistributionNetwork)
+        rows = torch.arange(len(batch.action), device=self.device)
+        with torch.no_grad():
+            next_log_p = target.log_probabilities(batch.next_obs)
+            chooser = online.eval()(batch.next_obs) if self.config.double else target.means(next_log_p)
+            next_p = next_log_p[rows, chooser.argmax(1)].exp()
+            y = categorical_projection(batch.ret, batch.discount, next_p, target.support)
+        log_p = online.train().log_probabilities(batch.obs)
+        loss = (torch.special.xlogy(y, y) - y * log_p[rows, batch.action]).sum(1)
+        return loss, loss.detach(), online.means(log_p.detach())
+
+    def update(self, batch: Batch) -> Metrics:
+        """DQN's, with fresh noise in both networks."""
+        if self.config.noisy:
+            draw_noise(self.network, self.generator)
+            draw_noise(self.target, self.generator)
+        return super().update(batch)
