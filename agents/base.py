@@ -42,6 +42,8 @@ class RowSpec:
     dtype: torch.dtype  # torch.uint8 for images, torch.float32 for vectors
     num_actions: int
     num_envs: int
+    one_hot: bool = False  # a state's number, as a vector with a 1 in its place
+    bounds: tuple[tuple[float, float], ...] | None = None  # of a vector's entries, where all of them have some
 
     @property
     def is_image(self) -> bool:

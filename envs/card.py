@@ -30,6 +30,8 @@ class EnvCard:
     noop_max: int = 0  # up to this many no-ops begin an episode
     life_loss: bool = False  # a lost life stops bootstrapping (the game goes on)
     max_frames: int | None = None  # an episode is truncated after so many emulator frames
+    one_hot: bool = False  # the observation is a state's number, as a vector with a 1 in its place
+    bounds: tuple[tuple[float, float], ...] | None = None  # of a vector's entries, where all of them have some
 
     @property
     def num_actions(self) -> int:
@@ -42,7 +44,9 @@ class EnvCard:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> EnvCard:
         """The card that `to_dict` wrote."""
-        return cls(**{**data, "frame": tuple(data["frame"]), "actions": tuple(data["actions"])})
+        bounds = data.get("bounds")
+        pairs = tuple((float(low), float(high)) for low, high in bounds) if bounds else None
+        return cls(**{**data, "frame": tuple(data["frame"]), "actions": tuple(data["actions"]), "bounds": pairs})
 
     def __str__(self) -> str:
         if self.frame_skip is None:

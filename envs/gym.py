@@ -1,4 +1,5 @@
-"""Every other Gymnasium environment with discrete actions and a Box observation: vectors as they are, images 84 x 84 grey."""
+"""Every other Gymnasium environment with discrete actions: vectors as they are, states that are numbers as one-hot vectors,
+images 84 x 84 grey."""
 
 from __future__ import annotations
 
@@ -8,15 +9,20 @@ import signal
 from typing import Literal
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import GrayscaleObservation, ResizeObservation
+from gymnasium.wrappers import FlattenObservation, GrayscaleObservation, ResizeObservation, TimeLimit
 
+import envs.classic  # noqa: F401  # registers its environments
 from envs.atari import find_game
 from envs.card import EnvCard, EnvError
 
 Vectorization = Literal["auto", "sync", "async"]
+GRID_STEPS = (
+    1_000  # a grid world without a limit of its own is truncated then: a greedy policy may walk in circles for ever
+)
 
 
 def is_image(space: gymnasium.Space) -> bool:
@@ -33,8 +39,13 @@ def make_env(id: str | EnvSpec) -> gymnasium.Env:
     obs, action = env.observation_space, env.action_space
     if not isinstance(action, Discrete):
         raise EnvError(f"{id} has the action space {action}; the lab's agents need a Discrete one")
+    if isinstance(obs, Discrete):
+        assert env.spec is not None
+        return FlattenObservation(env if env.spec.max_episode_steps else TimeLimit(env, GRID_STEPS))
     if not isinstance(obs, Box):
-        raise EnvError(f"{id} has the observation space {obs}; the lab's agents need a Box (a vector or an image)")
+        raise EnvError(
+            f"{id} has the observation space {obs}; the lab's agents need a Box (a vector or an image) or a Discrete one"
+        )
     if is_image(obs):
         if len(obs.shape) == 3 and obs.shape[2] != 3:
             raise EnvError(f"{id} has images of shape {obs.shape}; the lab's agents need [H, W] or [H, W, 3]")
@@ -57,6 +68,7 @@ def resolve(id: str) -> EnvCard:
         game = find_game(match[1]) if match and hasattr(env.unwrapped, "ale") else None
         meanings = getattr(env.unwrapped, "get_action_meanings", None)
         skip = env.spec.kwargs.get("frameskip", 1) if game else 1
+        finite = not image and bool(np.isfinite([obs.low, obs.high]).all())
         return EnvCard(
             name=game or id,
             id=id,
@@ -68,6 +80,8 @@ def resolve(id: str) -> EnvCard:
             actions=tuple(meanings()) if meanings else tuple(str(i) for i in range(int(action.n))),
             frame_skip=skip if isinstance(skip, int) else None,
             sticky=env.spec.kwargs.get("repeat_action_probability", 0.0),
+            one_hot=isinstance(env.unwrapped.observation_space, Discrete),
+            bounds=tuple(zip(obs.low.flatten().tolist(), obs.high.flatten().tolist(), strict=True)) if finite else None,
         )
     finally:
         env.close()

@@ -19,7 +19,8 @@ EVAL_ENVS = 10  # at most so many games of an evaluation run side by side
 
 def row_spec(card: EnvCard, num_envs: int) -> RowSpec:
     """What an agent is told of the card's environment."""
-    return RowSpec(card.frame, getattr(torch, card.dtype), card.num_actions, num_envs)
+    bounds = None if card.one_hot else card.bounds
+    return RowSpec(card.frame, getattr(torch, card.dtype), card.num_actions, num_envs, card.one_hot, bounds)
 
 
 def make_agent(config: Config, card: EnvCard, device: torch.device) -> Agent:

@@ -23,7 +23,14 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
     """Write a file completely or not at all; its size and checksum."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.new")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
+    own: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        own[name] = tensor.clone() if storage in storages else tensor  # safetensors wants each in memory of its own
+        storages.add(storage)
+    save_file(own, part)
     sync(part)
     part.replace(path)
     return {"bytes": path.stat().st_size, "blake2b": checksum(path)}

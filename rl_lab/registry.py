@@ -58,6 +58,20 @@ OWN_AGENTS = [
         "ExpectedSarsa",
         "on-policy targets: van Seijen et al. 2009, A theoretical and empirical analysis of Expected Sarsa",
     ),
+    _ours("tabular_sarsa", "agents.tabular", "TabularSarsa", "Rummery and Niranjan 1994, On-line Q-learning"),
+    _ours(
+        "tabular_expected_sarsa",
+        "agents.tabular",
+        "TabularExpectedSarsa",
+        "van Seijen et al. 2009, A theoretical and empirical analysis of Expected Sarsa",
+    ),
+    _ours("tabular_q_learning", "agents.tabular", "TabularQLearning", "Watkins 1989, Learning from delayed rewards"),
+    _ours(
+        "tabular_sarsa_lambda",
+        "agents.tabular",
+        "TabularSarsaLambda",
+        "Singh and Sutton 1996, Reinforcement learning with replacing eligibility traces",
+    ),
 ]
 
 

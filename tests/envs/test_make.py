@@ -49,7 +49,7 @@ def test_vectors_and_every_atari_name():
         ("cartpole", "nearest: CartPole-v1"),
         ("zzzzzzzz", "see `list envs`"),
         ("Pendulum-v1", "action space Box.*; the lab's agents need a Discrete one"),
-        ("CliffWalking-v1", "observation space Discrete.*; the lab's agents need a Box"),
+        ("Blackjack-v1", "observation space Tuple.*; the lab's agents need a Box"),
         ("CarRacing-v3", "CarRacing-v3 cannot be made"),
         ("nothing:There-v0", "cannot be made"),
     ],

@@ -9,10 +9,10 @@ TINY = {"steps": 1200, "eval_every": 500, "eval_episodes": 4, "log_every": 200, 
 
 @pytest.fixture
 def train(tmp_path):
-    """Train DQN on CartPole for a moment; keywords overrule."""
+    """Train DQN on CartPole for a moment; keywords overrule, `agent` too."""
 
-    def go(**settings):
+    def go(agent="dqn", **settings):
         given = {"learning_starts": 200, "env": "CartPole-v1", "wandb": "disabled", "runs_dir": str(tmp_path / "runs")}
-        return rl_lab.train("dqn", quiet=True, **{**TINY, **given, **settings})
+        return rl_lab.train(agent, quiet=True, **{**TINY, **given, **settings})
 
     return go

@@ -69,7 +69,15 @@ def assert_identical(one: Run, other: Run):
 
 
 @pytest.mark.parametrize(
-    "settings", [CARTPOLE, {**CARTPOLE, "dropout": 0.2, "num_envs": 3}, PONG], ids=["cartpole", "dropout", "pong"]
+    "settings",
+    [
+        CARTPOLE,
+        {**CARTPOLE, "dropout": 0.2, "num_envs": 3},
+        {**CARTPOLE, "agent": "rainbow", "hidden": 16},
+        PONG,
+        pytest.param({**PONG, "agent": "rainbow"}, marks=pytest.mark.slow),
+    ],
+    ids=["cartpole", "dropout", "rainbow on cartpole", "pong", "rainbow on pong"],
 )
 def test_stopping_changes_nothing(settings, train, monkeypatch):
     """Asked to stop at random rows, several times, against a run that is left alone."""
@@ -103,8 +111,9 @@ def stop_after(rows):
 
 
 def command(settings, folder):
-    flags = [x for key, value in settings.items() for x in (f"--{key.replace('_', '-')}", str(value))]
-    return [sys.executable, "-m", "rl_lab", "train", "dqn", *flags, "--wandb", "disabled", "--runs-dir", str(folder)]
+    agent = settings.get("agent", "dqn")
+    flags = [x for k, v in settings.items() if k != "agent" for x in (f"--{k.replace('_', '-')}", str(v))]
+    return [sys.executable, "-m", "rl_lab", "train", agent, *flags, "--wandb", "disabled", "--runs-dir", str(folder)]
 
 
 @pytest.mark.slow
@@ -113,8 +122,9 @@ def command(settings, folder):
     [
         {**CARTPOLE, "steps": 30000, "learning_starts": 500, "checkpoint_every": 500},
         {**PONG, "steps": 9000, "frame_stack": 4},
+        {**PONG, "steps": 5000, "frame_stack": 4, "agent": "rainbow"},
     ],
-    ids=["cartpole", "pong"],
+    ids=["cartpole", "pong", "rainbow on pong"],
 )
 def test_killed_at_any_moment(settings, tmp_path):
     """SIGKILL at random moments, ten times: while it learns, evaluates, or writes a checkpoint."""

@@ -1,0 +1,303 @@
+"""The ancestors, in numpy: SARSA, expected SARSA, Q-learning and SARSA(lambda), on tables and on tile coding.
+
+    SARSA           Rummery and Niranjan 1994           r + gamma Q(s', a')
+    expected SARSA  van Seijen et al. 2009              r + gamma sum_a pi(a | s') Q(s', a)
+    Q-learning      Watkins 1989                        r + gamma max_a Q(s', a)
+    SARSA(lambda)   Singh and Sutton 1996               SARSA's error, shared out along traces
+
+Q(s, a) is the sum of the weights of the features that are active in s: one for a state that comes as a number, one a tiling for
+a vector. An update moves Q(s, a) by alpha times its error; it is made when the next row is known, one row after that for the
+loop's overlap. With several environments each has its own traces and all share the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agents.base import (
+    Carry,
+    ConfigError,
+    Count,
+    CountOrZero,
+    Fraction,
+    Metrics,
+    Range,
+    RowSpec,
+    Step,
+    Stopwatch,
+    linear_schedule,
+)
+
+
+@dataclass(frozen=True)
+class TabularConfig:
+    """The settings of the tabular agents. An agent step is one decision in one environment."""
+
+    alpha: Annotated[float, Range(0, 1, open_low=True)] = 0.5
+    """Step size: the share of its error that Q(s, a) is moved by."""
+    gamma: Fraction = 1.0
+    """Discount per agent step."""
+    epsilon_start: Fraction = 0.1
+    """Share of random actions at the first agent step."""
+    epsilon_end: Fraction = 0.1
+    """Share of random actions from epsilon_steps on."""
+    epsilon_steps: CountOrZero = 0
+    """Agent steps over which epsilon goes linearly from start to end."""
+    initial: float = 0.0
+    """Q of every state and action before anything is learned; high ones make it try everything."""
+    tilings: Count = 8
+    """Tilings laid over a vector observation, each shifted against the others (no use for a state that is a number)."""
+    tiles: Count = 8
+    """Tiles of a tiling along each entry of a vector."""
+
+
+class TileCoding:
+    """Vectors as active tiles: [N, D] -> i64[N, tilings] (Sutton and Barto 2018, section 9.5.4).
+
+    Tiling k is shifted by k (1, 3, 5, ...) / tilings of a tile's width along the entries, as they recommend.
+    """
+
+    def __init__(self, bounds: tuple[tuple[float, float], ...], tilings: int, tiles: int) -> None:
+        self.low, high = np.array(bounds, np.float64).T
+        self.width = (high - self.low) / tiles
+        shift = np.arange(tilings)[:, None] * (2 * np.arange(len(bounds)) + 1)
+        self.shift = shift % tilings / tilings  # [tilings, D], in tiles
+        self.across = tiles + 1  # the shifted tilings need one more
+        self.base = np.arange(tilings) * self.across ** len(bounds)
+        self.count = tilings * self.across ** len(bounds)
+
+    def __call__(self, obs: NDArray[Any]) -> NDArray[np.int64]:
+        place = (obs - self.low) / self.width
+        tile = np.floor(place[:, None] + self.shift).astype(np.int64).clip(0, self.across - 1)
+        return self.base + tile @ self.across ** np.arange(tile.shape[2])
+
+
+class Table(nn.Module):
+    """The weights [actions, features], where checkpoints and evaluations look for them; the agent works on them in numpy."""
+
+    def __init__(self, actions: int, features: int, value: float) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.full((actions, features), value, dtype=torch.float64))
+
+
+class Tabular:
+    """What the tabular agents share: features, epsilon-greedy acting, and when an update is made. A variant says its `target`."""
+
+    config_class = TabularConfig
+
+    def __init__(
+        self,
+        config: TabularConfig,
+        rows: RowSpec,
+        *,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if rows.is_image or not (rows.one_hot or rows.bounds):
+            raise ConfigError("tabular agents need states that are numbers, or vectors whose entries are all bounded")
+        if device.type != "cpu":
+            raise ConfigError(f"device is {device.type}; tabular agents work in numpy, so it must be cpu")
+        self.config, self.rows = config, rows
+        self.tile = TileCoding(rows.bounds, config.tilings, config.tiles) if rows.bounds else None
+        features = self.tile.count if self.tile else rows.frame[0]
+        self.active = config.tilings if self.tile else 1  # features at a time
+        self.network = Table(rows.num_actions, features, config.initial / self.active)
+        self.rng = np.random.default_rng(seed)
+        self.before: Step | None = None  # the row whose successor is not known yet
+        self.steps = 0  # agent steps observed
+        self.seconds = Stopwatch()
+
+    @staticmethod
+    def bytes_needed(config: TabularConfig, rows: RowSpec) -> int:
+        """Bytes of the table."""
+        features = TileCoding(rows.bounds, config.tilings, config.tiles).count if rows.bounds else rows.frame[0]
+        return 8 * rows.num_actions * features
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """The table [actions, features], to be changed in place."""
+        return self.network.weights.numpy()  # type: ignore[operator]
+
+    def features(self, obs: Tensor) -> NDArray[np.int64]:
+        """The active features of each observation, i64[N, active]."""
+        array = obs.numpy()
+        return self.tile(array) if self.tile else array.argmax(1)[:, None]
+
+    def values(self, features: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Q(s, .), [N, A]."""
+        return self.weights[:, features].sum(2).T
+
+    # --- acting ---------------------------------------------------------------------------------------------------
+
+    def initial_carry(self, n: int) -> Carry:
+        """Nothing: the state is all that counts."""
+        return ()
+
+    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """The greedy action, ties broken at random while it explores; with probability epsilon a uniformly random one."""
+        q = self.values(self.features(obs))
+        if not explore:
+            return torch.from_numpy(q.argmax(1)), carry
+        n = len(q)
+        best = np.where(q == q.max(1, keepdims=True), self.rng.random(q.shape), -1.0).argmax(1)
+        other = self.rng.integers(0, self.rows.num_actions, n)
+        return torch.from_numpy(np.where(self.rng.random(n) < self.epsilon, other, best)), carry
+
+    @property
+    def epsilon(self) -> float:
+        """The probability of a random action after the agent steps observed so far."""
+        c = self.config
+        return linear_schedule(c.epsilon_start, c.epsilon_end, c.epsilon_steps, self.steps)
+
+    # --- learning -------------------------------------------------------------------------------------------------
+
+    def target(self, next_q: NDArray[np.float64], next_action: int) -> float:
+        """The value of the next state, from Q(s', .) [A] and the action taken there."""
+        raise NotImplementedError
+
+    def observe(self, step: Step) -> Metrics | None:
+        """Learn from the transition that this row completes, environment by environment."""
+        before, self.before = self.before, step
+        self.steps += step.live
+        if before is None:
+            return None
+        with self.seconds("updating"):
+            errors = self._learn(before, step)
+            q = self.values(self.features(step.obs))
+        if not errors:
+            return None
+        values = {"td_error": np.abs(errors).mean(), "loss": np.square(errors).mean() / 2}
+        values |= {"q_mean": q.mean(), "q_max": q.max(1).mean()}
+        return {name: torch.tensor(value) for name, value in values.items()}
+
+    def _learn(self, before: Step, step: Step) -> list[float]:
+        features, next_features = self.features(before.obs), self.features(step.obs)
+        errors = []
+        for i in np.flatnonzero(~before.dead.numpy()):
+            here, action = features[i], int(before.action[i])
+            value = float(before.reward[i])
+            if not before.terminated[i]:
+                value += self.config.gamma * self.target(self.weights[:, next_features[i]].sum(1), int(step.action[i]))
+            error = value - float(self.weights[action, here].sum())
+            self.correct(i, here, action, error, over=bool(before.terminated[i] | before.truncated[i]))
+            errors.append(error)
+        return errors
+
+    def correct(self, env: int, features: NDArray[np.int64], action: int, error: float, *, over: bool) -> None:
+        """Move Q(s, a) by alpha times its error; `over` where the episode ends with this transition."""
+        self.weights[action, features] += self.config.alpha / self.active * error
+
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Begin with this table."""
+        self.network.load_state_dict(weights)
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def gauges(self) -> dict[str, float]:
+        """epsilon."""
+        return {"epsilon": self.epsilon}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The table, the row that waits for its successor, counters and the random generator."""
+        generator = self.rng.bit_generator.state
+        words = [generator["state"]["state"], generator["state"]["inc"]]
+        return {
+            "network": self.network.state_dict(),
+            "steps": self.steps,
+            "generator": {"words": [f"{w:x}" for w in words], "rest": [generator["has_uint32"], generator["uinteger"]]},
+            **({"before": self.before._asdict()} if self.before else {}),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned. Raises ValueError or RuntimeError where shapes do not fit."""
+        self.network.load_state_dict(state["network"])
+        self.steps = int(state["steps"])
+        word, inc = (int(w, 16) for w in state["generator"]["words"])
+        has, uinteger = state["generator"]["rest"]
+        self.rng.bit_generator.state = {
+            "bit_generator": "PCG64",
+            "state": {"state": word, "inc": inc},
+            "has_uint32": has,
+            "uinteger": uinteger,
+        }
+        self.before = Step(**state["before"]) if "before" in state else None
+
+
+class TabularSarsa(Tabular):
+    """On-policy: the next action counts."""
+
+    def target(self, next_q: NDArray[np.float64], next_action: int) -> float:
+        """Q(s', a')."""
+        return float(next_q[next_action])
+
+
+class TabularExpectedSarsa(Tabular):
+    """On-policy: what the next action is on average."""
+
+    def target(self, next_q: NDArray[np.float64], next_action: int) -> float:
+        """sum_a pi(a | s') Q(s', a)."""
+        return float((1 - self.epsilon) * next_q.max() + self.epsilon * next_q.mean())
+
+
+class TabularQLearning(Tabular):
+    """Off-policy: the best next action."""
+
+    def target(self, next_q: NDArray[np.float64], next_action: int) -> float:
+        """max_a Q(s', a)."""
+        return float(next_q.max())
+
+
+@dataclass(frozen=True)
+class SarsaLambdaConfig(TabularConfig):
+    """The settings of the tabular agents, and those of the traces."""
+
+    trace_decay: Fraction = 0.9
+    """lambda: the share of its trace that a feature keeps from one step to the next (times gamma)."""
+    traces: Literal["replacing", "accumulating"] = "replacing"
+    """Whether a feature that is active again gets the trace 1, the state's other actions 0, or 1 more than it has."""
+
+
+class TabularSarsaLambda(TabularSarsa):
+    """SARSA whose error reaches back along traces."""
+
+    config_class = SarsaLambdaConfig
+    config: SarsaLambdaConfig
+
+    def __init__(
+        self,
+        config: SarsaLambdaConfig,
+        rows: RowSpec,
+        *,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(config, rows, seed=seed, device=device, dtype=dtype)
+        self.trace = np.zeros((rows.num_envs, *self.weights.shape))
+
+    def correct(self, env: int, features: NDArray[np.int64], action: int, error: float, *, over: bool) -> None:
+        """Move every Q(s, a) by alpha times the error times its trace (Singh and Sutton 1996, equations 4 to 6)."""
+        c, trace = self.config, self.trace[env]
+        if c.traces == "replacing":
+            trace[:, features] = 0.0
+            trace[action, features] = 1.0
+        else:
+            trace[action, features] += 1.0
+        self.weights[:] += c.alpha / self.active * error * trace
+        trace *= 0.0 if over else c.gamma * c.trace_decay
+
+    def state_dict(self) -> dict[str, Any]:
+        """The same, and the traces."""
+        return {**super().state_dict(), "trace": torch.from_numpy(self.trace)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.trace[:] = state["trace"].numpy()

@@ -1,0 +1,73 @@
+"""The small worlds of the textbooks, registered under Gymnasium ids when this module is imported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Discrete
+
+
+class WindyGridworld(gymnasium.Env):
+    """7 x 10 cells, a wind that blows upwards, -1 a step until the goal (Sutton and Barto 2018, example 6.5).
+
+    Actions: up, right, down, left. `slip`: the probability that a step goes in a random one of these directions
+    (van Seijen et al. 2009 use .2 for their stochastic version).
+    """
+
+    WIND = (0, 0, 0, 1, 1, 1, 2, 2, 1, 0)
+    START, GOAL = (3, 0), (3, 7)
+    MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
+
+    def __init__(self, slip: float = 0.0) -> None:
+        self.slip = slip
+        self.observation_space, self.action_space = Discrete(70), Discrete(4)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.place = self.START
+        return self._obs(), {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        if self.slip and self.np_random.random() < self.slip:
+            action = int(self.np_random.integers(4))
+        self.place = self.move(self.place, action)
+        return self._obs(), -1.0, self.place == self.GOAL, False, {}
+
+    @classmethod
+    def move(cls, place: tuple[int, int], action: int) -> tuple[int, int]:
+        """Where an action leads: a step, and the wind of the column it starts from."""
+        down, right = cls.MOVES[action]
+        row, column = place[0] + down - cls.WIND[place[1]], place[1] + right
+        return int(np.clip(row, 0, 6)), int(np.clip(column, 0, 9))
+
+    def _obs(self) -> int:
+        return self.place[0] * 10 + self.place[1]
+
+
+class RandomWalk(gymnasium.Env):
+    """A chain of `length` states from its middle on; left and right; 1 for leaving it at the right end, else 0.
+
+    Under a random policy state i (from 1) has the value i / (length + 1) (Sutton and Barto 2018, example 6.2).
+    """
+
+    def __init__(self, length: int = 5) -> None:
+        self.length = length
+        self.observation_space, self.action_space = Discrete(length), Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.place = self.length // 2
+        return self.place, {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        place = self.place + (1 if action else -1)
+        over = not 0 <= place < self.length
+        self.place = min(max(place, 0), self.length - 1)
+        return self.place, float(place == self.length), over, False, {}
+
+
+gymnasium.register("WindyGridworld-v0", WindyGridworld)
+gymnasium.register("StochasticWindyGridworld-v0", WindyGridworld, kwargs={"slip": 0.2})
+gymnasium.register("RandomWalk-v0", RandomWalk)
