@@ -164,17 +164,26 @@ class DQN:
     @torch.no_grad()
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a uniformly random action."""
-        (history,) = carry
+        stack, history = self.stack(obs, first, *carry)
+        with self.autocast:
+            q = self.network.eval()(stack)
+        return self.choose(q, explore=explore), (history,)
+
+    def stack(self, obs: Tensor, first: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
+        """The last k frames of each episode [N, k, *frame], zeros before its first; and the history for the next row."""
         history = history * ~first.view(-1, *[1] * (history.dim() - 1))
         stack = torch.cat([history, obs[:, None]], 1)
-        with self.autocast:
-            action = self.network.eval()(stack).argmax(1)
-        if explore:
-            n = len(action)
-            random = torch.rand(n, generator=self.generator, device=self.device) < self.epsilon
-            other = torch.randint(self.rows.num_actions, (n,), generator=self.generator, device=self.device)
-            action = torch.where(random, other, action)
-        return action, (stack[:, 1:],)
+        return stack, stack[:, 1:]
+
+    def choose(self, q: Tensor, *, explore: bool) -> Tensor:
+        """The best action of each row of q [N, A], or where it explores a random one."""
+        action = q.argmax(1)
+        if not explore:
+            return action
+        n = len(action)
+        random = torch.rand(n, generator=self.generator, device=self.device) < self.epsilon
+        other = torch.randint(self.rows.num_actions, (n,), generator=self.generator, device=self.device)
+        return torch.where(random, other, action)
 
     @property
     def epsilon(self) -> float:
@@ -194,32 +203,49 @@ class DQN:
 
     def observe(self, step: Step) -> Metrics | None:
         """Remember the row; then make the updates that are due, `replay_ratio / batch_size` per agent step."""
-        c = self.config
+        clip = self.config.reward_clip
         with self.seconds("sampling"):
-            clip = c.reward_clip
-            self.replay.add(step._replace(reward=step.reward.clamp(-clip, clip)) if clip else step)
+            self.remember(step._replace(reward=step.reward.clamp(-clip, clip)) if clip else step)
         self.steps += step.live
         made = []
         while self.updates < self.updates_due():
             with self.seconds("sampling"):
-                beta = linear_schedule(c.priority_beta, 1.0, c.priority_beta_steps, self.steps)
-                batch = self.replay.sample(c.batch_size, beta=beta)
+                batch = self.sample()
             with self.seconds("updating"):
                 made.append(self.update(batch))
         if len(made) < 2:
             return made[0] if made else None
         return {name: torch.stack([metrics[name] for metrics in made]).mean() for name in made[0]}
 
+    def remember(self, step: Step) -> None:
+        """Put the row into the replay."""
+        self.replay.add(step)
+
+    def can_sample(self) -> bool:
+        """Whether the replay holds a transition whose n steps are complete."""
+        return self.replay.num_starts > 0
+
+    def sample(self) -> Batch:
+        """What an update learns from."""
+        c = self.config
+        beta = linear_schedule(c.priority_beta, 1.0, c.priority_beta_steps, self.steps)
+        return self.replay.sample(c.batch_size, beta=beta)
+
+    @property
+    def samples_per_update(self) -> int:
+        """Transitions an update learns from."""
+        return self.config.batch_size
+
     def updates_due(self) -> int:
         """How many updates belong to the agent steps so far: a function of the steps alone, whatever `num_envs` is.
 
-        (None while the replay has no transition whose n steps are complete; they are made up for then.)
+        (None while the replay has nothing to sample; they are made up for then.)
         """
         c = self.config
         learning_steps = self.steps - max(c.learning_starts, c.batch_size)
-        if learning_steps < 0 or not self.replay.num_starts:
+        if learning_steps < 0 or not self.can_sample():
             return 0
-        return int(learning_steps * c.replay_ratio / c.batch_size)
+        return int(learning_steps * c.replay_ratio / self.samples_per_update)
 
     def errors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Each transition's loss, the Huber loss of y - Q(s, a) with y = R + discount * bootstrap(s'); its error; and Q(s, .)."""
@@ -229,12 +255,16 @@ class DQN:
         taken = q.gather(1, batch.action[:, None]).squeeze(1)
         return F.smooth_l1_loss(taken, y, reduction="none"), (y - taken).detach(), q.detach()
 
+    def weights(self, batch: Batch) -> Tensor:
+        """What each loss counts, f32[B]."""
+        return batch.weight
+
     def update(self, batch: Batch) -> Metrics:
         """One gradient step on the weighted mean of the losses; then the target's copy, when it is due."""
         c = self.config
         with self.autocast:
             losses, error, q = self.errors(batch)
-        loss = (batch.weight * losses).mean()
+        loss = (self.weights(batch) * losses).mean()
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), c.grad_clip or float("inf"))

@@ -7,7 +7,7 @@ float32[B, k, D]. Everything after that is an ordinary feed-forward stack.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,11 @@ from agents.base import RowSpec
 Init = Literal["torch", "orthogonal", "he", "xavier"]
 Norm = Literal["none", "layer", "batch"]
 Pixels = Literal["frames", "differences"]
+Core = Literal["lstm", "gru"]
+AnyNetwork = TypeVar("AnyNetwork", "QNetwork", "RecurrentQNetwork")
 
 
-def initialise(network: QNetwork, init: Init) -> QNetwork:
+def initialise(network: AnyNetwork, init: Init) -> AnyNetwork:
     """Initialise every convolution and linear layer: weights by `init`, biases 0; "torch" keeps torch's own.
 
     orthogonal: Saxe et al. 2013; he: He et al. 2015, N(0, 2 / fan_in); xavier: Glorot and Bengio 2010,
@@ -159,8 +161,9 @@ class NatureCNN(nn.Module):
         if gradient_scale != 1:
             layers.append(ScaleGradient(gradient_scale))
         self.conv = nn.Sequential(*layers, nn.Flatten())
-        self.hidden = nn.Sequential(*hidden_layer(channels * height * width, features, norm, dropout, linear))
-        self.features = features
+        flat = channels * height * width
+        self.hidden = nn.Sequential(*(hidden_layer(flat, features, norm, dropout, linear) if features else []))
+        self.features = features or flat
 
     def forward(self, obs: Tensor) -> Tensor:
         return self.hidden(self.conv(obs))
@@ -197,14 +200,14 @@ def build_encoder(
 ) -> NatureCNN | MLP:
     """The encoder that fits the rows: Nature CNN for images, two hidden layers for vectors; `hidden` features out.
 
-    `gradient_scale` multiplies the gradient that enters the last convolution; an MLP has none. `linear` makes the fully
+    Without `hidden` (0) the last layer is left out: the convolutions, or the vector itself. `gradient_scale` multiplies the gradient that enters the last convolution; an MLP has none. `linear` makes the fully
     connected layers.
     """
     if rows.is_image:
         height, width = rows.frame
         options = {"norm": norm, "dropout": dropout, "gradient_scale": gradient_scale, "linear": linear}
         return NatureCNN(stack, height, width, hidden, pixels=pixels, **options)  # type: ignore[arg-type]
-    return MLP(stack * math.prod(rows.frame), (hidden, hidden), norm, dropout, linear)
+    return MLP(stack * math.prod(rows.frame), (hidden, hidden) if hidden else (), norm, dropout, linear)
 
 
 class DuelingHead(nn.Module):
@@ -265,3 +268,35 @@ class DistributionNetwork(QNetwork):
     def means(self, log_p: Tensor) -> Tensor:
         """E[Z] of each action, from log p [B, A, atoms]: float32[B, A]."""
         return (log_p.exp() * self.support).sum(2)
+
+
+class RecurrentQNetwork(nn.Module):
+    """An encoder, a recurrent core over time, and a head: sequences of rows to one value an action."""
+
+    def __init__(self, encoder: NatureCNN | MLP, core: Core, hidden: int, num_actions: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.core = (nn.LSTMCell if core == "lstm" else nn.GRUCell)(encoder.features, hidden)
+        self.head = nn.Linear(hidden, num_actions)
+
+    def initial_state(self, n: int, device: torch.device) -> tuple[Tensor, ...]:
+        """The core's state at an episode's beginning: zeros [n, hidden], (h, c) for an LSTM and (h,) for a GRU."""
+        parts = 2 if isinstance(self.core, nn.LSTMCell) else 1
+        return tuple(torch.zeros(n, self.core.hidden_size, device=device) for _ in range(parts))
+
+    def forward(self, obs: Tensor, first: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """obs [L, B, k, *frame], first bool[L, B] and the state before -> Q float32[L, B, A] and the state after.
+
+        Before an episode's first row the state is set back to zeros.
+        """
+        features = self.encoder(obs.flatten(0, 1)).unflatten(0, obs.shape[:2])
+        outputs = []
+        for x, begins in zip(features, first, strict=True):
+            state = tuple(part * ~begins[:, None] for part in state)
+            if isinstance(self.core, nn.LSTMCell):
+                state = self.core(x, (state[0], state[1]))
+            else:
+                state = (self.core(x, state[0]),)
+            outputs.append(state[0])
+        with torch.autocast(obs.device.type, enabled=False):
+            return self.head(torch.stack(outputs).float()), tuple(part.float() for part in state)

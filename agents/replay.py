@@ -37,6 +37,20 @@ class Batch(NamedTuple):
     cell: Tensor  # i64[B]: where in the replay the transitions start
 
 
+class Sequences(NamedTuple):
+    """L successive rows of B environments, whatever episodes they belong to."""
+
+    obs: Tensor  # [L, B, k, *frame], as stored
+    first: Tensor  # bool[L, B]
+    dead: Tensor  # bool[L, B]
+    action: Tensor  # i64[L, B]
+    reward: Tensor  # f32[L, B]
+    terminated: Tensor  # bool[L, B]
+    truncated: Tensor  # bool[L, B]
+    kept: dict[str, Tensor]  # what else was kept of the first row, each f32[B, ...]
+    cell: Tensor  # i64[B]: where in the replay the sequences start
+
+
 SMALLEST_ERROR = 1e-6  # is added to every error, so that no transition is never drawn again
 
 
@@ -75,9 +89,14 @@ class Replay:
         self.total_live = 0  # live cells ever written
         self.live_before = np.zeros(self.num_rows, np.int64)  # live cells written before the row at this ring position
         self.storage: dict[str, Tensor] = {}
+        self.more: dict[str, tuple[int, ...]] = {}
         self.priority_alpha = priority_alpha
         self.priorities = SumTree(self.num_rows * rows.num_envs, device) if priority_alpha else None
         self.largest = torch.ones((), dtype=torch.float64, device=device)  # priority so far
+
+    def keep(self, more: dict[str, tuple[int, ...]]) -> None:
+        """Before anything is added: keep float32 tensors of these names and shapes beside each cell."""
+        self.more = more
 
     @staticmethod
     def bytes_needed(rows: RowSpec, capacity: int, priority_alpha: float = 0.0) -> int:
@@ -108,6 +127,7 @@ class Replay:
             "truncated": zeros(cells, torch.bool),
             "dead": zeros(cells, torch.bool),
             "live": zeros(cells + 1, torch.int32),  # ring of live cells; the last entry takes the writes of dead ones
+            **{name: zeros(cells, torch.float32, *shape) for name, shape in self.more.items()},
         }
 
     @property
@@ -127,8 +147,8 @@ class Replay:
         """How many cells hold a row."""
         return min(self.total_rows, self.num_rows) * self.num_envs
 
-    def add(self, step: Step) -> None:
-        """Write one row over the oldest one. The reward is stored as given: clip it before."""
+    def add(self, step: Step, more: dict[str, Tensor] | None = None) -> None:
+        """Write one row over the oldest one, with what else is to be kept. The reward is stored as given: clip it before."""
         if not self.storage:
             self._allocate()
         s, n = self.storage, self.num_envs
@@ -146,6 +166,8 @@ class Replay:
         s["terminated"][here] = step.terminated
         s["truncated"][here] = step.truncated
         s["dead"][here] = step.dead
+        for name, tensor in (more or {}).items():
+            s[name][here] = tensor
 
         # Append this row's live cells to the list; dead ones go to the spare entry, so that no size depends on data.
         alive = ~step.dead
@@ -224,6 +246,31 @@ class Replay:
             next_obs=both[len(cell) :],
             weight=torch.ones_like(ret),
             cell=cell,
+        )
+
+    def num_sequences(self, length: int) -> int:
+        """How many sequences of `length` rows there are."""
+        whole = min(self.total_rows, self.num_rows) - (self.stack - 1 if self.total_rows > self.num_rows else 0)
+        return max(0, whole - length + 1) * self.num_envs
+
+    def sample_sequences(self, batch_size: int, length: int) -> Sequences:
+        """B sequences of `length` rows, drawn uniformly, with replacement. Raises ValueError while there is none."""
+        s, n, count = self.storage, self.num_envs, self.num_sequences(length)
+        if not count:
+            raise ValueError(f"no sequence of {length} rows yet: the replay holds {self.total_rows} rows of {n}")
+        draw = torch.randint(count, (batch_size,), generator=self.generator, device=self.device)
+        begin = draw + (self.total_rows - length + 1) * n - count  # (row, environment), counted from the first ever
+        cell = (begin + torch.arange(length, device=self.device)[:, None] * n) % (self.num_rows * n)
+        return Sequences(
+            obs=self.stacks(cell.flatten()).unflatten(0, (length, batch_size)),
+            first=s["age"].take(cell) == 0,
+            dead=s["dead"].take(cell),
+            action=s["action"].take(cell).long(),
+            reward=s["reward"].take(cell),
+            terminated=s["terminated"].take(cell),
+            truncated=s["truncated"].take(cell),
+            kept={name: s[name][cell[0]] for name in self.more},
+            cell=cell[0],
         )
 
     def stacks(self, cell: Tensor) -> Tensor:

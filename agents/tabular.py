@@ -186,7 +186,7 @@ class Tabular:
             if not before.terminated[i]:
                 value += self.config.gamma * self.target(self.weights[:, next_features[i]].sum(1), int(step.action[i]))
             error = value - float(self.weights[action, here].sum())
-            self.correct(i, here, action, error, over=bool(before.terminated[i] | before.truncated[i]))
+            self.correct(int(i), here, action, error, over=bool(before.terminated[i] | before.truncated[i]))
             errors.append(error)
         return errors
 

@@ -30,6 +30,8 @@ class EnvCard:
     noop_max: int = 0  # up to this many no-ops begin an episode
     life_loss: bool = False  # a lost life stops bootstrapping (the game goes on)
     max_frames: int | None = None  # an episode is truncated after so many emulator frames
+    flicker: float = 0.0  # probability that an observation is blank (Hausknecht and Stone 2015)
+    masked: tuple[int, ...] = ()  # entries of a vector that are always 0
     one_hot: bool = False  # the observation is a state's number, as a vector with a 1 in its place
     bounds: tuple[tuple[float, float], ...] | None = None  # of a vector's entries, where all of them have some
 
@@ -46,7 +48,15 @@ class EnvCard:
         """The card that `to_dict` wrote."""
         bounds = data.get("bounds")
         pairs = tuple((float(low), float(high)) for low, high in bounds) if bounds else None
-        return cls(**{**data, "frame": tuple(data["frame"]), "actions": tuple(data["actions"]), "bounds": pairs})
+        return cls(
+            **{
+                **data,
+                "frame": tuple(data["frame"]),
+                "actions": tuple(data["actions"]),
+                "bounds": pairs,
+                "masked": tuple(data.get("masked", ())),
+            }
+        )
 
     def __str__(self) -> str:
         if self.frame_skip is None:
@@ -59,6 +69,8 @@ class EnvCard:
             skip,
             f"sticky {self.sticky:g}" if self.family == "atari" else "",
             f"up to {self.noop_max} no-ops" if self.noop_max else "",
+            f"{self.flicker:.0%} of the observations blank" if self.flicker else "",
+            f"entries {', '.join(map(str, self.masked))} masked" if self.masked else "",
             "a lost life stops bootstrapping" if self.life_loss else "",
             f"{self.num_actions} actions",
             f"observation {self.dtype}{list(self.frame)}",

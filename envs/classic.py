@@ -68,6 +68,6 @@ class RandomWalk(gymnasium.Env):
         return self.place, float(place == self.length), over, False, {}
 
 
-gymnasium.register("WindyGridworld-v0", WindyGridworld)
-gymnasium.register("StochasticWindyGridworld-v0", WindyGridworld, kwargs={"slip": 0.2})
-gymnasium.register("RandomWalk-v0", RandomWalk)
+gymnasium.register("WindyGridworld-v0", "envs.classic:WindyGridworld")
+gymnasium.register("StochasticWindyGridworld-v0", "envs.classic:WindyGridworld", kwargs={"slip": 0.2})
+gymnasium.register("RandomWalk-v0", "envs.classic:RandomWalk")

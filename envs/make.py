@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 
 import gymnasium
 
@@ -30,10 +31,26 @@ def resolve(name: str, protocol: Protocol | None = None) -> EnvCard:
     return gym.resolve(name)
 
 
+VELOCITIES = {  # the entries of the observation that are speeds
+    "CartPole-v1": (1, 3),
+    "CartPole-v0": (1, 3),
+    "MountainCar-v0": (1,),
+    "Acrobot-v1": (4, 5),
+    "LunarLander-v3": (2, 3, 5),
+}
+
+
+def obscure(card: EnvCard, *, flicker: float = 0.0, mask_velocity: bool = False) -> EnvCard:
+    """The same environment, only partly seen. Raises EnvError where nothing is known of its velocities."""
+    if mask_velocity and card.id not in VELOCITIES:
+        raise EnvError(f"mask_velocity is for {', '.join(VELOCITIES)}; what are speeds in {card.name} is not known")
+    return replace(card, flicker=flicker, masked=VELOCITIES[card.id] if mask_velocity else ())
+
+
 def make_stream(card: EnvCard, num_envs: int, *, threads: int = 0, vectorization: Vectorization = "auto") -> Stream:
     """`num_envs` copies of the card's environment as one stream; `threads` for ALE's emulators, 0 for one a core."""
     if card.backend == "ale":
         env = atari.make_vector_env(card, num_envs, threads)
     else:
         env = gym.make_vector_env(card, num_envs, vectorization)
-    return Stream(env, life_loss=card.life_loss)
+    return Stream(env, life_loss=card.life_loss, flicker=card.flicker, masked=card.masked)

@@ -51,8 +51,19 @@ class Stream:
     Environments that can (ALE's threads, AsyncVectorEnv) work between `send` and `recv`; the others step in `recv`.
     """
 
-    def __init__(self, env: VectorEnv, *, life_loss: bool = False, reseed_after: int = RESEED_AFTER) -> None:
-        """`life_loss`: report a drop of info["lives"] as terminated. `reseed_after`: rows; see `state`."""
+    def __init__(
+        self,
+        env: VectorEnv,
+        *,
+        life_loss: bool = False,
+        flicker: float = 0.0,
+        masked: tuple[int, ...] = (),
+        reseed_after: int = RESEED_AFTER,
+    ) -> None:
+        """`life_loss`: report a drop of info["lives"] as terminated. `reseed_after`: rows; see `state`.
+
+        `flicker`: the probability that an observation is blank. `masked`: entries of a vector that are always 0.
+        """
         space = env.single_action_space
         if not isinstance(space, gymnasium.spaces.Discrete):
             raise TypeError(f"the stream needs discrete actions, not {space}")
@@ -61,6 +72,7 @@ class Stream:
             raise ValueError(f"the stream needs environments that autoreset in NEXT_STEP mode, not {mode}")
         env.metadata = dict(env.metadata)  # a class attribute otherwise: a second env would change it under us
         self.env, self.num_envs, self.life_loss = env, env.num_envs, life_loss
+        self.flicker, self.masked = flicker, list(masked)
         self.num_actions, self._action_start = int(space.n), int(space.start)
         shape = env.single_observation_space.shape
         assert shape is not None
@@ -82,7 +94,18 @@ class Stream:
         return np.zeros(self.num_envs, np.bool_)
 
     def _frames(self, obs: Any) -> NDArray[Any]:
-        return np.asarray(obs, self.dtype).reshape(self.num_envs, *self.frame)
+        frames = np.asarray(obs, self.dtype).reshape(self.num_envs, *self.frame)
+        if self.masked:
+            frames = frames.copy()
+            frames[:, self.masked] = 0
+        return self._blank(frames)
+
+    def _blank(self, frames: NDArray[Any]) -> NDArray[Any]:
+        """The frames of the present row, some of them blank: which ones follows from the seed and the row alone."""
+        if not self.flicker:
+            return frames
+        blank = np.random.default_rng([self._seed, self._row]).random(self.num_envs) < self.flicker
+        return np.where(blank.reshape(-1, *[1] * len(self.frame)), np.zeros_like(frames), frames)
 
     def reset(self, seed: int) -> Row:
         """Begin all episodes anew, on seeds drawn from `seed`; the row has no rewards."""
@@ -170,6 +193,7 @@ class Stream:
         any more and come as zeros.
         """
         log, begin = state["log"], len(state["log"]) - state["age"]
+        flicker, self.flicker = self.flicker, 0.0  # the rows of the way have other numbers than they had
         row = self.reset(seed)
         reseed_after, self.reseed_after = self.reseed_after, np.iinfo(np.int64).max
         for t in range(len(log) + 1):
@@ -185,7 +209,8 @@ class Stream:
         shift = int(state["row"]) - self._row
         self._row, self._seeded_at, self.reseed_after = int(state["row"]), self._seeded_at + shift, reseed_after
         self._episodes.clear()
-        return row
+        self.flicker = flicker
+        return row._replace(obs=self._blank(row.obs))
 
     def finished(self) -> list[Episode]:
         """The games that ended since the last call."""

@@ -31,6 +31,10 @@ class RunConfig:
     """An Atari game (Pong), or any Gymnasium id with discrete actions and a Box observation (CartPole-v1)."""
     protocol: Literal["auto", "classic", "machado", "v5"] = "auto"
     """How an Atari game is played; auto is what the env's name implies."""
+    flicker: Fraction = 0.0
+    """Probability that an observation is blank: a partly observable version (Hausknecht and Stone 2015)."""
+    mask_velocity: bool = False
+    """Whether the speeds in a vector observation are hidden: a partly observable version (CartPole-v1 and the like)."""
     preset: str = "default"
     """A named set of settings from the agent's YAML file."""
     init_from: str = ""

@@ -5,7 +5,7 @@ import pytest
 from envs.atari import games
 from envs.card import EnvCard, EnvError
 from envs.gym import other_ids
-from envs.make import make_stream, resolve
+from envs.make import make_stream, obscure, resolve
 
 
 @pytest.mark.parametrize("name", ["Pong", "pong", "PONG", "PongNoFrameskip-v4"])
@@ -71,3 +71,12 @@ def test_the_card_survives_json(name):
 
     card = resolve(name)
     assert EnvCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card
+
+
+def test_what_is_obscured_stands_on_the_card():
+    card = obscure(resolve("CartPole-v1"), flicker=0.5, mask_velocity=True)
+    assert (card.flicker, card.masked) == (0.5, (1, 3))
+    assert "50% of the observations blank, entries 1, 3 masked" in str(card)
+    assert type(card).from_dict(card.to_dict()) == card
+    with pytest.raises(EnvError, match="mask_velocity is for CartPole-v1, .*; what are speeds in Pong is not known"):
+        obscure(resolve("Pong"), mask_velocity=True)

@@ -177,3 +177,30 @@ def test_the_way_to_a_row_leads_back_to_it(kind):
     assert one.finished() == other.finished()
     one.close()
     other.close()
+
+
+def walk(flicker=0.0, masked=()):
+    """500 rows of four environments, the first one after `reset(5)`."""
+    env = SyncVectorEnv([NumberedSteps] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
+    stream = Stream(env, flicker=flicker, masked=masked)
+    frames = [stream.reset(5).obs]
+    for _ in range(499):
+        stream.send(np.zeros(4, np.int64))
+        frames.append(stream.recv().obs)
+    return np.stack(frames)
+
+
+def test_observations_flicker_as_often_as_they_should_and_the_same_again():
+    seen, again, clear = walk(flicker=0.3), walk(flicker=0.3), walk()
+    assert np.array_equal(seen, again)
+    blank = (seen == 0).all(2)
+    assert blank.mean() == pytest.approx(0.3, abs=0.03)
+    assert len(np.unique(blank, axis=0)) == 16  # each environment by itself
+    assert np.array_equal(seen[~blank], clear[~blank])
+
+
+def test_masked_entries_are_never_seen():
+    seen, clear = walk(masked=(1,)), walk()
+    assert not seen[..., 1].any()
+    assert np.array_equal(seen[..., [0, 2]], clear[..., [0, 2]])
+    assert clear[..., 1].any()

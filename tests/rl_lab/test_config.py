@@ -37,8 +37,11 @@ def test_layers_in_order(tmp_path, monkeypatch):
 def test_every_shipped_preset_resolves(name, env):
     card = resolve_env(env)
     config.resolve(name, card, {})
-    own = config.read_yaml(CONFIGS / f"{name}.yaml").get("presets", {})
-    for preset, sections in {**config.read_yaml(CONFIGS / "dqn.yaml")["presets"], **own}.items():
+    presets, file = {}, name
+    while file:  # up the files it extends
+        data = config.read_yaml(CONFIGS / f"{file}.yaml")
+        presets, file = data.get("presets", {}) | presets, data.get("extends")
+    for preset, sections in presets.items():
         if {"default", card.family, card.name} & sections.keys():
             config.resolve(name, card, {}, preset=preset)
         else:

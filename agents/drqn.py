@@ -1,0 +1,162 @@
+"""Deep recurrent Q-network: Hausknecht and Stone 2015, "Deep recurrent Q-learning for partially observable MDPs".
+
+DQN that sees one frame at a time and remembers: a recurrent core (LSTM: Hochreiter and Schmidhuber 1997; GRU: Chung et al. 2014)
+stands where DQN has its hidden layer. It learns from sequences of rows that start anywhere ("bootstrapped random updates" in the
+paper), with a state of zeros as in the paper or with the one that was there when they were played, and may run for some rows
+before it learns from them (burn-in; Kapturowski et al. 2019).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from agents.base import Carry, ConfigError, Count, CountOrZero, Range, RowSpec, Step
+from agents.dqn import DQN, DQNConfig
+from agents.networks import Core, RecurrentQNetwork, build_encoder, initialise
+from agents.replay import Replay, Sequences
+from agents.targets import n_step_return, td_target
+
+
+@dataclass(frozen=True)
+class DRQNConfig(DQNConfig):
+    """The settings of DQN, and those of the recurrent core; `batch_size` counts sequences, `frame_stack` is 1 as a rule."""
+
+    core: Core = "lstm"
+    """The recurrent core, of `hidden` units."""
+    unroll: Count = 10
+    """Rows of a sequence that it learns from."""
+    burn_in: CountOrZero = 0
+    """Rows before them, which only bring the core into its state."""
+    start_state: Literal["zero", "stored"] = "zero"
+    """What the core starts a sequence with: zeros, or its state when the sequence was played."""
+    priority_alpha: Annotated[float, Range(0, 0)] = 0.0
+    """Sequences are drawn uniformly: 0."""
+
+
+class DRQN(DQN):
+    """DQN with a memory of its own."""
+
+    config_class = DRQNConfig
+    config: DRQNConfig
+    network: RecurrentQNetwork
+    target: RecurrentQNetwork
+
+    def __init__(
+        self, config: DRQNConfig, rows: RowSpec, *, seed: int, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.length = config.burn_in + config.unroll + config.n_step  # rows of a sequence
+        if config.replay_size // rows.num_envs < self.length:
+            raise ConfigError(
+                f"replay_size is {config.replay_size}; with {rows.num_envs} environments it must be at least"
+                f" {self.length * rows.num_envs} (burn_in + unroll + n_step rows)"
+            )
+        super().__init__(config, rows, seed=seed, device=device, dtype=dtype)
+        if config.start_state == "stored":
+            self.replay.keep({f"state{i}": x.shape[1:] for i, x in enumerate(self.initial_carry(1)[1:])})
+        self.played: deque[Carry] = deque()  # the carries of the rows that are not observed yet
+
+    @staticmethod
+    def bytes_needed(config: DRQNConfig, rows: RowSpec) -> int:  # type: ignore[override]
+        """Bytes of the replay memory, with the states if they are stored."""
+        states = (2 if config.core == "lstm" else 1) * 4 * config.hidden if config.start_state == "stored" else 0
+        cells = config.replay_size // rows.num_envs * rows.num_envs
+        return Replay.bytes_needed(rows, config.replay_size) + states * cells
+
+    @property
+    def samples_per_update(self) -> int:
+        """Transitions an update learns from."""
+        return self.config.batch_size * self.config.unroll
+
+    def build(self) -> nn.Module:
+        """Q(s, .) of all that was seen: the encoder without its hidden layer, the core, one linear output an action."""
+        c = self.config
+        encoder = build_encoder(self.rows, c.frame_stack, hidden=0, pixels=c.pixels, norm=c.norm, dropout=c.dropout)
+        return initialise(RecurrentQNetwork(encoder, c.core, c.hidden, self.rows.num_actions), c.init)
+
+    # --- acting ---------------------------------------------------------------------------------------------------
+
+    def initial_carry(self, n: int) -> Carry:
+        """The frames before the first one, as in DQN, and the core's state: zeros [n, hidden], once or twice."""
+        return (*super().initial_carry(n), *self.network.initial_state(n, self.device))
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """argmax_a Q(h, s, a), or with probability epsilon a uniformly random action."""
+        history, *state = carry
+        stack, history = self.stack(obs, first, history)
+        with self.autocast:
+            q, new_state = self.network.eval()(stack[None], first[None], tuple(state))
+        if explore:
+            self.played.append(tuple(state))
+        return self.choose(q[0], explore=explore), (history, *new_state)
+
+    # --- learning -------------------------------------------------------------------------------------------------
+
+    def remember(self, step: Step) -> None:
+        """Put the row into the replay, with the state that it was played from."""
+        state = self.played.popleft() if self.played else self.network.initial_state(len(step.dead), self.device)
+        stored = self.config.start_state == "stored"
+        self.replay.add(step, {f"state{i}": x for i, x in enumerate(state)} if stored else {})
+
+    def can_sample(self) -> bool:
+        """Whether the replay holds a sequence."""
+        return self.replay.num_sequences(self.length) > 0
+
+    def sample(self) -> Sequences:  # type: ignore[override]
+        """`batch_size` sequences, weighted so that dead rows count nothing and the others the same."""
+        return self.replay.sample_sequences(self.config.batch_size, self.length)
+
+    def values(self, network: RecurrentQNetwork, batch: Sequences) -> Tensor:
+        """Q(h, s, .) of every row of the sequences, f32[L, B, A]; what burns in sends back no gradient."""
+        burn_in = self.config.burn_in
+        state = tuple(batch.kept.values()) or network.initial_state(batch.obs.shape[1], self.device)
+        if not burn_in:
+            return network(batch.obs, batch.first, state)[0]
+        with torch.no_grad():
+            before, state = network(batch.obs[:burn_in], batch.first[:burn_in], state)
+        return torch.cat([before, network(batch.obs[burn_in:], batch.first[burn_in:], state)[0]])
+
+    def errors(self, batch: Sequences) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        """Each row's loss, the Huber loss of y - Q(h_t, s_t, a_t) with y = R + discount * max_a Q-(h_t+m, s_t+m, a); see DQN."""
+        c = self.config
+        learned = slice(c.burn_in, c.burn_in + c.unroll)
+        with torch.no_grad():
+            next_value = self.values(self.target, batch).amax(2)  # [L, B]
+            reward, terminated, truncated = (
+                x[c.burn_in : -1].unfold(0, c.n_step, 1).flatten(0, 1)
+                for x in (batch.reward, batch.terminated, batch.truncated)
+            )  # [unroll * B, n]
+            ret, discount, m = n_step_return(reward, terminated, truncated, c.gamma)
+            t = torch.arange(c.burn_in, c.burn_in + c.unroll, device=self.device)[:, None].expand(-1, c.batch_size)
+            y = td_target(ret, discount, next_value.gather(0, t + m.view_as(t)).flatten())
+        q = self.values(self.network.train(), batch)[learned]
+        taken = q.gather(2, batch.action[learned][:, :, None]).flatten()
+        losses = F.smooth_l1_loss(taken, y, reduction="none")
+        return losses, (y - taken).detach(), q.detach().flatten(0, 1)
+
+    def weights(self, batch: Sequences) -> Tensor:  # type: ignore[override]
+        """0 for dead rows, and for the others what makes the mean of all a mean over them. f32[unroll * B]."""
+        c = self.config
+        alive = (~batch.dead[c.burn_in : c.burn_in + c.unroll]).float().flatten()
+        return alive / alive.mean().clamp(min=1e-6)
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """DQN's, and the states of the rows that are not observed yet."""
+        played = {str(i): {str(j): x for j, x in enumerate(state)} for i, state in enumerate(self.played)}
+        return {**super().state_dict(), **({"played": played} if played else {})}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(state)
+        played = state.get("played", {})
+        self.played = deque(
+            tuple(played[str(i)][str(j)] for j in range(len(played[str(i)]))) for i in range(len(played))
+        )

@@ -1,0 +1,177 @@
+"""DRQN: its sequences row by row, its memory on a task that needs one."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from agents.base import ConfigError, RowSpec
+from agents.dqn import DQN, DQNConfig
+from agents.drqn import DRQN, DRQNConfig
+from envs.stream import Stream
+from envs.toy import NumberedSteps, Recall
+from rl_lab.loop import Loop
+
+CPU = torch.device("cpu")
+SMALL = DRQNConfig(
+    hidden=8, learning_starts=64, epsilon_steps=500, target_every=7, replay_size=4096, batch_size=6, unroll=5, n_step=2
+)
+
+
+def toy_loop(config, num_envs, env=NumberedSteps, seed=1, cls=DRQN):
+    stream = Stream(SyncVectorEnv([env] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP))
+    rows = RowSpec(stream.frame, torch.float32, stream.num_actions, num_envs)
+    agent = cls(config, rows, seed=seed, device=CPU)
+    return agent, Loop(agent, stream, CPU, seed)
+
+
+@pytest.mark.parametrize("core", ["lstm", "gru"])
+@pytest.mark.parametrize("start", ["zero", "stored"])
+def test_acting_and_replay_think_the_same(core, start):
+    """From an episode's first row on, or from a stored state, the sequence's Q is what acting had."""
+    config = dataclasses.replace(SMALL, core=core, start_state=start, replay_ratio=0)
+    agent, loop = toy_loop(config, 3)
+    acted, network = [], agent.network.forward
+
+    def spy(obs, first, state):
+        q, after = network(obs, first, state)
+        if len(obs) == 1:
+            acted.append(q[0])
+        return q, after
+
+    agent.network.forward = spy
+    for _ in range(80):
+        loop.step()
+    compared = 0
+    for _ in range(20):
+        batch = agent.sample()
+        with torch.no_grad():
+            q = agent.values(agent.network, batch)
+        for b, cell in enumerate(batch.cell.tolist()):
+            known = start == "stored"
+            for t in range(agent.length):
+                known = known or bool(batch.first[t, b])
+                if known:
+                    assert torch.allclose(q[t, b], acted[cell // 3 + t][cell % 3], atol=1e-5)
+                    compared += 1
+    assert compared > 200
+
+
+@pytest.mark.parametrize(("burn_in", "n_step"), [(0, 1), (0, 3), (4, 2)])
+def test_the_loss_is_that_of_a_walk_through_each_sequence(burn_in, n_step):
+    """Row by row with the equations of the GRU's own cell: states, masks, n-step returns cut at ends, bootstraps."""
+    config = dataclasses.replace(SMALL, core="gru", burn_in=burn_in, n_step=n_step, replay_ratio=0, gamma=0.9)
+    agent, loop = toy_loop(config, 3)
+    agent.target = toy_loop(config, 3, seed=2)[0].target
+    for _ in range(80):
+        loop.step()
+    seen_dead = seen_cut = 0
+    for _ in range(5):
+        batch = agent.sample()
+        losses, errors, _ = agent.errors(batch)
+        weights = agent.weights(batch).view(5, 6)
+        for b in range(6):
+            q = {}
+            for name, net in (("online", agent.network), ("target", agent.target)):
+                h, q[name] = torch.zeros(1, 8), []
+                for t in range(agent.length):
+                    if batch.first[t, b]:
+                        h = torch.zeros(1, 8)
+                    h = net.core(net.encoder(batch.obs[t, b : b + 1]), h)
+                    q[name].append(net.head(h)[0].detach())
+            for k in range(5):
+                t = burn_in + k
+                seen_dead += bool(batch.dead[t, b])
+                assert bool(weights[k, b] == 0) == bool(batch.dead[t, b])
+                if batch.dead[t, b]:
+                    continue
+                y, discount = 0.0, 1.0
+                for j in range(t, t + n_step):
+                    y, discount = y + discount * float(batch.reward[j, b]), discount * 0.9
+                    if batch.terminated[j, b] or batch.truncated[j, b]:
+                        seen_cut += j < t + n_step - 1
+                        break
+                if not batch.terminated[j, b]:
+                    y += discount * float(q["target"][j + 1].max())
+                error = y - float(q["online"][t][batch.action[t, b]])
+                assert float(errors.view(5, 6)[k, b]) == pytest.approx(error, abs=1e-4)
+                huber = error**2 / 2 if abs(error) < 1 else abs(error) - 0.5
+                assert float(losses.detach().view(5, 6)[k, b]) == pytest.approx(huber, abs=1e-4)
+        assert float(weights.mean()) == pytest.approx(1)
+    assert seen_dead
+    assert seen_cut or n_step == 1
+
+
+def test_burning_in_sends_back_no_gradient():
+    agent, loop = toy_loop(dataclasses.replace(SMALL, burn_in=4, replay_ratio=0), 3)
+    for _ in range(40):
+        loop.step()
+    batch = agent.sample()
+    batch = batch._replace(obs=batch.obs.clone().requires_grad_())
+    agent.errors(batch)[0].sum().backward()
+    assert batch.obs.grad[:4].abs().sum() == 0
+    assert batch.obs.grad[4:9].abs().sum() > 0
+
+
+@pytest.mark.parametrize("start", ["zero", "stored"])
+def test_it_remembers_what_dqn_cannot(start):
+    """A cue at the first row of four decides which action pays at the last."""
+    config = dataclasses.replace(
+        SMALL,
+        hidden=16,
+        lr=5e-3,
+        unroll=4,
+        n_step=1,
+        batch_size=16,
+        replay_ratio=64,
+        start_state=start,
+        target_every=20,
+    )
+    plain = DQNConfig(hidden=16, lr=5e-3, learning_starts=64, epsilon_steps=500)
+    scores = {}
+    for cls, settings in ((DRQN, config), (DQN, plain)):
+        agent, loop = toy_loop(settings, 4, Recall, cls=cls)
+        for _ in range(600):
+            loop.step()
+        agent.config = dataclasses.replace(agent.config, epsilon_end=0.0, replay_ratio=0)
+        games = [game.score for _ in range(200) for game in loop.step().episodes]
+        scores[cls] = np.mean(games)
+    assert scores[DRQN] > 0.95
+    assert abs(scores[DQN]) < 0.4
+
+
+@pytest.mark.parametrize("start", ["zero", "stored"])
+def test_state_dict_goes_on_where_it_was(start):
+    config = dataclasses.replace(SMALL, start_state=start)
+    agent, loop = toy_loop(config, 2)
+    for _ in range(200):
+        loop.step()
+    other, _ = toy_loop(config, 2, seed=9)
+    other.load_state_dict(copy.deepcopy(agent.state_dict()))
+    for _ in range(50):
+        row, step = loop.row, loop.pending
+        other.act(torch.from_numpy(row.obs), torch.from_numpy(row.first), loop.carry, explore=True)
+        other.observe(step)
+        loop.step()
+    assert other.updates == agent.updates > 10
+    for mine, theirs in zip(agent.network.parameters(), other.network.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_its_bytes_are_known():
+    rows = RowSpec((3,), torch.float32, 2, 2)
+    for start in ("zero", "stored"):
+        config = dataclasses.replace(SMALL, start_state=start)
+        agent, loop = toy_loop(config, 2)
+        loop.step()
+        loop.step()
+        assert agent.replay.nbytes == DRQN.bytes_needed(config, agent.rows)
+    assert DRQN.bytes_needed(config, rows) > 0
+
+
+def test_a_replay_too_small_for_a_sequence_is_refused():
+    with pytest.raises(ConfigError, match=r"replay_size is 20; with 4 environments it must be at least 28 \(burn_in"):
+        toy_loop(dataclasses.replace(SMALL, replay_size=20), 4)
