@@ -1,0 +1,51 @@
+"""This project's DQN on Pong: python lab.py WARM_UP_STEPS DEVICE NUM_ENVS PRECISION."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+
+from serve import serve
+
+from rl_lab import api, build, config
+from rl_lab.device import keep_freed_memory, resolve_device
+from rl_lab.loop import Loop
+from rl_lab.metrics import Window
+
+warm_up, device, num_envs, precision = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+settings = {
+    "device": device,
+    "num_envs": num_envs,
+    "precision": precision,
+    "lr": 1e-4,
+    "batch_size": 32,
+    "replay_ratio": 8.0,
+    "n_step": 1,
+    "target_every": 250,
+    "replay_size": 100_000,
+    "learning_starts": warm_up // 2,
+    "epsilon_start": 0.01,
+    "epsilon_end": 0.01,
+}
+keep_freed_memory()
+card = api.resolve_env("Pong")
+resolved = config.resolve("dqn", card, {"env": "Pong", **settings})
+agent = build.make_agent(resolved, card, resolve_device(device))
+loop = Loop(agent, build.make_envs(resolved, card, num_envs), resolve_device(device), seed=1)
+window = Window()
+shares: dict[str, float] = defaultdict(float)
+
+
+def train(steps: int) -> tuple[int, int]:
+    updates, done = agent.gauges()["updates"], 0
+    while done < steps:
+        tick = loop.step()
+        window.add(tick)
+        done += tick.live
+    window.close()
+    shares.update({**loop.seconds, **agent.seconds})
+    return done, int(agent.gauges()["updates"] - updates)
+
+
+train(warm_up)
+serve(train, shares)

@@ -1,0 +1,57 @@
+"""What this machine can do at most: matrix products, the bare emulators, and our stream over them.
+
+python limits.py NUM_ENVS answers each line of input with one JSON object: rates a second.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from envs.atari import make_vector_env, resolve
+from envs.stream import Stream
+
+num_envs = int(sys.argv[1])
+card = resolve("Pong", None)
+assert card is not None
+bare, streamed = make_vector_env(card, num_envs), Stream(make_vector_env(card, num_envs), life_loss=card.life_loss)
+bare.reset(seed=1)
+streamed.reset(seed=1)
+actions = np.random.default_rng(0).integers(0, card.num_actions, (1_000, num_envs))
+
+
+def rate(call: Callable[[int], object], work: float, seconds: float = 1.0) -> float:
+    """`work` a second of repeated calls, over at least `seconds`."""
+    call(0)
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        call(calls)
+        calls += 1
+    return calls * work / (time.perf_counter() - start)
+
+
+def matrices(dtype: torch.dtype) -> float:
+    a = torch.ones(768, 768, dtype=dtype)
+    return rate(lambda _: a @ a, 2 * 768**3)
+
+
+def step_stream(t: int) -> None:
+    streamed.send(actions[t % len(actions)])
+    streamed.recv()
+    streamed.finished()
+
+
+fast_bfloat16 = matrices(torch.bfloat16) > matrices(torch.float32)
+print("ready", flush=True)
+for _ in sys.stdin:
+    emulators = [rate(lambda t: bare.step(actions[t % len(actions)]), num_envs), rate(step_stream, num_envs)]
+    found = {"matrix float32 FLOP/s": matrices(torch.float32)}
+    if fast_bfloat16:
+        found["matrix bfloat16 FLOP/s"] = matrices(torch.bfloat16)
+    found |= {"emulators steps/s": emulators[0], "stream steps/s": emulators[1]}
+    print(json.dumps(found), flush=True)
