@@ -12,6 +12,7 @@ loop's overlap. With several environments each has its own traces and all share 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -86,7 +87,7 @@ class Table(nn.Module):
         self.register_buffer("weights", torch.full((actions, features), value, dtype=torch.float64))
 
 
-class Tabular:
+class Tabular(ABC):
     """What the tabular agents share: features, epsilon-greedy acting, and when an update is made. A variant says its `target`."""
 
     config_class = TabularConfig
@@ -158,9 +159,9 @@ class Tabular:
 
     # --- learning -------------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def target(self, next_q: NDArray[np.float64], next_action: int) -> float:
         """The value of the next state, from Q(s', .) [A] and the action taken there."""
-        raise NotImplementedError
 
     def observe(self, step: Step) -> Metrics | None:
         """Learn from the transition that this row completes, environment by environment."""

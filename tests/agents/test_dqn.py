@@ -6,26 +6,17 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from loops import CPU, in_step, toy_loop
 from torch import nn
 
 from agents.base import ConfigError, RowSpec
 from agents.dqn import DQN, DQNConfig
 from agents.replay import Batch
 from envs.make import make_stream, resolve
-from envs.stream import Stream
 from envs.toy import NumberedSteps, TwoArms
 from rl_lab.loop import Loop
 
-CPU = torch.device("cpu")
 SMALL = DQNConfig(hidden=8, learning_starts=64, epsilon_steps=500, target_every=7, replay_size=4096)
-
-
-def toy_loop(config, num_envs, env=NumberedSteps, seed=1):
-    stream = Stream(SyncVectorEnv([env] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP))
-    rows = RowSpec(stream.frame, torch.float32, stream.num_actions, num_envs)
-    agent = DQN(config, rows, seed=seed, device=CPU)
-    return agent, Loop(agent, stream, CPU, seed)
 
 
 def parameters(agent):
@@ -145,12 +136,7 @@ def test_state_dict_goes_on_where_it_was():
         loop.step()
     other, _ = toy_loop(SMALL, 2, seed=9)
     other.load_state_dict(copy.deepcopy(agent.state_dict()))
-    for _ in range(50):
-        row, step = loop.row, loop.pending
-        assert step is not None
-        other.act(torch.from_numpy(row.obs), torch.from_numpy(row.first), loop.carry, explore=True)
-        other.observe(step)
-        loop.step()
+    in_step(loop, other, 50)
     assert other.updates == agent.updates > 10
     assert torch.equal(parameters(other), parameters(agent))
 

@@ -6,26 +6,16 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from loops import in_step, toy_loop
 
 from agents.base import ConfigError, RowSpec
 from agents.dqn import DQN, DQNConfig
 from agents.drqn import DRQN, DRQNConfig
-from envs.stream import Stream
-from envs.toy import NumberedSteps, Recall
-from rl_lab.loop import Loop
+from envs.toy import Recall
 
-CPU = torch.device("cpu")
 SMALL = DRQNConfig(
     hidden=8, learning_starts=64, epsilon_steps=500, target_every=7, replay_size=4096, batch_size=6, unroll=5, n_step=2
 )
-
-
-def toy_loop(config, num_envs, env=NumberedSteps, seed=1, cls=DRQN):
-    stream = Stream(SyncVectorEnv([env] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP))
-    rows = RowSpec(stream.frame, torch.float32, stream.num_actions, num_envs)
-    agent = cls(config, rows, seed=seed, device=CPU)
-    return agent, Loop(agent, stream, CPU, seed)
 
 
 @pytest.mark.parametrize("core", ["lstm", "gru"])
@@ -33,7 +23,7 @@ def toy_loop(config, num_envs, env=NumberedSteps, seed=1, cls=DRQN):
 def test_acting_and_replay_think_the_same(core, start):
     """From an episode's first row on, or from a stored state, the sequence's Q is what acting had."""
     config = dataclasses.replace(SMALL, core=core, start_state=start, replay_ratio=0)
-    agent, loop = toy_loop(config, 3)
+    agent, loop = toy_loop(config, 3, cls=DRQN)
     acted, network = [], agent.network.forward
 
     def spy(obs, first, state):
@@ -64,8 +54,8 @@ def test_acting_and_replay_think_the_same(core, start):
 def test_the_loss_is_that_of_a_walk_through_each_sequence(burn_in, n_step):
     """Row by row with the equations of the GRU's own cell: states, masks, n-step returns cut at ends, bootstraps."""
     config = dataclasses.replace(SMALL, core="gru", burn_in=burn_in, n_step=n_step, replay_ratio=0, gamma=0.9)
-    agent, loop = toy_loop(config, 3)
-    agent.target = toy_loop(config, 3, seed=2)[0].target
+    agent, loop = toy_loop(config, 3, cls=DRQN)
+    agent.target = toy_loop(config, 3, seed=2, cls=DRQN)[0].target
     for _ in range(80):
         loop.step()
     seen_dead = seen_cut = 0
@@ -106,7 +96,7 @@ def test_the_loss_is_that_of_a_walk_through_each_sequence(burn_in, n_step):
 
 
 def test_burning_in_sends_back_no_gradient():
-    agent, loop = toy_loop(dataclasses.replace(SMALL, burn_in=4, replay_ratio=0), 3)
+    agent, loop = toy_loop(dataclasses.replace(SMALL, burn_in=4, replay_ratio=0), 3, cls=DRQN)
     for _ in range(40):
         loop.step()
     batch = agent.sample()
@@ -146,16 +136,12 @@ def test_it_remembers_what_dqn_cannot(start):
 @pytest.mark.parametrize("start", ["zero", "stored"])
 def test_state_dict_goes_on_where_it_was(start):
     config = dataclasses.replace(SMALL, start_state=start)
-    agent, loop = toy_loop(config, 2)
+    agent, loop = toy_loop(config, 2, cls=DRQN)
     for _ in range(200):
         loop.step()
-    other, _ = toy_loop(config, 2, seed=9)
+    other, _ = toy_loop(config, 2, seed=9, cls=DRQN)
     other.load_state_dict(copy.deepcopy(agent.state_dict()))
-    for _ in range(50):
-        row, step = loop.row, loop.pending
-        other.act(torch.from_numpy(row.obs), torch.from_numpy(row.first), loop.carry, explore=True)
-        other.observe(step)
-        loop.step()
+    in_step(loop, other, 50)
     assert other.updates == agent.updates > 10
     for mine, theirs in zip(agent.network.parameters(), other.network.parameters(), strict=True):
         assert torch.equal(mine, theirs)
@@ -165,7 +151,7 @@ def test_its_bytes_are_known():
     rows = RowSpec((3,), torch.float32, 2, 2)
     for start in ("zero", "stored"):
         config = dataclasses.replace(SMALL, start_state=start)
-        agent, loop = toy_loop(config, 2)
+        agent, loop = toy_loop(config, 2, cls=DRQN)
         loop.step()
         loop.step()
         assert agent.replay.nbytes == DRQN.bytes_needed(config, agent.rows)
@@ -174,4 +160,4 @@ def test_its_bytes_are_known():
 
 def test_a_replay_too_small_for_a_sequence_is_refused():
     with pytest.raises(ConfigError, match=r"replay_size is 20; with 4 environments it must be at least 28 \(burn_in"):
-        toy_loop(dataclasses.replace(SMALL, replay_size=20), 4)
+        toy_loop(dataclasses.replace(SMALL, replay_size=20), 4, cls=DRQN)

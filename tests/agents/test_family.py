@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from loops import CPU, in_step, toy_loop
 from torch import nn
 
 from agents.base import ConfigError, RowSpec
@@ -18,11 +18,8 @@ from agents.expected_sarsa import ExpectedSarsa
 from agents.networks import DuelingHead, NoisyLinear, ScaleGradient, draw_noise
 from agents.rainbow import Rainbow, RainbowConfig
 from agents.replay import Batch
-from envs.stream import Stream
 from envs.toy import TwoArms
-from rl_lab.loop import Loop
 
-CPU = torch.device("cpu")
 ROWS = RowSpec((3,), torch.float32, 4, 2)
 SMALL = {"hidden": 16, "learning_starts": 64, "epsilon_steps": 500, "target_every": 10, "replay_size": 4096, "lr": 1e-2}
 RAINBOW = {**SMALL, "value_low": -1.0, "value_high": 2.0, "n_step": 1}
@@ -180,10 +177,7 @@ CASES = [
 
 @pytest.mark.parametrize(("cls", "config"), CASES, ids=lambda x: getattr(x, "__name__", ""))
 def test_each_learns_which_arm_pays_and_goes_on_where_it_was(cls, config):
-    stream = Stream(SyncVectorEnv([TwoArms] * 4, autoreset_mode=AutoresetMode.NEXT_STEP))
-    rows = RowSpec((1,), torch.float32, 2, 4)
-    agent = cls(config, rows, seed=1, device=CPU)
-    loop = Loop(agent, stream, CPU, 1)
+    agent, loop = toy_loop(config, 4, TwoArms, cls=cls)
     for _ in range(600):
         loop.step()
     draw_noise(agent.network, None)
@@ -191,13 +185,9 @@ def test_each_learns_which_arm_pays_and_goes_on_where_it_was(cls, config):
         q = agent.network.eval()(torch.zeros(1, 1, 1))[0]
     slack = 0.3 if cls is Rainbow else 0.1  # as its noise dies down it hardly plays the arm that does not pay
     assert torch.allclose(q, torch.tensor([0.0, 1.0]), atol=slack)
-    other = cls(config, rows, seed=9, device=CPU)
+    other, _ = toy_loop(config, 4, TwoArms, seed=9, cls=cls)
     other.load_state_dict(copy.deepcopy(agent.state_dict()))
-    for _ in range(20):
-        row, step = loop.row, loop.pending
-        other.act(torch.from_numpy(row.obs), torch.from_numpy(row.first), loop.carry, explore=True)
-        other.observe(step)
-        loop.step()
+    in_step(loop, other, 20)
     assert other.updates == agent.updates
     for mine, theirs in zip(agent.network.parameters(), other.network.parameters(), strict=True):
         assert torch.equal(mine, theirs)
