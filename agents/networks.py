@@ -200,8 +200,8 @@ def build_encoder(
 ) -> NatureCNN | MLP:
     """The encoder that fits the rows: Nature CNN for images, two hidden layers for vectors; `hidden` features out.
 
-    Without `hidden` (0) the last layer is left out: the convolutions, or the vector itself. `gradient_scale` multiplies the gradient that enters the last convolution; an MLP has none. `linear` makes the fully
-    connected layers.
+    Without `hidden` (0) the last layer is left out: the convolutions, or the vector itself. `gradient_scale` multiplies the
+    gradient that enters the last convolution; an MLP has none. `linear` makes the fully connected layers.
     """
     if rows.is_image:
         height, width = rows.frame
