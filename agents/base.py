@@ -103,6 +103,21 @@ class Agent(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
+def no_frames(n: int, count: int, rows: RowSpec, device: torch.device) -> Tensor:
+    """The history of n environments before their first row: `count` frames of zeros, [n, count, *frame]."""
+    return torch.zeros((n, count, *rows.frame), dtype=rows.dtype, device=device)
+
+
+def stack_frames(obs: Tensor, first: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
+    """The last k frames of each episode [N, k, *frame], from the newest one `obs` and the k-1 before it; the next history.
+
+    Zeros stand before an episode's first frame, as in the replay.
+    """
+    history = history * ~first.view(-1, *[1] * (history.dim() - 1))
+    stack = torch.cat([history, obs[:, None]], 1)
+    return stack, stack[:, 1:]
+
+
 class Stopwatch(dict[str, float]):
     """Seconds by name: `with seconds("sampling"): ...` adds to `seconds["sampling"]`."""
 

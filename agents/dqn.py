@@ -28,6 +28,8 @@ from agents.base import (
     Step,
     Stopwatch,
     linear_schedule,
+    no_frames,
+    stack_frames,
 )
 from agents.networks import Init, Norm, Pixels, QNetwork, build_encoder, initialise
 from agents.optim import OptimizerName, build_optimizer, load_moments
@@ -80,7 +82,7 @@ class DQNConfig:
     priority_beta_steps: Count = 1_000_000
     """Agent steps over which priority_beta goes linearly to 1."""
     optimizer: OptimizerName = "adam"
-    """adam (Kingma and Ba 2015), or the centred rmsprop of the 2015 paper."""
+    """adam (Kingma and Ba 2015), rmsprop (Tieleman and Hinton 2012), or the centered_rmsprop of the 2015 paper."""
     optimizer_eps: Positive = 1.5e-4
     """The optimiser's term against division by zero."""
     hidden: Count = 512
@@ -158,22 +160,15 @@ class DQN:
 
     def initial_carry(self, n: int) -> Carry:
         """The k-1 frames before the first one: zeros [n, k-1, *frame]."""
-        before = (n, self.config.frame_stack - 1, *self.rows.frame)
-        return (torch.zeros(before, dtype=self.rows.dtype, device=self.device),)
+        return (no_frames(n, self.config.frame_stack - 1, self.rows, self.device),)
 
     @torch.no_grad()
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a uniformly random action."""
-        stack, history = self.stack(obs, first, *carry)
+        stack, history = stack_frames(obs, first, *carry)
         with self.autocast:
             q = self.network.eval()(stack)
         return self.choose(q, explore=explore), (history,)
-
-    def stack(self, obs: Tensor, first: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
-        """The last k frames of each episode [N, k, *frame], zeros before its first; and the history for the next row."""
-        history = history * ~first.view(-1, *[1] * (history.dim() - 1))
-        stack = torch.cat([history, obs[:, None]], 1)
-        return stack, stack[:, 1:]
 
     def choose(self, q: Tensor, *, explore: bool) -> Tensor:
         """The best action of each row of q [N, A], or where it explores a random one."""

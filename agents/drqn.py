@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agents.base import Carry, ConfigError, Count, CountOrZero, Range, RowSpec, Step
+from agents.base import Carry, ConfigError, Count, CountOrZero, Range, RowSpec, Step, stack_frames
 from agents.dqn import DQN, DQNConfig
 from agents.networks import Core, RecurrentQNetwork, build_encoder, initialise
 from agents.replay import Replay, Sequences
@@ -89,7 +89,7 @@ class DRQN(DQN):
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """argmax_a Q(h, s, a), or with probability epsilon a uniformly random action."""
         history, *state = carry
-        stack, history = self.stack(obs, first, history)
+        stack, history = stack_frames(obs, first, history)
         with self.autocast:
             q, new_state = self.network.eval()(stack[None], first[None], tuple(state))
         if explore:
@@ -100,7 +100,7 @@ class DRQN(DQN):
 
     def remember(self, step: Step) -> None:
         """Put the row into the replay, with the state that it was played from."""
-        state = self.played.popleft() if self.played else self.network.initial_state(len(step.dead), self.device)
+        state = self.played.popleft()
         stored = self.config.start_state == "stored"
         self.replay.add(step, {f"state{i}": x for i, x in enumerate(state)} if stored else {})
 
@@ -115,7 +115,7 @@ class DRQN(DQN):
     def values(self, network: RecurrentQNetwork, batch: Sequences) -> Tensor:
         """Q(h, s, .) of every row of the sequences, f32[L, B, A]; what burns in sends back no gradient."""
         burn_in = self.config.burn_in
-        state = tuple(batch.kept.values()) or network.initial_state(batch.obs.shape[1], self.device)
+        state = tuple(x[0] for x in batch.kept.values()) or network.initial_state(batch.obs.shape[1], self.device)
         if not burn_in:
             return network(batch.obs, batch.first, state)[0]
         with torch.no_grad():

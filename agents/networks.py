@@ -15,30 +15,32 @@ from torch import Tensor, nn
 
 from agents.base import RowSpec
 
-Init = Literal["torch", "orthogonal", "he", "xavier"]
+Init = Literal["torch", "orthogonal", "he", "xavier", "lecun"]
 Norm = Literal["none", "layer", "batch"]
 Pixels = Literal["frames", "differences"]
 Core = Literal["lstm", "gru"]
-AnyNetwork = TypeVar("AnyNetwork", "QNetwork", "RecurrentQNetwork")
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 
 def initialise(network: AnyNetwork, init: Init) -> AnyNetwork:
     """Initialise every convolution and linear layer: weights by `init`, biases 0; "torch" keeps torch's own.
 
     orthogonal: Saxe et al. 2013; he: He et al. 2015, N(0, 2 / fan_in); xavier: Glorot and Bengio 2010,
-    U(+-sqrt(6 / (fan_in + fan_out))). Layers before a ReLU have the gain sqrt 2, the head, which is linear, 1.
+    U(+-sqrt(6 / (fan_in + fan_out))); lecun: LeCun et al. 1998, N(0, 1 / fan_in). The layers of `network.encoder` stand before
+    a ReLU and have the gain sqrt 2 (lecun: 1), all others, which are linear, 1.
     """
     if init == "torch":
         return network
-    for part, gain in ((network.encoder, math.sqrt(2)), (network.head, 1.0)):
+    for name, part in network.named_children():
+        gain = math.sqrt(2) if name == "encoder" and init != "lecun" else 1.0
         for layer in part.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 if init == "orthogonal":
                     nn.init.orthogonal_(layer.weight, gain)
-                elif init == "he":
-                    nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
-                else:
+                elif init == "xavier":
                     nn.init.xavier_uniform_(layer.weight, gain)
+                else:
+                    nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
     return network
@@ -187,6 +189,18 @@ class MLP(nn.Module):
         return self.layers(obs.flatten(1).float())
 
 
+class FrameDifference(nn.Module):
+    """The newest frame less the one before it, flattened, and one hidden layer (Karpathy 2016): uint8[B, 2, H, W] -> float[B, features]."""
+
+    def __init__(self, pixels: int, features: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(pixels, features)
+        self.features = features
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return F.relu(self.hidden((obs[:, 1].float() - obs[:, 0]).flatten(1)))
+
+
 def build_encoder(
     rows: RowSpec,
     stack: int,
@@ -300,3 +314,21 @@ class RecurrentQNetwork(nn.Module):
             outputs.append(state[0])
         with torch.autocast(obs.device.type, enabled=False):
             return self.head(torch.stack(outputs).float()), tuple(part.float() for part in state)
+
+
+class ActorCritic(nn.Module):
+    """An encoder with two linear heads, the policy and, if it has a baseline, the value: obs [B, k, *frame] -> log pi, V."""
+
+    def __init__(self, encoder: NatureCNN | MLP | FrameDifference, num_actions: int, *, baseline: bool) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.policy = nn.Linear(encoder.features, num_actions)
+        self.value = nn.Linear(encoder.features, 1) if baseline else None
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """log pi(. | s) float32[B, A] and V(s) float32[B], which is 0 without a baseline."""
+        features = self.encoder(obs)
+        with torch.autocast(obs.device.type, enabled=False):
+            features = features.float()
+            value = self.value(features).squeeze(1) if self.value else features.new_zeros(len(features))
+            return self.policy(features).log_softmax(1), value

@@ -1,4 +1,4 @@
-"""Optimisers by name: torch's fused Adam, and the centred RMSProp of the 2015 DQN, which torch does not have."""
+"""Optimisers by name: torch's fused Adam and RMSProp, and the centred RMSProp of the 2015 DQN, which torch does not have."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-OptimizerName = Literal["adam", "rmsprop"]
+OptimizerName = Literal["adam", "rmsprop", "centered_rmsprop"]
 
 
 class CenteredRMSProp(torch.optim.Optimizer):
@@ -46,8 +46,10 @@ def build_optimizer(
     name: OptimizerName, params: Iterable[nn.Parameter], *, lr: float, eps: float
 ) -> torch.optim.Optimizer:
     """The optimiser that a configuration names; `eps` is its term against division by zero."""
-    if name == "rmsprop":
+    if name == "centered_rmsprop":
         return CenteredRMSProp(params, lr=lr, eps=eps)
+    if name == "rmsprop":
+        return torch.optim.RMSprop(params, lr=lr, eps=eps)  # squared-gradient decay .99
     return torch.optim.Adam(params, lr=lr, eps=eps, fused=True)
 
 

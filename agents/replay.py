@@ -47,8 +47,8 @@ class Sequences(NamedTuple):
     reward: Tensor  # f32[L, B]
     terminated: Tensor  # bool[L, B]
     truncated: Tensor  # bool[L, B]
-    kept: dict[str, Tensor]  # what else was kept of the first row, each f32[B, ...]
-    cell: Tensor  # i64[B]: where in the replay the sequences start
+    kept: dict[str, Tensor]  # what else was kept of each row, f32[L, B, ...]
+    cell: Tensor  # i64[L, B]: where in the replay the rows lie
 
 
 SMALLEST_ERROR = 1e-6  # is added to every error, so that no transition is never drawn again
@@ -255,22 +255,34 @@ class Replay:
 
     def sample_sequences(self, batch_size: int, length: int) -> Sequences:
         """B sequences of `length` rows, drawn uniformly, with replacement. Raises ValueError while there is none."""
-        s, n, count = self.storage, self.num_envs, self.num_sequences(length)
+        n, count = self.num_envs, self.num_sequences(length)
         if not count:
             raise ValueError(f"no sequence of {length} rows yet: the replay holds {self.total_rows} rows of {n}")
         draw = torch.randint(count, (batch_size,), generator=self.generator, device=self.device)
         begin = draw + (self.total_rows - length + 1) * n - count  # (row, environment), counted from the first ever
+        return self.sequences(begin, length)
+
+    def latest(self, length: int) -> Sequences:
+        """The last `length` rows of every environment. Raises ValueError where they, or their stacks, are not there."""
+        if self.num_sequences(length) <= 0:
+            raise ValueError(f"no {length} rows yet: the replay holds {self.total_rows} rows of {self.num_envs}")
+        begin = (self.total_rows - length) * self.num_envs
+        return self.sequences(begin + torch.arange(self.num_envs, device=self.device), length)
+
+    def sequences(self, begin: Tensor, length: int) -> Sequences:
+        """The sequences of `length` rows that start in these cells, i64[B], counted from the first one ever."""
+        s, n = self.storage, self.num_envs
         cell = (begin + torch.arange(length, device=self.device)[:, None] * n) % (self.num_rows * n)
         return Sequences(
-            obs=self.stacks(cell.flatten()).unflatten(0, (length, batch_size)),
+            obs=self.stacks(cell.flatten()).unflatten(0, cell.shape),
             first=s["age"].take(cell) == 0,
             dead=s["dead"].take(cell),
             action=s["action"].take(cell).long(),
             reward=s["reward"].take(cell),
             terminated=s["terminated"].take(cell),
             truncated=s["truncated"].take(cell),
-            kept={name: s[name][cell[0]] for name in self.more},
-            cell=cell[0],
+            kept={name: s[name][cell] for name in self.more},
+            cell=cell,
         )
 
     def stacks(self, cell: Tensor) -> Tensor:

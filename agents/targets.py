@@ -59,3 +59,24 @@ def categorical_projection(ret: Tensor, discount: Tensor, probabilities: Tensor,
     place = (lands - low) / (high - low) * (atoms - 1)  # in units of atoms
     near = 1 - (place[:, None, :] - torch.arange(atoms, device=support.device)[None, :, None]).abs()
     return (near.clamp(min=0) * probabilities[:, None, :]).sum(2)
+
+
+def generalized_advantage(
+    reward: Tensor, terminated: Tensor, truncated: Tensor, value: Tensor, gamma: float, decay: float
+) -> Tensor:
+    """The generalised advantage of Schulman et al. 2016, equation 16, cut where an episode ends.
+
+        A_t = delta_t + gamma lambda A_{t+1},   delta_t = r_t + gamma V(s_{t+1}) - V(s_t)
+
+    `reward`, `terminated`, `truncated` are [T, N], `value` is [T + 1, N], `decay` is lambda -> f32[T, N]. V(s_{t+1}) counts
+    nothing after a termination; after a truncation it is the value of the dead row that follows, whose own advantage has no
+    meaning. With lambda 1 and values of 0 it is the discounted return.
+    """
+    delta = reward + gamma * value[1:] * ~terminated - value[:-1]
+    carry_on = gamma * decay * ~(terminated | truncated)
+    advantage = torch.empty_like(delta)
+    following = torch.zeros_like(delta[0])
+    for t in reversed(range(len(delta))):
+        following = delta[t] + carry_on[t] * following
+        advantage[t] = following
+    return advantage

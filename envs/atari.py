@@ -16,8 +16,10 @@ from functools import cache
 
 import ale_py
 import gymnasium
+import numpy as np
 from ale_py import AtariVectorEnv, roms
 from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
 
 from envs.card import EnvCard, Protocol
 
@@ -31,6 +33,8 @@ PROTOCOLS: dict[Protocol, dict[str, float | bool | int]] = {
 }
 FRAME_SKIP = 4
 MAX_FRAMES = 108_000
+SCREEN = (210, 160)
+PONG_BACKGROUNDS = (0, 87, 107)  # grey levels of black and of the browns 144 and 109 of the red channel
 
 
 def _plain(name: str) -> str:
@@ -103,23 +107,33 @@ def make_vector_env(card: EnvCard, num_envs: int, threads: int = 0) -> AtariVect
     """
     assert card.max_frames is not None
     assert card.frame_skip is not None
+    height, width = card.frame if card.view == "grey" else SCREEN
     return AtariVectorEnv(
         games()[card.name],
         num_envs,
         num_threads=min(threads or os.cpu_count() or 1, num_envs),
         max_num_frames_per_episode=card.max_frames,
         repeat_action_probability=card.sticky,
-        full_action_space=card.num_actions == 18,
+        full_action_space=card.protocol == "machado",
         autoreset_mode=AutoresetMode.NEXT_STEP,
-        img_height=card.frame[0],
-        img_width=card.frame[1],
+        img_height=height,
+        img_width=width,
         grayscale=True,
         stack_num=1,
         frameskip=card.frame_skip,
-        maxpool=True,
+        maxpool=card.view == "grey",
         noop_max=card.noop_max,
         episodic_life=False,
         life_loss_info=False,
         reward_clipping=False,
         use_fire_reset=False,
     )
+
+
+def playing_field(screen: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pong between its walls, every second pixel, 1 where there is a ball or a paddle: u8[N, 210, 160] -> u8[N, 80, 80].
+
+    The picture of Karpathy 2016, "Deep reinforcement learning: Pong from pixels" (from grey levels instead of the red channel).
+    """
+    field = screen[:, 35:195:2, ::2]
+    return (~np.isin(field, PONG_BACKGROUNDS)).astype(np.uint8)

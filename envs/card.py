@@ -9,6 +9,10 @@ Protocol = Literal["classic", "machado", "v5", "id"]
 """How an Atari game is played: see `envs/atari.py`; "id" is whatever a Gymnasium id says by itself."""
 
 
+View = Literal["grey", "binary"]
+"""84 x 84 grey levels, or Pong's playing field in 80 x 80 zeros and ones (see `envs/atari.py`)."""
+
+
 class EnvError(ValueError):
     """An environment that is unknown or that the lab cannot use: one line that says why and what would do."""
 
@@ -32,6 +36,8 @@ class EnvCard:
     max_frames: int | None = None  # an episode is truncated after so many emulator frames
     flicker: float = 0.0  # probability that an observation is blank (Hausknecht and Stone 2015)
     masked: tuple[int, ...] = ()  # entries of a vector that are always 0
+    view: View = "grey"  # how an Atari screen becomes a frame
+    action_numbers: tuple[int, ...] = ()  # the environment's own numbers of the actions, where not all may be taken
     one_hot: bool = False  # the observation is a state's number, as a vector with a 1 in its place
     bounds: tuple[tuple[float, float], ...] | None = None  # of a vector's entries, where all of them have some
 
@@ -55,6 +61,7 @@ class EnvCard:
                 "actions": tuple(data["actions"]),
                 "bounds": pairs,
                 "masked": tuple(data.get("masked", ())),
+                "action_numbers": tuple(data.get("action_numbers", ())),
             }
         )
 
@@ -72,7 +79,7 @@ class EnvCard:
             f"{self.flicker:.0%} of the observations blank" if self.flicker else "",
             f"entries {', '.join(map(str, self.masked))} masked" if self.masked else "",
             "a lost life stops bootstrapping" if self.life_loss else "",
-            f"{self.num_actions} actions",
+            f"{self.num_actions} actions" + (f" ({', '.join(self.actions)})" if self.action_numbers else ""),
             f"observation {self.dtype}{list(self.frame)}",
         ]
         return ", ".join(p for p in parts if p)

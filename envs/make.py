@@ -8,7 +8,7 @@ from dataclasses import replace
 import gymnasium
 
 from envs import atari, gym
-from envs.card import EnvCard, EnvError, Protocol
+from envs.card import EnvCard, EnvError, Protocol, View
 from envs.gym import Vectorization
 from envs.stream import Stream
 
@@ -40,11 +40,26 @@ VELOCITIES = {  # the entries of the observation that are speeds
 }
 
 
-def obscure(card: EnvCard, *, flicker: float = 0.0, mask_velocity: bool = False) -> EnvCard:
-    """The same environment, only partly seen. Raises EnvError where nothing is known of its velocities."""
+def adapt(
+    card: EnvCard, *, flicker: float = 0.0, mask_velocity: bool = False, view: View = "grey", actions: str = ""
+) -> EnvCard:
+    """The same environment, seen or played in another way; `actions` are the names of the only ones allowed, or empty.
+
+    Raises EnvError where it cannot be.
+    """
     if mask_velocity and card.id not in VELOCITIES:
         raise EnvError(f"mask_velocity is for {', '.join(VELOCITIES)}; what are speeds in {card.name} is not known")
-    return replace(card, flicker=flicker, masked=VELOCITIES[card.id] if mask_velocity else ())
+    card = replace(card, flicker=flicker, masked=VELOCITIES[card.id] if mask_velocity else ())
+    if view == "binary":
+        if (card.name, card.backend) != ("Pong", "ale"):
+            raise EnvError(f"view binary is for Pong, whose background is known; {card.name} has only grey")
+        card = replace(card, view=view, frame=(80, 80))
+    if actions:
+        names = [name.strip() for name in actions.split(",")]
+        if not set(names) <= set(card.actions) or len(set(names)) < len(names):
+            raise EnvError(f"actions is {actions!r}; it must be some of {', '.join(card.actions)}, each once")
+        card = replace(card, actions=tuple(names), action_numbers=tuple(card.actions.index(name) for name in names))
+    return card
 
 
 def make_stream(card: EnvCard, num_envs: int, *, threads: int = 0, vectorization: Vectorization = "auto") -> Stream:
@@ -53,4 +68,11 @@ def make_stream(card: EnvCard, num_envs: int, *, threads: int = 0, vectorization
         env = atari.make_vector_env(card, num_envs, threads)
     else:
         env = gym.make_vector_env(card, num_envs, vectorization)
-    return Stream(env, life_loss=card.life_loss, flicker=card.flicker, masked=card.masked)
+    return Stream(
+        env,
+        life_loss=card.life_loss,
+        flicker=card.flicker,
+        masked=card.masked,
+        view=atari.playing_field if card.view == "binary" else None,
+        action_numbers=card.action_numbers,
+    )

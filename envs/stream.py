@@ -10,7 +10,7 @@ actions since. Now and then an episode begins with a seeded reset, so that the w
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -58,11 +58,15 @@ class Stream:
         life_loss: bool = False,
         flicker: float = 0.0,
         masked: tuple[int, ...] = (),
+        view: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+        action_numbers: tuple[int, ...] = (),
         reseed_after: int = RESEED_AFTER,
     ) -> None:
         """`life_loss`: report a drop of info["lives"] as terminated. `reseed_after`: rows; see `state`.
 
         `flicker`: the probability that an observation is blank. `masked`: entries of a vector that are always 0.
+        `view`: what makes frames [N, *frame] of the environments' own. `action_numbers`: the environments' numbers of the
+        actions that can be sent, counted from 0; all where it is empty.
         """
         space = env.single_action_space
         if not isinstance(space, gymnasium.spaces.Discrete):
@@ -73,11 +77,16 @@ class Stream:
         env.metadata = dict(env.metadata)  # a class attribute otherwise: a second env would change it under us
         self.env, self.num_envs, self.life_loss = env, env.num_envs, life_loss
         self.flicker, self.masked = flicker, list(masked)
-        self.num_actions, self._action_start = int(space.n), int(space.start)
+        numbers = np.array(action_numbers or range(int(space.n)), np.int64)
+        self.num_actions, self._numbers = len(numbers), numbers + int(space.start)
         shape = env.single_observation_space.shape
         assert shape is not None
-        self.frame = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape  # ALE sends stacks of one
-        self.dtype = np.uint8 if env.single_observation_space.dtype == np.uint8 and len(self.frame) == 2 else np.float32
+        self._shape = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape  # ALE sends stacks of one
+        self.dtype = (
+            np.uint8 if env.single_observation_space.dtype == np.uint8 and len(self._shape) == 2 else np.float32
+        )
+        self.view = view
+        self.frame = view(np.zeros((1, *self._shape), self.dtype)).shape[1:] if view else self._shape
         self._actions: NDArray[np.int64] | None = None
         self._seed, self.reseed_after = 0, reseed_after
         self._seeds = np.zeros(self.num_envs, np.int64)  # of each environment's last seeded reset
@@ -94,7 +103,9 @@ class Stream:
         return np.zeros(self.num_envs, np.bool_)
 
     def _frames(self, obs: Any) -> NDArray[Any]:
-        frames = np.asarray(obs, self.dtype).reshape(self.num_envs, *self.frame)
+        frames = np.asarray(obs, self.dtype).reshape(self.num_envs, *self._shape)
+        if self.view:
+            frames = self.view(frames)
         if self.masked:
             frames = frames.copy()
             frames[:, self.masked] = 0
@@ -137,8 +148,8 @@ class Stream:
             raise ValueError(
                 f"actions are {actions}; needed are {self.num_envs} numbers from 0 to {self.num_actions - 1}"
             )
-        actions = actions.astype(np.int64) + self._action_start
-        self._actions = actions
+        self._log.append(actions.astype(np.int64))
+        self._actions = actions = self._numbers[actions]
         if hasattr(self.env, "ale"):
             self.env.send(actions)  # type: ignore[attr-defined]
         elif isinstance(self.env, AsyncVectorEnv):
@@ -157,7 +168,6 @@ class Stream:
                 raise RuntimeError("the process of an environment died") from error
         else:
             obs, reward, terminated, truncated, info = self.env.step(self._actions)
-        self._log.append(self._actions - self._action_start)
         self._actions, self._row = None, self._row + 1
         reward = np.asarray(reward, np.float32)
         first, self._dead = self._dead, terminated | truncated

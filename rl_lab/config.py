@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import yaml
 
 from agents.base import ConfigError, Count, CountOrZero, Fraction, NonNegative, Range, check_fields
-from envs.card import EnvCard
+from envs.card import EnvCard, View
 from envs.gym import Vectorization
 from rl_lab.registry import find_agent
 
@@ -35,6 +35,10 @@ class RunConfig:
     """Probability that an observation is blank: a partly observable version (Hausknecht and Stone 2015)."""
     mask_velocity: bool = False
     """Whether the speeds in a vector observation are hidden: a partly observable version (CartPole-v1 and the like)."""
+    view: View = "grey"
+    """How an Atari screen becomes a frame: 84 x 84 grey levels, or Pong's field in 80 x 80 zeros and ones (Karpathy 2016)."""
+    actions: str = ""
+    """The only actions the agent may take, by name: RIGHT,LEFT; empty for all."""
     preset: str = "default"
     """A named set of settings from the agent's YAML file."""
     init_from: str = ""

@@ -78,19 +78,21 @@ class Loop:
         row = self.stream.restore(seed, {name: tensor.cpu().numpy() for name, tensor in state["stream"].items()})
         saved = {name: tensor.cpu().numpy() for name, tensor in state["row"].items()}
         self.pending = Step(**state["pending"]) if "pending" in state else None
+        saved_carry = state.get("carry", {})  # an agent may have none
+        carry = tuple(saved_carry[str(i)] for i in range(len(saved_carry)))
         if all(np.array_equal(getattr(row, name), array) for name, array in saved.items()):
-            carry = state.get("carry", {})  # an agent may have none
-            self.row, self.carry = row, tuple(carry[str(i)] for i in range(len(carry)))
+            self.row, self.carry = row, carry
             return True
-        self._cut(state["row"])
+        self._cut(state["row"], carry)
         self.row = self.stream.reset(seed + self.stream.num_envs)
         return False
 
-    def _cut(self, last: dict[str, Tensor]) -> None:
-        """End every running episode as truncated, with `last` as its dead row."""
+    def _cut(self, last: dict[str, Tensor], carry: Carry) -> None:
+        """End every running episode as truncated, with `last` as its dead row, which the agent sees like any other."""
         if self.pending is None:
             return
         pending, self.pending = self.pending, None
+        action, _ = self.agent.act(last["obs"], last["first"], carry, explore=True)
         running = ~pending.dead & ~pending.terminated & ~last["dead"]
         self.agent.observe(pending._replace(truncated=pending.truncated | running))
         nothing = torch.zeros_like(running)
@@ -99,7 +101,7 @@ class Loop:
                 obs=last["obs"],
                 first=last["first"],
                 dead=~nothing,
-                action=torch.zeros_like(pending.action),
+                action=action,
                 reward=torch.zeros_like(pending.reward),
                 terminated=nothing,
                 truncated=nothing,

@@ -59,6 +59,12 @@ OWN_AGENTS = [
         "ExpectedSarsa",
         "on-policy targets: van Seijen et al. 2009, A theoretical and empirical analysis of Expected Sarsa",
     ),
+    _ours(
+        "reinforce",
+        "agents.reinforce",
+        "Reinforce",
+        "policy gradient: Williams 1992; Karpathy 2016, Pong from pixels; Schulman et al. 2016, 2017",
+    ),
     _ours("tabular_sarsa", "agents.tabular", "TabularSarsa", "Rummery and Niranjan 1994, On-line Q-learning"),
     _ours(
         "tabular_expected_sarsa",

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from envs.card import EnvCard
-from envs.make import obscure
+from envs.make import adapt
 from envs.stream import Stream
 from rl_lab import checkpoint
 from rl_lab.build import EVAL_ENVS, check_fits, make_agent, make_envs, make_explicit, memory_needed
@@ -44,7 +44,8 @@ class CutShort(Exception):
 
 def train(config: Config, card: EnvCard, *, quiet: bool = False) -> Run:
     """Train a new run to its end. Raises Interrupted when a signal stopped it, after saving."""
-    card = obscure(card, flicker=config.run.flicker, mask_velocity=config.run.mask_velocity)
+    world = config.run
+    card = adapt(card, flicker=world.flicker, mask_velocity=world.mask_velocity, view=world.view, actions=world.actions)
     config = make_explicit(config, card)
     check_disk(Path(config.run.runs_dir), check_fits(config, card))
     agent = make_agent(

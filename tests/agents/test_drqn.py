@@ -40,7 +40,7 @@ def test_acting_and_replay_think_the_same(core, start):
         batch = agent.sample()
         with torch.no_grad():
             q = agent.values(agent.network, batch)
-        for b, cell in enumerate(batch.cell.tolist()):
+        for b, cell in enumerate(batch.cell[0].tolist()):
             known = start == "stored"
             for t in range(agent.length):
                 known = known or bool(batch.first[t, b])

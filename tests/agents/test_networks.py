@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from agents.base import RowSpec
-from agents.networks import QNetwork, build_encoder, initialise
+from agents.networks import FrameDifference, QNetwork, build_encoder, initialise
 
 ATARI = RowSpec((84, 84), torch.uint8, 6, 8)
 VECTOR = RowSpec((4,), torch.float32, 2, 8)
@@ -51,16 +51,24 @@ def test_options_build_and_learn(rows, norm):
     assert torch.equal(network(obs), network(obs))
 
 
-@pytest.mark.parametrize("init", ["orthogonal", "he", "xavier"])
+@pytest.mark.parametrize("init", ["orthogonal", "he", "xavier", "lecun"])
 def test_initialisation_keeps_the_size_of_signals(init):
     torch.manual_seed(0)
     network = initialise(build(ATARI), init)
     hidden = network.encoder.hidden[0].weight
     if init == "orthogonal":
         assert torch.allclose(hidden @ hidden.T, 2 * torch.eye(512), atol=1e-4)
-    elif init == "he":
-        assert float(hidden.detach().std()) == pytest.approx((2 / 3136) ** 0.5, rel=0.01)
+    elif init in ("he", "lecun"):
+        assert float(hidden.detach().std()) == pytest.approx(((2 if init == "he" else 1) / 3136) ** 0.5, rel=0.01)
     else:
         bound = 2**0.5 * (6 / (3136 + 512)) ** 0.5
         assert float(hidden.detach().abs().max()) == pytest.approx(bound, rel=0.01)
     assert all(float(m.bias.detach().abs().max()) == 0 for m in network.modules() if isinstance(m, nn.Linear))
+
+
+def test_the_difference_of_two_frames():
+    """uint8 frames whose difference is negative: no wrap around."""
+    network = FrameDifference(4, 3)
+    obs = torch.tensor([[[[1, 0], [1, 1]], [[0, 1], [1, 0]]]], dtype=torch.uint8)
+    by_hand = network.hidden(torch.tensor([[-1.0, 1.0, 0.0, -1.0]])).relu()
+    assert torch.equal(network(obs), by_hand)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import NaiveEpisode
 
-from agents.targets import max_value, n_step_return, td_target
+from agents.targets import generalized_advantage, max_value, n_step_return, td_target
 
 
 @settings(max_examples=200, deadline=None)
@@ -46,3 +46,24 @@ def test_q_learning_solves_a_chain_exactly():
     steps_to_go = torch.arange(states - 1, -1, -1)
     assert torch.allclose(q[:, 1], gamma**steps_to_go, atol=1e-6)
     assert torch.allclose(q[:, 0], gamma ** (steps_to_go + 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.7, 1.0])
+def test_the_generalised_advantage_is_a_sum_of_n_step_errors(decay):
+    """(1 - lambda) sum_n lambda^(n-1) (R_n + gamma^n V - V): equation 16 of Schulman et al. before it is rearranged."""
+    rng, gamma, rows = np.random.default_rng(0), 0.9, 60
+    reward, value = rng.normal(size=rows).astype(np.float32), rng.normal(size=rows + 1).astype(np.float32)
+    terminated = rng.random(rows) < 0.1
+    truncated = ~terminated & (rng.random(rows) < 0.1)
+    columns = (torch.from_numpy(x)[:, None] for x in (reward, terminated, truncated, value))
+    found = generalized_advantage(*columns, gamma, decay)[:, 0]
+    for t in range(rows):
+        over = np.flatnonzero((terminated | truncated)[t:])
+        longest = int(over[0]) + 1 if len(over) else rows - t  # the return of all n beyond is the same
+        total = 0.0
+        for n in range(1, longest + 1):
+            ret = sum(gamma**k * reward[t + k] for k in range(n))
+            bootstrap = 0.0 if terminated[t + n - 1] else gamma**n * value[t + n]
+            weight = decay ** (n - 1) * (1.0 if n == longest else 1 - decay)
+            total += weight * (ret + bootstrap - value[t])
+        assert float(found[t]) == pytest.approx(total, abs=1e-4)

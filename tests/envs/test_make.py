@@ -1,11 +1,12 @@
 """What a name given to --env resolves to."""
 
+import numpy as np
 import pytest
 
 from envs.atari import games
 from envs.card import EnvCard, EnvError
 from envs.gym import other_ids
-from envs.make import make_stream, obscure, resolve
+from envs.make import adapt, make_stream, resolve
 
 
 @pytest.mark.parametrize("name", ["Pong", "pong", "PONG", "PongNoFrameskip-v4"])
@@ -73,10 +74,36 @@ def test_the_card_survives_json(name):
     assert EnvCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card
 
 
-def test_what_is_obscured_stands_on_the_card():
-    card = obscure(resolve("CartPole-v1"), flicker=0.5, mask_velocity=True)
+def test_what_is_adapted_stands_on_the_card():
+    card = adapt(resolve("CartPole-v1"), flicker=0.5, mask_velocity=True)
     assert (card.flicker, card.masked) == (0.5, (1, 3))
     assert "50% of the observations blank, entries 1, 3 masked" in str(card)
     assert type(card).from_dict(card.to_dict()) == card
     with pytest.raises(EnvError, match="mask_velocity is for CartPole-v1, .*; what are speeds in Pong is not known"):
-        obscure(resolve("Pong"), mask_velocity=True)
+        adapt(resolve("Pong"), mask_velocity=True)
+
+
+def test_the_binary_view_of_pong_and_two_actions():
+    """Ball and paddles are 1, everything else 0; RIGHT and LEFT move the right paddle up and down."""
+    card = adapt(resolve("Pong"), view="binary", actions="RIGHT,LEFT")
+    assert (card.frame, card.num_actions, card.action_numbers) == ((80, 80), 2, (2, 3))
+    assert EnvCard.from_dict(card.to_dict()) == card
+    stream = make_stream(card, 2)
+    row = stream.reset(seed=1)
+    places = []
+    for t in range(60):
+        stream.send(np.array([0, 1]) if t < 40 else np.array([1, 0]))
+        row = stream.recv()
+        assert row.obs.shape == (2, 80, 80)
+        assert set(np.unique(row.obs)) <= {0, 1}
+        rows, columns = np.nonzero(row.obs[:, :, 70:72].any(2))
+        places.append([columns[rows == i].mean() for i in (0, 1)])
+    stream.close()
+    up, down = np.array(places).T
+    assert up[39] < 20 < 60 < down[39]
+    assert up[59] > down[59]
+    for wrong in ({"actions": "RIGHT,UP"}, {"actions": "LEFT,LEFT"}):
+        with pytest.raises(EnvError, match="it must be some of NOOP, FIRE, RIGHT, LEFT"):
+            adapt(resolve("Pong"), **wrong)
+    with pytest.raises(EnvError, match="view binary is for Pong"):
+        adapt(resolve("Breakout"), view="binary")

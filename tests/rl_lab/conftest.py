@@ -12,7 +12,9 @@ def train(tmp_path):
     """Train DQN on CartPole for a moment; keywords overrule, `agent` too."""
 
     def go(agent="dqn", **settings):
-        given = {"learning_starts": 200, "env": "CartPole-v1", "wandb": "disabled", "runs_dir": str(tmp_path / "runs")}
+        given = {"env": "CartPole-v1", "wandb": "disabled", "runs_dir": str(tmp_path / "runs")}
+        if agent != "reinforce":
+            given["learning_starts"] = 200
         return rl_lab.train(agent, quiet=True, **{**TINY, **given, **settings})
 
     return go

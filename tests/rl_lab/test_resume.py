@@ -31,6 +31,12 @@ PONG = {
     "eval_episodes": 1,
     "checkpoint_every": 200,
 }
+REINFORCE = {"agent": "reinforce", "batch_size": 96, "minibatch_size": 24}
+REINFORCE_PONG = {
+    **{k: v for k, v in PONG.items() if k not in ("learning_starts", "replay_size", "replay_ratio")},
+    **REINFORCE,
+    "hidden": 32,
+}
 
 
 def metrics(run: Run):
@@ -41,7 +47,7 @@ def metrics(run: Run):
 
 def replay_rows(folder) -> Ring:
     state = checkpoint._read_state(folder)["state"]
-    name = "agent/replay/rows"
+    (name,) = (key.removesuffix("/segments") for key in state if key.endswith("/segments"))
     paths = [folder.parent / file for file in state[f"{name}/segments"]]
     return files.read_ring(paths, state[f"{name}/capacity"], state[f"{name}/total"])
 
@@ -75,10 +81,21 @@ def assert_identical(one: Run, other: Run):
         {**CARTPOLE, "dropout": 0.2, "num_envs": 3},
         {**CARTPOLE, "agent": "rainbow", "hidden": 16},
         {**CARTPOLE, "agent": "drqn", "hidden": 16, "start_state": "stored", "mask_velocity": True},
+        {**CARTPOLE, **REINFORCE, "batch_games": 3, "baseline": False},
         PONG,
+        REINFORCE_PONG,
         pytest.param({**PONG, "agent": "rainbow"}, marks=pytest.mark.slow),
     ],
-    ids=["cartpole", "dropout", "rainbow on cartpole", "drqn on cartpole", "pong", "rainbow on pong"],
+    ids=[
+        "cartpole",
+        "dropout",
+        "rainbow on cartpole",
+        "drqn on cartpole",
+        "reinforce on cartpole",
+        "pong",
+        "reinforce on pong",
+        "rainbow on pong",
+    ],
 )
 def test_stopping_changes_nothing(settings, train, monkeypatch):
     """Asked to stop at random rows, several times, against a run that is left alone."""
@@ -125,8 +142,9 @@ def command(settings, folder):
         {**PONG, "steps": 9000, "frame_stack": 4},
         {**PONG, "steps": 5000, "frame_stack": 4, "agent": "rainbow"},
         {**PONG, "steps": 5000, "agent": "drqn", "start_state": "stored", "flicker": 0.5},
+        {**REINFORCE_PONG, "steps": 9000},
     ],
-    ids=["cartpole", "pong", "rainbow on pong", "drqn on flickering pong"],
+    ids=["cartpole", "pong", "rainbow on pong", "drqn on flickering pong", "reinforce on pong"],
 )
 def test_killed_at_any_moment(settings, tmp_path):
     """SIGKILL at random moments, ten times: while it learns, evaluates, or writes a checkpoint."""

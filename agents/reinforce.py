@@ -1,0 +1,356 @@
+"""The policy gradient: REINFORCE (Williams 1992), as in Karpathy 2016, "Deep reinforcement learning: Pong from pixels".
+
+    grad J = E[ sum_t grad log pi(a_t | s_t) A_t ]
+
+A_t is the discounted return, or with a learned baseline V(s) the generalised advantage (Schulman et al. 2016). A batch is used
+when it is complete, and then forgotten. Its loss is written with the ratio of the policy to the one that played,
+
+    L = -mean_t r_t A_t,   r_t = pi(a_t | s_t) / pi_played(a_t | s_t),
+
+whose gradient at r = 1 is the one above. So rows that were played just before the last update, as the loop's overlap and games
+across two batches bring, count as they should; and a batch may be used for several epochs, with r clipped (PPO: Schulman et al.
+2017, equation 7).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from agents.base import (
+    Carry,
+    ConfigError,
+    Count,
+    CountOrZero,
+    Fraction,
+    Metrics,
+    NonNegative,
+    Positive,
+    Range,
+    RowSpec,
+    Step,
+    Stopwatch,
+    linear_schedule,
+    no_frames,
+    stack_frames,
+)
+from agents.networks import ActorCritic, FrameDifference, Init, Pixels, build_encoder, initialise
+from agents.optim import OptimizerName, build_optimizer, load_moments
+from agents.replay import Replay
+from agents.targets import generalized_advantage
+
+
+@dataclass(frozen=True)
+class ReinforceConfig:
+    """The settings of REINFORCE. An agent step is one decision in one environment; an update is one gradient step."""
+
+    lr: Positive = 2.5e-4
+    """Learning rate at the first agent step."""
+    lr_end: Positive = 2.5e-5
+    """Learning rate from agent step lr_steps on."""
+    lr_steps: CountOrZero = 0
+    """Agent steps over which the learning rate goes linearly from lr to lr_end; 0 keeps it at lr for ever."""
+    gamma: Fraction = 0.99
+    """Discount per agent step."""
+    baseline: bool = True
+    """Whether a value V(s) is learned and taken off the returns; it also stands for what comes after a batch or a truncation."""
+    trace_decay: Fraction = 0.95
+    """lambda of the generalised advantage; 1 is the return less the baseline. Without a baseline it is 1 always."""
+    batch_size: Count = 1024
+    """Agent steps of a batch; with batch_games the most that one can hold."""
+    batch_games: CountOrZero = 0
+    """Games that end in a batch, whatever they take; 0 counts agent steps instead."""
+    points_end_returns: bool = False
+    """Whether every reward but 0 ends its return, as a point does in Pong: what comes later is not its doing."""
+    standardize: bool = True
+    """Whether the advantages of a batch are shifted and scaled to mean 0 and standard deviation 1."""
+    epochs: Count = 1
+    """Times that a batch is gone through."""
+    minibatch_size: CountOrZero = 256
+    """Agent steps of an update; 0 takes the batch as a whole."""
+    ratio_clip: NonNegative = 0.2
+    """How far the ratio may move from 1 before an update gains nothing more by it. 0 turns clipping off."""
+    value_weight: NonNegative = 0.5
+    """Weight of the baseline's squared error in the loss."""
+    entropy_weight: NonNegative = 0.01
+    """Weight of the policy's entropy, in nats, which the loss rewards (Williams and Peng 1991)."""
+    grad_clip: NonNegative = 0.5
+    """Largest gradient norm, over all parameters (Pascanu et al. 2013). 0 turns clipping off."""
+    reward_clip: NonNegative = 0.0
+    """Rewards are clipped to +- this before they are remembered. 0 turns clipping off."""
+    frame_stack: Annotated[int, Range(1, 16)] = 1
+    """Frames the network sees: the last ones of the episode, zeros before its first."""
+    optimizer: OptimizerName = "adam"
+    """adam (Kingma and Ba 2015), rmsprop (Tieleman and Hinton 2012), or the centered_rmsprop of Mnih et al. 2015."""
+    optimizer_eps: Positive = 1e-5
+    """The optimiser's term against division by zero."""
+    hidden: Count = 512
+    """Units of each fully connected hidden layer."""
+    convolutions: bool = True
+    """Whether images go through the Nature CNN; else one hidden layer sees the newest frame less the one before it."""
+    init: Init = "orthogonal"
+    """Initialisation of the layers' weights."""
+    policy_scale: Positive = 0.01
+    """Factor on the policy layer's first weights: a small one begins with nearly equal probabilities."""
+    pixels: Pixels = "differences"
+    """What the first convolution sees of a stack of images: its frames, or the newest one and differences."""
+
+
+class Batch(NamedTuple):
+    """B rows to learn from."""
+
+    obs: Tensor  # [B, k, *frame]
+    action: Tensor  # i64[B]
+    log_prob: Tensor  # f32[B]: log pi of the action when it was played
+    advantage: Tensor  # f32[B]
+    ret: Tensor  # f32[B]: what the baseline should have said
+
+
+class Reinforce:
+    """A policy, its baseline, the rows of the batch to come, and the methods of the `Agent` protocol."""
+
+    config_class = ReinforceConfig
+
+    def __init__(
+        self,
+        config: ReinforceConfig,
+        rows: RowSpec,
+        *,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """`dtype` is what the network computes in: float32, or bfloat16 by autocast over float32 weights."""
+        if config.batch_size < rows.num_envs:
+            raise ConfigError(
+                f"batch_size is {config.batch_size}; it must be at least num_envs, {rows.num_envs}: a row is a step in each"
+            )
+        if not config.convolutions and (not rows.is_image or config.frame_stack != 2):
+            raise ConfigError("convolutions is false; that is for images with a frame_stack of 2")
+        self.config, self.rows, self.device = config, rows, device
+        self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            self.network = self.build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = build_optimizer(
+            config.optimizer, self.network.parameters(), lr=config.lr, eps=config.optimizer_eps
+        )
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.batch_rows = config.batch_size // rows.num_envs
+        self.memory = Replay(
+            rows,
+            _capacity(config, rows),
+            stack=config.frame_stack,
+            n_step=1,
+            gamma=config.gamma,
+            device=device,
+            generator=self.generator,
+        )
+        self.memory.keep({"log_prob": (), "value": ()})
+        self.played: deque[tuple[Tensor, Tensor]] = deque()  # log pi and V of the rows that are not observed yet
+        self.open = torch.zeros(rows.num_envs, dtype=torch.int64, device=device)  # first row of each env not yet used
+        self.batch_ended = 0  # the first row that was in no batch
+        self.games = 0  # that have ended since then
+        self.steps = 0  # agent steps observed
+        self.updates = 0
+        self.seconds = Stopwatch()
+
+    @staticmethod
+    def bytes_needed(config: ReinforceConfig, rows: RowSpec) -> int:
+        """Bytes of the rows that wait for their batch."""
+        capacity = _capacity(config, rows)
+        return Replay.bytes_needed(rows, capacity) + 8 * capacity
+
+    def build(self) -> ActorCritic:
+        """pi(. | s) and V(s) over one encoder."""
+        c = self.config
+        if c.convolutions:
+            encoder = build_encoder(self.rows, c.frame_stack, hidden=c.hidden, pixels=c.pixels)
+        else:
+            encoder = FrameDifference(math.prod(self.rows.frame), c.hidden)
+        network = initialise(ActorCritic(encoder, self.rows.num_actions, baseline=c.baseline), c.init)
+        with torch.no_grad():
+            network.policy.weight *= c.policy_scale
+        return network
+
+    # --- acting ---------------------------------------------------------------------------------------------------
+
+    def initial_carry(self, n: int) -> Carry:
+        """The k-1 frames before the first one: zeros [n, k-1, *frame]."""
+        return (no_frames(n, self.config.frame_stack - 1, self.rows, self.device),)
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """Actions drawn from pi(. | s); the most probable ones unless `explore`."""
+        stack, history = stack_frames(obs, first, *carry)
+        with self.autocast:
+            log_pi, value = self.network.eval()(stack)
+        if not explore:
+            return log_pi.argmax(1), (history,)
+        action = torch.multinomial(log_pi.exp(), 1, generator=self.generator)
+        self.played.append((log_pi.gather(1, action).squeeze(1), value))
+        return action.squeeze(1), (history,)
+
+    # --- the batch ------------------------------------------------------------------------------------------------
+
+    def observe(self, step: Step) -> Metrics | None:
+        """Remember the row; learn when the batch is complete."""
+        c = self.config
+        with self.seconds("sampling"):
+            clip = c.reward_clip
+            log_prob, value = self.played.popleft()
+            self.memory.add(
+                step._replace(reward=step.reward.clamp(-clip, clip)) if clip else step,
+                {"log_prob": log_prob, "value": value},
+            )
+        self.steps += step.live
+        self.games += self.rows.num_envs - step.live
+        rows = self.memory.total_rows - 1 - self.batch_ended  # the newest row's successor is not known yet
+        if rows < 1 or (rows < self.batch_rows and not 0 < c.batch_games <= self.games):
+            return None
+        with self.seconds("sampling"):
+            batch = self.take_batch()
+        with self.seconds("updating"):
+            return self.learn(batch)
+
+    @torch.no_grad()
+    def take_batch(self) -> Batch:
+        """The rows that are used now, once and for all; dead ones are never among them.
+
+        With a baseline these are all but the newest, whose value stands for what comes after. Without one they are those whose
+        return is complete; the others wait for the next batch, so that long returns are not left out in favour of short ones
+        (one that takes longer than a whole batch loses its beginning).
+        """
+        c = self.config
+        newest = self.memory.total_rows - 1
+        oldest = max(0, self.memory.total_rows - self.memory.num_sequences(1) // self.rows.num_envs)
+        self.open = self.open.clamp(min=oldest)
+        begin = int(self.open.min())
+        rows = self.memory.latest(newest + 1 - begin)
+        reward, terminated, truncated = rows.reward[:-1], rows.terminated[:-1], rows.truncated[:-1]
+        if c.points_end_returns:
+            terminated = terminated | (reward != 0)
+        decay = c.trace_decay if c.baseline else 1.0
+        advantage = generalized_advantage(reward, terminated, truncated, rows.kept["value"], c.gamma, decay)
+        number = torch.arange(begin, newest, device=self.device)[:, None].expand_as(reward)
+        used = ~rows.dead[:-1] & (number >= self.open)
+        if c.baseline:
+            self.open = torch.full_like(self.open, newest)
+        else:
+            last = torch.where(terminated | truncated, number, begin - 1).amax(0)  # the last complete return's last row
+            used &= number <= last
+            self.open = torch.maximum(self.open, last + 1)
+        self.games, self.batch_ended = 0, newest
+        return Batch(
+            obs=rows.obs[:-1][used],
+            action=rows.action[:-1][used],
+            log_prob=rows.kept["log_prob"][:-1][used],
+            advantage=advantage[used],
+            ret=(advantage + rows.kept["value"][:-1])[used],
+        )
+
+    # --- learning -------------------------------------------------------------------------------------------------
+
+    @property
+    def lr(self) -> float:
+        """The learning rate after the agent steps observed so far."""
+        c = self.config
+        return linear_schedule(c.lr, c.lr_end, c.lr_steps, self.steps) if c.lr_steps else c.lr
+
+    def learn(self, batch: Batch) -> Metrics | None:
+        """`epochs` passes over the batch, each in minibatches of a new order; the mean metrics of the updates."""
+        c, size = self.config, len(batch.action)
+        if size < 2:  # no return is complete yet, or there is nothing to compare one with
+            return None
+        if c.standardize:
+            advantage = batch.advantage
+            batch = batch._replace(advantage=(advantage - advantage.mean()) / (advantage.std() + 1e-8))
+        made = []
+        for _ in range(c.epochs):
+            order = torch.randperm(size, generator=self.generator, device=self.device)
+            parts = max(1, round(size / c.minibatch_size)) if c.minibatch_size else 1
+            made += [self.update(Batch(*(x[index] for x in batch))) for index in order.chunk(parts)]
+        return {name: torch.stack([metrics[name] for metrics in made]).mean() for name in made[0]}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
+        """-r A, clipped, + value_weight (V - R)^2 - entropy_weight H(pi), means over the rows; and what it is made of."""
+        c = self.config
+        with self.autocast:
+            log_pi, value = self.network.train()(batch.obs)
+        log_ratio = log_pi.gather(1, batch.action[:, None]).squeeze(1) - batch.log_prob
+        ratio = log_ratio.exp()
+        gain = ratio * batch.advantage
+        if c.ratio_clip:
+            gain = torch.minimum(gain, ratio.clamp(1 - c.ratio_clip, 1 + c.ratio_clip) * batch.advantage)
+        policy_loss = -gain.mean()
+        entropy = -(log_pi.exp() * log_pi).sum(1).mean()
+        value_loss = F.mse_loss(value, batch.ret) if c.baseline else torch.zeros_like(entropy)
+        metrics = {
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy": entropy,
+            "v_mean": value.mean(),
+            "kl": (ratio - 1 - log_ratio).mean(),  # of what played from what is: Schulman's low-variance estimate
+        }
+        return policy_loss + c.value_weight * value_loss - c.entropy_weight * entropy, metrics
+
+    def update(self, batch: Batch) -> Metrics:
+        """One gradient step."""
+        loss, metrics = self.loss(batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.grad_clip or float("inf"))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr
+        self.optimizer.step()
+        self.updates += 1
+        return {name: x.detach() for name, x in {"loss": loss, **metrics, "grad_norm": norm}.items()}
+
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Begin with these weights."""
+        self.network.load_state_dict(weights)
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def gauges(self) -> dict[str, float]:
+        """Learning rate and updates so far."""
+        return {"lr": self.lr, "updates": self.updates}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Network, optimiser, the rows that wait, counters and the random generator."""
+        played = {str(i): {"log_prob": log_prob, "value": value} for i, (log_prob, value) in enumerate(self.played)}
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict()["state"],
+            "memory": self.memory.state_dict(),
+            "generator": self.generator.get_state(),
+            "open": self.open,
+            "batch_ended": self.batch_ended,
+            "games": self.games,
+            "steps": self.steps,
+            "updates": self.updates,
+            **({"played": played} if played else {}),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned. Raises ValueError or RuntimeError where shapes do not fit."""
+        self.network.load_state_dict(state["network"])
+        load_moments(self.optimizer, state.get("optimizer", {}))  # nothing before the first update
+        self.memory.load_state_dict(state["memory"])
+        self.generator.set_state(state["generator"].cpu())
+        self.open.copy_(state["open"])
+        self.batch_ended, self.games = int(state["batch_ended"]), int(state["games"])
+        self.steps, self.updates = int(state["steps"]), int(state["updates"])
+        played = state.get("played", {})
+        self.played = deque((played[str(i)]["log_prob"], played[str(i)]["value"]) for i in range(len(played)))
+
+
+def _capacity(config: ReinforceConfig, rows: RowSpec) -> int:
+    """Cells of the memory: two batches, the newest row, and the frames of the oldest one's stack."""
+    return (2 * (config.batch_size // rows.num_envs) + 1 + config.frame_stack) * rows.num_envs
