@@ -12,6 +12,7 @@ from envs.make import make_stream
 from envs.stream import Stream
 from rl_lab.config import Config
 from rl_lab.device import check_memory, resolve_device, resolve_precision
+from rl_lab.loop import Loop
 from rl_lab.registry import find_agent
 
 EVAL_ENVS = 10  # at most so many games of an evaluation run side by side
@@ -34,6 +35,15 @@ def make_envs(config: Config, card: EnvCard, num_envs: int) -> Stream:
     """`num_envs` environments of the card, run the way the configuration says."""
     run = config.run
     return make_stream(card, num_envs, threads=run.emulator_threads, vectorization=run.vectorization)
+
+
+def make_loop(config: Config, card: EnvCard, agent: Agent, device: torch.device) -> Loop:
+    """The loop over the configuration's environments; an agent that brings its own (SB3's) gets a stream for each of them."""
+    run = config.run
+    own = getattr(agent, "loop_class", None)
+    if own is None:
+        return Loop(agent, make_envs(config, card, run.num_envs), device, run.seed)
+    return own(agent, [make_envs(config, card, 1) for _ in range(run.num_envs)], run.seed)
 
 
 def make_explicit(config: Config, card: EnvCard) -> Config:

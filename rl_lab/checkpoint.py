@@ -286,7 +286,7 @@ def load(folder: Path, agent: Agent, device: torch.device) -> Tree:
             paths = [folder.parent / file for file in files]
             flat[name] = read_ring(paths, flat.pop(f"{name}/capacity"), flat.pop(f"{name}/total"))
         tree = unflatten(flat)
-        agent.load_state_dict({**tree["agent"], "network": network})
+        agent.load_state_dict({**tree.get("agent", {}), "network": network})
     except (
         OSError,
         SafetensorError,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,6 +61,18 @@ class Loop:
         )
         self.row = row
         return Tick(live, metrics, self.stream.finished())
+
+    def run(self, after: Callable[[Tick], bool], *, steps: int) -> None:
+        """Row after row until `after`, which is called between two, says no; `steps` agent steps are planned in all."""
+        while after(self.step()):
+            pass
+
+    def close(self) -> None:
+        """End the environments."""
+        self.stream.close()
+
+    def export(self, run: Path) -> None:
+        """What other programs want to find beside a checkpoint: nothing."""
 
     def state_dict(self) -> dict[str, Any]:
         """All that `restore` needs, as tensors: the present row and the way to it, the row to be observed, the carry."""

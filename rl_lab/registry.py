@@ -65,6 +65,9 @@ OWN_AGENTS = [
         "Reinforce",
         "policy gradient: Williams 1992; Karpathy 2016, Pong from pixels; Schulman et al. 2016, 2017",
     ),
+    _ours("sb3_dqn", "rl_lab.sb3", "SB3DQN", "Stable-Baselines3's DQN, for comparison: Raffin et al. 2021"),
+    _ours("sb3_ppo", "rl_lab.sb3", "SB3PPO", "Stable-Baselines3's PPO, for comparison"),
+    _ours("sb3_a2c", "rl_lab.sb3", "SB3A2C", "Stable-Baselines3's A2C, for comparison"),
     _ours("tabular_sarsa", "agents.tabular", "TabularSarsa", "Rummery and Niranjan 1994, On-line Q-learning"),
     _ours(
         "tabular_expected_sarsa",

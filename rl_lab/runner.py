@@ -17,13 +17,13 @@ from envs.card import EnvCard
 from envs.make import adapt
 from envs.stream import Stream
 from rl_lab import checkpoint
-from rl_lab.build import EVAL_ENVS, check_fits, make_agent, make_envs, make_explicit, memory_needed
+from rl_lab.build import EVAL_ENVS, check_fits, make_agent, make_envs, make_explicit, make_loop, memory_needed
 from rl_lab.config import Config
 from rl_lab.device import keep_freed_memory, resolve_device
 from rl_lab.errors import Fault, LabError
 from rl_lab.evaluation import evaluate
 from rl_lab.guard import Watchdog, check_disk, faults, how_to_resume, lock, stop_signals
-from rl_lab.loop import Every, Loop
+from rl_lab.loop import Every, Tick
 from rl_lab.metrics import Window
 from rl_lab.progress import Display, Status
 from rl_lab.run import Run
@@ -96,10 +96,9 @@ class Runner:
         torch.manual_seed(settings.seed)  # dropout draws from torch's own generator
         self.display = Display(settings.steps, quiet=quiet)
         self.agent = make_agent(self.config, self.card, self.device)
-        self.stream = make_envs(self.config, self.card, settings.num_envs)
         self.watchdog = Watchdog(settings.env_timeout, self._hung)
         with self.watchdog:
-            self.loop = Loop(self.agent, self.stream, self.device, settings.seed)
+            self.loop = make_loop(self.config, self.card, self.agent, self.device)
         self.eval_stream: Stream | None = None
         self.steps = 0
         self.wall_seconds = 0.0  # of training and everything around it, over all resumed parts
@@ -155,7 +154,7 @@ class Runner:
         torch.set_rng_state(state["torch"].cpu())
         if "cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"].cpu(), self.device)
-        if not self.loop.restore(state["loop"], seed=self.config.run.seed):
+        if not self.loop.restore(state.get("loop", {}), seed=self.config.run.seed):
             self.display.say(f"WARNING: {self.card.name} is not the same after the same seed: new episodes begin here")
 
     def save(self, tracker: Tracker) -> None:
@@ -166,6 +165,7 @@ class Runner:
         try:
             check_disk(self.run.path, checkpoint.bytes_to_write(self.run.path, self.agent))
             saved = checkpoint.save(self.run.path, self.steps, self.agent, self.state_dict())
+            self.loop.export(self.run.path)
         except (OSError, SafetensorError, LabError) as error:
             raise Fault(f"no checkpoint can be written to {self.run}: {error}") from error
         seconds = time.perf_counter() - start
@@ -179,7 +179,7 @@ class Runner:
         settings = self.config.run
         mode, why = wandb_mode(settings.wandb)
         with contextlib.ExitStack() as closing:
-            closing.callback(self.stream.close)
+            closing.callback(self.loop.close)
             closing.callback(lambda: self.eval_stream and self.eval_stream.close())
             self._introduce(mode, why)
             tracker = open_tracker(self.run, mode, self.steps)
@@ -206,11 +206,11 @@ class Runner:
         before = self.wall_seconds
         if self.evaluation_due:
             self._evaluate(tracker)
-        while self.steps < settings.steps and self.signal is None:
-            start = time.perf_counter()
-            tick = self.loop.step()
+
+        def after(tick: Tick) -> bool:
+            nonlocal saved_at, stepped_at
             now = time.perf_counter()
-            self.loop_seconds += now - start
+            self.loop_seconds += now - stepped_at
             self.wall_seconds = before + now - began
             self.steps += tick.live
             self.window.add(tick)
@@ -226,6 +226,12 @@ class Runner:
             self.watchdog.pat()
             if self.display.due():
                 self.display.show(self._status())
+            stepped_at = time.perf_counter()
+            return self.steps < settings.steps and self.signal is None
+
+        stepped_at = time.perf_counter()
+        if self.steps < settings.steps and self.signal is None:
+            self.loop.run(after, steps=settings.steps)
         if self.signal is not None:
             self.display.say("stopped after this step, saving")
         if self.signal is None and (self.last_eval is None or self.last_eval[0] != self.steps):

@@ -13,7 +13,7 @@ def train(tmp_path):
 
     def go(agent="dqn", **settings):
         given = {"env": "CartPole-v1", "wandb": "disabled", "runs_dir": str(tmp_path / "runs")}
-        if agent != "reinforce":
+        if agent != "reinforce" and not agent.startswith("sb3_"):
             given["learning_starts"] = 200
         return rl_lab.train(agent, quiet=True, **{**TINY, **given, **settings})
 
