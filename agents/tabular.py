@@ -7,7 +7,8 @@
 
 Q(s, a) is the sum of the weights of the features that are active in s: one for a state that comes as a number, one a tiling for
 a vector. An update moves Q(s, a) by alpha times its error; it is made when the next row is known, one row after that for the
-loop's overlap. With several environments each has its own traces and all share the table.
+loop's overlap. With several environments each has its own traces, and the table is one for all, or one for each (`independent`:
+many runs at once).
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class TabularConfig:
     """Tilings laid over a vector observation, each shifted against the others (no use for a state that is a number)."""
     tiles: Count = 8
     """Tiles of a tiling along each entry of a vector."""
+    independent: bool = False
+    """Whether each environment has a table of its own, as if it were a run of its own: for studies."""
 
 
 class TileCoding:
@@ -80,11 +83,11 @@ class TileCoding:
 
 
 class Table(nn.Module):
-    """The weights [actions, features], where checkpoints and evaluations look for them; the agent works on them in numpy."""
+    """The weights [tables, actions, features], where checkpoints and evaluations look for them; the agent uses them in numpy."""
 
-    def __init__(self, actions: int, features: int, value: float) -> None:
+    def __init__(self, tables: int, actions: int, features: int, value: float) -> None:
         super().__init__()
-        self.register_buffer("weights", torch.full((actions, features), value, dtype=torch.float64))
+        self.register_buffer("weights", torch.full((tables, actions, features), value, dtype=torch.float64))
 
 
 class Tabular(ABC):
@@ -109,7 +112,8 @@ class Tabular(ABC):
         self.tile = TileCoding(rows.bounds, config.tilings, config.tiles) if rows.bounds else None
         features = self.tile.count if self.tile else rows.frame[0]
         self.active = config.tilings if self.tile else 1  # features at a time
-        self.network = Table(rows.num_actions, features, config.initial / self.active)
+        tables = rows.num_envs if config.independent else 1
+        self.network = Table(tables, rows.num_actions, features, config.initial / self.active)
         self.rng = np.random.default_rng(seed)
         self.before: Step | None = None  # the row whose successor is not known yet
         self.steps = 0  # agent steps observed
@@ -117,13 +121,13 @@ class Tabular(ABC):
 
     @staticmethod
     def bytes_needed(config: TabularConfig, rows: RowSpec) -> int:
-        """Bytes of the table."""
+        """Bytes of the tables."""
         features = TileCoding(rows.bounds, config.tilings, config.tiles).count if rows.bounds else rows.frame[0]
-        return 8 * rows.num_actions * features
+        return 8 * rows.num_actions * features * (rows.num_envs if config.independent else 1)
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """The table [actions, features], to be changed in place."""
+        """The tables [tables, actions, features], to be changed in place."""
         return self.network.weights.numpy()  # type: ignore[operator]
 
     def features(self, obs: Tensor) -> NDArray[np.int64]:
@@ -131,9 +135,15 @@ class Tabular(ABC):
         array = obs.numpy()
         return self.tile(array) if self.tile else array.argmax(1)[:, None]
 
-    def values(self, features: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Q(s, .), [N, A]."""
-        return self.weights[:, features].sum(2).T
+    def values(self, features: NDArray[np.int64], env: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Q(s, .) [N, A] of these environments (the first N), each in its table."""
+        table = self.table(np.arange(len(features)) if env is None else env)
+        actions = np.arange(self.rows.num_actions)
+        return self.weights[table[:, None, None], actions[:, None], features[:, None]].sum(2)
+
+    def table(self, env: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The numbers of the tables that belong to these environments."""
+        return env % len(self.weights)
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
@@ -160,40 +170,40 @@ class Tabular(ABC):
     # --- learning -------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def target(self, next_q: NDArray[np.float64], next_action: int) -> float:
-        """The value of the next state, from Q(s', .) [A] and the action taken there."""
+    def target(self, next_q: NDArray[np.float64], next_action: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The values of the next states [N], from Q(s', .) [N, A] and the actions taken there [N]."""
 
     def observe(self, step: Step) -> Metrics | None:
-        """Learn from the transition that this row completes, environment by environment."""
+        """Learn from the transitions that this row completes, all at once."""
         before, self.before = self.before, step
         self.steps += step.live
-        if before is None:
+        if before is None or not before.live:
             return None
         with self.seconds("updating"):
-            errors = self._learn(before, step)
-            q = self.values(self.features(step.obs))
-        if not errors:
-            return None
-        values = {"td_error": np.abs(errors).mean(), "loss": np.square(errors).mean() / 2}
+            env = np.flatnonzero(~before.dead.numpy())
+            action, reward = before.action.numpy()[env], before.reward.numpy()[env].astype(np.float64)
+            terminated, truncated = before.terminated.numpy()[env], before.truncated.numpy()[env]
+            here, there = self.features(before.obs)[env], self.features(step.obs)[env]
+            q, next_q = self.values(here, env), self.values(there, env)
+            future = self.target(next_q, step.action.numpy()[env])
+            error = reward + self.config.gamma * ~terminated * future - q[np.arange(len(env)), action]
+            self.correct(env, here, action, error, over=terminated | truncated)
+        values = {"td_error": np.abs(error).mean(), "loss": np.square(error).mean() / 2}
         values |= {"q_mean": q.mean(), "q_max": q.max(1).mean()}
         return {name: torch.tensor(value) for name, value in values.items()}
 
-    def _learn(self, before: Step, step: Step) -> list[float]:
-        features, next_features = self.features(before.obs), self.features(step.obs)
-        errors = []
-        for i in np.flatnonzero(~before.dead.numpy()):
-            here, action = features[i], int(before.action[i])
-            value = float(before.reward[i])
-            if not before.terminated[i]:
-                value += self.config.gamma * self.target(self.weights[:, next_features[i]].sum(1), int(step.action[i]))
-            error = value - float(self.weights[action, here].sum())
-            self.correct(int(i), here, action, error, over=bool(before.terminated[i] | before.truncated[i]))
-            errors.append(error)
-        return errors
-
-    def correct(self, env: int, features: NDArray[np.int64], action: int, error: float, *, over: bool) -> None:
-        """Move Q(s, a) by alpha times its error; `over` where the episode ends with this transition."""
-        self.weights[action, features] += self.config.alpha / self.active * error
+    def correct(
+        self,
+        env: NDArray[np.int64],
+        features: NDArray[np.int64],
+        action: NDArray[np.int64],
+        error: NDArray[np.float64],
+        *,
+        over: NDArray[np.bool_],
+    ) -> None:
+        """Move each Q(s, a) by alpha times its error; `over` where the episode ends with this transition."""
+        where = (self.table(env)[:, None], action[:, None], features)
+        np.add.at(self.weights, where, self.config.alpha / self.active * error[:, None])
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with this table."""
@@ -234,25 +244,25 @@ class Tabular(ABC):
 class TabularSarsa(Tabular):
     """On-policy: the next action counts."""
 
-    def target(self, next_q: NDArray[np.float64], next_action: int) -> float:
+    def target(self, next_q: NDArray[np.float64], next_action: NDArray[np.int64]) -> NDArray[np.float64]:
         """Q(s', a')."""
-        return float(next_q[next_action])
+        return next_q[np.arange(len(next_q)), next_action]
 
 
 class TabularExpectedSarsa(Tabular):
     """On-policy: what the next action is on average."""
 
-    def target(self, next_q: NDArray[np.float64], next_action: int) -> float:
+    def target(self, next_q: NDArray[np.float64], next_action: NDArray[np.int64]) -> NDArray[np.float64]:
         """sum_a pi(a | s') Q(s', a)."""
-        return float((1 - self.epsilon) * next_q.max() + self.epsilon * next_q.mean())
+        return (1 - self.epsilon) * next_q.max(1) + self.epsilon * next_q.mean(1)
 
 
 class TabularQLearning(Tabular):
     """Off-policy: the best next action."""
 
-    def target(self, next_q: NDArray[np.float64], next_action: int) -> float:
+    def target(self, next_q: NDArray[np.float64], next_action: NDArray[np.int64]) -> NDArray[np.float64]:
         """max_a Q(s', a)."""
-        return float(next_q.max())
+        return next_q.max(1)
 
 
 @dataclass(frozen=True)
@@ -281,18 +291,27 @@ class TabularSarsaLambda(TabularSarsa):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(config, rows, seed=seed, device=device, dtype=dtype)
-        self.trace = np.zeros((rows.num_envs, *self.weights.shape))
+        self.trace = np.zeros((rows.num_envs, *self.weights.shape[1:]))
 
-    def correct(self, env: int, features: NDArray[np.int64], action: int, error: float, *, over: bool) -> None:
+    def correct(
+        self,
+        env: NDArray[np.int64],
+        features: NDArray[np.int64],
+        action: NDArray[np.int64],
+        error: NDArray[np.float64],
+        *,
+        over: NDArray[np.bool_],
+    ) -> None:
         """Move every Q(s, a) by alpha times the error times its trace (Singh and Sutton 1996, equations 4 to 6)."""
-        c, trace = self.config, self.trace[env]
+        c, trace = self.config, self.trace
         if c.traces == "replacing":
-            trace[:, features] = 0.0
-            trace[action, features] = 1.0
+            trace[env[:, None], :, features] = 0.0
+            trace[env[:, None], action[:, None], features] = 1.0
         else:
-            trace[action, features] += 1.0
-        self.weights[:] += c.alpha / self.active * error * trace
-        trace *= 0.0 if over else c.gamma * c.trace_decay
+            trace[env[:, None], action[:, None], features] += 1.0
+        change = (c.alpha / self.active * error)[:, None, None] * trace[env]
+        np.add.at(self.weights, self.table(env), change)
+        trace[env] *= (c.gamma * c.trace_decay * ~over)[:, None, None]
 
     def state_dict(self) -> dict[str, Any]:
         """The same, and the traces."""

@@ -45,17 +45,18 @@ def by_dictionary(steps, rule, alpha, gamma, epsilon, decay=0.0, traces="replaci
     q, trails = defaultdict(float), defaultdict(lambda: defaultdict(float))
     actions = range(4)
     for now, then in pairwise(steps):
+        old = defaultdict(float, q)  # all environments learn at once
         for i in range(len(now.action)):
             if now.dead[i]:
                 continue
             s, a, s2, a2 = int(now.obs[i].argmax()), int(now.action[i]), int(then.obs[i].argmax()), int(then.action[i])
-            greedy = max(q[s2, b] for b in actions)
+            greedy = max(old[s2, b] for b in actions)
             future = {
-                "sarsa": q[s2, a2],
-                "expected": (1 - epsilon) * greedy + epsilon * sum(q[s2, b] for b in actions) / 4,
+                "sarsa": old[s2, a2],
+                "expected": (1 - epsilon) * greedy + epsilon * sum(old[s2, b] for b in actions) / 4,
                 "q": greedy,
             }[rule]
-            error = float(now.reward[i]) + (0 if now.terminated[i] else gamma * future) - q[s, a]
+            error = float(now.reward[i]) + (0 if now.terminated[i] else gamma * future) - old[s, a]
             trail = trails[i]
             if traces == "replacing":
                 for b in actions:
@@ -89,7 +90,24 @@ def test_every_update_is_the_dictionarys(cls, rule, more, num_envs):
     q = by_dictionary(steps, rule, 0.1, 0.9, 0.3, more.get("trace_decay", 0.0), more.get("traces", "replacing"))
     table = np.array([[q[s, a] for s in range(16)] for a in range(4)])
     assert agent.weights.any()
-    np.testing.assert_allclose(agent.weights, table, atol=1e-12)
+    np.testing.assert_allclose(agent.weights[0], table, atol=1e-12)
+
+
+@pytest.mark.parametrize("cls", [TabularExpectedSarsa, TabularSarsaLambda])
+def test_independent_tables_are_independent_runs(cls):
+    """What each environment's table becomes is what its own transitions make of it."""
+    settings = {"alpha": 0.1, "gamma": 0.9, "epsilon_start": 0.3, "epsilon_end": 0.3}
+    agent, steps = trained(cls, "CliffWalking-v1", 400, 3, independent=True, **settings)
+    for i in range(3):
+        alone = [
+            Step(**{k: x[i : i + 1] for k, x in step._asdict().items() if k != "live"}, live=int(~step.dead[i]))
+            for step in steps
+        ]
+        rule, decay = ("expected", 0.0) if cls is TabularExpectedSarsa else ("sarsa", 0.9)
+        q = by_dictionary(alone, rule, 0.1, 0.9, 0.3, decay)
+        table = np.array([[q[s, a] for s in range(48)] for a in range(4)])
+        assert table.any()
+        np.testing.assert_allclose(agent.weights[i], table, atol=1e-12)
 
 
 def test_a_truncated_episode_bootstraps_and_a_terminated_one_does_not():
@@ -103,16 +121,16 @@ def test_a_truncated_episode_bootstraps_and_a_terminated_one_does_not():
 
     for end, expected in (("truncated", 1 + 0.5 * 7), ("terminated", 1.0)):
         agent = TabularQLearning(TabularConfig(alpha=1.0, gamma=0.5), rows, seed=0, device=CPU)
-        agent.weights[:, 2] = 7.0
+        agent.weights[0, :, 2] = 7.0
         for step in (row(0, **{end: True}), row(2, dead=True), row(1)):
             agent.observe(step)
-        assert agent.weights[0].tolist() == [expected, 0.0, 7.0]  # and nothing was learned from the dead row
+        assert agent.weights[0, 0].tolist() == [expected, 0.0, 7.0]  # and nothing was learned from the dead row
 
 
 def test_a_random_walk_gets_the_values_of_the_textbook():
     settings = {"gamma": 1.0, "epsilon_start": 1.0, "epsilon_end": 1.0, "initial": 0.5}
     agent, _ = trained(TabularExpectedSarsa, "RandomWalk-v0", 8_000, alpha=0.02, **settings)
-    np.testing.assert_allclose(agent.weights.mean(0), np.arange(1, 6) / 6, atol=0.06)
+    np.testing.assert_allclose(agent.weights[0].mean(0), np.arange(1, 6) / 6, atol=0.06)
 
 
 @pytest.mark.parametrize(
