@@ -71,3 +71,9 @@ class RandomWalk(gymnasium.Env):
 gymnasium.register("WindyGridworld-v0", "envs.classic:WindyGridworld")
 gymnasium.register("StochasticWindyGridworld-v0", "envs.classic:WindyGridworld", kwargs={"slip": 0.2})
 gymnasium.register("RandomWalk-v0", "envs.classic:RandomWalk")
+gymnasium.register("LongRandomWalk-v0", "envs.classic:RandomWalk", kwargs={"length": 19})
+gymnasium.register(  # the 200 steps of MountainCar-v0 cut what untrained agents need
+    "LongMountainCar-v0",
+    "gymnasium.envs.classic_control.mountain_car:MountainCarEnv",
+    max_episode_steps=1_000,
+)

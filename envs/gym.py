@@ -55,6 +55,12 @@ def make_env(id: str | EnvSpec) -> gymnasium.Env:
     return env
 
 
+def game_of(id: str) -> str | None:
+    """The Atari game that an id like Pong-v4 names."""
+    match = re.fullmatch(r"(?:ALE/)?(\w+?)-v\d", id)
+    return find_game(match[1]) if match else None
+
+
 def resolve(id: str) -> EnvCard:
     """The card of a registered id; Atari ids that draw their frame skip (Pong-v4) come here too, and are played as they say."""
     env = make_env(id)
@@ -64,8 +70,7 @@ def resolve(id: str) -> EnvCard:
         assert isinstance(action, Discrete)
         assert env.spec is not None
         image = is_image(obs)
-        match = re.fullmatch(r"(?:ALE/)?(\w+?)-v\d", id)
-        game = find_game(match[1]) if match and hasattr(env.unwrapped, "ale") else None
+        game = game_of(id) if hasattr(env.unwrapped, "ale") else None
         meanings = getattr(env.unwrapped, "get_action_meanings", None)
         skip = env.spec.kwargs.get("frameskip", 1) if game else 1
         finite = not image and bool(np.isfinite([obs.low, obs.high]).all())
@@ -80,6 +85,7 @@ def resolve(id: str) -> EnvCard:
             actions=tuple(meanings()) if meanings else tuple(str(i) for i in range(int(action.n))),
             frame_skip=skip if isinstance(skip, int) else None,
             sticky=env.spec.kwargs.get("repeat_action_probability", 0.0),
+            max_frames=env.spec.kwargs.get("max_num_frames_per_episode") if game else None,
             one_hot=isinstance(env.unwrapped.observation_space, Discrete),
             bounds=tuple(zip(obs.low.flatten().tolist(), obs.high.flatten().tolist(), strict=True)) if finite else None,
         )

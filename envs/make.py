@@ -21,6 +21,9 @@ def resolve(name: str, protocol: Protocol | None = None) -> EnvCard:
     if card is not None:
         return card
     if protocol is not None:
+        game = gym.game_of(name)
+        if game:
+            raise EnvError(f"{name} is played as its id says; for the protocol {protocol} call it {game}")
         raise EnvError(f"protocol {protocol} is for Atari games; {name} is not one (leave --protocol out)")
     if name not in gymnasium.registry and ":" not in name:
         known = {n.lower(): n for n in [*gymnasium.registry, *atari.games()]}

@@ -27,7 +27,7 @@ def wheel(tmp_path_factory):
 
 
 def test_a_wheel_holds_the_four_folders_and_trains(wheel, tmp_path):
-    """Unpacked on a path of its own, before the editable checkout: quick, and no network is needed."""
+    """Unpacked on a path of its own, before the editable checkout: nothing is installed (building takes hatchling from the registry)."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     tops = {p.name for p in (tmp_path / "site").iterdir() if ".dist-info" not in p.name}

@@ -64,6 +64,9 @@ def test_what_cannot_be_used_is_refused_in_one_line(name, message):
 def test_a_protocol_is_for_atari_only():
     with pytest.raises(EnvError, match="protocol machado is for Atari games"):
         resolve("CartPole-v1", "machado")
+    with pytest.raises(EnvError, match="Pong-v4 is played as its id says; for the protocol classic call it Pong"):
+        resolve("Pong-v4", "classic")
+    assert resolve("Pong-v4").max_frames == 108_000
 
 
 @pytest.mark.parametrize("name", ["Pong", "Pong-v4", "CartPole-v1"])

@@ -1,0 +1,52 @@
+"""How much the maximum over-estimates, and Double Q-learning does not: van Hasselt et al. 2015, figure 1.
+
+    python scripts/overestimation.py docs/overestimation.png [--samples 20000]
+
+A state with m actions, all worth 0, whose estimates are wrong by U(-1, 1), each by itself. The target's bias is E[max] =
+(m - 1) / (m + 1); Double takes the action that one set of estimates prefers and its value from another. Prints one line for each m.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import torch
+
+from agents.targets import double_value, max_value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="PNG to write")
+    parser.add_argument("--samples", type=int, default=20_000, help="states for each number of actions")
+    args = parser.parse_args()
+    generator = torch.Generator().manual_seed(1)
+    actions = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+    rows = []
+    for m in actions:
+        one, other = torch.rand((2, args.samples, m), generator=generator) * 2 - 1
+        found = [max_value(one), double_value(one, other)]
+        means = [float(x.mean()) for x in found]
+        errors = [float(x.std()) / args.samples**0.5 for x in found]
+        rows.append(((m - 1) / (m + 1), *means, *errors))
+        print(f"m {m:>4}: exact {rows[-1][0]:.4f}, max {means[0]:.4f} +- {errors[0]:.4f}, ", end="")
+        print(f"double {means[1]:+.4f} +- {errors[1]:.4f}")
+    exact, of_max, of_double, *_ = zip(*rows, strict=True)
+    figure, axis = plt.subplots(figsize=(6.5, 4), constrained_layout=True)
+    axis.semilogx(actions, exact, "k--", lw=1, base=2, label="(m - 1) / (m + 1)")
+    axis.semilogx(actions, of_max, "o", base=2, label="max Q")
+    axis.semilogx(actions, of_double, "s", base=2, label="double Q")
+    axis.set_xlabel("actions m")
+    axis.set_ylabel("bias of the target, in units of the error's bound")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.savefig(args.out, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
