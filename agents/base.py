@@ -34,6 +34,16 @@ class Step(NamedTuple):
     live: int  # how many of the N rows are not dead: the agent steps this row adds to every count
 
 
+class Thought(NamedTuple):
+    """What an agent would do at a row of N environments, and why."""
+
+    action: Tensor  # i64[N]: the greedy one
+    scores: Tensor  # f32[N, A]: Q(s, .), or the policy's probabilities pi(. | s)
+    value: Tensor  # f32[N]: what the agent expects to come, discounted
+    distribution: Tensor | None = None  # f32[N, A, atoms]: the probabilities of returns, where it learns them
+    state_norm: Tensor | None = None  # f32[N]: the size of what it remembers, |h|
+
+
 @dataclass(frozen=True)
 class RowSpec:
     """The shape of a row: all that an agent is told about the world."""
@@ -82,6 +92,10 @@ class Agent(Protocol):
 
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """Actions i64[N] for frames `obs` [N, *frame], and the next carry. Greedy unless `explore`."""
+        ...
+
+    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+        """What `act` does without exploring, and what it comes from; the next carry."""
         ...
 
     def observe(self, step: Step) -> Metrics | None:

@@ -27,6 +27,7 @@ from agents.base import (
     RowSpec,
     Step,
     Stopwatch,
+    Thought,
     linear_schedule,
     no_frames,
     stack_frames,
@@ -163,12 +164,21 @@ class DQN:
         return (no_frames(n, self.config.frame_stack - 1, self.rows, self.device),)
 
     @torch.no_grad()
-    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a uniformly random action."""
+    def values(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+        """Q(s, .) of each environment, f32[N, A], and the next carry."""
         stack, history = stack_frames(obs, first, *carry)
         with self.autocast:
-            q = self.network.eval()(stack)
-        return self.choose(q, explore=explore), (history,)
+            return self.network.eval()(stack), (history,)
+
+    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a uniformly random action."""
+        q, carry = self.values(obs, first, carry)
+        return self.choose(q, explore=explore), carry
+
+    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+        """The greedy action, Q(s, .) and its maximum."""
+        q, carry = self.values(obs, first, carry)
+        return Thought(q.argmax(1), q, q.amax(1)), carry
 
     def choose(self, q: Tensor, *, explore: bool) -> Tensor:
         """The best action of each row of q [N, A], or where it explores a random one."""

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agents.base import Carry, ConfigError, Count, CountOrZero, Range, RowSpec, Step, stack_frames
+from agents.base import Carry, ConfigError, Count, CountOrZero, Range, RowSpec, Step, Thought, stack_frames
 from agents.dqn import DQN, DQNConfig
 from agents.networks import Core, RecurrentQNetwork, build_encoder, initialise
 from agents.replay import Replay, Sequences
@@ -86,15 +86,24 @@ class DRQN(DQN):
         return (*super().initial_carry(n), *self.network.initial_state(n, self.device))
 
     @torch.no_grad()
-    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """argmax_a Q(h, s, a), or with probability epsilon a uniformly random action."""
+    def values(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+        """Q(h, s, .) of each environment, f32[N, A], and the next carry."""
         history, *state = carry
         stack, history = stack_frames(obs, first, history)
         with self.autocast:
             q, new_state = self.network.eval()(stack[None], first[None], tuple(state))
+        return q[0], (history, *new_state)
+
+    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """DQN's; the state it acted from is kept for `remember`."""
         if explore:
-            self.played.append(tuple(state))
-        return self.choose(q[0], explore=explore), (history, *new_state)
+            self.played.append(carry[1:])
+        return super().act(obs, first, carry, explore=explore)
+
+    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+        """DQN's, and the size of h."""
+        thought, carry = super().think(obs, first, carry)
+        return thought._replace(state_norm=carry[1].norm(dim=1)), carry
 
     # --- learning -------------------------------------------------------------------------------------------------
 
@@ -112,7 +121,7 @@ class DRQN(DQN):
         """`batch_size` sequences, weighted so that dead rows count nothing and the others the same."""
         return self.replay.sample_sequences(self.config.batch_size, self.length)
 
-    def values(self, network: RecurrentQNetwork, batch: Sequences) -> Tensor:
+    def unrolled(self, network: RecurrentQNetwork, batch: Sequences) -> Tensor:
         """Q(h, s, .) of every row of the sequences, f32[L, B, A]; what burns in sends back no gradient."""
         burn_in = self.config.burn_in
         state = tuple(x[0] for x in batch.kept.values()) or network.initial_state(batch.obs.shape[1], self.device)
@@ -127,7 +136,7 @@ class DRQN(DQN):
         c = self.config
         learned = slice(c.burn_in, c.burn_in + c.unroll)
         with torch.no_grad():
-            next_value = self.values(self.target, batch).amax(2)  # [L, B]
+            next_value = self.unrolled(self.target, batch).amax(2)  # [L, B]
             reward, terminated, truncated = (
                 x[c.burn_in : -1].unfold(0, c.n_step, 1).flatten(0, 1)
                 for x in (batch.reward, batch.terminated, batch.truncated)
@@ -135,7 +144,7 @@ class DRQN(DQN):
             ret, discount, m = n_step_return(reward, terminated, truncated, c.gamma)
             t = torch.arange(c.burn_in, c.burn_in + c.unroll, device=self.device)[:, None].expand(-1, c.batch_size)
             y = td_target(ret, discount, next_value.gather(0, t + m.view_as(t)).flatten())
-        q = self.values(self.network.train(), batch)[learned]
+        q = self.unrolled(self.network.train(), batch)[learned]
         taken = q.gather(2, batch.action[learned][:, :, None]).flatten()
         losses = F.smooth_l1_loss(taken, y, reduction="none")
         return losses, (y - taken).detach(), q.detach().flatten(0, 1)

@@ -13,7 +13,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from agents.base import Carry, ConfigError, Metrics, Range, RowSpec
+from agents.base import Carry, ConfigError, Metrics, Range, RowSpec, Thought, stack_frames
 from agents.dqn import DQN, DQNConfig
 from agents.networks import (
     DistributionNetwork,
@@ -100,11 +100,22 @@ class Rainbow(DQN):
         """The probability of a random action: none where noise explores."""
         return 0.0 if self.config.noisy else super().epsilon
 
-    @torch.no_grad()
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """DQN's, with fresh noise for each row of environments, or with none."""
         draw_noise(self.network, self.generator if explore else None)
         return super().act(obs, first, carry, explore=explore)
+
+    @torch.no_grad()
+    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+        """DQN's, without noise, and the distribution of each action's return."""
+        draw_noise(self.network, None)
+        if not isinstance(self.network, DistributionNetwork):
+            return super().think(obs, first, carry)
+        stack, history = stack_frames(obs, first, *carry)
+        with self.autocast:
+            log_p = self.network.eval().log_probabilities(stack)
+        q = self.network.means(log_p)
+        return Thought(q.argmax(1), q, q.amax(1), distribution=log_p.exp()), (history,)
 
     def bootstrap(self, next_obs: Tensor) -> Tensor:
         """The value of the next state, f32[B], where the return has no distribution."""

@@ -36,6 +36,7 @@ from agents.base import (
     RowSpec,
     Step,
     Stopwatch,
+    Thought,
     linear_schedule,
     no_frames,
     stack_frames,
@@ -188,14 +189,24 @@ class Reinforce:
     @torch.no_grad()
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """Actions drawn from pi(. | s); the most probable ones unless `explore`."""
+        log_pi, value, carry = self._look(obs, first, carry)
+        if not explore:
+            return log_pi.argmax(1), carry
+        action = torch.multinomial(log_pi.exp(), 1, generator=self.generator)
+        self.played.append((log_pi.gather(1, action).squeeze(1), value))
+        return action.squeeze(1), carry
+
+    @torch.no_grad()
+    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+        """The most probable action, pi(. | s), and V(s), which is 0 without a baseline."""
+        log_pi, value, carry = self._look(obs, first, carry)
+        return Thought(log_pi.argmax(1), log_pi.exp(), value), carry
+
+    def _look(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
         stack, history = stack_frames(obs, first, *carry)
         with self.autocast:
             log_pi, value = self.network.eval()(stack)
-        if not explore:
-            return log_pi.argmax(1), (history,)
-        action = torch.multinomial(log_pi.exp(), 1, generator=self.generator)
-        self.played.append((log_pi.gather(1, action).squeeze(1), value))
-        return action.squeeze(1), (history,)
+        return log_pi, value, (history,)
 
     # --- the batch ------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from agents.base import (
     RowSpec,
     Step,
     Stopwatch,
+    Thought,
     linear_schedule,
 )
 
@@ -160,6 +161,11 @@ class Tabular(ABC):
         best = np.where(q == q.max(1, keepdims=True), self.rng.random(q.shape), -1.0).argmax(1)
         other = self.rng.integers(0, self.rows.num_actions, n)
         return torch.from_numpy(np.where(self.rng.random(n) < self.epsilon, other, best)), carry
+
+    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+        """The greedy action, Q(s, .) and its maximum."""
+        q = torch.from_numpy(self.values(self.features(obs))).float()
+        return Thought(q.argmax(1), q, q.amax(1)), carry
 
     @property
     def epsilon(self) -> float:

@@ -90,6 +90,7 @@ def evaluate(
             epsilon=resolved.run.eval_epsilon if epsilon is None else epsilon,
             seed=seed,
             device=torch.device("cpu"),
+            learned_with=build.learned_with(resolved),
         )
     finally:
         stream.close()

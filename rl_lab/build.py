@@ -46,6 +46,11 @@ def make_loop(config: Config, card: EnvCard, agent: Agent, device: torch.device)
     return own(agent, [make_envs(config, card, 1) for _ in range(run.num_envs)], run.seed)
 
 
+def learned_with(config: Config) -> tuple[float, float]:
+    """The discount of an agent and the clip of its rewards: what its values are values of."""
+    return config.settings.gamma, getattr(config.settings, "reward_clip", 0.0)
+
+
 def make_explicit(config: Config, card: EnvCard) -> Config:
     """The configuration with every "auto" replaced by what it means on this machine and env."""
     device = resolve_device(config.run.device)

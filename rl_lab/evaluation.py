@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from agents.base import Agent
-from envs.stream import Episode, Stream
+from envs.stream import Episode, Row, Stream
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Evaluation:
 
     returns: list[float]  # sums of raw rewards
     lengths: list[int]  # agent steps
+    value: float  # mean over the states: what the agent expected to come, discounted
+    realised: float  # and what came
 
     @property
     def mean(self) -> float:
@@ -53,27 +57,57 @@ def evaluate(
     epsilon: float,
     seed: int,
     device: torch.device,
+    learned_with: tuple[float, float],
     each_row: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Play `episodes` whole games, a fixed share of them in each environment, so that short games are not favoured.
 
     Actions are the agent's greedy ones, or with probability `epsilon` uniformly random, from a generator of this
     evaluation's own: the agent's random numbers, and so its training, are the same with and without it. `each_row` is
-    called after every row.
+    called after every row. `learned_with` is the agent's discount and the clip of its rewards (0 for none), for the comparison
+    of its values with the returns that came.
     """
     n = stream.num_envs
     quota = np.full(n, episodes // n) + (np.arange(n) < episodes % n)
     games: list[list[Episode]] = [[] for _ in range(n)]
     rng = np.random.default_rng(seed)
     row, carry = stream.reset(seed), agent.initial_carry(n)
+    values: list[Tensor] = []
+    rows = [row]
     while any(len(g) < q for g, q in zip(games, quota, strict=True)):
         obs, first = torch.as_tensor(row.obs, device=device), torch.as_tensor(row.first, device=device)
-        action, carry = agent.act(obs, first, carry, explore=False)
+        thought, carry = agent.think(obs, first, carry)
         random = rng.random(n) < epsilon
-        stream.send(np.where(random, rng.integers(stream.num_actions, size=n), action.cpu().numpy()))
+        stream.send(np.where(random, rng.integers(stream.num_actions, size=n), thought.action.cpu().numpy()))
         row = stream.recv()
+        values.append(thought.value)
+        rows.append(row._replace(obs=row.obs[:0]))  # without the picture
         each_row()
         for game in stream.finished():
             games[game.env].append(game)
+    values.append(
+        agent.think(torch.as_tensor(row.obs, device=device), torch.as_tensor(row.first, device=device), carry)[0].value
+    )
     played = [game for g, q in zip(games, quota, strict=True) for game in g[:q]]
-    return Evaluation([g.score for g in played], [g.length for g in played])
+    value, realised = _expected_and_realised(torch.stack(values).cpu().numpy(), rows, *learned_with)
+    return Evaluation([g.score for g in played], [g.length for g in played], value, realised)
+
+
+def _expected_and_realised(
+    values: NDArray[np.float32], rows: list[Row], gamma: float, reward_clip: float
+) -> tuple[float, float]:
+    """The means of V(s_t) [T, N] and of r_t + gamma r_t+1 + ... over the rows of games that ended, but for dead ones.
+
+    The return of a game that was truncated ends with the value of its last state.
+    """
+    limit = reward_clip or np.inf
+    dead = np.stack([row.dead for row in rows])
+    realised = np.zeros(values.shape)
+    after = np.zeros(values.shape[1])
+    for t in reversed(range(len(rows) - 1)):
+        coming = rows[t + 1]
+        after = np.where(coming.dead, values[t + 1], after)
+        after = coming.reward.clip(-limit, limit) + gamma * np.where(coming.terminated, 0.0, after)
+        realised[t] = after
+    counts = ~dead & (dead[::-1].cumsum(0)[::-1] > 0)
+    return float(values[counts].mean()), float(realised[counts].mean())

@@ -17,7 +17,16 @@ from envs.card import EnvCard
 from envs.make import adapt
 from envs.stream import Stream
 from rl_lab import checkpoint
-from rl_lab.build import EVAL_ENVS, check_fits, make_agent, make_envs, make_explicit, make_loop, memory_needed
+from rl_lab.build import (
+    EVAL_ENVS,
+    check_fits,
+    learned_with,
+    make_agent,
+    make_envs,
+    make_explicit,
+    make_loop,
+    memory_needed,
+)
 from rl_lab.config import Config
 from rl_lab.device import keep_freed_memory, resolve_device
 from rl_lab.errors import Fault, LabError
@@ -283,6 +292,7 @@ class Runner:
                 epsilon=settings.eval_epsilon,
                 seed=seed,
                 device=self.device,
+                learned_with=learned_with(self.config),
                 each_row=self._between_rows_of_evaluation,
             )
         except CutShort:
@@ -302,6 +312,8 @@ class Runner:
                 "eval/return_min": min(result.returns),
                 "eval/return_max": max(result.returns),
                 "eval/length_mean": float(np.mean(result.lengths)),
+                "eval/value": result.value,
+                "eval/realised": result.realised,
                 "time/minutes": self.wall_seconds / 60,
             },
         )

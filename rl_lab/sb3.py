@@ -17,8 +17,10 @@ from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor
 
 from agents.base import (
@@ -33,6 +35,7 @@ from agents.base import (
     RowSpec,
     Step,
     Stopwatch,
+    Thought,
     no_frames,
     stack_frames,
 )
@@ -185,11 +188,31 @@ class SB3Agent:
 
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """What SB3's `predict` says; deterministic unless `explore`."""
+        stack, history = self._stack(obs, first, carry)
+        action, _ = self.model.predict(stack.cpu().numpy(), deterministic=not explore)
+        return torch.as_tensor(action, device=self.device), (history,)
+
+    @torch.no_grad()
+    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+        """Q(s, .), or the policy's probabilities and its critic's value."""
+        stack, history = self._stack(obs, first, carry)
+        policy = self.model.policy
+        policy.set_training_mode(False)
+        if isinstance(policy, DQNPolicy):
+            scores = policy.q_net(stack)
+            return Thought(scores.argmax(1), scores, scores.amax(1)), (history,)
+        assert isinstance(policy, ActorCriticPolicy)
+        distribution = policy.get_distribution(stack).distribution
+        assert isinstance(distribution, torch.distributions.Categorical)
+        value = policy.predict_values(stack).squeeze(1)
+        return Thought(distribution.probs.argmax(1), distribution.probs, value), (history,)
+
+    def _stack(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Tensor]:
+        """The stack in the shape that SB3's network wants, and the next history."""
         stack, history = stack_frames(obs, first, *carry)
         shape = self.model.observation_space.shape
         assert shape is not None
-        action, _ = self.model.predict(stack.cpu().numpy().reshape(-1, *shape), deterministic=not explore)
-        return torch.as_tensor(action, device=self.device), (history,)
+        return stack.reshape(-1, *shape), history
 
     def observe(self, step: Step) -> Metrics | None:
         raise NotImplementedError("Stable-Baselines3 collects its own experience")

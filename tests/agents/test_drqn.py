@@ -39,7 +39,7 @@ def test_acting_and_replay_think_the_same(core, start):
     for _ in range(20):
         batch = agent.sample()
         with torch.no_grad():
-            q = agent.values(agent.network, batch)
+            q = agent.unrolled(agent.network, batch)
         for b, cell in enumerate(batch.cell[0].tolist()):
             known = start == "stored"
             for t in range(agent.length):

@@ -2,6 +2,8 @@
 
 import json
 
+import numpy as np
+import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
@@ -25,7 +27,7 @@ def stream_of(*lengths):
 
 def test_each_environment_plays_a_fixed_share():
     """Games of 1 step and of 9: five games in two environments are 3 and 2, not the first five to end."""
-    result = evaluate(untrained(2), stream_of(1, 9), episodes=5, epsilon=0.0, seed=0, device=CPU)
+    result = evaluate(untrained(2), stream_of(1, 9), episodes=5, epsilon=0.0, seed=0, device=CPU, learned_with=(0.9, 0))
     assert result.lengths == [1, 1, 1, 9, 9]
     assert json.loads(json.dumps(result.to_dict()))["episodes"] == 5
 
@@ -34,11 +36,38 @@ def test_scores_are_raw_sums_and_epsilon_is_the_evaluators_own():
     """Reward 0.001 t + action: a greedy agent of constant choice, and one that always draws at random."""
     agent = untrained(1)
     state = agent.generator.get_state()
-    greedy = evaluate(agent, stream_of(100), episodes=3, epsilon=0.0, seed=0, device=CPU)
-    random = evaluate(agent, stream_of(100), episodes=3, epsilon=1.0, seed=0, device=CPU)
+    greedy = evaluate(agent, stream_of(100), episodes=3, epsilon=0.0, seed=0, device=CPU, learned_with=(0.9, 0))
+    random = evaluate(agent, stream_of(100), episodes=3, epsilon=1.0, seed=0, device=CPU, learned_with=(0.9, 0))
     assert torch.equal(agent.generator.get_state(), state)
     times = sum(0.001 * t for t in range(1, 101))
     chosen = [round(score - times, 3) for score in greedy.returns]
     drawn = [round(score - times, 3) for score in random.returns]
     assert all(0 <= c <= 100 and c == int(c) for c in chosen)
     assert all(25 < d < 75 for d in drawn)
+
+
+def test_values_are_compared_with_the_discounted_returns_that_came():
+    """Games that terminate and games that are truncated, rewards clipped; a terminated return ends with 0, a truncated with V."""
+    agent = untrained(2)
+    result = evaluate(agent, stream_of(7, -5), episodes=4, epsilon=0.0, seed=0, device=CPU, learned_with=(0.8, 0.5))
+    stream, carry = stream_of(7, -5), agent.initial_carry(2)
+    row, expected, realised = stream.reset(0), [], []
+    games = [[], []]  # (value, clipped reward) of the present game
+    for _ in range(2 * 8):  # two games of 7 steps, and their dead rows
+        thought, carry = agent.think(torch.from_numpy(row.obs), torch.from_numpy(row.first), carry)
+        now, action = row, thought.action.numpy()
+        stream.send(action)
+        row = stream.recv()
+        for i in range(2):
+            if now.dead[i]:
+                ret = float(thought.value[i]) if i == 1 else 0.0
+                for value, reward in reversed(games[i]):
+                    ret = reward + 0.8 * ret
+                    expected.append(value)
+                    realised.append(ret)
+                games[i] = []
+            else:
+                games[i].append((float(thought.value[i]), min(0.001 * len(games[i]) + 0.001 + action[i], 0.5)))
+    assert len(expected) == 2 * 7 + 2 * 5
+    assert result.value == pytest.approx(np.mean(expected), rel=1e-5)
+    assert result.realised == pytest.approx(np.mean(realised), rel=1e-5)
