@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from functools import cache
+from typing import Any
 
 import ale_py
 import gymnasium
@@ -101,32 +102,49 @@ def action_names(game: str, *, full: bool) -> tuple[str, ...]:
 
 
 def make_vector_env(card: EnvCard, num_envs: int, threads: int = 0) -> AtariVectorEnv:
-    """ALE's own vector environment with every setting given: its defaults clip rewards and take all host cores.
+    """ALE's own vector environment as the card says.
 
     `threads`: emulator threads; 0 takes one for each core, and never more than environments.
     """
-    assert card.max_frames is not None
     assert card.frame_skip is not None
     height, width = card.frame if card.view == "grey" else SCREEN
+    return _vector_env(
+        card,
+        num_envs,
+        num_threads=min(threads or os.cpu_count() or 1, num_envs),
+        img_height=height,
+        img_width=width,
+        grayscale=True,
+        frameskip=card.frame_skip,
+        maxpool=card.view == "grey",
+    )
+
+
+def make_screen_env(card: EnvCard) -> AtariVectorEnv:
+    """One environment of the card that sends every frame of the emulator's screen in colour: same seed, same game."""
+    height, width = SCREEN
+    return _vector_env(
+        card, 1, num_threads=1, img_height=height, img_width=width, grayscale=False, frameskip=1, maxpool=False
+    )
+
+
+def _vector_env(card: EnvCard, num_envs: int, **picture: Any) -> AtariVectorEnv:
+    """AtariVectorEnv with every setting given: its defaults clip rewards and take all host cores."""
+    assert card.max_frames is not None
     return AtariVectorEnv(
         games()[card.name],
         num_envs,
-        num_threads=min(threads or os.cpu_count() or 1, num_envs),
         max_num_frames_per_episode=card.max_frames,
         repeat_action_probability=card.sticky,
         full_action_space=card.protocol == "machado",
         autoreset_mode=AutoresetMode.NEXT_STEP,
-        img_height=height,
-        img_width=width,
-        grayscale=True,
         stack_num=1,
-        frameskip=card.frame_skip,
-        maxpool=card.view == "grey",
         noop_max=card.noop_max,
         episodic_life=False,
         life_loss_info=False,
         reward_clipping=False,
         use_fire_reset=False,
+        **picture,
     )
 
 

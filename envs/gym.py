@@ -30,10 +30,10 @@ def is_image(space: gymnasium.Space) -> bool:
     return isinstance(space, Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
 
 
-def make_env(id: str | EnvSpec) -> gymnasium.Env:
+def make_env(id: str | EnvSpec, render_mode: str | None = None) -> gymnasium.Env:
     """One environment, its pictures turned into 84 x 84 grey levels. Raises EnvError where the lab cannot use it."""
     try:
-        env = gymnasium.make(id)
+        env = gymnasium.make(id, render_mode=render_mode)
     except (gymnasium.error.Error, ImportError) as error:
         raise EnvError(f"{id} cannot be made: {' '.join(str(error).split())}") from error
     obs, action = env.observation_space, env.action_space

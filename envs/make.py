@@ -6,6 +6,7 @@ import difflib
 from dataclasses import replace
 
 import gymnasium
+from gymnasium.vector import VectorEnv
 
 from envs import atari, gym
 from envs.card import EnvCard, EnvError, Protocol, View
@@ -71,6 +72,11 @@ def make_stream(card: EnvCard, num_envs: int, *, threads: int = 0, vectorization
         env = atari.make_vector_env(card, num_envs, threads)
     else:
         env = gym.make_vector_env(card, num_envs, vectorization)
+    return stream_of(env, card)
+
+
+def stream_of(env: VectorEnv, card: EnvCard) -> Stream:
+    """A vector environment of the card as a stream, with what the card says of the way from the one to the other."""
     return Stream(
         env,
         life_loss=card.life_loss,

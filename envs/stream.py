@@ -149,11 +149,15 @@ class Stream:
                 f"actions are {actions}; needed are {self.num_envs} numbers from 0 to {self.num_actions - 1}"
             )
         self._log.append(actions.astype(np.int64))
-        self._actions = actions = self._numbers[actions]
+        self._actions = actions = self.environment_actions(actions)
         if hasattr(self.env, "ale"):
             self.env.send(actions)  # type: ignore[attr-defined]
         elif isinstance(self.env, AsyncVectorEnv):
             self.env.step_async(actions)
+
+    def environment_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The environment's own numbers of actions."""
+        return self._numbers[actions]
 
     def recv(self) -> Row:
         """The row that answers the last `send`."""

@@ -15,12 +15,13 @@ commands:
   train AGENT --env NAME    train an agent: {PROG} train dqn --env Pong
   resume RUN                go on with a run, or extend it: resume latest --steps 2000000
   eval RUN                  play whole games and print the score
+  watch RUN                 see it play, and what it thinks: watch latest --video pong.mp4
   list [agents|envs]        what there is to train, and on what
   doctor                    what this machine has, and what is wrong with it
 
 RUN is a run folder, "latest", or an unambiguous part of its name.
 {PROG} COMMAND --help shows the options with their types, defaults and units."""
-COMMANDS = ("train", "resume", "eval", "list", "doctor")
+COMMANDS = ("train", "resume", "eval", "watch", "list", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

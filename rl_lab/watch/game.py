@@ -1,0 +1,86 @@
+"""One environment of a card with its screen, so that what is watched is what training sees.
+
+ALE's fast environments show no screen. But two of them that get the same seed and the same actions play the same game: one sends
+the frames that the agent is trained on, the other one the emulator's coloured screen, frame by frame.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ale_py import AtariVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
+
+from envs import atari, gym
+from envs.card import EnvCard
+from envs.make import make_stream, stream_of
+from envs.stream import Row, spread_seeds
+
+Screen = NDArray[np.uint8]  # [H, W, 3], RGB
+EMULATOR_FPS = 60
+
+
+class Game:
+    """One environment: `reset`, then `step`, each with the screens that a person would have seen."""
+
+    def __init__(self, card: EnvCard) -> None:
+        self.card = card
+        self.twin: AtariVectorEnv | None = None
+        if card.backend == "ale":
+            self.stream = make_stream(card, 1, threads=1)
+            self.twin = atari.make_screen_env(card)
+        else:
+            spec = gym.find_spec(card.id)
+            self.env = SyncVectorEnv(
+                [lambda: gym.make_env(spec, render_mode="rgb_array")], autoreset_mode=AutoresetMode.NEXT_STEP
+            )
+            self.stream = stream_of(self.env, card)
+        self.stream.reseed_after = 2**62  # the twin would have to be seeded anew too
+        self.over = False
+
+    @property
+    def screens_per_second(self) -> float:
+        """The speed at which the screens belong to be shown."""
+        if self.twin is not None:
+            return EMULATOR_FPS
+        return float(self.env.metadata.get("render_fps") or 15)
+
+    def reset(self, seed: int) -> tuple[Row, list[Screen]]:
+        """Begin the game of a seed: the first row of a stream of one environment with that seed."""
+        row = self.stream.reset(seed)
+        self.over = False
+        if self.twin is None:
+            return row, [self._render()]
+        obs, _ = self.twin.reset(seed=spread_seeds(seed, 1))
+        return row, [_picture(obs)]
+
+    def step(self, action: int) -> tuple[Row, list[Screen]]:
+        """Take an action; the row that comes and the screens until then. After a game's last row the next one begins."""
+        actions = np.array([action])
+        self.stream.send(actions)
+        row = self.stream.recv()
+        begins, self.over = self.over, bool(row.dead[0])
+        if self.twin is None:
+            return row, [self._render()]
+        screens: list[Screen] = []
+        for _ in range(1 if begins else self.card.frame_skip or 1):
+            obs, _, terminated, truncated, _ = self.twin.step(self.stream.environment_actions(actions))
+            screens.append(_picture(obs))
+            if terminated[0] or truncated[0]:
+                break
+        return row, screens
+
+    def _render(self) -> Screen:
+        (picture,) = self.env.render()  # type: ignore[misc]
+        return np.asarray(picture, np.uint8)
+
+    def close(self) -> None:
+        self.stream.close()
+        if self.twin is not None:
+            self.twin.close()
+
+
+def _picture(obs: Any) -> Screen:
+    return np.asarray(obs, np.uint8)[0, 0]

@@ -1,0 +1,97 @@
+"""An agent playing one game after another, moment by moment, with what it sees and thinks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.base import Agent, stack_frames
+from envs.stream import Row
+from rl_lab.build import learned_with
+from rl_lab.config import Config
+from rl_lab.watch.game import Game, Screen
+
+CPU = torch.device("cpu")
+LOOK_BACK = 300  # rows of the values that a moment tells
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One row of a game: what was on the screen before it, what the agent saw, thought and did."""
+
+    screens: list[Screen]  # since the moment before; the last one is now
+    seen: NDArray[np.generic]  # [k, *frame]: as the network gets it
+    scores: NDArray[np.float32]  # [A]: Q(s, .) or pi(. | s)
+    action: int  # what it did
+    greedy: int  # what it would do without exploring
+    distribution: NDArray[np.float32] | None  # [A, atoms]
+    state_norm: float | None
+    values: NDArray[np.float32]  # V of the last rows of this game, this one included
+    realised: NDArray[np.float32]  # the discounted returns that came after them, as far as they are known
+    score: float  # of this game so far
+    step: int  # of this game
+    game: int  # from 1
+    over: bool  # the game ends here
+
+
+class Player:
+    """Plays the games of a seed, which are those that `eval` with one environment plays; iterate for the moments."""
+
+    def __init__(self, agent: Agent, config: Config, game: Game, *, epsilon: float, seed: int) -> None:
+        self.agent, self.game, self.epsilon, self.seed = agent, game, epsilon, seed
+        self.gamma, self.reward_clip = learned_with(config)
+        self.stack = getattr(config.settings, "frame_stack", 1)
+
+    def __iter__(self) -> Iterator[Moment]:
+        rng = np.random.default_rng(self.seed)
+        card, agent = self.game.card, self.agent
+        row, screens = self.game.reset(self.seed)
+        carry = agent.initial_carry(1)
+        history = torch.zeros((1, self.stack - 1, *card.frame), dtype=getattr(torch, card.dtype))
+        told: list[tuple[float, float, bool]] = []  # V, reward and whether it terminated, of this game's rows
+        score, step, number = 0.0, 0, 1
+        while True:
+            obs, first = torch.from_numpy(row.obs), torch.from_numpy(row.first)
+            seen, history = stack_frames(obs, first, history)
+            thought, carry = agent.think(obs, first, carry)
+            greedy = int(thought.action[0])
+            action = int(rng.integers(card.num_actions)) if rng.random() < self.epsilon else greedy
+            value = float(thought.value[0])
+            yield Moment(
+                screens=screens,
+                seen=seen[0].numpy(),
+                scores=thought.scores[0].numpy(),
+                action=action,
+                greedy=greedy,
+                distribution=None if thought.distribution is None else thought.distribution[0].numpy(),
+                state_norm=None if thought.state_norm is None else float(thought.state_norm[0]),
+                values=np.array([v for v, _, _ in told[-LOOK_BACK:]] + [value], np.float32),
+                realised=self._realised(told[-LOOK_BACK:], value),
+                score=score,
+                step=step,
+                game=number,
+                over=bool(row.dead[0]),
+            )
+            begins = bool(row.dead[0])
+            row, screens = self.game.step(action)
+            if begins:
+                told, score, step, number = [], 0.0, 0, number + 1
+            else:
+                told.append((value, self._learned(row), bool(row.terminated[0])))
+                score, step = score + float(row.reward[0]), step + 1
+
+    def _learned(self, row: Row) -> float:
+        limit = self.reward_clip or np.inf
+        return float(row.reward[0].clip(-limit, limit))
+
+    def _realised(self, told: list[tuple[float, float, bool]], value: float) -> NDArray[np.float32]:
+        """r_t + gamma r_t+1 + ... of each row, and V(now) for what has not come yet."""
+        after, out = value, [value]
+        for _, reward, terminated in reversed(told):
+            after = reward + self.gamma * (0.0 if terminated else after)
+            out.append(after)
+        return np.array(out[::-1], np.float32)

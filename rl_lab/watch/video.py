@@ -1,0 +1,71 @@
+"""A video file of what is watched, at the speed it was played: H.264 by PyAV, or VP8 by OpenCV where PyAV is missing."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from rl_lab.errors import LabError
+from rl_lab.watch.game import Screen
+
+av: Any
+try:
+    import av
+except ImportError:  # no wheel for this platform
+    av = None
+
+
+class Video:
+    """Takes pictures of one size, and is a whole file when it is closed."""
+
+    def __init__(self, path: Path, fps: float) -> None:
+        """`path` ends in .mp4, or in .webm where PyAV is missing. Raises LabError where it cannot be written."""
+        wanted = ".mp4" if av else ".webm"
+        if path.suffix != wanted:
+            raise LabError(f"the video {path} must end in {wanted}" + ("" if av else ": PyAV is not installed"))
+        self.path, self.fps = path, fps
+        self.container = self.writer = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if av:
+                self.container = av.open(str(path), "w")
+                self.stream = self.container.add_stream("h264", rate=Fraction(fps).limit_denominator(1000))
+                self.stream.pix_fmt = "yuv420p"  # what every player shows
+                self.stream.options = {"crf": "20"}
+        except (OSError, ValueError) as error:
+            raise LabError(f"the video {path} cannot be written: {error}") from error
+
+    def add(self, picture: Screen) -> None:
+        """One more picture, u8[H, W, 3] RGB, H and W even."""
+        height, width = picture.shape[:2]
+        if self.container is not None:
+            if not self.stream.codec_context.is_open:
+                self.stream.width, self.stream.height = width, height
+            for packet in self.stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                self.container.mux(packet)
+            return
+        if self.writer is None:
+            code = cv2.VideoWriter.fourcc(*"VP80")
+            self.writer = cv2.VideoWriter(str(self.path), code, self.fps, (width, height))
+        self.writer.write(np.ascontiguousarray(picture[:, :, ::-1]))
+
+    def close(self) -> None:
+        if self.container is not None:
+            for packet in self.stream.encode():
+                self.container.mux(packet)
+            self.container.close()
+        elif self.writer is not None:
+            self.writer.release()
+
+    def __enter__(self) -> Video:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
