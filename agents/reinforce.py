@@ -144,15 +144,8 @@ class Reinforce:
         )
         self.generator = torch.Generator(device).manual_seed(seed)
         self.batch_rows = config.batch_size // rows.num_envs
-        self.memory = Replay(
-            rows,
-            _capacity(config, rows),
-            stack=config.frame_stack,
-            n_step=1,
-            gamma=config.gamma,
-            device=device,
-            generator=self.generator,
-        )
+        shape = {"stack": config.frame_stack, "n_step": 1, "gamma": config.gamma}
+        self.memory = Replay(rows, _capacity(config, rows), device=device, generator=self.generator, **shape)
         self.memory.keep({"log_prob": (), "value": ()})
         self.played: deque[tuple[Tensor, Tensor]] = deque()  # log pi and V of the rows that are not observed yet
         self.open = torch.zeros(rows.num_envs, dtype=torch.int64, device=device)  # first row of each env not yet used

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete
+from numpy.typing import NDArray
 
 
 class WindyGridworld(gymnasium.Env):
@@ -16,12 +17,13 @@ class WindyGridworld(gymnasium.Env):
     (van Seijen et al. 2009 use .2 for their stochastic version).
     """
 
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012  # as Gymnasium has it
     WIND = (0, 0, 0, 1, 1, 1, 2, 2, 1, 0)
     START, GOAL = (3, 0), (3, 7)
     MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
 
-    def __init__(self, slip: float = 0.0) -> None:
-        self.slip = slip
+    def __init__(self, slip: float = 0.0, render_mode: str | None = None) -> None:
+        self.slip, self.render_mode = slip, render_mode
         self.observation_space, self.action_space = Discrete(70), Discrete(4)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
@@ -45,6 +47,11 @@ class WindyGridworld(gymnasium.Env):
     def _obs(self) -> int:
         return self.place[0] * 10 + self.place[1]
 
+    def render(self) -> NDArray[np.uint8]:  # type: ignore[override]
+        """The cells, darker where the wind is stronger, the goal green and the agent red."""
+        cells = np.repeat(255 - 30 * np.array(self.WIND, np.uint8)[None, :, None], 7, 0).repeat(3, 2)
+        return grid(cells, self.place, self.GOAL)
+
 
 class RandomWalk(gymnasium.Env):
     """A chain of `length` states from its middle on; left and right; 1 for leaving it at the right end, else 0.
@@ -52,8 +59,10 @@ class RandomWalk(gymnasium.Env):
     Under a random policy state i (from 1) has the value i / (length + 1) (Sutton and Barto 2018, example 6.2).
     """
 
-    def __init__(self, length: int = 5) -> None:
-        self.length = length
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012  # as Gymnasium has it
+
+    def __init__(self, length: int = 5, render_mode: str | None = None) -> None:
+        self.length, self.render_mode = length, render_mode
         self.observation_space, self.action_space = Discrete(length), Discrete(2)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
@@ -66,6 +75,19 @@ class RandomWalk(gymnasium.Env):
         over = not 0 <= place < self.length
         self.place = min(max(place, 0), self.length - 1)
         return self.place, float(place == self.length), over, False, {}
+
+    def render(self) -> NDArray[np.uint8]:  # type: ignore[override]
+        """The chain, its right end green and the agent red."""
+        return grid(np.full((1, self.length, 3), 255, np.uint8), (0, self.place), (0, self.length - 1))
+
+
+def grid(cells: NDArray[np.uint8], agent: tuple[int, int], goal: tuple[int, int]) -> NDArray[np.uint8]:
+    """Cells of one colour each, u8[rows, columns, 3], as a picture of squares with lines between them."""
+    cells = cells.copy()
+    cells[goal], cells[agent] = (86, 182, 120), (214, 86, 72)
+    picture = cells.repeat(40, 0).repeat(40, 1)
+    picture[::40], picture[:, ::40] = 200, 200
+    return picture
 
 
 gymnasium.register("WindyGridworld-v0", "envs.classic:WindyGridworld")

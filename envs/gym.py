@@ -33,7 +33,12 @@ def is_image(space: gymnasium.Space) -> bool:
 def make_env(id: str | EnvSpec, render_mode: str | None = None) -> gymnasium.Env:
     """One environment, its pictures turned into 84 x 84 grey levels. Raises EnvError where the lab cannot use it."""
     try:
-        env = gymnasium.make(id, render_mode=render_mode)
+        env = gymnasium.make(id)
+        if render_mode:  # not every environment knows the word
+            if render_mode not in env.metadata.get("render_modes", ()):
+                raise EnvError(f"{id if isinstance(id, str) else id.id} cannot be watched: it draws no picture")
+            env.close()
+            env = gymnasium.make(id, render_mode=render_mode)
     except (gymnasium.error.Error, ImportError) as error:
         raise EnvError(f"{id} cannot be made: {' '.join(str(error).split())}") from error
     obs, action = env.observation_space, env.action_space

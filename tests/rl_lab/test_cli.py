@@ -65,7 +65,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["trian"], "unknown command 'trian'; there are: train, resume, eval, list, doctor"),
+        (["trian"], "unknown command 'trian'; there are: train, resume, eval, watch, list, doctor"),
         (["train"], "which agent?"),
         (["train", "dqn"], "which environment? add --env NAME"),
         (["train", "dqm", "--env", "Pong"], "unknown agent 'dqm'; nearest: dqn"),
@@ -86,6 +86,8 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
         (["train", "dqn", "--env", "CartPole-v1", "--replay-size", "8"], "it must be at least"),
         (["eval", "latest"], "there are no runs in runs"),
         (["eval", "latest", "--episodes", "0"], "episodes is 0; it must be at least 1"),
+        (["watch", "latest"], "add --video FILE.mp4 or --terminal (one of them)"),
+        (["watch", "latest", "--terminal"], "there are no runs in runs"),
         (["resume", "nothing"], "there are no runs in runs"),
         (["list", "everything"], "it is list, list agents or list envs"),
     ],

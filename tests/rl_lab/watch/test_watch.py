@@ -3,11 +3,14 @@
 from itertools import pairwise
 
 import cv2
+import gymnasium
 import numpy as np
 import pytest
 import torch
 
+from envs.card import EnvError
 from envs.make import adapt, make_stream, resolve
+from envs.toy import NumberedSteps
 from rl_lab import api
 from rl_lab.errors import LabError
 from rl_lab.watch.game import Game
@@ -94,19 +97,25 @@ def test_a_moment_tells_what_the_network_says(train):
 def test_a_video_of_every_agent(agent, tmp_path):
     """The right rate, length and number of pictures; none is blank, and they move."""
     av = pytest.importorskip("av")
-    env = "CliffWalking-v1" if agent.startswith("tabular") else "CartPole-v1"
+    env = "WindyGridworld-v0" if agent.startswith("tabular") else "CartPole-v1"
     settings = {"env": env, "steps": 300, "eval_every": 0, "eval_episodes": 1, "wandb": "disabled", "quiet": True}
     run = api.train(agent, **settings, runs_dir=str(tmp_path))
     shown = show(run, episodes=1, seed=2, epsilon=0.5, video=tmp_path / "game.mp4")
     with av.open(str(tmp_path / "game.mp4")) as container:
         stream = container.streams.video[0]
-        assert stream.average_rate == (4 if env.startswith("Cliff") else 50)
+        assert stream.average_rate == (4 if env.startswith("Windy") else 50)
         pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
         assert float(stream.duration * stream.time_base) == pytest.approx(shown.seconds, abs=0.05)
     assert len(pictures) == shown.pictures
     assert all(picture.std() > 5 for picture in pictures)
     changed = [np.abs(a.astype(int) - b).max() > 20 for a, b in pairwise(pictures)]
     assert np.mean(changed) > 0.9
+
+
+def test_what_draws_no_picture_is_refused():
+    gymnasium.register("Unseen-v0", NumberedSteps)
+    with pytest.raises(EnvError, match="Unseen-v0 cannot be watched: it draws no picture"):
+        Game(resolve("Unseen-v0"))
 
 
 def test_a_video_that_cannot_be_is_refused(tmp_path):
