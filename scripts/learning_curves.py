@@ -37,7 +37,9 @@ def main() -> None:
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("score")
-    axes[0].legend(title="dots: greedy evaluations; lines: last 100 training games", fontsize=8, title_fontsize=8)
+    handles, labels = axes[0].get_legend_handles_labels()
+    title = "dots: greedy evaluations; lines: last 100 training games"
+    figure.legend(handles, labels, title=title, loc="outside lower center", ncols=5, fontsize=8, title_fontsize=8)
     figure.suptitle(runs[0].card.name)
     figure.savefig(args.out, dpi=110)
 
