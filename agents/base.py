@@ -132,6 +132,11 @@ def stack_frames(obs: Tensor, first: Tensor, history: Tensor) -> tuple[Tensor, T
     return stack, stack[:, 1:]
 
 
+def clip_rewards(step: Step, limit: float) -> Step:
+    """The row with its rewards clipped to +- `limit`; 0 leaves them as they are."""
+    return step._replace(reward=step.reward.clamp(-limit, limit)) if limit else step
+
+
 class Stopwatch(dict[str, float]):
     """Seconds by name: `with seconds("sampling"): ...` adds to `seconds["sampling"]`."""
 

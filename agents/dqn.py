@@ -28,6 +28,7 @@ from agents.base import (
     Step,
     Stopwatch,
     Thought,
+    clip_rewards,
     linear_schedule,
     no_frames,
     stack_frames,
@@ -208,9 +209,8 @@ class DQN:
 
     def observe(self, step: Step) -> Metrics | None:
         """Remember the row; then make the updates that are due, `replay_ratio / batch_size` per agent step."""
-        clip = self.config.reward_clip
         with self.seconds("sampling"):
-            self.remember(step._replace(reward=step.reward.clamp(-clip, clip)) if clip else step)
+            self.remember(clip_rewards(step, self.config.reward_clip))
         self.steps += step.live
         made = []
         while self.updates < self.updates_due():

@@ -37,6 +37,7 @@ from agents.base import (
     Step,
     Stopwatch,
     Thought,
+    clip_rewards,
     linear_schedule,
     no_frames,
     stack_frames,
@@ -207,12 +208,8 @@ class Reinforce:
         """Remember the row; learn when the batch is complete."""
         c = self.config
         with self.seconds("sampling"):
-            clip = c.reward_clip
             log_prob, value = self.played.popleft()
-            self.memory.add(
-                step._replace(reward=step.reward.clamp(-clip, clip)) if clip else step,
-                {"log_prob": log_prob, "value": value},
-            )
+            self.memory.add(clip_rewards(step, c.reward_clip), {"log_prob": log_prob, "value": value})
         self.steps += step.live
         self.games += self.rows.num_envs - step.live
         rows = self.memory.total_rows - 1 - self.batch_ended  # the newest row's successor is not known yet

@@ -40,10 +40,10 @@ def make_envs(config: Config, card: EnvCard, num_envs: int) -> Stream:
 def make_loop(config: Config, card: EnvCard, agent: Agent, device: torch.device) -> Loop:
     """The loop over the configuration's environments; an agent that brings its own (SB3's) gets a stream for each of them."""
     run = config.run
-    own = getattr(agent, "loop_class", None)
+    own = getattr(agent, "make_loop", None)
     if own is None:
         return Loop(agent, make_envs(config, card, run.num_envs), device, run.seed)
-    return own(agent, [make_envs(config, card, 1) for _ in range(run.num_envs)], run.seed)
+    return own([make_envs(config, card, 1) for _ in range(run.num_envs)], run.seed)
 
 
 def learned_with(config: Config) -> tuple[float, float]:

@@ -28,12 +28,10 @@ from agents.base import (
     Count,
     CountOrZero,
     Fraction,
-    Metrics,
     NonNegative,
     Positive,
     Range,
     RowSpec,
-    Step,
     Stopwatch,
     Thought,
     no_frames,
@@ -214,8 +212,9 @@ class SB3Agent:
         assert shape is not None
         return stack.reshape(-1, *shape), history
 
-    def observe(self, step: Step) -> Metrics | None:
-        raise NotImplementedError("Stable-Baselines3 collects its own experience")
+    def make_loop(self, streams: Sequence[Stream], seed: int) -> SB3Loop:
+        """The loop that it learns in, over streams of one environment each."""
+        return SB3Loop(self, streams, seed)
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with these weights."""
@@ -287,7 +286,6 @@ class SB3DQN(SB3Agent):
 
     config_class = SB3DQNConfig
     algorithm = DQN
-    loop_class = SB3Loop
 
     @staticmethod
     def bytes_needed(config: Any, rows: RowSpec) -> int:
@@ -300,7 +298,6 @@ class SB3PPO(SB3Agent):
 
     config_class = SB3PPOConfig
     algorithm = PPO
-    loop_class = SB3Loop
 
 
 class SB3A2C(SB3Agent):
@@ -308,7 +305,6 @@ class SB3A2C(SB3Agent):
 
     config_class = SB3A2CConfig
     algorithm = A2C
-    loop_class = SB3Loop
 
     def settings(self) -> dict[str, Any]:
         """RMSProp's own settings go to the policy."""
