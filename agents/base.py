@@ -95,7 +95,10 @@ class Agent(Protocol):
         ...
 
     def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
-        """What `act` does without exploring, and what it comes from; the next carry."""
+        """What `act` does without exploring, and what it comes from; the next carry.
+
+        Gradients flow, to ask what it comes from in the pixels: who wants none says torch.no_grad(). `obs` may be float then.
+        """
         ...
 
     def observe(self, step: Step) -> Metrics | None:

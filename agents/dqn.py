@@ -164,13 +164,13 @@ class DQN:
         """The k-1 frames before the first one: zeros [n, k-1, *frame]."""
         return (no_frames(n, self.config.frame_stack - 1, self.rows, self.device),)
 
-    @torch.no_grad()
     def values(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
         """Q(s, .) of each environment, f32[N, A], and the next carry."""
         stack, history = stack_frames(obs, first, *carry)
         with self.autocast:
             return self.network.eval()(stack), (history,)
 
+    @torch.no_grad()
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a uniformly random action."""
         q, carry = self.values(obs, first, carry)

@@ -85,7 +85,6 @@ class DRQN(DQN):
         """The frames before the first one, as in DQN, and the core's state: zeros [n, hidden], once or twice."""
         return (*super().initial_carry(n), *self.network.initial_state(n, self.device))
 
-    @torch.no_grad()
     def values(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
         """Q(h, s, .) of each environment, f32[N, A], and the next carry."""
         history, *state = carry

@@ -105,7 +105,6 @@ class Rainbow(DQN):
         draw_noise(self.network, self.generator if explore else None)
         return super().act(obs, first, carry, explore=explore)
 
-    @torch.no_grad()
     def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
         """DQN's, without noise, and the distribution of each action's return."""
         draw_noise(self.network, None)

@@ -190,7 +190,6 @@ class Reinforce:
         self.played.append((log_pi.gather(1, action).squeeze(1), value))
         return action.squeeze(1), carry
 
-    @torch.no_grad()
     def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
         """The most probable action, pi(. | s), and V(s), which is 0 without a baseline."""
         log_pi, value, carry = self._look(obs, first, carry)

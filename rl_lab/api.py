@@ -13,9 +13,8 @@ from envs import make
 from envs.atari import games
 from envs.card import EnvCard
 from envs.gym import other_ids
-from rl_lab import build, checkpoint, config, runner
+from rl_lab import build, checkpoint, config, evaluation, start
 from rl_lab.evaluation import Evaluation
-from rl_lab.evaluation import evaluate as play
 from rl_lab.registry import load_env_plugins
 from rl_lab.run import Run
 
@@ -41,28 +40,25 @@ def train(
     """
     card = resolve_env(env, settings.get("protocol", config.protocol_of(config_file)))
     resolved = config.resolve(agent, card, {"env": env, **settings}, preset=preset, file=config_file)
-    return runner.train(resolved, card, quiet=quiet)
+    return start.train(resolved, card, quiet=quiet)
 
 
 def resume(run: str | Path | Run, *, steps: int | None = None, runs_dir: str = "runs", quiet: bool = False) -> Run:
     """Go on with a run from its last checkpoint, as if it had never stopped; `steps` is a new total, to extend it."""
     load_env_plugins()
-    return runner.resume(Run.find(run, runs_dir), steps=steps, quiet=quiet)
+    return start.resume(Run.find(run, runs_dir), steps=steps, quiet=quiet)
 
 
 def load(run: str | Path | Run, *, which: str | None = None, runs_dir: str = "runs") -> Agent:
     """The agent of a run with the weights of its best checkpoint (`which`: "best", "last" or a step), on this machine's CPU."""
-    return _load(Run.find(run, runs_dir), which)[0]
-
-
-def _load(run: Run, which: str | None) -> tuple[Agent, Path]:
+    run = Run.find(run, runs_dir)
     load_env_plugins()
     folder = checkpoint.find(run.path, which)
     resolved = run.config
     on_cpu = dataclasses.replace(resolved, run=dataclasses.replace(resolved.run, device="cpu", precision="float32"))
     agent = build.make_agent(on_cpu, run.card, torch.device("cpu"))
     checkpoint.load_network(folder, agent)
-    return agent, folder
+    return agent
 
 
 def evaluate(
@@ -79,11 +75,15 @@ def evaluate(
     The games are those of `seed` and no others: with the same seed, the same agent gets the same score.
     """
     run = Run.find(run, runs_dir)
-    agent, _ = _load(run, which)
+    return play(run, load(run, which=which), episodes=episodes, epsilon=epsilon, seed=seed)
+
+
+def play(run: Run, agent: Agent, *, episodes: int, epsilon: float | None, seed: int) -> Evaluation:
+    """Evaluate this agent as the run's own would be; it needs `initial_carry` and `think`."""
     resolved, card = run.config, run.card
     stream = build.make_envs(resolved, card, min(build.EVAL_ENVS, episodes))
     try:
-        return play(
+        return evaluation.evaluate(
             agent,
             stream,
             episodes=episodes,

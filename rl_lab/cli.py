@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -15,13 +16,22 @@ commands:
   train AGENT --env NAME    train an agent: {PROG} train dqn --env Pong
   resume RUN                go on with a run, or extend it: resume latest --steps 2000000
   eval RUN                  play whole games and print the score
-  watch RUN                 see it play, and what it thinks: watch latest --video pong.mp4
+  watch RUN                 see it play, and what it thinks: watch demo; watch latest --video pong.mp4
+  look RUN                  see what its network has learned, as pictures; or attack it
   list [agents|envs]        what there is to train, and on what
   doctor                    what this machine has, and what is wrong with it
 
-RUN is a run folder, "latest", or an unambiguous part of its name.
+RUN is a run folder, "latest", an unambiguous part of its name, or "demo", an agent that comes with the lab.
 {PROG} COMMAND --help shows the options with their types, defaults and units."""
-COMMANDS = ("train", "resume", "eval", "watch", "list", "doctor")
+COMMANDS = {
+    "train": "rl_lab.commands",
+    "resume": "rl_lab.commands",
+    "eval": "rl_lab.commands",
+    "watch": "rl_lab.watch.commands",
+    "look": "rl_lab.watch.commands",
+    "list": "rl_lab.commands",
+    "doctor": "rl_lab.commands",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,11 +43,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     name, rest = args[0], args[1:]
     if name not in COMMANDS:
         fail(f"unknown command {name!r}; there are: {', '.join(COMMANDS)}")
-    from rl_lab import commands
     from rl_lab.errors import USER_ERRORS, Fault
 
     try:
-        getattr(commands, f"{name}_command")(rest)
+        getattr(importlib.import_module(COMMANDS[name]), f"{name}_command")(rest)
     except USER_ERRORS as error:
         fail(str(error))
     except Fault as fault:

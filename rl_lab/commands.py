@@ -10,13 +10,12 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from agents.base import Count, Range, check_fields
-from rl_lab import api, checkpoint, config, runner
+from rl_lab import api, checkpoint, config, runner, start
 from rl_lab.cli import PROG, fail
 from rl_lab.config import RunConfig, Seed
 from rl_lab.errors import LabError
@@ -91,7 +90,7 @@ def train_command(args: list[str]) -> None:
     assert card is not None
     final = config.Config(name, chosen.run, chosen.agent)
     config.check(final)
-    _finish(lambda: runner.train(final, card))
+    _finish(lambda: start.train(final, card))
 
 
 CONFIG_HELP = "A YAML file of settings, such as a run's config.yaml; flags overrule it."
@@ -169,54 +168,6 @@ def eval_command(args: list[str]) -> None:
     else:
         step = checkpoint.read_state(folder)["steps"]
         print(f"{run.config.agent} on {run.card}\ncheckpoint {folder.name} of step {step:,}: {result}")
-
-
-# --- watch --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class WatchOptions:
-    run: RunName
-    """A run folder, "latest", or an unambiguous part of its name."""
-    video: str = ""
-    """MP4 file to write (WebM where PyAV is missing), at the speed the game is played."""
-    terminal: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Show it in this terminal, which must know 24-bit colours."""
-    smooth: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Show all 60 frames a second of an Atari game, not only those that the agent decides at."""
-    episodes: Count = 1
-    """Whole games to play."""
-    epsilon: Annotated[float | None, Range(0, 1)] = None
-    """Share of random actions; the run's own eval_epsilon unless given."""
-    seed: Seed = 0
-    """Seed of the games: they are those of `eval --episodes 1` with it."""
-    checkpoint: str = "auto"
-    """Which weights: best, last or a step; auto is the best, else the last."""
-    runs_dir: str = "runs"
-    """Folder that holds the runs."""
-
-
-def watch_command(args: list[str]) -> None:
-    chosen = parse(WatchOptions, args, "watch", "Watch a run's agent play, with what it sees and thinks.")
-    check_fields(chosen)
-    if bool(chosen.video) == chosen.terminal:
-        raise LabError("where is it to be shown? add --video FILE.mp4 or --terminal (one of them)")
-    from rl_lab.watch.show import show
-
-    run = Run.find(chosen.run, chosen.runs_dir)
-    shown = show(
-        run,
-        episodes=chosen.episodes,
-        seed=chosen.seed,
-        epsilon=chosen.epsilon,
-        which=None if chosen.checkpoint == "auto" else chosen.checkpoint,
-        video=Path(chosen.video) if chosen.video else None,
-        smooth=chosen.smooth,
-    )
-    scores = ", ".join(f"{score:g}" for score in shown.scores)
-    print(f"{run.config.agent} on {run.card.name}: score {scores}")
-    if chosen.video:
-        print(f"{chosen.video}: {shown.pictures:,} pictures, {shown.seconds:.1f} s")
 
 
 # --- list, doctor -------------------------------------------------------------------------------------------------

@@ -63,6 +63,8 @@ class RunConfig:
     """Whole games an evaluation plays."""
     eval_epsilon: Fraction = 0.001
     """Share of random actions in an evaluation."""
+    video_every: CountOrZero = 0
+    """Agent steps between two videos of an evaluation game, in the run's videos/; 0 makes none."""
     checkpoint_every: CountOrZero = 100_000
     """Agent steps between two checkpoints; 0 leaves them to checkpoint_minutes."""
     checkpoint_minutes: NonNegative = 10.0

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.base import Agent
+from agents.base import Agent, Carry, Thought
 from envs.stream import Episode, Row, Stream
 
 
@@ -74,9 +74,15 @@ def evaluate(
     row, carry = stream.reset(seed), agent.initial_carry(n)
     values: list[Tensor] = []
     rows = [row]
+
+    def think() -> tuple[Thought, Carry]:
+        with torch.no_grad():
+            return agent.think(
+                torch.as_tensor(row.obs, device=device), torch.as_tensor(row.first, device=device), carry
+            )
+
     while any(len(g) < q for g, q in zip(games, quota, strict=True)):
-        obs, first = torch.as_tensor(row.obs, device=device), torch.as_tensor(row.first, device=device)
-        thought, carry = agent.think(obs, first, carry)
+        thought, carry = think()
         random = rng.random(n) < epsilon
         stream.send(np.where(random, rng.integers(stream.num_actions, size=n), thought.action.cpu().numpy()))
         row = stream.recv()
@@ -85,9 +91,7 @@ def evaluate(
         each_row()
         for game in stream.finished():
             games[game.env].append(game)
-    values.append(
-        agent.think(torch.as_tensor(row.obs, device=device), torch.as_tensor(row.first, device=device), carry)[0].value
-    )
+    values.append(think()[0].value)
     played = [game for g, q in zip(games, quota, strict=True) for game in g[:q]]
     value, realised = _expected_and_realised(torch.stack(values).cpu().numpy(), rows, *learned_with)
     return Evaluation([g.score for g in played], [g.length for g in played], value, realised)

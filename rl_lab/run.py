@@ -2,7 +2,7 @@
 
 runs/<env>/<agent>/<time>-s<seed>/
     config.yaml       the resolved configuration       env.json      the env card
-    metrics.jsonl     one line a log interval          checkpoints/  best and last        wandb/
+    metrics.jsonl     one line a log interval          checkpoints/  best and last        videos/  wandb/
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from envs.card import EnvCard
 from rl_lab import config as configuration
 from rl_lab.config import Config
 from rl_lab.errors import LabError
+
+DEMO = Path(__file__).parent / "demo"  # a run folder with its best network only
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Run:
 
     @classmethod
     def find(cls, name: str | Path | Run, runs_dir: str | Path = "runs") -> Run:
-        """A run folder, "latest", or an unambiguous part of a run's path below `runs_dir`.
+        """A run folder, "latest", an unambiguous part of a run's path below `runs_dir`, or "demo", which comes with the lab.
 
         Raises LabError where no run or more than one fits.
         """
@@ -59,6 +61,8 @@ class Run:
             return name
         if (Path(name) / "config.yaml").is_file():
             return cls(Path(name))
+        if str(name) == "demo":
+            return cls(DEMO)
         root = Path(runs_dir)
         runs = sorted((p.parent for p in root.glob("*/*/*/config.yaml")), key=lambda p: (p.name, p))
         if not runs:

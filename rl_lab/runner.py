@@ -5,33 +5,26 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from envs.card import EnvCard
-from envs.make import adapt
 from envs.stream import Stream
 from rl_lab import checkpoint
 from rl_lab.build import (
     EVAL_ENVS,
-    check_fits,
     learned_with,
     make_agent,
     make_envs,
-    make_explicit,
     make_loop,
     memory_needed,
 )
-from rl_lab.config import Config
 from rl_lab.device import keep_freed_memory, resolve_device
 from rl_lab.errors import Fault, LabError
 from rl_lab.evaluation import evaluate
-from rl_lab.guard import Watchdog, check_disk, faults, how_to_resume, lock, stop_signals
+from rl_lab.guard import Watchdog, check_disk, faults, how_to_resume, stop_signals
 from rl_lab.loop import Every, Tick
 from rl_lab.metrics import Window
 from rl_lab.progress import Display, Status
@@ -48,50 +41,7 @@ class Interrupted(Exception):
 
 
 class CutShort(Exception):
-    """An evaluation was asked to stop."""
-
-
-def train(config: Config, card: EnvCard, *, quiet: bool = False) -> Run:
-    """Train a new run to its end. Raises Interrupted when a signal stopped it, after saving."""
-    world = config.run
-    card = adapt(card, flicker=world.flicker, mask_velocity=world.mask_velocity, view=world.view, actions=world.actions)
-    config = make_explicit(config, card)
-    check_disk(Path(config.run.runs_dir), check_fits(config, card))
-    agent = make_agent(
-        config, card, torch.device(config.run.device)
-    )  # what it refuses, it refuses before there is a folder
-    before = None
-    if config.run.init_from:
-        before = Run.find(config.run.init_from, config.run.runs_dir)
-        config = replace(config, run=replace(config.run, init_from=str(before)))
-        checkpoint.load_network(checkpoint.find(before.path), agent)
-    run = Run.create(config, card)
-    with lock(run.path):
-        runner = Runner(run, quiet=quiet)
-        if before:
-            checkpoint.load_network(checkpoint.find(before.path), runner.agent)
-        return runner.train()
-
-
-def resume(run: Run, *, steps: int | None = None, quiet: bool = False) -> Run:
-    """Go on with a run from its last checkpoint; `steps` is a new total, to extend it.
-
-    Raises LabError where there is no checkpoint, or where the run already has more steps.
-    """
-    with lock(run.path):
-        check_fits(run.config, run.card)
-        before = run.config.run.steps
-        if steps is not None:
-            run.extend(steps)
-        runner = Runner(run, quiet=quiet)
-        try:
-            runner.restore()
-            if steps is not None and steps < runner.steps:
-                raise LabError(f"steps is {steps}; {run} already has {runner.steps}, so it must be at least that")
-        except LabError:
-            run.extend(before)
-            raise
-        return runner.train()
+    """A game was asked to stop."""
 
 
 class Runner:
@@ -209,6 +159,7 @@ class Runner:
     def _turn(self, tracker: Tracker) -> None:
         settings = self.config.run
         evaluating = Every(settings.eval_every, self.steps)
+        filming = Every(settings.video_every, self.steps)
         saving = Every(settings.checkpoint_every, self.steps)
         logging = Every(settings.log_every, self.steps)
         began = saved_at = time.perf_counter()
@@ -228,6 +179,8 @@ class Runner:
                 self._log(tracker)
             if evaluating.due(self.steps):
                 self._evaluate(tracker)
+            if filming.due(self.steps):
+                self._film(tracker)
             minutes = (now - saved_at) / 60
             if saving.due(self.steps) or 0 < settings.checkpoint_minutes <= minutes:
                 self.save(tracker)
@@ -281,7 +234,6 @@ class Runner:
         settings = self.config.run
         if self.eval_stream is None:
             self.eval_stream = make_envs(self.config, self.card, min(EVAL_ENVS, settings.eval_episodes))
-        seed = int(np.random.SeedSequence([settings.seed, self.steps]).generate_state(1)[0] >> 1)
         start = time.perf_counter()
         self.evaluation_due = True
         try:
@@ -290,10 +242,10 @@ class Runner:
                 self.eval_stream,
                 episodes=settings.eval_episodes,
                 epsilon=settings.eval_epsilon,
-                seed=seed,
+                seed=self._seed_of_games(),
                 device=self.device,
                 learned_with=learned_with(self.config),
-                each_row=self._between_rows_of_evaluation,
+                each_row=self._between_moments,
             )
         except CutShort:
             return
@@ -320,7 +272,21 @@ class Runner:
         minutes = f"{self.wall_seconds / 60:.1f} min"
         self.display.say(f"eval at step {self.steps:,} ({minutes}): {result}{'  best so far' if best else ''}")
 
-    def _between_rows_of_evaluation(self) -> None:
+    def _seed_of_games(self) -> int:
+        """The seed of the games that are played at this step to look at the agent."""
+        return int(np.random.SeedSequence([self.config.run.seed, self.steps]).generate_state(1)[0] >> 1)
+
+    def _film(self, tracker: Tracker) -> None:
+        """Play the first game of this step's evaluation once more, into a video; training does not notice."""
+        from rl_lab.watch.film import film  # opens codecs
+
+        start = time.perf_counter()
+        with contextlib.suppress(CutShort):
+            path = film(self.run, self.agent, self.steps, self._seed_of_games(), self.device, self._between_moments)
+            tracker.video(self.steps, path)
+        self.wall_seconds += time.perf_counter() - start
+
+    def _between_moments(self) -> None:
         self.watchdog.pat()
         if self.signal is not None:
             raise CutShort

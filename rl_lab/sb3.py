@@ -190,7 +190,6 @@ class SB3Agent:
         action, _ = self.model.predict(stack.cpu().numpy(), deterministic=not explore)
         return torch.as_tensor(action, device=self.device), (history,)
 
-    @torch.no_grad()
     def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
         """Q(s, .), or the policy's probabilities and its critic's value."""
         stack, history = self._stack(obs, first, carry)

@@ -23,6 +23,7 @@ class Sink(Protocol):
 
     def log(self, step: int, values: dict[str, float]) -> None: ...
     def summary(self, values: dict[str, Any]) -> None: ...
+    def video(self, step: int, path: Path) -> None: ...
     def artifact(self, folder: Path) -> None: ...
     def close(self) -> None: ...
 
@@ -43,6 +44,9 @@ class JsonLines:
         self.file.flush()
 
     def summary(self, values: dict[str, Any]) -> None:
+        pass
+
+    def video(self, step: int, path: Path) -> None:
         pass
 
     def artifact(self, folder: Path) -> None:
@@ -67,6 +71,11 @@ class Tracker:
         """What the run comes down to: best and last score."""
         for sink in self.sinks:
             sink.summary(values)
+
+    def video(self, step: int, path: Path) -> None:
+        """A video file of the run at an agent step."""
+        for sink in self.sinks:
+            sink.video(step, path)
 
     def artifact(self, folder: Path) -> None:
         """A checkpoint folder to keep with the run."""
@@ -152,6 +161,10 @@ class Wandb:
 
     def summary(self, values: dict[str, Any]) -> None:
         self._safely(lambda run: run.summary.update(values))
+
+    def video(self, step: int, path: Path) -> None:
+        film = self.wandb.Video(str(path), format=path.suffix[1:])
+        self._safely(lambda run: run.log({AXIS: step, "video": film}))
 
     def artifact(self, folder: Path) -> None:
         def add(run: Any) -> None:

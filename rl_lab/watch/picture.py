@@ -9,24 +9,29 @@ from numpy.typing import NDArray
 from envs.card import EnvCard
 from rl_lab.watch.game import Screen
 from rl_lab.watch.player import Moment
+from rl_lab.watch.saliency import Heat, is_policy
 
 WIDTH, HEIGHT = 880, 640  # even, as video wants them
 GAME_WIDTH = 500
 BACKGROUND, TEXT, FAINT = (24, 26, 31), (225, 228, 232), (120, 126, 135)
 CHOSEN, EXPLORED, BAR, REALISED = (86, 182, 120), (229, 152, 64), (92, 112, 148), (229, 152, 64)
+HOT = (255, 60, 40)
 LEFT, RIGHT = GAME_WIDTH + 16, WIDTH - 16  # of the panel
 
 
 def compose(moment: Moment, screen: Screen, card: EnvCard, title: str) -> Screen:
     """One picture, u8[640, 880, 3]: `screen` is one of the moment's."""
     canvas = np.full((HEIGHT, WIDTH, 3), BACKGROUND, np.uint8)
+    heat = moment.saliency
+    if heat is not None and card.view == "grey":  # the other view is a part of the screen
+        screen = warmed(screen, heat)
     _place(canvas, screen, (0, 0, GAME_WIDTH, HEIGHT))
     _text(canvas, title, (LEFT, 26), size=0.5)
     state = "over" if moment.over else f"step {moment.step:,}"
     _text(canvas, f"game {moment.game}   {state}   score {moment.score:g}", (LEFT, 48), size=0.5)
     top = 64
     if moment.seen.ndim == 3 and moment.seen.dtype == np.uint8:
-        top = _frames(canvas, moment.seen, top)
+        top = _frames(canvas, moment.seen, heat, top)
     top = _bars(canvas, moment, card, top + 18)
     if moment.state_norm is not None:
         _text(canvas, f"size of the memory |h| = {moment.state_norm:.2f}", (LEFT, top + 10), color=FAINT)
@@ -60,20 +65,27 @@ def _place(canvas: Screen, image: Screen, box: tuple[int, int, int, int]) -> Non
     canvas[y : y + height, x : x + width] = sized
 
 
-def _frames(canvas: Screen, seen: NDArray[np.generic], top: int) -> int:
-    """The stack, oldest frame first; returns where it ends."""
+def warmed(image: Screen, heat: Heat) -> Screen:
+    """An image with a map from 0 to 1 over it, both of the same view: the more, the redder."""
+    strength = cv2.resize(heat, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)[:, :, None] * 0.6
+    return np.asarray(image * (1 - strength) + np.array(HOT) * strength, np.uint8)
+
+
+def _frames(canvas: Screen, seen: NDArray[np.generic], heat: Heat | None, top: int) -> int:
+    """The stack, oldest frame first, with the saliency on the newest; returns where it ends."""
     grey = np.asarray(seen, np.uint8) * (255 if seen.max() <= 1 else 1)
     size = min(88, (RIGHT - LEFT) // len(grey))
     for i, frame in enumerate(grey):
         box = (LEFT + i * size, top, LEFT + (i + 1) * size - 4, top + size - 4)
-        _place(canvas, np.repeat(frame[:, :, None], 3, 2), box)
+        image = np.repeat(frame[:, :, None], 3, 2)
+        _place(canvas, warmed(image, heat) if heat is not None and i == len(grey) - 1 else image, box)
     return top + size
 
 
 def _bars(canvas: Screen, moment: Moment, card: EnvCard, top: int) -> int:
     """A bar for each action's Q or probability; the one it did is green, or orange where it explored."""
     scores, actions = moment.scores, len(moment.scores)
-    policy = bool((scores >= 0).all() and abs(float(scores.sum()) - 1) < 1e-3)
+    policy = is_policy(scores)
     low, high = (0.0, 1.0) if policy else (float(scores.min()), float(scores.max()))
     _text(canvas, "probability of each action" if policy else "Q of each action", (LEFT, top), color=FAINT)
     height = min(22, 180 // actions)

@@ -14,6 +14,7 @@ from envs.stream import Row
 from rl_lab.build import learned_with
 from rl_lab.config import Config
 from rl_lab.watch.game import Game, Screen
+from rl_lab.watch.saliency import Heat, Saliency, saliency
 
 CPU = torch.device("cpu")
 LOOK_BACK = 300  # rows of the values that a moment tells
@@ -30,6 +31,7 @@ class Moment:
     greedy: int  # what it would do without exploring
     distribution: NDArray[np.float32] | None  # [A, atoms]
     state_norm: float | None
+    saliency: Heat | None  # [H, W] of a frame: where the scores come from
     values: NDArray[np.float32]  # V of the last rows of this game, this one included
     realised: NDArray[np.float32]  # the discounted returns that came after them, as far as they are known
     score: float  # of this game so far
@@ -39,44 +41,76 @@ class Moment:
 
 
 class Player:
-    """Plays the games of a seed, which are those that `eval` with one environment plays; iterate for the moments."""
+    """Plays the games of a seed, which are those that `eval --episodes 1` begins with; iterate for the moments."""
 
-    def __init__(self, agent: Agent, config: Config, game: Game, *, epsilon: float, seed: int) -> None:
-        self.agent, self.game, self.epsilon, self.seed = agent, game, epsilon, seed
+    def __init__(
+        self,
+        agent: Agent,
+        config: Config,
+        game: Game,
+        *,
+        epsilon: float,
+        seed: int,
+        saliency: Saliency = "off",
+        device: torch.device = CPU,
+    ) -> None:
+        self.agent, self.game, self.epsilon, self.seed, self.device = agent, game, epsilon, seed, device
+        self.saliency: Saliency = saliency
+        self.restart = False  # to be set between two moments: begin the seed's games anew
+        self.again = False  # and this one: tell the same moment again, as the agent sees it now
         self.gamma, self.reward_clip = learned_with(config)
         self.stack = getattr(config.settings, "frame_stack", 1)
 
     def __iter__(self) -> Iterator[Moment]:
+        while True:
+            self.restart = False
+            yield from self._games()
+            if not self.restart:
+                return
+
+    def _games(self) -> Iterator[Moment]:
+        """The games of the seed from the first one on, until it is asked to begin anew."""
         rng = np.random.default_rng(self.seed)
         card, agent = self.game.card, self.agent
         row, screens = self.game.reset(self.seed)
         carry = agent.initial_carry(1)
-        history = torch.zeros((1, self.stack - 1, *card.frame), dtype=getattr(torch, card.dtype))
+        history = torch.zeros((1, self.stack - 1, *card.frame), dtype=getattr(torch, card.dtype), device=self.device)
         told: list[tuple[float, float, bool]] = []  # V, reward and whether it terminated, of this game's rows
         score, step, number = 0.0, 0, 1
         while True:
-            obs, first = torch.from_numpy(row.obs), torch.from_numpy(row.first)
-            seen, history = stack_frames(obs, first, history)
-            thought, carry = agent.think(obs, first, carry)
-            greedy = int(thought.action[0])
-            action = int(rng.integers(card.num_actions)) if rng.random() < self.epsilon else greedy
-            value = float(thought.value[0])
-            yield Moment(
-                screens=screens,
-                seen=seen[0].numpy(),
-                scores=thought.scores[0].numpy(),
-                action=action,
-                greedy=greedy,
-                distribution=None if thought.distribution is None else thought.distribution[0].numpy(),
-                state_norm=None if thought.state_norm is None else float(thought.state_norm[0]),
-                values=np.array([v for v, _, _ in told[-LOOK_BACK:]] + [value], np.float32),
-                realised=self._realised(told[-LOOK_BACK:], value),
-                score=score,
-                step=step,
-                game=number,
-                over=bool(row.dead[0]),
-            )
-            begins = bool(row.dead[0])
+            obs = torch.as_tensor(row.obs, device=self.device)
+            first = torch.as_tensor(row.first, device=self.device)
+            seen, next_history = stack_frames(obs, first, history)
+            explores, random = rng.random(1)[0] < self.epsilon, int(rng.integers(card.num_actions, size=1)[0])
+            while True:
+                self.again = False
+                heat = saliency(self.saliency, agent, obs, first, carry)
+                with torch.no_grad():
+                    thought, next_carry = agent.think(obs, first, carry)
+                greedy, value = int(thought.action[0]), float(thought.value[0])
+                action = random if explores else greedy
+                yield Moment(
+                    screens=screens,
+                    seen=seen[0].cpu().numpy(),
+                    scores=thought.scores[0].cpu().numpy(),
+                    action=action,
+                    greedy=greedy,
+                    distribution=None if thought.distribution is None else thought.distribution[0].cpu().numpy(),
+                    state_norm=None if thought.state_norm is None else float(thought.state_norm[0]),
+                    saliency=heat,
+                    values=np.array([v for v, _, _ in told[-LOOK_BACK:]] + [value], np.float32),
+                    realised=self._realised(told[-LOOK_BACK:], value),
+                    score=score,
+                    step=step,
+                    game=number,
+                    over=bool(row.dead[0]),
+                )
+                if not self.again:
+                    break
+                screens = screens[-1:]
+            if self.restart:
+                return
+            begins, history, carry = bool(row.dead[0]), next_history, next_carry
             row, screens = self.game.step(action)
             if begins:
                 told, score, step, number = [], 0.0, 0, number + 1

@@ -1,71 +1,83 @@
-"""Shows a run's agent playing: in a video file or in the terminal."""
+"""Shows an agent playing: moment by moment into a video, the terminal, a window or a page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
-from rl_lab import api, checkpoint
-from rl_lab.run import Run
-from rl_lab.watch.game import Game, Screen
+from rl_lab.watch.controls import Controls
+from rl_lab.watch.game import Screen
 from rl_lab.watch.picture import compose
 from rl_lab.watch.player import Moment, Player
-from rl_lab.watch.terminal import Terminal
-from rl_lab.watch.video import Video
+
+
+class Sink(Protocol):
+    """Where pictures go."""
+
+    def show(self, picture: Screen, moment: Moment) -> None:
+        """One picture, u8[H, W, 3] RGB."""
+        ...
+
+    def idle(self) -> None:
+        """Called often while a picture stands."""
+        ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The games that were shown."""
+    """The games that were shown to their end."""
 
     scores: list[float]
     pictures: int
-    seconds: float  # that they take to show
 
 
 def show(
-    run: Run,
+    player: Player,
+    sink: Sink,
     *,
-    episodes: int,
-    seed: int,
-    epsilon: float | None = None,
-    which: str | None = None,
-    video: Path | None = None,
+    title: Callable[[], str],
+    episodes: int | None,
     smooth: bool = False,
+    controls: Controls | None = None,
+    each_moment: Callable[[], None] = lambda: None,
 ) -> Shown:
-    """Play whole games with a run's checkpoint, into a video or the terminal; `smooth` shows every frame of an emulator.
+    """Play whole games (`episodes` None: until asked to stop) into a sink, and close it.
 
-    Raises LabError where there is no checkpoint or the video cannot be written.
+    With `controls` the pictures come at the game's own speed and do as they are told; without them as fast as they can be made.
+    `smooth` shows every frame of an emulator. `each_moment` is called before each, and may change the agent's weights.
     """
-    folder = checkpoint.find(run.path, which)
-    agent = api.load(run, which=which)
-    game = Game(run.card)
-    share = epsilon if epsilon is not None else run.config.run.eval_epsilon
-    player = Player(agent, run.config, game, epsilon=share, seed=seed)
-    fps = game.screens_per_second
-    if game.twin is not None and not smooth:
-        fps /= run.card.frame_skip or 1
-    title = f"{run.config.agent}, {folder.name}, epsilon {share:g}"
-    sink = Video(video, fps) if video else Terminal(fps)
-    put: Callable[[Screen, Moment], None]
-    if isinstance(sink, Video):
-        put = lambda picture, moment: sink.add(picture)  # noqa: E731
-    else:
-        put = lambda picture, moment: sink.show(picture, f"{title}   score {moment.score:g}   Ctrl-C stops")  # noqa: E731
     scores: list[float] = []
     pictures = 0
+    period = 1 / picture_rate(player, smooth=smooth)
     try:
         for moment in player:
-            screens = moment.screens if smooth else moment.screens[-1:]
-            for screen in screens:
-                put(compose(moment, screen, run.card, title), moment)
-            pictures += len(screens)
-            if moment.over:
+            again = False
+            for screen in moment.screens if smooth else moment.screens[-1:]:
+                sink.show(compose(moment, screen, player.game.card, title()), moment)
+                pictures += 1
+                if controls is not None:
+                    again = controls.stay(period, sink.idle)
+            if controls is not None:
+                if controls.quit:
+                    break
+                player.restart, controls.restart = controls.restart, False
+                player.again, player.saliency = again, controls.saliency
+            each_moment()
+            if moment.over and not (player.restart or player.again):
                 scores.append(moment.score)
                 if len(scores) == episodes:
                     break
     finally:
         sink.close()
-        game.close()
-    return Shown(scores, pictures, pictures / fps)
+        player.game.close()
+    return Shown(scores, pictures)
+
+
+def picture_rate(player: Player, *, smooth: bool) -> float:
+    """Pictures a second at which the game has its own speed: 15 decisions of an Atari game, or all its 60 frames."""
+    game = player.game
+    skipped = 1 if smooth or game.twin is None else game.card.frame_skip or 1
+    return game.screens_per_second / skipped

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
 from rl_lab.watch.game import Screen
+from rl_lab.watch.player import Moment
 
 
 class Terminal:
-    """Shows pictures at a steady rate in place of one another."""
+    """Shows pictures in place of one another."""
 
-    def __init__(self, fps: float) -> None:
-        self.period, self.next = 1 / fps, time.monotonic()
+    def __init__(self, title: Callable[[], str]) -> None:
+        self.title = title
         sys.stdout.write("\x1b[2J\x1b[?25l")  # clear, hide the cursor
 
-    def show(self, picture: Screen, line: str) -> None:
+    def show(self, picture: Screen, moment: Moment) -> None:
         """A picture as large as the terminal, and one line of text below."""
+        line = f"score {moment.score:g}   {self.title()}   Ctrl-C stops"
         columns, lines = shutil.get_terminal_size()
         scale = min(columns / picture.shape[1], 2 * (lines - 2) / picture.shape[0])
         size = (max(1, int(picture.shape[1] * scale)), max(2, int(picture.shape[0] * scale) // 2 * 2))
         small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         sys.stdout.write(f"\x1b[H{half_blocks(np.asarray(small, np.uint8))}\x1b[0m\x1b[K{line[: columns - 1]}\x1b[J")
         sys.stdout.flush()
-        self.next = max(self.next + self.period, time.monotonic())
-        time.sleep(max(0.0, self.next - time.monotonic()))
+
+    def idle(self) -> None:
+        pass
 
     def close(self) -> None:
         sys.stdout.write("\x1b[0m\x1b[?25h\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -12,12 +11,14 @@ import numpy as np
 
 from rl_lab.errors import LabError
 from rl_lab.watch.game import Screen
+from rl_lab.watch.player import Moment
 
 av: Any
 try:
     import av
 except ImportError:  # no wheel for this platform
     av = None
+SUFFIX = ".mp4" if av else ".webm"
 
 
 class Video:
@@ -25,9 +26,8 @@ class Video:
 
     def __init__(self, path: Path, fps: float) -> None:
         """`path` ends in .mp4, or in .webm where PyAV is missing. Raises LabError where it cannot be written."""
-        wanted = ".mp4" if av else ".webm"
-        if path.suffix != wanted:
-            raise LabError(f"the video {path} must end in {wanted}" + ("" if av else ": PyAV is not installed"))
+        if path.suffix != SUFFIX:
+            raise LabError(f"the video {path} must end in {SUFFIX}" + ("" if av else ": PyAV is not installed"))
         self.path, self.fps = path, fps
         self.container = self.writer = None
         try:
@@ -40,7 +40,7 @@ class Video:
         except (OSError, ValueError) as error:
             raise LabError(f"the video {path} cannot be written: {error}") from error
 
-    def add(self, picture: Screen) -> None:
+    def show(self, picture: Screen, moment: Moment | None = None) -> None:
         """One more picture, u8[H, W, 3] RGB, H and W even."""
         height, width = picture.shape[:2]
         if self.container is not None:
@@ -54,6 +54,9 @@ class Video:
             self.writer = cv2.VideoWriter(str(self.path), code, self.fps, (width, height))
         self.writer.write(np.ascontiguousarray(picture[:, :, ::-1]))
 
+    def idle(self) -> None:
+        pass
+
     def close(self) -> None:
         if self.container is not None:
             for packet in self.stream.encode():
@@ -61,11 +64,3 @@ class Video:
             self.container.close()
         elif self.writer is not None:
             self.writer.release()
-
-    def __enter__(self) -> Video:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -1,0 +1,61 @@
+"""Begins a run, or goes on with one: everything that is checked before there is a folder, and the lock on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from envs.card import EnvCard
+from envs.make import adapt
+from rl_lab import checkpoint
+from rl_lab.build import check_fits, make_agent, make_explicit
+from rl_lab.config import Config
+from rl_lab.errors import LabError
+from rl_lab.guard import check_disk, lock
+from rl_lab.run import Run
+from rl_lab.runner import Runner
+
+
+def train(config: Config, card: EnvCard, *, quiet: bool = False) -> Run:
+    """Train a new run to its end. Raises Interrupted when a signal stopped it, after saving."""
+    world = config.run
+    card = adapt(card, flicker=world.flicker, mask_velocity=world.mask_velocity, view=world.view, actions=world.actions)
+    config = make_explicit(config, card)
+    check_disk(Path(config.run.runs_dir), check_fits(config, card))
+    agent = make_agent(
+        config, card, torch.device(config.run.device)
+    )  # what it refuses, it refuses before there is a folder
+    before = None
+    if config.run.init_from:
+        before = Run.find(config.run.init_from, config.run.runs_dir)
+        config = replace(config, run=replace(config.run, init_from=str(before)))
+        checkpoint.load_network(checkpoint.find(before.path), agent)
+    run = Run.create(config, card)
+    with lock(run.path):
+        runner = Runner(run, quiet=quiet)
+        if before:
+            checkpoint.load_network(checkpoint.find(before.path), runner.agent)
+        return runner.train()
+
+
+def resume(run: Run, *, steps: int | None = None, quiet: bool = False) -> Run:
+    """Go on with a run from its last checkpoint; `steps` is a new total, to extend it.
+
+    Raises LabError where there is no checkpoint, or where the run already has more steps.
+    """
+    with lock(run.path):
+        check_fits(run.config, run.card)
+        before = run.config.run.steps
+        if steps is not None:
+            run.extend(steps)
+        runner = Runner(run, quiet=quiet)
+        try:
+            runner.restore()
+            if steps is not None and steps < runner.steps:
+                raise LabError(f"steps is {steps}; {run} already has {runner.steps}, so it must be at least that")
+        except LabError:
+            run.extend(before)
+            raise
+        return runner.train()

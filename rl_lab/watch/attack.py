@@ -1,0 +1,69 @@
+"""How far an agent can be fooled: each observation is changed a little, in the direction that misleads it most."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from agents.base import Agent, Carry, Thought
+from rl_lab import api
+from rl_lab.errors import LabError
+from rl_lab.evaluation import Evaluation
+from rl_lab.run import Run
+from rl_lab.watch.saliency import is_policy
+
+
+class Attacked:
+    """An agent that sees every observation perturbed by +- `size`: a share of 255 for images, the vector's own unit else."""
+
+    def __init__(self, agent: Agent, size: float, rng: torch.Generator | None = None) -> None:
+        """With `rng` the signs are drawn at random, which tells how much of the harm is mere noise."""
+        self.agent, self.size, self.rng = agent, size, rng
+
+    def initial_carry(self, n: int) -> Carry:
+        return self.agent.initial_carry(n)
+
+    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+        """What the agent makes of the perturbed observation; the frames it remembers are perturbed ones too."""
+        if self.rng is None:
+            signs = fgsm_signs(self.agent, obs, first, carry)
+        else:
+            signs = torch.randint(0, 2, obs.shape, generator=self.rng) * 2.0 - 1
+        seen = obs + signs * self.size * (255 if obs.dtype == torch.uint8 else 1)
+        return self.agent.think(seen.clamp(0, 255) if obs.dtype == torch.uint8 else seen, first, carry)
+
+
+def fgsm_signs(agent: Agent, obs: Tensor, first: Tensor, carry: Carry) -> Tensor:
+    """sign(dJ/d obs), the fast gradient sign method (Goodfellow et al. 2015, section 4), of the shape of obs.
+
+    J is the cross-entropy between the policy, or softmax Q(s, .), and its own best action (Huang et al. 2017, section 3.2).
+    """
+    with torch.enable_grad():
+        x = obs.detach().float().requires_grad_(True)
+        scores = agent.think(x, first, carry)[0].scores
+        if not scores.requires_grad:
+            raise LabError(f"{type(agent).__name__} has no gradient to attack with")
+        log_pi = scores.clamp_min(1e-12).log() if is_policy(scores[0]) else scores.log_softmax(1)
+        loss = F.nll_loss(log_pi, scores.argmax(1), reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x)
+    return gradient.sign()
+
+
+def scores(run: Run, size: float, *, episodes: int, seed: int, which: str | None = None) -> dict[str, Evaluation]:
+    """The same games unharmed, under random signs, and under attack.
+
+    Raises LabError where the agent has no gradient to attack with.
+    """
+    agent = api.load(run, which=which)
+    rng = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+    players = {
+        "unharmed": agent,
+        f"random signs, {size:g}": Attacked(agent, size, rng),
+        f"fgsm, {size:g}": Attacked(agent, size),
+    }
+    return {
+        name: api.play(run, player, episodes=episodes, epsilon=None, seed=seed)  # type: ignore[arg-type]
+        for name, player in players.items()
+    }

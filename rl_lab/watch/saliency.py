@@ -1,0 +1,105 @@
+"""Where in the picture a network finds what it says: Grad-CAM, and occlusion as the slow check that needs no gradient."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agents.base import Agent, Carry, Thought
+from envs.card import EnvCard
+
+Saliency = Literal["off", "grad-cam", "occlusion"]
+PATCH, STRIDE = 10, 5  # pixels of what occlusion hides, and from one such place to the next
+
+Heat = NDArray[np.float32]  # [H, W], from 0 to 1
+
+
+def saliency(kind: Saliency, agent: Agent, obs: Tensor, first: Tensor, carry: Carry) -> Heat | None:
+    """How much each pixel of the frames obs [1, H, W] counts in what the agent thinks of them; None if off."""
+    if kind == "off":
+        return None
+    heat = (grad_cam if kind == "grad-cam" else occlusion)(agent, obs, first, carry)
+    return (heat / heat.max().clamp_min(1e-12)).cpu().numpy()
+
+
+def grad_cam(agent: Agent, obs: Tensor, first: Tensor, carry: Carry) -> Tensor:
+    """ReLU(sum_k a_k A_k), f32[H, W], of the last feature maps A; a_k is the mean of dQ(s, a*)/dA_k over the map.
+
+    Selvaraju et al. 2017, equations 1 and 2, for the best action's value, or the logarithm of its probability.
+    """
+    with torch.enable_grad():
+        thought, maps = with_feature_maps(agent, obs, first, carry)
+        (gradient,) = torch.autograd.grad(_score(thought.scores), maps[-1])
+    heat = (gradient.mean((2, 3), keepdim=True) * maps[-1]).sum(1, keepdim=True).relu()
+    return F.interpolate(heat.detach(), obs.shape[1:], mode="bilinear", align_corners=False)[0, 0]
+
+
+def with_feature_maps(agent: Agent, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, list[Tensor]]:
+    """What the agent thinks, and the maps [N, C, h, w] that each convolution gave after its ReLU, the first one first."""
+    maps: list[Tensor] = []
+
+    def keep(layer: nn.Module, inputs: Any, output: Any) -> None:
+        if output.dim() == 4:
+            maps.append(output)
+
+    hooks = [layer.register_forward_hook(keep) for layer in agent.network.modules() if isinstance(layer, nn.ReLU)]
+    try:
+        thought, _ = agent.think(obs, first, carry)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return thought, maps
+
+
+def _score(scores: Tensor) -> Tensor:
+    """The best action's score; a probability near 1 has no gradient left, so its logarithm."""
+    best = scores.amax(1).sum()
+    return best.clamp_min(1e-12).log() if is_policy(scores[0]) else best
+
+
+def saliencies(agent: Agent, card: EnvCard) -> tuple[Saliency, ...]:
+    """Those that can be had: occlusion needs frames, Grad-CAM convolutions besides."""
+    if len(card.frame) != 2:
+        return ("off",)
+    convolutions = any(isinstance(layer, nn.Conv2d) for layer in agent.network.modules())
+    return ("off", "grad-cam", "occlusion") if convolutions else ("off", "occlusion")
+
+
+def is_policy(scores: Tensor | NDArray[np.float32]) -> bool:
+    """Whether an agent's scores [A] are probabilities of its actions."""
+    return bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3
+
+
+@torch.no_grad()
+def occlusion(agent: Agent, obs: Tensor, first: Tensor, carry: Carry) -> Tensor:
+    """1/2 |f(s) - f(s without a patch)|^2, f32[H, W], over overlapping patches; f are the scores of all actions.
+
+    Greydanus et al. 2018, equation 2, with a patch of the frame's median in place of a blur, in every frame of the stack.
+    """
+    height, width = obs.shape[1:]
+    corners = [(y, x) for y in range(0, height - PATCH + 1, STRIDE) for x in range(0, width - PATCH + 1, STRIDE)]
+    n = len(corners)
+    hidden = torch.zeros((n, height, width), dtype=torch.bool, device=obs.device)
+    for i, (y, x) in enumerate(corners):
+        hidden[i, y : y + PATCH, x : x + PATCH] = True
+    background = obs.flatten().median()
+
+    def without(frames: Tensor) -> Tensor:
+        masks = hidden.view(n, *[1] * (frames.dim() - 3), height, width)
+        return torch.where(masks, background, frames.expand(n, *frames.shape[1:]))
+
+    pictured = [part.dim() > 2 and part.shape[-2:] == obs.shape[-2:] for part in carry]
+    hidden_carry = tuple(
+        without(part) if picture else part.expand(n, *part.shape[1:])
+        for part, picture in zip(carry, pictured, strict=True)
+    )
+    seen, _ = agent.think(obs, first, carry)
+    unseen, _ = agent.think(without(obs), first.expand(n), hidden_carry)
+    change = (unseen.scores - seen.scores).square().sum(1) / 2
+    covered = hidden.sum(0).clamp_min(1)
+    return (hidden * change[:, None, None]).sum(0) / covered

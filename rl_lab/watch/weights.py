@@ -1,0 +1,71 @@
+"""Which of a run's checkpoints plays: one that was chosen, or always the newest."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from agents.base import Agent
+from rl_lab import checkpoint
+from rl_lab.errors import LabError
+
+LOOK_EVERY = 1.0  # seconds between two looks for a newer checkpoint
+
+
+class Weights:
+    """Puts the weights of a run's checkpoints into an agent that plays."""
+
+    def __init__(self, run: Path, agent: Agent, name: str | None = None) -> None:
+        """`name` is best, last or a step; None is the best, else the last. Raises LabError where there is none."""
+        self.run, self.agent = run, agent
+        self._looked = time.monotonic()
+        self._use(checkpoint.find(run, name))
+
+    @property
+    def names(self) -> list[str]:
+        """What there is to choose from."""
+        steps = [str(int(folder.name[5:14])) for folder in checkpoint.generations(self.run)]
+        best = (self.run / "checkpoints" / "best" / "state.json").is_file()
+        return [*(["best"] if best else []), *dict.fromkeys(steps)]
+
+    def choose(self, name: str) -> None:
+        """Play with this one; "next" is the one after the present one. One that is gone or damaged changes nothing."""
+        if name == "next":
+            names = self.names
+            name = names[(names.index(self.name) + 1) % len(names)] if self.name in names else names[0]
+        try:
+            self._use(checkpoint.find(self.run, name))
+        except LabError as error:
+            print(f"rl_lab: {error}; the one before plays on")
+
+    def follow(self) -> bool:
+        """Play with the newest that training has written; looks once a second. Returns whether there was a newer one."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY:
+            return False
+        self._looked = now
+        try:
+            newest = newest_checkpoint(self.run)
+            if newest is None or int(checkpoint.read_state(newest)["steps"]) <= self.step:
+                return False
+            self._use(newest)
+        except LabError:  # being replaced at this moment: next time
+            return False
+        return True
+
+    def _use(self, folder: Path) -> None:
+        checkpoint.load_network(folder, self.agent)
+        self.step = int(checkpoint.read_state(folder)["steps"])
+        self.name = "best" if folder.name.startswith("best") else str(self.step)
+
+
+def newest_checkpoint(run: Path) -> Path | None:
+    """Of the best and the last checkpoint the one that has learned longer; None before the first one."""
+    found = []
+    for name in ("best", "last"):
+        try:
+            folder = checkpoint.find(run, name)
+            found.append((int(checkpoint.read_state(folder)["steps"]), str(folder)))
+        except LabError:
+            continue
+    return Path(max(found)[1]) if found else None
