@@ -1,6 +1,6 @@
 """Makes the agent that comes with the lab, rl_lab/demo, of a run's best checkpoint: weights in 16 bits, and how it came about.
 
-    python scripts/make_demo.py RUN --commit HASH
+python scripts/make_demo.py RUN --commit HASH
 """
 
 from __future__ import annotations

@@ -43,9 +43,7 @@ def fgsm_signs(agent: Agent, obs: Tensor, first: Tensor, carry: Carry) -> Tensor
     with torch.enable_grad():
         x = obs.detach().float().requires_grad_(True)
         scores = agent.think(x, first, carry)[0].scores
-        if not scores.requires_grad:
-            raise LabError(f"{type(agent).__name__} has no gradient to attack with")
-        log_pi = scores.clamp_min(1e-12).log() if is_policy(scores[0]) else scores.log_softmax(1)
+        log_pi = scores.clamp_min(1e-12).log() if is_policy(scores[0].detach()) else scores.log_softmax(1)
         loss = F.nll_loss(log_pi, scores.argmax(1), reduction="sum")
         (gradient,) = torch.autograd.grad(loss, x)
     return gradient.sign()
@@ -57,6 +55,8 @@ def scores(run: Run, size: float, *, episodes: int, seed: int, which: str | None
     Raises LabError where the agent has no gradient to attack with.
     """
     agent = api.load(run, which=which)
+    if not any(parameter.requires_grad for parameter in agent.network.parameters()):
+        raise LabError(f"{run.config.agent} has no gradient to attack with")
     rng = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     players = {
         "unharmed": agent,

@@ -17,7 +17,7 @@ from rl_lab.errors import LabError
 from rl_lab.watch.game import Screen
 from rl_lab.watch.picture import BACKGROUND, TEXT, warmed
 from rl_lab.watch.player import Moment, Player
-from rl_lab.watch.saliency import saliencies, with_feature_maps
+from rl_lab.watch.saliency import convolutions, receptive_field, saliencies, with_feature_maps
 
 GAP = 4  # pixels between two tiles
 ASCENT_STEPS, ASCENT_SIZE = 100, 20.0  # of the search for an exciting input: steps, and grey levels of each
@@ -92,8 +92,7 @@ def draw(player: Player, out: Path, *, step: int, units: int) -> dict[Path, str]
 
 def filters(agent: Agent) -> Screen:
     """Each filter of the first convolution, its input channels side by side: blue below 0, red above."""
-    conv = next(layer for layer in agent.network.modules() if isinstance(layer, nn.Conv2d))
-    weights = conv.weight.detach().float().cpu()
+    weights = convolutions(agent.network)[0].weight.detach().float().cpu()
     weights = weights / weights.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
     rows = [grid([_diverging(channel) for channel in one], zoom=6, columns=len(one), gap=1) for one in weights]
     return grid(rows, zoom=1, columns=4)
@@ -112,19 +111,9 @@ def feature_maps(agent: Agent, stacks: Tensor) -> list[Tensor]:
         return think_of(agent, stacks)
 
 
-def receptive_field(agent: Agent, layer: int) -> tuple[int, int]:
-    """The side of the square of pixels that one place of a convolution's map sees, and how far the next one's is from it."""
-    convs = [part for part in agent.network.modules() if isinstance(part, nn.Conv2d)][: layer + 1]
-    size, stride = 1, 1
-    for conv in convs:
-        size += (conv.kernel_size[0] - 1) * stride
-        stride *= conv.stride[0]
-    return size, stride
-
-
 def exciting(agent: Agent, frames: Tensor, layer: int, units: int) -> Screen:
     """A row for each unit: the input made to excite it (its frames, oldest first), and the three of the game that do most."""
-    size, stride = receptive_field(agent, layer)
+    size, stride, _ = receptive_field(agent.network, layer)
     batches = [feature_maps(agent, part)[layer] for part in frames.split(64)]
     maps = torch.cat(batches)  # [T, C, h, w]
     strongest = maps.amax((0, 2, 3)).topk(min(units, maps.shape[1])).indices.tolist()
@@ -146,8 +135,8 @@ def made_to_excite(agent: Agent, frames: Tensor, layer: int, unit: int) -> Tenso
 
     From the game's mean frames, along the gradient's direction (Erhan et al. 2009), within 0 to 255.
     """
-    size, stride = receptive_field(agent, layer)
-    convs = [part for part in agent.network.modules() if isinstance(part, nn.Conv2d)]
+    size, stride, _ = receptive_field(agent.network, layer)
+    convs = convolutions(agent.network)
     raw: list[Tensor] = []  # before its ReLU, which has no gradient where the unit is silent
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:

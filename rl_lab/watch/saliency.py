@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -30,13 +30,44 @@ def saliency(kind: Saliency, agent: Agent, obs: Tensor, first: Tensor, carry: Ca
 def grad_cam(agent: Agent, obs: Tensor, first: Tensor, carry: Carry) -> Tensor:
     """ReLU(sum_k a_k A_k), f32[H, W], of the last feature maps A; a_k is the mean of dQ(s, a*)/dA_k over the map.
 
-    Selvaraju et al. 2017, equations 1 and 2, for the best action's value, or the logarithm of its probability.
+    Selvaraju et al. 2017, equations 1 and 2, for the best action's value, or the logarithm of its probability. Each place of the
+    map lies over the middle of the pixels that it sees, with straight lines between.
     """
     with torch.enable_grad():
         thought, maps = with_feature_maps(agent, obs, first, carry)
         (gradient,) = torch.autograd.grad(_score(thought.scores), maps[-1])
     heat = (gradient.mean((2, 3), keepdim=True) * maps[-1]).sum(1, keepdim=True).relu()
-    return F.interpolate(heat.detach(), obs.shape[1:], mode="bilinear", align_corners=False)[0, 0]
+    field = receptive_field(agent.network)
+    places = [
+        (torch.arange(pixels, device=obs.device) - field.middle) / field.stride / max(cells - 1, 1) * 2 - 1
+        for pixels, cells in zip(obs.shape[1:], heat.shape[2:], strict=True)
+    ]
+    y, x = torch.meshgrid(*places, indexing="ij")
+    over = torch.stack([x, y], 2)[None]  # of each pixel, in the map from -1 to 1
+    return F.grid_sample(heat.detach(), over, padding_mode="border", align_corners=True)[0, 0]
+
+
+class Field(NamedTuple):
+    """The pixels that the places of a feature map see."""
+
+    size: int  # side of the square that one sees
+    stride: int  # from one to the next
+    middle: float  # of what the first one sees
+
+
+def receptive_field(network: nn.Module, layer: int | None = None) -> Field:
+    """What a place sees of the frame through the convolutions up to `layer`, counted from 0; through all without one."""
+    size, stride, start = 1, 1, 0
+    for conv in convolutions(network)[: None if layer is None else layer + 1]:
+        start -= int(conv.padding[0]) * stride
+        size += (conv.kernel_size[0] - 1) * stride
+        stride *= conv.stride[0]
+    return Field(size, stride, start + (size - 1) / 2)
+
+
+def convolutions(network: nn.Module) -> list[nn.Conv2d]:
+    """In their order."""
+    return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
 
 
 def with_feature_maps(agent: Agent, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, list[Tensor]]:
@@ -59,15 +90,14 @@ def with_feature_maps(agent: Agent, obs: Tensor, first: Tensor, carry: Carry) ->
 def _score(scores: Tensor) -> Tensor:
     """The best action's score; a probability near 1 has no gradient left, so its logarithm."""
     best = scores.amax(1).sum()
-    return best.clamp_min(1e-12).log() if is_policy(scores[0]) else best
+    return best.clamp_min(1e-12).log() if is_policy(scores[0].detach()) else best
 
 
 def saliencies(agent: Agent, card: EnvCard) -> tuple[Saliency, ...]:
     """Those that can be had: occlusion needs frames, Grad-CAM convolutions besides."""
     if len(card.frame) != 2:
         return ("off",)
-    convolutions = any(isinstance(layer, nn.Conv2d) for layer in agent.network.modules())
-    return ("off", "grad-cam", "occlusion") if convolutions else ("off", "occlusion")
+    return ("off", "grad-cam", "occlusion") if convolutions(agent.network) else ("off", "occlusion")
 
 
 def is_policy(scores: Tensor | NDArray[np.float32]) -> bool:

@@ -14,6 +14,8 @@ from rl_lab.watch.game import Screen
 from rl_lab.watch.picture import HEIGHT, WIDTH
 from rl_lab.watch.player import Moment
 
+NO_SCREEN = ("offscreen", "dummy", "evdev")  # what SDL takes where it finds no display, and shows nobody
+
 
 def has_display() -> bool:
     """Whether this process can open a window."""
@@ -35,6 +37,8 @@ class Window:
         self.pygame, self.controls, self.title = pygame, controls, title
         try:
             pygame.display.init()
+            if pygame.display.get_driver() in NO_SCREEN and "SDL_VIDEODRIVER" not in os.environ:
+                raise pygame.error(f"the display {os.environ.get('DISPLAY', '')} does not answer")
             self.surface = pygame.display.set_mode((WIDTH, HEIGHT), pygame.RESIZABLE | pygame.SCALED)
         except pygame.error as error:
             raise LabError(f"no window can be opened ({error}): use --web, --terminal or --video FILE") from error

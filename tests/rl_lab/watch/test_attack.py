@@ -1,0 +1,67 @@
+"""The fast gradient sign against finite differences, and what it does to a score."""
+
+import pytest
+import torch
+from torch import nn
+
+from rl_lab import api
+from rl_lab.errors import LabError
+from rl_lab.watch import attack
+from rl_lab.watch.attack import Attacked, fgsm_signs
+
+FIRST = torch.zeros(1, dtype=torch.bool)
+
+
+def test_the_signs_are_those_of_the_loss(planted):
+    """J = log sum exp Q - max Q, pixel by pixel up and down."""
+    torch.manual_seed(2)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(400, 16), nn.Tanh(), nn.Linear(16, 3)).double()
+    network[1].weight.data /= 255
+    agent = planted(network.float())
+    obs = torch.randint(0, 256, (1, 20, 20), dtype=torch.uint8)
+    signs = fgsm_signs(agent, obs, FIRST, agent.initial_carry(1))
+    network.double()
+
+    def loss(frames):
+        with torch.no_grad():
+            q = network(frames.double())
+        return float(q.logsumexp(1) - q[0, best])
+
+    with torch.no_grad():
+        best = int(network(obs.double()).argmax())
+    for y, x in ((0, 0), (3, 17), (10, 10), (19, 4)):
+        up, down = obs.double(), obs.double()
+        up[0, y, x] += 1e-3
+        down[0, y, x] -= 1e-3
+        assert signs[0, y, x] == torch.sign(torch.tensor(loss(up) - loss(down)))
+
+
+def test_observations_move_by_so_much_and_no_more(planted):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(400, 2))
+    network[1].weight.data /= 255
+    agent = planted(network)
+    seen = []
+    agent.network.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
+    obs = torch.tensor([[0, 255, 100]], dtype=torch.uint8).repeat(1, 134)[:, :400].reshape(1, 20, 20)
+    for rng in (None, torch.Generator()):
+        Attacked(agent, 0.1, rng).think(obs, FIRST, agent.initial_carry(1))
+        change = seen[-1].reshape(-1) - obs.reshape(-1)
+        assert change.abs().max() == pytest.approx(25.5, abs=1e-3)
+        assert seen[-1].min() >= 0
+        assert seen[-1].max() <= 255
+        assert (change[obs.reshape(-1) == 100].abs() - 25.5).abs().max() < 1e-3
+
+
+def test_an_attack_costs_more_than_noise(train):
+    run = train(steps=6000, eval_every=1000, replay_ratio=32, lr=1e-3)
+    result = attack.scores(run, 0.3, episodes=10, seed=1)
+    unharmed, noise, fgsm = (r.mean for r in result.values())
+    assert unharmed == api.evaluate(run, episodes=10, seed=1).mean
+    assert fgsm < min(noise, unharmed)
+
+
+def test_what_has_no_gradient_is_refused(tmp_path):
+    tabular = {"env": "RandomWalk-v0", "steps": 300, "eval_every": 0, "wandb": "disabled", "quiet": True}
+    run = api.train("tabular_sarsa", **tabular, runs_dir=str(tmp_path))
+    with pytest.raises(LabError, match="has no gradient to attack with"):
+        attack.scores(run, 0.1, episodes=1, seed=1)
