@@ -36,7 +36,7 @@ class Video:
                 self.container = av.open(str(path), "w")
                 self.stream = self.container.add_stream("h264", rate=Fraction(fps).limit_denominator(1000))
                 self.stream.pix_fmt = "yuv420p"  # what every player shows
-                self.stream.options = {"crf": "20"}
+                self.stream.options = {"crf": "20", "preset": "veryfast"}
         except (OSError, ValueError) as error:
             raise LabError(f"the video {path} cannot be written: {error}") from error
 
