@@ -1,15 +1,19 @@
-# `make pong` trains an agent, `make test` checks the project; both make .venv first, once.
+# `make pong` trains an agent, `make watch` shows one, `make test` checks the project; each makes .venv first, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: pong test test-slow check install clean
+.PHONY: pong watch test test-slow check install clean
 
 pong: install
 	$(BIN)/python -m rl_lab train dqn --env Pong
 
+watch: install
+	$(BIN)/python -m rl_lab watch demo
+
+# A process for each core: every test uses one torch thread.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +53,7 @@ def load(run: str | Path | Run, *, which: str | None = None, runs_dir: str = "ru
     run = Run.find(run, runs_dir)
     load_env_plugins()
     folder = checkpoint.find(run.path, which)
-    resolved = run.config
-    on_cpu = dataclasses.replace(resolved, run=dataclasses.replace(resolved.run, device="cpu", precision="float32"))
-    agent = build.make_agent(on_cpu, run.card, torch.device("cpu"))
+    agent = build.make_player(run.config, run.card)
     checkpoint.load_network(folder, agent)
     return agent
 

@@ -31,6 +31,12 @@ def make_agent(config: Config, card: EnvCard, device: torch.device) -> Agent:
     return cls(config.settings, row_spec(card, config.run.num_envs), seed=config.run.seed, device=device, dtype=dtype)
 
 
+def make_player(config: Config, card: EnvCard) -> Agent:
+    """The same to be played with on this machine's CPU, wherever it is trained."""
+    on_cpu = dataclasses.replace(config.run, device="cpu", precision="float32")
+    return make_agent(dataclasses.replace(config, run=on_cpu), card, torch.device("cpu"))
+
+
 def make_envs(config: Config, card: EnvCard, num_envs: int) -> Stream:
     """`num_envs` environments of the card, run the way the configuration says."""
     run = config.run

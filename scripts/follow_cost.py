@@ -29,7 +29,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        options = "--env Pong --steps 10000000 --learning-starts 2000 --eval-every 0 --checkpoint-every 2000 --log-every 100"
+        options = (
+            "--env Pong --steps 10000000 --learning-starts 2000 --eval-every 0 --checkpoint-every 2000 --log-every 100"
+        )
         command = [*LAB, "train", "dqn", *options.split(), "--wandb", "disabled", "--runs-dir", folder]
         training = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
@@ -52,9 +54,11 @@ def compare(runs: Path, seconds: float) -> float:
     )
     try:
         assert viewer.stdout is not None
-        line = viewer.stdout.readline()
-        found = re.search(r"http://\S+", line)
-        assert found, line
+        found = None
+        while found is None and (line := viewer.stdout.readline()):
+            found = re.search(r"http://\S+", line)
+        if found is None:
+            raise SystemExit("the viewer has ended")
         pictures = urllib.request.urlopen(f"{found[0]}pictures")
         threading.Thread(target=lambda: list(iter(lambda: pictures.read(65536), b"")), daemon=True).start()
         time.sleep(5)

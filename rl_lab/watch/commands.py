@@ -14,9 +14,11 @@ import tyro
 
 from agents.base import Count, Positive, Range, check_fields
 from rl_lab import api
+from rl_lab.build import make_player
 from rl_lab.commands import RunName, parse
 from rl_lab.config import Seed
 from rl_lab.errors import LabError
+from rl_lab.registry import load_env_plugins
 from rl_lab.run import DEMO, Run
 from rl_lab.watch.controls import KEYS, Controls
 from rl_lab.watch.game import Game
@@ -81,10 +83,10 @@ def watch_command(args: list[str]) -> None:
     if chosen.follow:
         if chosen.checkpoint != "auto":
             raise LabError("--follow plays with the newest checkpoint; leave --checkpoint out")
-        if hasattr(os, "nice"):
-            os.nice(19)  # the training that it follows comes first
+        _give_way()
         _wait_for_checkpoint(run)
-    agent = api.load(run, which=None if chosen.checkpoint == "auto" else chosen.checkpoint)
+    load_env_plugins()
+    agent = make_player(run.config, run.card)
     weights = Weights(run.path, agent, None if chosen.checkpoint == "auto" else chosen.checkpoint)
     if chosen.follow:
         weights.follow()
@@ -145,6 +147,14 @@ def _open(
         print(f"on the page {page.address} (Ctrl-C stops); keys: {keys}", flush=True)
         return page
     return Terminal(title)
+
+
+def _give_way() -> None:
+    """Take the processor only where the training that is followed leaves it."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    elif hasattr(os, "nice"):
+        os.nice(19)
 
 
 def _wait_for_checkpoint(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from agents.base import Agent
@@ -10,6 +11,7 @@ from rl_lab import checkpoint
 from rl_lab.errors import LabError
 
 LOOK_EVERY = 1.0  # seconds between two looks for a newer checkpoint
+TRIES = 10  # to read one that training replaces meanwhile
 
 
 class Weights:
@@ -19,7 +21,7 @@ class Weights:
         """`name` is best, last or a step; None is the best, else the last. Raises LabError where there is none."""
         self.run, self.agent = run, agent
         self._looked = time.monotonic()
-        self._use(checkpoint.find(run, name))
+        self._use(lambda: checkpoint.find(run, name))
 
     @property
     def names(self) -> list[str]:
@@ -34,7 +36,7 @@ class Weights:
             names = self.names
             name = names[(names.index(self.name) + 1) % len(names)] if self.name in names else names[0]
         try:
-            self._use(checkpoint.find(self.run, name))
+            self._use(lambda: checkpoint.find(self.run, name))
         except LabError as error:
             print(f"rl_lab: {error}; the one before plays on")
 
@@ -48,15 +50,26 @@ class Weights:
             newest = newest_checkpoint(self.run)
             if newest is None or int(checkpoint.read_state(newest)["steps"]) <= self.step:
                 return False
-            self._use(newest)
+            self._use(lambda: newest)
         except LabError:  # being replaced at this moment: next time
             return False
         return True
 
-    def _use(self, folder: Path) -> None:
-        checkpoint.load_network(folder, self.agent)
-        self.step = int(checkpoint.read_state(folder)["steps"])
-        self.name = "best" if folder.name.startswith("best") else str(self.step)
+    def _use(self, find: Callable[[], Path]) -> None:
+        """Play with what `find` finds; where training replaces that before it is read, with what it finds then."""
+        tries = 0
+        while True:
+            folder = find()
+            try:
+                step = int(checkpoint.read_state(folder)["steps"])
+                checkpoint.load_network(folder, self.agent)
+            except checkpoint.Damaged:
+                tries += 1
+                if tries == TRIES or folder.exists():
+                    raise
+                continue
+            self.step, self.name = step, "best" if folder.name.startswith("best") else str(step)
+            return
 
 
 def newest_checkpoint(run: Path) -> Path | None:
