@@ -42,6 +42,7 @@ class Thought(NamedTuple):
     value: Tensor  # f32[N]: what the agent expects to come, discounted
     distribution: Tensor | None = None  # f32[N, A, atoms]: the probabilities of returns, where it learns them
     state_norm: Tensor | None = None  # f32[N]: the size of what it remembers, |h|
+    is_policy: bool = False  # whether the scores are probabilities
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,22 @@ class Ring:
     @property
     def capacity(self) -> int:
         return len(next(iter(self.fields.values())))
+
+    def copy_into(self, fields: dict[str, Tensor]) -> None:
+        """Put the rows where they belong in a memory of the same shape. Raises ValueError where the shapes differ."""
+        check_same_rows(self.fields, fields)
+        if self.fields and self.capacity != len(next(iter(fields.values()))):
+            raise ValueError(f"the rows are those of a memory of {self.capacity}")
+        for name, field in fields.items():
+            field.copy_(self.fields[name])
+
+
+def check_same_rows(rows: dict[str, Tensor], fields: dict[str, Tensor]) -> None:
+    """Raise ValueError unless both hold the same fields, whose rows have the same shapes and types."""
+    for name in sorted(rows.keys() | fields.keys()):
+        there, here = (f"{x[name].dtype}{list(x[name].shape[1:])}" if name in x else "none" for x in (rows, fields))
+        if there != here:
+            raise ValueError(f"rows hold {name} as {there}, not {here}")
 
 
 class Agent(Protocol):

@@ -193,7 +193,7 @@ class Reinforce:
     def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
         """The most probable action, pi(. | s), and V(s), which is 0 without a baseline."""
         log_pi, value, carry = self._look(obs, first, carry)
-        return Thought(log_pi.argmax(1), log_pi.exp(), value), carry
+        return Thought(log_pi.argmax(1), log_pi.exp(), value, is_policy=True), carry
 
     def _look(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
         stack, history = stack_frames(obs, first, *carry)

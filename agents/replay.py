@@ -304,12 +304,7 @@ class Replay:
         if "rows" not in state:
             return
         self._allocate()
-        for name, mine in self._by_row().items():
-            theirs = state["rows"].fields[name]
-            if theirs.shape != mine.shape or theirs.dtype != mine.dtype:
-                want = f"{mine.dtype}{list(mine.shape)}"
-                raise ValueError(f"replay field {name} is {theirs.dtype}{list(theirs.shape)}, not {want}")
-            mine.copy_(theirs)
+        state["rows"].copy_into(self._by_row())
         self.total_rows = int(state["rows"].total)
         if self.total_rows < 0 or self.total_live < 0:
             raise ValueError(f"the replay's counts are {self.total_rows} rows and {self.total_live} live cells")

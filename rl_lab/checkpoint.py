@@ -30,7 +30,7 @@ from torch import Tensor
 
 from agents.base import Agent, Ring
 from rl_lab.errors import LabError
-from rl_lab.files import checksum, read_ring, row_bytes, segment_file, segments, sync, write_tensors
+from rl_lab.files import StoredRing, checksum, row_bytes, segment_file, segments, sync, write_tensors
 
 Tree = dict[str, Any]
 GENERATIONS = 2
@@ -284,7 +284,7 @@ def load(folder: Path, agent: Agent, device: torch.device) -> Tree:
             if not set(files) <= set(content["files"]):
                 raise Damaged(f"{folder} is damaged: it names segments that are not among its files")
             paths = [folder.parent / file for file in files]
-            flat[name] = read_ring(paths, flat.pop(f"{name}/capacity"), flat.pop(f"{name}/total"))
+            flat[name] = StoredRing(paths, flat.pop(f"{name}/capacity"), flat.pop(f"{name}/total"))
         tree = unflatten(flat)
         agent.load_state_dict({**tree.get("agent", {}), "network": network})
     except (

@@ -18,6 +18,9 @@ commands:
   eval RUN                  play whole games and print the score
   watch RUN                 see it play, and what it thinks: watch demo; watch latest --video pong.mp4
   look RUN                  see what its network has learned, as pictures; or attack it
+  compare RUN...            a table, and a page with curves and intervals: compare runs/Pong
+  sync [RUN...]             upload what was logged offline to Weights & Biases
+  dash [RUN]                W&B's live view of a run in the terminal
   list [agents|envs]        what there is to train, and on what
   doctor                    what this machine has, and what is wrong with it
 
@@ -29,6 +32,9 @@ COMMANDS = {
     "eval": "rl_lab.commands",
     "watch": "rl_lab.watch.commands",
     "look": "rl_lab.watch.commands",
+    "compare": "rl_lab.compare.commands",
+    "sync": "rl_lab.sync",
+    "dash": "rl_lab.sync",
     "list": "rl_lab.commands",
     "doctor": "rl_lab.commands",
 }

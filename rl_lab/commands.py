@@ -8,6 +8,7 @@ import io
 import json
 import re
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from rl_lab import api, checkpoint, config, runner, start
 from rl_lab.cli import PROG, fail
 from rl_lab.config import RunConfig, Seed
 from rl_lab.errors import LabError
+from rl_lab.guard import how_to_resume
 from rl_lab.registry import agents, find_agent
 from rl_lab.run import Run
 
@@ -82,17 +84,47 @@ def train_command(args: list[str]) -> None:
             ("run", RunConfig),
             ("agent", type(layered.settings)),
             ("config", Annotated[str, tyro.conf.arg(help=CONFIG_HELP)]),
+            ("seeds", Annotated[str, tyro.conf.arg(help=SEEDS_HELP)]),
+            ("jobs", Annotated[Count, tyro.conf.arg(help=JOBS_HELP)]),
         ],
     )
     chosen = parse(
-        options, args, f"train {name}", entry.paper, default=options(layered.run, layered.settings, file or "")
+        options, args, f"train {name}", entry.paper, default=options(layered.run, layered.settings, file or "", "", 1)
     )
+    check_fields(chosen)
     assert card is not None
     final = config.Config(name, chosen.run, chosen.agent)
     config.check(final)
+    if chosen.seeds:
+        _train_seeds(name, args, chosen.seeds, chosen.jobs, final)
+        return
     _finish(lambda: start.train(final, card))
 
 
+def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: config.Config) -> None:
+    """Train each seed with the other options as they are."""
+    from rl_lab import seeds
+
+    wanted = seeds.parse_seeds(given)
+    if _value(args, "--seed") is not None:
+        raise LabError("either --seed or --seeds, not both")
+    others = [a for i, a in enumerate(args) if not _belongs_to(args, i, ("--seeds", "--jobs", "--group"))]
+    group = final.run.group or f"{name}-{final.run.env.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    done = seeds.train_seeds([*LAB, "train", name, *others], wanted, jobs=jobs, group=group)
+    if any(job.state == "stopped" for job in done):
+        sys.exit(130)
+    where = "" if final.run.runs_dir == "runs" else f" --runs-dir {final.run.runs_dir}"
+    print(f"next:  {PROG} compare {group}{where}")
+
+
+def _belongs_to(args: list[str], i: int, flags: tuple[str, ...]) -> bool:
+    """Whether args[i] is one of the flags or its value."""
+    return args[i].split("=")[0] in flags or (i > 0 and args[i - 1] in flags)
+
+
+LAB = [sys.executable, "-m", "rl_lab"]
+SEEDS_HELP = "Train these seeds as one group, 1..5 or 1,3,8, each as a run of its own."
+JOBS_HELP = "How many of the seeds are trained side by side; they share the processor's cores."
 CONFIG_HELP = "A YAML file of settings, such as a run's config.yaml; flags overrule it."
 
 
@@ -112,7 +144,7 @@ def _finish(run: Callable[[], Run]) -> None:
     try:
         run()
     except runner.Interrupted as stop:
-        print(f"stopped and saved; go on with:  {PROG} resume {stop.run}")
+        print(f"stopped and saved; {how_to_resume(stop.run)}")
         sys.exit(128 + stop.signal)
 
 

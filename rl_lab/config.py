@@ -47,6 +47,8 @@ class RunConfig:
     """Agent steps to train for, over all environments."""
     seed: Seed = 1
     """Seed of everything random in the run."""
+    group: str = ""
+    """Name that the runs of one study share, for `compare` and W&B; agent/env unless given."""
     num_envs: Count = 8
     """Environments that run side by side."""
     emulator_threads: CountOrZero = 0

@@ -6,15 +6,15 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from agents.base import Ring
+from agents.base import Ring, check_same_rows
 
 SEGMENT_BYTES = 64 * 2**20  # about; a segment is written once, the last one again until it is full
 
@@ -69,18 +69,24 @@ def segments(ring: Ring) -> Iterator[tuple[int, int]]:
         yield block * length, min((block + 1) * length, ring.total)
 
 
-def read_ring(paths: list[Path], capacity: int, total: int) -> Ring:
-    """A ring from its segments, on the CPU, in the places its rows had."""
-    fields: dict[str, Tensor] = {}
-    for path in paths:
-        match = re.fullmatch(r".*-(\d+)-(\d+)", path.stem)
-        if match is None:
-            raise ValueError(f"{path.name} is no segment")
-        end = int(match[2])
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118  # not a dict
-                part = file.get_tensor(name)
-                if name not in fields:
-                    fields[name] = torch.zeros((capacity, *part.shape[1:]), dtype=part.dtype)
-                fields[name][torch.arange(end - len(part), end) % capacity] = part
-    return Ring(fields, total)
+@dataclass(frozen=True)
+class StoredRing:
+    """A Ring on disk. Its segments are read one at a time into the memory they belong to, which is never held twice."""
+
+    paths: list[Path]
+    capacity: int
+    total: int
+
+    def copy_into(self, fields: dict[str, Tensor]) -> None:
+        """As Ring's. Raises ValueError where a segment is none, or does not fit."""
+        if any(len(field) != self.capacity for field in fields.values()):
+            raise ValueError(f"the rows are those of a memory of {self.capacity}")
+        for path in self.paths:
+            match = re.fullmatch(r".*-(\d+)-(\d+)", path.stem)
+            if match is None:
+                raise ValueError(f"{path.name} is no segment")
+            rows = load_file(path)
+            check_same_rows(rows, fields)
+            for name, field in fields.items():
+                places = torch.arange(int(match[2]) - len(rows[name]), int(match[2])) % self.capacity
+                field[places.to(field.device)] = rows[name].to(field.device)

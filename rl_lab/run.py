@@ -107,7 +107,10 @@ class Run:
         found = []
         for i, line in enumerate(lines):
             try:
-                found.append(json.loads(line))
+                values = json.loads(line)
+                if not isinstance(values, dict):
+                    raise ValueError("it is no JSON object")
+                found.append(values)
             except ValueError as error:
                 if i < len(lines) - 1:
                     raise LabError(f"{path} is damaged at line {i + 1}: {error}") from error

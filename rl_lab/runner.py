@@ -22,7 +22,7 @@ from rl_lab.build import (
     memory_needed,
 )
 from rl_lab.device import keep_freed_memory, resolve_device
-from rl_lab.errors import Fault, LabError
+from rl_lab.errors import USER_ERRORS, Fault, LabError
 from rl_lab.evaluation import evaluate
 from rl_lab.guard import Watchdog, check_disk, faults, how_to_resume, stop_signals
 from rl_lab.loop import Every, Tick
@@ -69,6 +69,7 @@ class Runner:
         self.evaluation_due = False  # an evaluation was cut short: it comes first on resume
         self.window = Window()
         self.logged = (0, 0.0)  # agent steps and loop seconds at the last line of the log
+        self.speed = 0.0  # agent steps a second, as last measured
 
     # --- the state of a run ---------------------------------------------------------------------------------------
 
@@ -226,9 +227,11 @@ class Runner:
         )
 
     def _speed(self) -> float:
-        """Agent steps a second of the loop since the last line of the log."""
+        """Agent steps a second of the loop since the last line of the log; the speed before, if there were none."""
         steps, seconds = self.logged
-        return (self.steps - steps) / max(self.loop_seconds - seconds, 1e-9)
+        if self.steps > steps:
+            self.speed = (self.steps - steps) / max(self.loop_seconds - seconds, 1e-9)
+        return self.speed
 
     def _evaluate(self, tracker: Tracker) -> None:
         settings = self.config.run
@@ -277,13 +280,17 @@ class Runner:
         return int(np.random.SeedSequence([self.config.run.seed, self.steps]).generate_state(1)[0] >> 1)
 
     def _film(self, tracker: Tracker) -> None:
-        """Play the first game of this step's evaluation once more, into a video; training does not notice."""
+        """Play a game as evaluations do, into a video; training does not notice, and goes on where there can be none."""
         from rl_lab.watch.film import film  # opens codecs
 
         start = time.perf_counter()
-        with contextlib.suppress(CutShort):
+        try:
             path = film(self.run, self.agent, self.steps, self._seed_of_games(), self.device, self._between_moments)
             tracker.video(self.steps, path)
+        except CutShort:
+            pass
+        except (*USER_ERRORS, OSError) as error:
+            self.display.say(f"WARNING: no video at step {self.steps:,}: {error}")
         self.wall_seconds += time.perf_counter() - start
 
     def _between_moments(self) -> None:

@@ -143,6 +143,7 @@ class SB3Agent:
 
     config_class: ClassVar[type[SB3Config]] = SB3Config
     algorithm: ClassVar[type[BaseAlgorithm]]
+    resumable = False  # exactly: see SB3Loop.restore
 
     def __init__(
         self, config: SB3Config, rows: RowSpec, *, seed: int, device: torch.device, dtype: torch.dtype = torch.float32
@@ -202,7 +203,7 @@ class SB3Agent:
         distribution = policy.get_distribution(stack).distribution
         assert isinstance(distribution, torch.distributions.Categorical)
         value = policy.predict_values(stack).squeeze(1)
-        return Thought(distribution.probs.argmax(1), distribution.probs, value), (history,)
+        return Thought(distribution.probs.argmax(1), distribution.probs, value, is_policy=True), (history,)
 
     def _stack(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Tensor]:
         """The stack in the shape that SB3's network wants, and the next history."""

@@ -50,8 +50,8 @@ def resume(run: Run, *, steps: int | None = None, quiet: bool = False) -> Run:
         before = run.config.run.steps
         if steps is not None:
             run.extend(steps)
-        runner = Runner(run, quiet=quiet)
         try:
+            runner = Runner(run, quiet=quiet)
             runner.restore()
             if steps is not None and steps < runner.steps:
                 raise LabError(f"steps is {steps}; {run} already has {runner.steps}, so it must be at least that")

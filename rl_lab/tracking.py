@@ -93,14 +93,14 @@ def wandb_mode(asked: str) -> tuple[Mode, str]:
         return asked, "as asked"  # type: ignore[return-value]
     if os.environ.get("WANDB_MODE") in ("offline", "disabled") and asked == "auto":
         return os.environ["WANDB_MODE"], "WANDB_MODE says so"  # type: ignore[return-value]
-    if key := _wandb_key():
+    if key := wandb_key():
         return "online", f"a key is in {key}"
     if asked == "online":
         return "offline", "no key in WANDB_API_KEY or .netrc: `wandb login` first"
     return "offline", "no key in WANDB_API_KEY or .netrc"
 
 
-def _wandb_key() -> str | None:
+def wandb_key() -> str | None:
     """Where a W&B key is to be found, if anywhere."""
     if os.environ.get("WANDB_API_KEY"):
         return "WANDB_API_KEY"
@@ -125,7 +125,7 @@ class Wandb:
             "project": config.run.wandb_project,
             "id": self._id(run),
             "name": f"{config.agent} {card.name} s{config.run.seed}",
-            "group": f"{config.agent}/{card.name}",
+            "group": config.run.group or f"{config.agent}/{card.name}",
             "job_type": "train",
             "tags": tags,
             "config": {**config.to_dict(), "env_card": card.to_dict()},

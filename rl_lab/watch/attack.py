@@ -12,7 +12,6 @@ from rl_lab import api
 from rl_lab.errors import LabError
 from rl_lab.evaluation import Evaluation
 from rl_lab.run import Run
-from rl_lab.watch.saliency import is_policy
 
 
 class Attacked:
@@ -42,8 +41,9 @@ def fgsm_signs(agent: Agent, obs: Tensor, first: Tensor, carry: Carry) -> Tensor
     """
     with torch.enable_grad():
         x = obs.detach().float().requires_grad_(True)
-        scores = agent.think(x, first, carry)[0].scores
-        log_pi = scores.clamp_min(1e-12).log() if is_policy(scores[0].detach()) else scores.log_softmax(1)
+        thought, _ = agent.think(x, first, carry)
+        scores = thought.scores
+        log_pi = scores.clamp_min(1e-12).log() if thought.is_policy else scores.log_softmax(1)
         loss = F.nll_loss(log_pi, scores.argmax(1), reduction="sum")
         (gradient,) = torch.autograd.grad(loss, x)
     return gradient.sign()

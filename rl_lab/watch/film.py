@@ -16,7 +16,7 @@ from rl_lab.watch.video import SUFFIX, Video
 
 
 def film(run: Run, agent: Agent, step: int, seed: int, device: torch.device, each_moment: Callable[[], None]) -> Path:
-    """Play the first game of a seed with the run's evaluation epsilon; returns the video, named after the agent step.
+    """Play the game of a seed with the run's evaluation epsilon; returns the video, named after the agent step.
 
     What `each_moment` raises ends the film and leaves none. Raises LabError where it cannot be written.
     """

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.base import Agent
+from agents.networks import Differences
 from rl_lab.errors import LabError
 from rl_lab.watch.game import Screen
 from rl_lab.watch.picture import BACKGROUND, TEXT, warmed
 from rl_lab.watch.player import Moment, Player
-from rl_lab.watch.saliency import convolutions, receptive_field, saliencies, with_feature_maps
+from rl_lab.watch.saliency import receptive_field, saliencies, with_feature_maps
 
 GAP = 4  # pixels between two tiles
 ASCENT_STEPS, ASCENT_SIZE = 100, 20.0  # of the search for an exciting input: steps, and grey levels of each
@@ -62,7 +63,10 @@ def draw(player: Player, out: Path, *, step: int, units: int) -> dict[Path, str]
             break
     player.game.close()
     frames = torch.from_numpy(np.stack(stacks.items))
-    pictures: dict[str, tuple[Screen, str]] = {"filters.png": (filters(agent), "the filters of the first convolution")}
+    pictures: dict[str, tuple[Screen, str]] = {}
+    first = convolutions(agent, frames)[0]
+    channels = "differences of frames, and the newest one" if isinstance(first, Differences) else "frames, oldest first"
+    pictures["filters.png"] = (filters(first), f"the filters of the first convolution, over {channels}")
     maps = feature_maps(agent, torch.from_numpy(at_step)[None])
     for i, layer in enumerate(maps):
         name = f"what convolution {i + 1} makes of step {step}"
@@ -90,9 +94,9 @@ def draw(player: Player, out: Path, *, step: int, units: int) -> dict[Path, str]
     return files
 
 
-def filters(agent: Agent) -> Screen:
-    """Each filter of the first convolution, its input channels side by side: blue below 0, red above."""
-    weights = convolutions(agent.network)[0].weight.detach().float().cpu()
+def filters(conv: nn.Conv2d) -> Screen:
+    """Each filter of a convolution, its input channels side by side: blue below 0, red above."""
+    weights = conv.weight.detach().float().cpu()
     weights = weights / weights.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
     rows = [grid([_diverging(channel) for channel in one], zoom=6, columns=len(one), gap=1) for one in weights]
     return grid(rows, zoom=1, columns=4)
@@ -102,7 +106,7 @@ def think_of(agent: Agent, stacks: Tensor) -> list[Tensor]:
     """The feature maps of stacks [B, k, H, W], in the order of the convolutions."""
     n = len(stacks)
     carry = (stacks[:, :-1], *agent.initial_carry(n)[1:])
-    return with_feature_maps(agent, stacks[:, -1], torch.zeros(n, dtype=torch.bool), carry)[1]
+    return with_feature_maps(agent, stacks[:, -1], torch.zeros(n, dtype=torch.bool), carry)[2]
 
 
 def feature_maps(agent: Agent, stacks: Tensor) -> list[Tensor]:
@@ -111,9 +115,16 @@ def feature_maps(agent: Agent, stacks: Tensor) -> list[Tensor]:
         return think_of(agent, stacks)
 
 
+def convolutions(agent: Agent, stacks: Tensor) -> list[nn.Conv2d]:
+    """Those that such a stack goes through."""
+    with torch.no_grad():
+        carry = (stacks[:1, :-1], *agent.initial_carry(1)[1:])
+        return with_feature_maps(agent, stacks[:1, -1], torch.zeros(1, dtype=torch.bool), carry)[1]
+
+
 def exciting(agent: Agent, frames: Tensor, layer: int, units: int) -> Screen:
     """A row for each unit: the input made to excite it (its frames, oldest first), and the three of the game that do most."""
-    size, stride, _ = receptive_field(agent.network, layer)
+    size, stride, _ = receptive_field(convolutions(agent, frames)[: layer + 1])
     batches = [feature_maps(agent, part)[layer] for part in frames.split(64)]
     maps = torch.cat(batches)  # [T, C, h, w]
     strongest = maps.amax((0, 2, 3)).topk(min(units, maps.shape[1])).indices.tolist()
@@ -135,8 +146,8 @@ def made_to_excite(agent: Agent, frames: Tensor, layer: int, unit: int) -> Tenso
 
     From the game's mean frames, along the gradient's direction (Erhan et al. 2009), within 0 to 255.
     """
-    size, stride, _ = receptive_field(agent.network, layer)
-    convs = convolutions(agent.network)
+    convs = convolutions(agent, frames)
+    size, stride, _ = receptive_field(convs[: layer + 1])
     raw: list[Tensor] = []  # before its ReLU, which has no gradient where the unit is silent
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from envs.card import EnvCard
 from rl_lab.watch.game import Screen
 from rl_lab.watch.player import Moment
-from rl_lab.watch.saliency import Heat, is_policy
+from rl_lab.watch.saliency import Heat
 
 WIDTH, HEIGHT = 880, 640  # even, as video wants them
 GAME_WIDTH = 500
@@ -86,9 +86,8 @@ def _frames(canvas: Screen, seen: NDArray[np.generic], heat: Heat | None, top: i
 def _bars(canvas: Screen, moment: Moment, card: EnvCard, top: int) -> int:
     """A bar for each action's Q or probability; the one it did is green, or orange where it explored."""
     scores, actions = moment.scores, len(moment.scores)
-    policy = is_policy(scores)
-    low, high = (0.0, 1.0) if policy else (float(scores.min()), float(scores.max()))
-    _text(canvas, "probability of each action" if policy else "Q of each action", (LEFT, top), color=FAINT)
+    low, high = (0.0, 1.0) if moment.is_policy else (float(scores.min()), float(scores.max()))
+    _text(canvas, "probability of each action" if moment.is_policy else "Q of each action", (LEFT, top), color=FAINT)
     height = min(22, 180 // actions)
     for i, score in enumerate(scores):
         y = top + 8 + i * height

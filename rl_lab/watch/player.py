@@ -27,6 +27,7 @@ class Moment:
     screens: list[Screen]  # since the moment before; the last one is now
     seen: NDArray[np.generic]  # [k, *frame]: as the network gets it
     scores: NDArray[np.float32]  # [A]: Q(s, .) or pi(. | s)
+    is_policy: bool  # whether it is pi
     action: int  # what it did
     greedy: int  # what it would do without exploring
     distribution: NDArray[np.float32] | None  # [A, atoms]
@@ -93,6 +94,7 @@ class Player:
                     screens=screens,
                     seen=seen[0].cpu().numpy(),
                     scores=thought.scores[0].cpu().numpy(),
+                    is_policy=thought.is_policy,
                     action=action,
                     greedy=greedy,
                     distribution=None if thought.distribution is None else thought.distribution[0].cpu().numpy(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -34,10 +35,11 @@ def grad_cam(agent: Agent, obs: Tensor, first: Tensor, carry: Carry) -> Tensor:
     map lies over the middle of the pixels that it sees, with straight lines between.
     """
     with torch.enable_grad():
-        thought, maps = with_feature_maps(agent, obs, first, carry)
-        (gradient,) = torch.autograd.grad(_score(thought.scores), maps[-1])
+        thought, convs, maps = with_feature_maps(agent, obs, first, carry)
+        best = thought.scores.amax(1).sum()
+        (gradient,) = torch.autograd.grad(best.clamp_min(1e-12).log() if thought.is_policy else best, maps[-1])
     heat = (gradient.mean((2, 3), keepdim=True) * maps[-1]).sum(1, keepdim=True).relu()
-    field = receptive_field(agent.network)
+    field = receptive_field(convs)
     places = [
         (torch.arange(pixels, device=obs.device) - field.middle) / field.stride / max(cells - 1, 1) * 2 - 1
         for pixels, cells in zip(obs.shape[1:], heat.shape[2:], strict=True)
@@ -55,54 +57,47 @@ class Field(NamedTuple):
     middle: float  # of what the first one sees
 
 
-def receptive_field(network: nn.Module, layer: int | None = None) -> Field:
-    """What a place sees of the frame through the convolutions up to `layer`, counted from 0; through all without one."""
+def receptive_field(convs: Sequence[nn.Conv2d]) -> Field:
+    """What a place of the last one's map sees of the frame through these convolutions."""
     size, stride, start = 1, 1, 0
-    for conv in convolutions(network)[: None if layer is None else layer + 1]:
+    for conv in convs:
         start -= int(conv.padding[0]) * stride
         size += (conv.kernel_size[0] - 1) * stride
         stride *= conv.stride[0]
     return Field(size, stride, start + (size - 1) / 2)
 
 
-def convolutions(network: nn.Module) -> list[nn.Conv2d]:
-    """In their order."""
-    return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-
-
-def with_feature_maps(agent: Agent, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, list[Tensor]]:
-    """What the agent thinks, and the maps [N, C, h, w] that each convolution gave after its ReLU, the first one first."""
+def with_feature_maps(
+    agent: Agent, obs: Tensor, first: Tensor, carry: Carry
+) -> tuple[Thought, list[nn.Conv2d], list[Tensor]]:
+    """What the agent thinks, the convolutions that it took (a network may hold others, such as a target's), and the maps
+    [N, C, h, w] that each gave after its ReLU; the first one first.
+    """
+    convs: list[nn.Conv2d] = []
     maps: list[Tensor] = []
 
     def keep(layer: nn.Module, inputs: Any, output: Any) -> None:
-        if output.dim() == 4:
+        if isinstance(layer, nn.Conv2d):
+            convs.append(layer)
+        elif output.dim() == 4:
             maps.append(output)
 
-    hooks = [layer.register_forward_hook(keep) for layer in agent.network.modules() if isinstance(layer, nn.ReLU)]
+    layers = [layer for layer in agent.network.modules() if isinstance(layer, nn.Conv2d | nn.ReLU)]
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
     try:
         thought, _ = agent.think(obs, first, carry)
     finally:
         for hook in hooks:
             hook.remove()
-    return thought, maps
-
-
-def _score(scores: Tensor) -> Tensor:
-    """The best action's score; a probability near 1 has no gradient left, so its logarithm."""
-    best = scores.amax(1).sum()
-    return best.clamp_min(1e-12).log() if is_policy(scores[0].detach()) else best
+    return thought, convs, maps
 
 
 def saliencies(agent: Agent, card: EnvCard) -> tuple[Saliency, ...]:
     """Those that can be had: occlusion needs frames, Grad-CAM convolutions besides."""
     if len(card.frame) != 2:
         return ("off",)
-    return ("off", "grad-cam", "occlusion") if convolutions(agent.network) else ("off", "occlusion")
-
-
-def is_policy(scores: Tensor | NDArray[np.float32]) -> bool:
-    """Whether an agent's scores [A] are probabilities of its actions."""
-    return bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3
+    convolutions = any(isinstance(layer, nn.Conv2d) for layer in agent.network.modules())
+    return ("off", "grad-cam", "occlusion") if convolutions else ("off", "occlusion")
 
 
 @torch.no_grad()

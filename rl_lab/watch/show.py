@@ -47,7 +47,7 @@ def show(
     """Play whole games (`episodes` None: until asked to stop) into a sink, and close it.
 
     With `controls` the pictures come at the game's own speed and do as they are told; without them as fast as they can be made.
-    `smooth` shows every frame of an emulator. `each_moment` is called before each, and may change the agent's weights.
+    `smooth` shows every frame of an emulator. `each_moment` is called after each, and may change the agent's weights.
     """
     scores: list[float] = []
     pictures = 0
@@ -58,8 +58,8 @@ def show(
             for screen in moment.screens if smooth else moment.screens[-1:]:
                 sink.show(compose(moment, screen, player.game.card, title()), moment)
                 pictures += 1
-                if controls is not None:
-                    again = controls.stay(period, sink.idle)
+                if controls is not None and (again := controls.stay(period, sink.idle)):
+                    break
             if controls is not None:
                 if controls.quit:
                     break

@@ -32,6 +32,7 @@ class Video:
         self.container = self.writer = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("wb").close()  # the codecs open it only at the first picture
             if av:
                 self.container = av.open(str(path), "w")
                 self.stream = self.container.add_stream("h264", rate=Fraction(fps).limit_denominator(1000))

@@ -57,7 +57,7 @@ class Web:
             Route("/press", self._press, methods=["POST"]),
             Route("/checkpoint", self._checkpoint, methods=["POST"]),
         ]
-        # A page elsewhere that a name leads here must not be able to press keys.
+        # A page elsewhere must not be able to press keys: neither by a name that leads here nor by its own requests.
         guard = [Middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL, "[::1]"])] if host in LOCAL else []
         app = Starlette(routes=routes, middleware=guard)
         config = uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
@@ -117,6 +117,8 @@ class Web:
         return JSONResponse(self.told | state)
 
     async def _press(self, request: Request) -> Response:
+        if refused := _from_elsewhere(request):
+            return refused
         key = request.query_params.get("key", "")
         if key not in KEYS:
             return JSONResponse({"error": f"{key!r} is no key; there are {list(KEYS)}"}, 400)
@@ -124,11 +126,20 @@ class Web:
         return await self._state(request)
 
     async def _checkpoint(self, request: Request) -> Response:
+        if refused := _from_elsewhere(request):
+            return refused
         name = request.query_params.get("name", "")
         if name not in self.weights.names:
             return JSONResponse({"error": f"{name!r} is no checkpoint; there are {self.weights.names}"}, 400)
         self.controls.choose(name)
         return await self._state(request)
+
+
+def _from_elsewhere(request: Request) -> Response | None:
+    """A refusal, if a browser says that another site's page asks."""
+    if request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none"):
+        return None
+    return JSONResponse({"error": "only this page may press its keys"}, 403)
 
 
 def _jpeg_part(picture: Screen) -> bytes:

@@ -20,7 +20,8 @@ class Weights:
     def __init__(self, run: Path, agent: Agent, name: str | None = None) -> None:
         """`name` is best, last or a step; None is the best, else the last. Raises LabError where there is none."""
         self.run, self.agent = run, agent
-        self._looked = time.monotonic()
+        self._looked = -LOOK_EVERY
+        self._past = 0  # agent step up to which checkpoints are not followed: there were such when another was chosen
         self._use(lambda: checkpoint.find(run, name))
 
     @property
@@ -37,20 +38,24 @@ class Weights:
             name = names[(names.index(self.name) + 1) % len(names)] if self.name in names else names[0]
         try:
             self._use(lambda: checkpoint.find(self.run, name))
+            self._past = max(_step_of(newest_checkpoint(self.run)), self.step)
         except LabError as error:
             print(f"rl_lab: {error}; the one before plays on")
 
     def follow(self) -> bool:
-        """Play with the newest that training has written; looks once a second. Returns whether there was a newer one."""
+        """Play with the newest that training has written; looks once a second. Returns whether there was a newer one.
+
+        After a choice it waits for one that was not there then.
+        """
         now = time.monotonic()
         if now - self._looked < LOOK_EVERY:
             return False
         self._looked = now
         try:
             newest = newest_checkpoint(self.run)
-            if newest is None or int(checkpoint.read_state(newest)["steps"]) <= self.step:
+            if _step_of(newest) <= max(self.step, self._past):
                 return False
-            self._use(lambda: newest)
+            self._use(lambda: newest or checkpoint.find(self.run))
         except LabError:  # being replaced at this moment: next time
             return False
         return True
@@ -70,6 +75,10 @@ class Weights:
                 continue
             self.step, self.name = step, "best" if folder.name.startswith("best") else str(step)
             return
+
+
+def _step_of(folder: Path | None) -> int:
+    return 0 if folder is None else int(checkpoint.read_state(folder)["steps"])
 
 
 def newest_checkpoint(run: Path) -> Path | None:

@@ -58,14 +58,19 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "stopped and saved; go on with:  python -m rl_lab resume runs/CartPole-v1/dqn/" in out
+    assert (
+        "stopped and saved; go on from the last checkpoint with:  python -m rl_lab resume runs/CartPole-v1/dqn/" in out
+    )
     assert list(tmp_path.glob("runs/*/*/*/checkpoints/step-*/learner.safetensors"))
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["trian"], "unknown command 'trian'; there are: train, resume, eval, watch, list, doctor"),
+        (
+            ["trian"],
+            "unknown command 'trian'; there are: train, resume, eval, watch, look, compare, sync, dash, list, doctor",
+        ),
         (["train"], "which agent?"),
         (["train", "dqn"], "which environment? add --env NAME"),
         (["train", "dqm", "--env", "Pong"], "unknown agent 'dqm'; nearest: dqn"),
@@ -86,7 +91,6 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
         (["train", "dqn", "--env", "CartPole-v1", "--replay-size", "8"], "it must be at least"),
         (["eval", "latest"], "there are no runs in runs"),
         (["eval", "latest", "--episodes", "0"], "episodes is 0; it must be at least 1"),
-        (["watch", "latest"], "add --video FILE.mp4 or --terminal (one of them)"),
         (["watch", "latest", "--terminal"], "there are no runs in runs"),
         (["resume", "nothing"], "there are no runs in runs"),
         (["list", "everything"], "it is list, list agents or list envs"),

@@ -54,7 +54,8 @@ def test_values_are_compared_with_the_discounted_returns_that_came():
     row, expected, realised = stream.reset(0), [], []
     games = [[], []]  # (value, clipped reward) of the present game
     for _ in range(2 * 8):  # two games of 7 steps, and their dead rows
-        thought, carry = agent.think(torch.from_numpy(row.obs), torch.from_numpy(row.first), carry)
+        with torch.no_grad():
+            thought, carry = agent.think(torch.from_numpy(row.obs), torch.from_numpy(row.first), carry)
         now, action = row, thought.action.numpy()
         stream.send(action)
         row = stream.recv()

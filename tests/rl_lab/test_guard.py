@@ -111,7 +111,8 @@ def small_disk(tmp_path):
 
 def test_a_disk_that_is_full_loses_nothing(small_disk, train, monkeypatch):
     settings = {"steps": 9_000, "checkpoint_every": 500, "eval_every": 0, "hidden": 64, "replay_ratio": 0.5}
-    monkeypatch.setattr("rl_lab.runner.check_disk", lambda *_: None)  # so that the disk itself has to say it
+    for module in ("start", "runner"):  # so that the disk itself has to say it
+        monkeypatch.setattr(f"rl_lab.{module}.check_disk", lambda *_: None)
     with pytest.raises(Fault, match=r"(No space left on device|os error 28).*; go on from") as fault:
         train(**settings, runs_dir=str(small_disk))
     folder = str(fault.value).rsplit(" ", 1)[1]

@@ -49,7 +49,10 @@ def replay_rows(folder) -> Ring:
     state = checkpoint._read_state(folder)["state"]
     (name,) = (key.removesuffix("/segments") for key in state if key.endswith("/segments"))
     paths = [folder.parent / file for file in state[f"{name}/segments"]]
-    return files.read_ring(paths, state[f"{name}/capacity"], state[f"{name}/total"])
+    stored = files.StoredRing(paths, state[f"{name}/capacity"], state[f"{name}/total"])
+    fields = {k: torch.zeros((stored.capacity, *x.shape[1:]), dtype=x.dtype) for k, x in load_file(paths[0]).items()}
+    stored.copy_into(fields)
+    return Ring(fields, stored.total)
 
 
 def assert_identical(one: Run, other: Run):

@@ -15,6 +15,7 @@ from envs.stream import Stream, spread_seeds
 from envs.toy import NumberedSteps
 from rl_lab import api
 from rl_lab.errors import LabError
+from rl_lab.guard import how_to_resume
 from rl_lab.sb3_envs import StreamVecEnv
 
 ALGORITHMS = {"sb3_dqn": DQN, "sb3_ppo": PPO, "sb3_a2c": A2C}
@@ -37,6 +38,7 @@ def test_it_trains_and_scores_what_evaluate_policy_says(agent, train):
     assert ours.returns == theirs
     with pytest.raises(LabError, match="a run of Stable-Baselines3 cannot go on exactly"):
         api.resume(run, quiet=True)
+    assert how_to_resume(run).endswith(f"train {agent} --env CartPole-v1 --init-from {run}")
 
 
 def test_pong_reaches_it_as_our_agents_see_it(train):

@@ -43,7 +43,7 @@ def test_what_is_made_to_excite_a_unit_does(demo, layer):
     maps = look.feature_maps(agent, frames)[layer]
     unit = int(maps.amax((0, 2, 3)).argmax())
     made = look.made_to_excite(agent, frames, layer, unit)
-    size, stride, _ = receptive_field(agent.network, layer)
+    size, stride, _ = receptive_field(look.convolutions(agent, frames)[: layer + 1])
     assert made.shape == (4, size, size)
     y, x = maps.shape[2] // 2, maps.shape[3] // 2
     stack = frames.float().mean(0, keepdim=True).to(torch.uint8)

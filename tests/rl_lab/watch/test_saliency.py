@@ -11,11 +11,11 @@ from rl_lab.watch.saliency import (
     PATCH,
     STRIDE,
     grad_cam,
-    is_policy,
     occlusion,
     receptive_field,
     saliencies,
     saliency,
+    with_feature_maps,
 )
 
 FIRST = torch.zeros(1, dtype=torch.bool)
@@ -43,8 +43,8 @@ def test_grad_cam_is_its_formula(planted):
 
 def test_a_map_lies_over_what_it_sees(demo):
     """The fields of the Nature network, and a pixel's gradient reaches just so far."""
-    network = api.load(demo).network
-    assert [receptive_field(network, i) for i in range(3)] == [(8, 4, 3.5), (20, 8, 9.5), (36, 8, 17.5)]
+    convs = [layer for layer in api.load(demo).network.modules() if isinstance(layer, nn.Conv2d)]
+    assert [receptive_field(convs[: i + 1]) for i in range(3)] == [(8, 4, 3.5), (20, 8, 9.5), (36, 8, 17.5)]
     padded = nn.Sequential(nn.Conv2d(1, 1, 5, 2, 2), nn.Conv2d(1, 1, 3, 3, 1))
     for layer in padded:
         nn.init.constant_(layer.weight, 1.0)
@@ -97,7 +97,16 @@ def test_both_agree_where_a_player_of_pong_looks(demo_player):
     assert all(torch.equal(before[name], x) for name, x in agent.network.state_dict().items())
 
 
-def test_probabilities_are_known_from_values():
-    assert is_policy(np.array([0.5, 0.25, 0.25], np.float32))
-    assert not is_policy(np.array([0.5, 0.5, 0.5], np.float32))
-    assert not is_policy(np.array([1.5, -0.5], np.float32))
+def test_of_two_networks_the_one_that_plays_counts(train):
+    """SB3's DQN holds its target network too."""
+    run = train("sb3_dqn", env="Pong", steps=60, eval_every=0, eval_episodes=1, buffer_size=100, frame_stack=4)
+    agent = api.load(run)
+    obs = torch.zeros(1, 84, 84, dtype=torch.uint8)
+    obs[:, 30:40, 50:60] = 200
+    carry = (obs[:, None].expand(1, 3, 84, 84),)
+    _, convs, maps = with_feature_maps(agent, obs, FIRST, carry)
+    assert receptive_field(convs) == (36, 8, 17.5)
+    assert len(maps) == 3
+    heat = grad_cam(agent, obs, FIRST, carry)
+    assert heat.shape == (84, 84)
+    assert heat.std() > 0 or heat.max() == 0

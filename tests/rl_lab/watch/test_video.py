@@ -12,3 +12,6 @@ def test_a_video_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LabError, match="cannot be written"):
         Video(tmp_path / "file" / "game.mp4", 15)
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(LabError, match="cannot be written"):
+        Video(tmp_path / "folder.mp4", 15)

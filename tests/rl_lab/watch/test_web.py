@@ -1,7 +1,6 @@
 """The page: its server by plain requests, and the page itself in a browser."""
 
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,16 +11,13 @@ import urllib.request
 import cv2
 import numpy as np
 import pytest
+from browser import browser_tab, needs_browser
 
 from rl_lab import api
 from rl_lab.errors import LabError
 from rl_lab.watch.controls import Controls
 from rl_lab.watch.web import Web
 from rl_lab.watch.weights import Weights
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 
 
 class FakeMoment:
@@ -73,6 +69,8 @@ def test_it_answers_to_its_own_name_only(web):
     """A page elsewhere whose name has been made to lead here cannot press keys."""
     with pytest.raises(urllib.error.HTTPError, match="400"):
         ask(web, "/press?key=q", "POST", Host="elsewhere.example")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        ask(web, "/press?key=q", "POST", **{"Sec-Fetch-Site": "cross-site"})
     assert not web.controls.quit
 
 
@@ -100,24 +98,16 @@ def test_a_client_that_leaves_harms_nobody(web):
     assert ask(web, "/state")["title"] == "a title"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
+@needs_browser
 def test_the_page_in_a_browser(train, tmp_path):
     """Play, pause, one step, another checkpoint, faster, saliency that there is none of; no error on the console."""
-    sync_api = pytest.importorskip("playwright.sync_api")
     run = train(steps=900, eval_every=300, checkpoint_every=400)
     command = [sys.executable, "-m", "rl_lab", "watch", str(run), "--web", "--port", "0", "--epsilon", "0.5"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         assert line.startswith("on the page http://127.0.0.1:")
-        with sync_api.sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=CHROMIUM,
-                args=["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"],
-            )
-            page, errors = browser.new_page(), []
-            page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-            page.on("pageerror", lambda error: errors.append(str(error)))
+        with browser_tab() as (page, errors):
             page.goto(line.split()[3], wait_until="domcontentloaded")
             said = page.locator("#said")
             page.wait_for_function("document.getElementById('said').textContent.includes('score')")
@@ -152,7 +142,6 @@ def test_the_page_in_a_browser(train, tmp_path):
             page.keyboard.press("q")
             assert process.wait(20) == 0
             page.wait_for_function("document.getElementById('said').textContent == 'the show has ended'")
-            browser.close()
     finally:
         process.kill()
         process.communicate()

@@ -1,0 +1,1 @@
+"""Comparing runs: which is better, and how sure are we."""

@@ -1,0 +1,113 @@
+"""A comparison as one HTML file that needs nothing else: curves, intervals, profiles, videos, settings."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_lab.compare.comparison import AXES, Comparison
+from rl_lab.compare.scores import scale
+from rl_lab.compare.statistics import Estimate, performance_profile, probability_of_improvement
+
+TEMPLATE = Path(__file__).with_name("page.html")
+THRESHOLDS = np.linspace(-0.2, 1.5, 86)  # of the performance profiles, on the normalised scale
+VIDEO_BYTES = 6 * 10**6  # the newest video of a group is put into the page if it is no larger
+
+
+def write(comparison: Comparison, path: Path, *, target: float | None, x: str, warnings: list[str]) -> None:
+    """Write the page."""
+    from plotly.offline import get_plotlyjs
+
+    data = json.dumps(content(comparison, target=target, x=x, warnings=warnings)).replace("</", "<\\/")
+    page = TEMPLATE.read_text().replace("/*DATA*/null", data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page.replace("/*PLOTLY*/", get_plotlyjs()))
+
+
+def content(comparison: Comparison, *, target: float | None, x: str, warnings: list[str]) -> dict[str, Any]:
+    """All that the page shows, as JSON."""
+    groups = comparison.groups
+    everywhere = comparison.everywhere()
+    return {
+        "metric": comparison.metric,
+        "x": x,
+        "axes": {"steps": "agent steps", "frames": "emulator frames", "minutes": "minutes"},
+        "warnings": warnings,
+        "target": target,
+        "envs": [
+            {
+                "name": env,
+                "protocol": comparison.on(env)[0].card.protocol,
+                "groups": [
+                    {"label": g.label, "seeds": len(g.results), "curves": {axis: g.curve(axis) for axis in AXES}}
+                    for g in comparison.on(env)
+                ],
+            }
+            for env in comparison.envs
+        ],
+        "rows": [plain(g.row(target)) for g in groups],
+        "scales": {
+            env: None if (s := scale(comparison.on(env)[0].card)) is None else f"{s[2]}: 0 is {s[0]:g}, 1 is {s[1]:g}"
+            for env in comparison.envs
+        },
+        "aggregates": {a: {k: plain(e) for k, e in row.items()} for a, row in comparison.aggregates().items()},
+        "profiles": {
+            "x": THRESHOLDS.round(3).tolist(),
+            "y": {a: performance_profile(arrays, THRESHOLDS).round(4).tolist() for a, arrays in everywhere.items()},
+        },
+        "improvement": [
+            {"better": a, "than": b, **plain(probability_of_improvement(everywhere[a], everywhere[b]))}
+            for a in everywhere
+            for b in everywhere
+            if a != b
+        ],
+        "efficiency": {axis: _efficiency(comparison, axis) for axis in AXES},
+        "videos": [
+            {"label": f"{g.label} on {g.card.name}", "data": video} for g in groups if (video := _video(g.results))
+        ],
+        "differences": {
+            "groups": [f"{g.label} on {g.card.name}" for g in groups],
+            "keys": comparison.differences(),
+        },
+    }
+
+
+def plain(value: Any) -> Any:
+    """Estimates and numbers as JSON has them: no NaN."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, Estimate):
+        return plain({"value": value.value, "low": value.low, "high": value.high})
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _efficiency(comparison: Comparison, axis: str) -> dict[str, dict[str, list[float]]]:
+    """The mean over environments of the normalised curves of each agent, as far as all have come."""
+    found = {}
+    for agent in comparison.everywhere():
+        groups = [g for g in comparison.groups if g.results[0].config.agent == agent and scale(g.card) is not None]
+        curves = [g.curve(axis) for g in groups]
+        start, end = max(c["x"][0] for c in curves), min(c["x"][-1] for c in curves)
+        grid = np.linspace(start, max(start, end), 40)
+        normalised = []
+        for group, curve in zip(groups, curves, strict=True):
+            low, high, _ = scale(group.card) or (0.0, 1.0, "")
+            normalised.append((np.interp(grid, curve["x"], curve["y"]) - low) / (high - low))
+        found[agent] = {"x": grid.round(3).tolist(), "y": np.mean(normalised, 0).round(4).tolist()}
+    return found
+
+
+def _video(results: list[Any]) -> str | None:
+    """The newest video of a group's best run, as the page can hold it."""
+    best = max(results, key=lambda r: r.scores[-1])
+    videos = sorted((best.run.path / "videos").glob("step-*"))
+    if not videos or videos[-1].stat().st_size > VIDEO_BYTES:
+        return None
+    data = base64.b64encode(videos[-1].read_bytes()).decode()
+    return f"data:video/{videos[-1].suffix[1:]};base64,{data}"

@@ -1,0 +1,149 @@
+"""The runs that are compared: found by name, read with what they logged, labelled by what they differ in."""
+
+from __future__ import annotations
+
+import glob
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.card import EnvCard
+from rl_lab.config import Config
+from rl_lab.errors import USER_ERRORS, LabError
+from rl_lab.run import Run
+
+Array = NDArray[np.float64]
+# What says nothing about how an agent learns.
+NOT_COMPARED = {
+    "seed",
+    "runs_dir",
+    "wandb",
+    "wandb_project",
+    "preset",
+    "log_every",
+    "video_every",
+    "group",
+    "init_from",
+} | {f"checkpoint_{unit}" for unit in ("every", "minutes")}
+METRIC = "eval/return_mean"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run with the curve of one metric."""
+
+    run: Run
+    config: Config
+    card: EnvCard
+    steps: Array  # agent steps at which the metric was logged, rising
+    minutes: Array
+    scores: Array
+    steps_per_s: float
+
+    @property
+    def seed(self) -> int:
+        return self.config.run.seed
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What decides how it learns: the configuration but for the agent's name, the environment and the bookkeeping."""
+        return {k: v for k, v in self.config.to_dict().items() if k not in NOT_COMPARED | {"agent", "env", "steps"}}
+
+    def axis(self, x: str) -> Array:
+        """The curve's x: agent steps, emulator frames or minutes."""
+        return {"steps": self.steps, "frames": self.steps * (self.card.frame_skip or 1), "minutes": self.minutes}[x]
+
+    def reached(self, target: float) -> tuple[float, float] | None:
+        """Agent steps and minutes at the first value of at least `target`."""
+        at = np.flatnonzero(self.scores >= target)
+        return (float(self.steps[at[0]]), float(self.minutes[at[0]])) if len(at) else None
+
+
+def find_runs(names: Sequence[str], runs_dir: str) -> list[Run]:
+    """The runs that names mean: a run folder, a folder of runs, a pattern of folders, a group of `--seeds`, "latest", or a part
+    of the names of several runs. Raises LabError for a name that means none.
+    """
+    found: dict[Path, Run] = {}
+    for name in names:
+        here = _runs_of(name, runs_dir)
+        if not here:
+            raise LabError(f"no run is called {name!r}, here or in {runs_dir}; `ls {runs_dir}/*/*` shows what there is")
+        for run in here:
+            found.setdefault(run.path.resolve(), run)
+    return list(found.values())
+
+
+def _runs_of(name: str, runs_dir: str) -> list[Run]:
+    folders = [Path(p) for pattern in (name, f"{runs_dir}/{name}") for p in sorted(glob.glob(pattern))]
+    inside = [config.parent for folder in folders for config in sorted(folder.glob("**/config.yaml"))]
+    if inside:
+        return [Run(path) for path in inside]
+    if name in ("latest", "demo"):
+        return [Run.find(name, runs_dir)]
+    every = [config.parent for config in sorted(Path(runs_dir).glob("*/*/*/config.yaml"))]
+    group = [Run(path) for path in every if f"\ngroup: {name}\n" in (path / "config.yaml").read_text()]
+    return group or [Run(path) for path in every if name in str(path.relative_to(runs_dir))]
+
+
+def read_results(runs: Sequence[Run], metric: str = METRIC) -> tuple[list[Result], list[str]]:
+    """What can be read, and for each run that cannot be a line that says why."""
+    results, problems = [], []
+    for run in runs:
+        try:
+            results.append(_read(run, metric))
+        except USER_ERRORS as error:
+            problems.append(f"{run} is left out: {error}")
+    return results, problems
+
+
+def _read(run: Run, metric: str) -> Result:
+    config, card, lines = run.config, run.card, run.metrics()
+    shown = [line for line in lines if isinstance(line.get(metric), int | float) and np.isfinite(line[metric])]
+    if not shown:
+        known = sorted({k for line in lines for k in line if "/" in k or k == "loss"})
+        raise LabError(f"it has logged no {metric} yet" + (f"; it has {', '.join(known[:8])}" if known else ""))
+    last = {line["global_step"]: line for line in shown}  # an evaluation made again on resume counts once
+    speeds = [line["speed/steps_per_s"] for line in lines if "speed/steps_per_s" in line]
+    return Result(
+        run,
+        config,
+        card,
+        np.array(sorted(last), float),
+        np.array([last[step].get("time/minutes", np.nan) for step in sorted(last)]),
+        np.array([last[step][metric] for step in sorted(last)], float),
+        float(np.median(speeds)) if speeds else float("nan"),
+    )
+
+
+def check_comparable(results: Sequence[Result]) -> list[str]:
+    """What keeps runs on the same environment from being compared: a line for each key that differs."""
+    problems = []
+    by_env: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        by_env[result.card.name].append(result)
+    for env, here in by_env.items():
+        terms = [{**r.card.to_dict(), "eval_epsilon": r.config.run.eval_epsilon} for r in here]
+        for key in terms[0]:
+            values = list(dict.fromkeys(repr(t.get(key)) for t in terms))
+            if len(values) > 1:
+                problems.append(f"runs on {env} differ in {key}: {' and '.join(values)}")
+    return problems
+
+
+def labels(results: Sequence[Result]) -> list[str]:
+    """The agent of each run, with the settings in which runs of that agent on that environment differ."""
+    by_agent: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for result in results:
+        by_agent[result.config.agent, result.card.name].append(result)
+    said = []
+    for result in results:
+        others = by_agent[result.config.agent, result.card.name]
+        keys = [k for k in result.settings if len({repr(o.settings.get(k)) for o in others}) > 1]
+        said.append(" ".join([result.config.agent, *(f"{k}={result.settings[k]}" for k in keys)]))
+    return said

@@ -1,0 +1,177 @@
+"""Several seeds of the same training as one group: each is a run of its own, in a process of its own, one after another or side by side."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from rl_lab.errors import Fault, LabError
+from rl_lab.run import Run
+
+REFRESH = 1.0  # seconds between two looks at the runs
+
+
+def parse_seeds(text: str) -> list[int]:
+    """1..5, or 1,3,8, or both mixed. Raises LabError."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:\.\.(\d+))?\s*", part)
+        if match is None:
+            raise LabError(f"seeds is {text!r}; it must be like 1..5 or 1,3,8")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise LabError(f"seeds is {text!r}; {first}..{last} holds none")
+        seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds):
+        raise LabError(f"seeds is {text!r}; it names a seed twice")
+    return seeds
+
+
+@dataclass
+class Job:
+    """The training of one seed, seen from outside."""
+
+    seed: int
+    process: subprocess.Popen[str] | None = None
+    run: Run | None = None
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+
+    def start(self, command: Sequence[str], environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line.rstrip())
+            if self.run is None and (match := re.match(r"run folder (.+)$", line.rstrip())):
+                self.run = Run(Path(match[1]))
+
+    @property
+    def state(self) -> str:
+        if self.process is None:
+            return "waits"
+        code = self.process.poll()
+        return "runs" if code is None else "done" if code == 0 else "stopped" if code >= 128 else "failed"
+
+    def progress(self) -> dict[str, float]:
+        """The newest values of its log: global_step, train/return_100, eval/return_mean and others."""
+        newest: dict[str, float] = {}
+        if self.run is not None:
+            for line in self.run.metrics():
+                newest |= line
+        return newest
+
+
+def train_seeds(command: Sequence[str], seeds: Sequence[int], *, jobs: int, group: str) -> list[Job]:
+    """Run `command --seed S --group GROUP` for each seed, `jobs` of them side by side, and show them in one table.
+
+    The processor's cores are shared out among them. Ctrl-C and SIGTERM are passed on: each run saves and says how to go on. Raises
+    Fault when one has failed (the others are trained all the same).
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores // jobs))}
+    all_jobs, asked = [Job(seed) for seed in seeds], threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        asked.set()
+        for job in all_jobs:
+            if job.state == "runs" and job.process is not None:
+                job.process.send_signal(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    console = Console(highlight=False)
+    try:
+        with _Shown(console, group) as shown:
+            while True:
+                running = sum(job.state == "runs" for job in all_jobs)
+                waiting = [job for job in all_jobs if job.state == "waits" and not asked.is_set()]
+                for job in waiting[: jobs - running]:
+                    job.start([*command, "--seed", str(job.seed), "--group", group], environment)
+                shown.update(all_jobs)
+                if not running and not waiting:
+                    break
+                time.sleep(REFRESH)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for job in all_jobs:
+        if job.state in ("stopped", "failed"):
+            console.print(
+                f"seed {job.seed} {job.state}: {job.said[-1] if job.said else ''}", markup=False, soft_wrap=True
+            )
+    failed = [str(job.seed) for job in all_jobs if job.state == "failed"]
+    if failed:
+        raise Fault(f"seed {', '.join(failed)} failed; the others are in the group {group}")
+    return all_jobs
+
+
+class _Shown:
+    """The table: live on a terminal, one line for each change elsewhere."""
+
+    def __init__(self, console: Console, group: str) -> None:
+        self.console, self.group = console, group
+        self.live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
+        self.told: dict[int, tuple[str, float | None]] = {}
+
+    def __enter__(self) -> _Shown:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def update(self, jobs: Sequence[Job]) -> None:
+        if self.live:
+            self.live.update(self._table(jobs))
+            return
+        for job in jobs:
+            newest = job.progress()
+            now = (job.state, newest.get("eval/return_mean"))
+            if job.state != "waits" and self.told.get(job.seed) != now:
+                self.told[job.seed] = now
+                score = "" if now[1] is None else f", evaluation {now[1]:.2f} at step {newest['global_step']:,}"
+                self.console.print(f"seed {job.seed} {job.state}{score}", soft_wrap=True)
+
+    def _table(self, jobs: Sequence[Job]) -> Table:
+        table = Table(title=f"group {self.group}", box=None, title_justify="left")
+        for head in ("seed", "state", "step", "steps/s", "return of 100 games", "evaluation", "minutes"):
+            table.add_column(head, justify="right")
+        for job in jobs:
+            new = job.progress()
+
+            def cell(key: str, form: str, new: dict[str, float] = new) -> str:
+                return format(new[key], form) if key in new else ""
+
+            table.add_row(
+                str(job.seed),
+                job.state,
+                cell("global_step", ","),
+                cell("speed/steps_per_s", ",.0f"),
+                cell("train/return_100", ".2f"),
+                cell("eval/return_mean", ".2f"),
+                cell("time/minutes", ".1f"),
+            )
+        return table

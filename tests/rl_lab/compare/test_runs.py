@@ -1,0 +1,72 @@
+"""Which runs a name means, what is read of them, and which may be compared."""
+
+import json
+
+import pytest
+
+from rl_lab.compare.runs import check_comparable, find_runs, labels, read_results
+from rl_lab.errors import LabError
+from rl_lab.run import Run
+
+
+def test_a_name_is_a_folder_a_pattern_a_group_or_a_part_of_names(make, tmp_path):
+    runs_dir = str(tmp_path / "runs")
+    one, two = make(seed=1), make(seed=2, group="study-1")
+    other = make("double_dqn", env="Acrobot-v1")
+
+    def found(*names):
+        return {run.path.resolve() for run in find_runs(names, runs_dir)}
+
+    assert found(str(one.path)) == {one.path}
+    assert found(f"{runs_dir}/CartPole-v1") == {one.path, two.path}
+    assert found("CartPole-v1/dqn") == {one.path, two.path}
+    assert found(f"{runs_dir}/*/*/*") == found("*/*/*") == {one.path, two.path, other.path}
+    assert found("study-1") == {two.path}
+    assert found("-s1") == {one.path, other.path}
+    assert found("study-1", str(two.path)) == {two.path}
+    with pytest.raises(LabError, match="no run is called 'nothing'"):
+        found("nothing")
+
+
+def test_what_is_read(make):
+    """Each evaluation once, the later line of two for one step; a torn last line, and none yet, are told."""
+    run, empty, torn = make(seed=1), make(seed=2, evaluations=()), make(seed=3)
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"global_step": 2000, "time/minutes": 3.0, "eval/return_mean": 25.0}\n')
+    with (torn.path / "metrics.jsonl").open("a") as file:
+        file.write('{"global_step": 3000, "eval/ret')
+    later = make(seed=4)
+    (later.path / "config.yaml").write_text((later.path / "config.yaml").read_text() + "a_key_of_2030: 1\n")
+    results, problems = read_results([run, empty, torn, later])
+    assert [list(r.scores) for r in results] == [[10, 25], [10, 20]]
+    assert list(results[0].minutes) == [1, 3]
+    assert results[0].reached(15) == (2000, 3)
+    assert results[0].reached(26) is None
+    assert len(problems) == 2
+    assert "is left out: it has logged no eval/return_mean yet; it has " in problems[0]
+    assert "is left out: unknown setting 'a_key_of_2030'" in problems[1]
+    assert read_results([run], "loss")[0][0].scores == [1.0]
+
+
+def test_runs_on_other_terms_are_told_apart(make):
+    pong, machado = make(env="Pong"), make(env="Pong", protocol="machado")
+    results, _ = read_results([make(), make("double_dqn"), make(env="Acrobot-v1")])
+    assert check_comparable(results) == []
+    results, _ = read_results([make(), make(eval_epsilon=0.05)])
+    assert check_comparable(results) == ["runs on CartPole-v1 differ in eval_epsilon: 0.001 and 0.05"]
+    sticky = Run(machado.path)
+    card = json.loads((sticky.path / "env.json").read_text())
+    (sticky.path / "env.json").write_text(
+        json.dumps({**card, **json.loads((pong.path / "env.json").read_text()), "sticky": 0.25})
+    )
+    results, _ = read_results([pong, sticky])
+    assert check_comparable(results) == ["runs on Pong differ in sticky: 0.0 and 0.25"]
+
+
+def test_runs_are_labelled_by_what_they_differ_in(make):
+    results, _ = read_results([make(seed=1), make(seed=2), make(seed=1, lr=0.5, n_step=1), make("double_dqn")])
+    plain, same, other, double = labels(results)
+    assert plain == same
+    assert plain.startswith("dqn lr=")
+    assert other.split() == ["dqn", "lr=0.5", "n_step=1"]
+    assert double == "double_dqn"

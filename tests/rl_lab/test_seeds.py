@@ -1,0 +1,75 @@
+"""Several seeds as one group."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rl_lab.errors import LabError
+from rl_lab.run import Run
+from rl_lab.seeds import parse_seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("1..3", [1, 2, 3]), ("4", [4]), ("1,5,2", [1, 5, 2]), ("7..8, 1", [7, 8, 1]), ("0..0", [0])]
+)
+def test_seeds_are_written_as_people_do(text, seeds):
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-3", "3..1", "1,1", "1..3,2", "-1", "1.5"])
+def test_other_texts_are_refused(text):
+    with pytest.raises(LabError, match="seeds is"):
+        parse_seeds(text)
+
+
+TRAIN = "train dqn --env CartPole-v1 --eval-episodes 2 --learning-starts 200 --wandb disabled".split()
+
+
+def start(tmp_path, *args):
+    return subprocess.Popen(
+        [sys.executable, "-m", "rl_lab", *TRAIN, *args],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def test_a_group_is_trained_and_compared(tmp_path):
+    """Two side by side; each is a run as it would be alone; the group's name leads to all of them."""
+    process = start(tmp_path, "--steps", "600", "--seeds", "3..4", "--jobs", "2", "--group", "study")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    assert "next:  python -m rl_lab compare study" in out
+    assert "seed 3 done, evaluation" in out
+    runs = [Run(path.parent) for path in sorted(tmp_path.glob("runs/*/*/*/config.yaml"))]
+    assert sorted(run.config.run.seed for run in runs) == [3, 4]
+    assert {run.config.run.group for run in runs} == {"study"}
+    compared = subprocess.run(
+        [sys.executable, "-m", "rl_lab", "compare", "study"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert compared.returncode == 0, compared.stderr
+    assert "page: comparison.html" in compared.stdout
+
+
+def test_ctrl_c_stops_each_and_says_how_to_go_on(tmp_path):
+    process = start(tmp_path, "--steps", "10000000", "--seeds", "1..3")
+    while not list(tmp_path.glob("runs/*/*/*/metrics.jsonl")) and process.poll() is None:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "seed 1 stopped: stopped and saved; go on from the last checkpoint with:" in out
+    assert len(list(tmp_path.glob("runs/*/*/*"))) == 1, "the others were never begun"
+
+
+def test_both_ways_to_name_seeds_are_one_too_many(tmp_path):
+    process = start(tmp_path, "--seed", "1", "--seeds", "1..2")
+    assert "either --seed or --seeds, not both" in process.communicate(timeout=60)[1]
+    assert process.returncode == 2
