@@ -32,28 +32,29 @@ def is_image(space: gymnasium.Space) -> bool:
 
 def make_env(id: str | EnvSpec, render_mode: str | None = None) -> gymnasium.Env:
     """One environment, its pictures turned into 84 x 84 grey levels. Raises EnvError where the lab cannot use it."""
+    name = id if isinstance(id, str) else id.id
     try:
         env = gymnasium.make(id)
         if render_mode:  # not every environment knows the word
             if render_mode not in env.metadata.get("render_modes", ()):
-                raise EnvError(f"{id if isinstance(id, str) else id.id} cannot be watched: it draws no picture")
+                raise EnvError(f"{name} cannot be watched: it draws no picture")
             env.close()
             env = gymnasium.make(id, render_mode=render_mode)
     except (gymnasium.error.Error, ImportError) as error:
-        raise EnvError(f"{id} cannot be made: {' '.join(str(error).split())}") from error
+        raise EnvError(f"{name} cannot be made: {' '.join(str(error).split())}") from error
     obs, action = env.observation_space, env.action_space
     if not isinstance(action, Discrete):
-        raise EnvError(f"{id} has the action space {action}; the lab's agents need a Discrete one")
+        raise EnvError(f"{name} has the action space {action}; the lab's agents need a Discrete one")
     if isinstance(obs, Discrete):
         assert env.spec is not None
         return FlattenObservation(env if env.spec.max_episode_steps else TimeLimit(env, GRID_STEPS))
     if not isinstance(obs, Box):
         raise EnvError(
-            f"{id} has the observation space {obs}; the lab's agents need a Box (a vector or an image) or a Discrete one"
+            f"{name} has the observation space {obs}; the lab's agents need a Box (a vector or an image) or a Discrete one"
         )
     if is_image(obs):
         if len(obs.shape) == 3 and obs.shape[2] != 3:
-            raise EnvError(f"{id} has images of shape {obs.shape}; the lab's agents need [H, W] or [H, W, 3]")
+            raise EnvError(f"{name} has images of shape {obs.shape}; the lab's agents need [H, W] or [H, W, 3]")
         if len(obs.shape) == 3:
             env = GrayscaleObservation(env)
         env = ResizeObservation(env, (84, 84))
@@ -99,11 +100,14 @@ def resolve(id: str) -> EnvCard:
 
 
 def find_spec(id: str) -> EnvSpec:
-    """What is registered under an id; `module:id` imports the module first."""
+    """What is registered under an id; `module:id` imports the module first. Raises EnvError where there is nothing."""
     module, _, name = id.rpartition(":")
-    if module:
-        importlib.import_module(module)
-    return gymnasium.spec(name)
+    try:
+        if module:
+            importlib.import_module(module)
+        return gymnasium.spec(name)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise EnvError(f"{id} is not registered here: {' '.join(str(error).split())}") from error
 
 
 def make_vector_env(card: EnvCard, num_envs: int, vectorization: Vectorization = "auto") -> VectorEnv:

@@ -24,7 +24,8 @@ commands:
   list [agents|envs]        what there is to train, and on what
   doctor                    what this machine has, and what is wrong with it
 
-RUN is a run folder, "latest", an unambiguous part of its name, or "demo", an agent that comes with the lab.
+RUN is a run folder, "latest", an unambiguous part of its name, or "demo", an agent that comes with the lab; compare and sync
+take several: folders of runs, patterns, groups of --seeds, parts of names.
 {PROG} COMMAND --help shows the options with their types, defaults and units."""
 COMMANDS = {
     "train": "rl_lab.commands",

@@ -97,13 +97,16 @@ class Run:
         path = self.path / "env.json"
         try:
             return EnvCard.from_dict(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise LabError(f"{path} is not a readable env card: {error}") from error
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, oldest first; a torn last line is left out."""
         path = self.path / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
+        try:
+            lines = path.read_text().splitlines() if path.exists() else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise LabError(f"{path} cannot be read: {error}") from error
         found = []
         for i, line in enumerate(lines):
             try:

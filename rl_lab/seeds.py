@@ -31,6 +31,8 @@ def parse_seeds(text: str) -> list[int]:
         if match is None:
             raise LabError(f"seeds is {text!r}; it must be like 1..5 or 1,3,8")
         first, last = int(match[1]), int(match[2] or match[1])
+        if last >= 2**31 or last - first >= 10_000:
+            raise LabError(f"seeds is {text!r}; seeds lie below 2147483648, and at most 10,000 make a range")
         if last < first:
             raise LabError(f"seeds is {text!r}; {first}..{last} holds none")
         seeds += range(first, last + 1)
@@ -47,6 +49,7 @@ class Job:
     process: subprocess.Popen[str] | None = None
     run: Run | None = None
     said: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+    listener: threading.Thread | None = None
 
     def start(self, command: Sequence[str], environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -57,7 +60,14 @@ class Job:
             text=True,
             start_new_session=True,
         )
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
+
+    def last_word(self) -> str:
+        """What it said at the end."""
+        if self.listener is not None:
+            self.listener.join(5)
+        return self.said[-1] if self.said else ""
 
     def _listen(self) -> None:
         assert self.process is not None
@@ -72,7 +82,7 @@ class Job:
         if self.process is None:
             return "waits"
         code = self.process.poll()
-        return "runs" if code is None else "done" if code == 0 else "stopped" if code >= 128 else "failed"
+        return "runs" if code is None else "done" if code == 0 else "stopped" if code >= 128 or code < 0 else "failed"
 
     def progress(self) -> dict[str, float]:
         """The newest values of its log: global_step, train/return_100, eval/return_mean and others."""
@@ -80,17 +90,21 @@ class Job:
         if self.run is not None:
             for line in self.run.metrics():
                 newest |= line
+                if "eval/return_mean" in line:
+                    newest["evaluated_at"] = line["global_step"]
         return newest
 
 
 def train_seeds(command: Sequence[str], seeds: Sequence[int], *, jobs: int, group: str) -> list[Job]:
     """Run `command --seed S --group GROUP` for each seed, `jobs` of them side by side, and show them in one table.
 
-    The processor's cores are shared out among them. Ctrl-C and SIGTERM are passed on: each run saves and says how to go on. Raises
+    Those side by side share out the processor's cores (OMP_NUM_THREADS, unless it is set). Ctrl-C and SIGTERM are passed on: each run saves and says how to go on. Raises
     Fault when one has failed (the others are trained all the same).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores // jobs))}
+    environment = dict(os.environ)
+    if jobs > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // jobs)))
     all_jobs, asked = [Job(seed) for seed in seeds], threading.Event()
 
     def stop(number: int, frame: object) -> None:
@@ -107,6 +121,8 @@ def train_seeds(command: Sequence[str], seeds: Sequence[int], *, jobs: int, grou
                 running = sum(job.state == "runs" for job in all_jobs)
                 waiting = [job for job in all_jobs if job.state == "waits" and not asked.is_set()]
                 for job in waiting[: jobs - running]:
+                    if asked.is_set():
+                        break
                     job.start([*command, "--seed", str(job.seed), "--group", group], environment)
                 shown.update(all_jobs)
                 if not running and not waiting:
@@ -117,9 +133,7 @@ def train_seeds(command: Sequence[str], seeds: Sequence[int], *, jobs: int, grou
             signal.signal(number, handler)
     for job in all_jobs:
         if job.state in ("stopped", "failed"):
-            console.print(
-                f"seed {job.seed} {job.state}: {job.said[-1] if job.said else ''}", markup=False, soft_wrap=True
-            )
+            console.print(f"seed {job.seed} {job.state}: {job.last_word()}", markup=False, soft_wrap=True)
     failed = [str(job.seed) for job in all_jobs if job.state == "failed"]
     if failed:
         raise Fault(f"seed {', '.join(failed)} failed; the others are in the group {group}")
@@ -152,7 +166,7 @@ class _Shown:
             now = (job.state, newest.get("eval/return_mean"))
             if job.state != "waits" and self.told.get(job.seed) != now:
                 self.told[job.seed] = now
-                score = "" if now[1] is None else f", evaluation {now[1]:.2f} at step {newest['global_step']:,}"
+                score = "" if now[1] is None else f", evaluation {now[1]:.2f} at step {newest['evaluated_at']:,}"
                 self.console.print(f"seed {job.seed} {job.state}{score}", soft_wrap=True)
 
     def _table(self, jobs: Sequence[Job]) -> Table:

@@ -12,7 +12,7 @@ from typing import Annotated
 import tyro
 
 from rl_lab.commands import parse
-from rl_lab.compare.runs import find_runs
+from rl_lab.compare.runs import find_runs, runs_below
 from rl_lab.errors import Fault, LabError
 from rl_lab.run import Run
 from rl_lab.tracking import wandb_key
@@ -34,17 +34,17 @@ def sync_command(args: list[str]) -> None:
     )
     if not wandb_key():
         raise LabError("no W&B key in WANDB_API_KEY or .netrc: `wandb login` first")
-    runs = find_runs(chosen.runs or ("*/*/*",), chosen.runs_dir)
+    runs = find_runs(chosen.runs, chosen.runs_dir) if chosen.runs else runs_below(Path(chosen.runs_dir))
     failed = []
     for run in runs:
-        parts = offline_parts(run)
-        name = (run.path / "wandb" / "id").read_text().strip() if parts else ""
-        if not parts:
+        parts, id_file = offline_parts(run), run.path / "wandb" / "id"
+        if not parts or not id_file.is_file():
             print(f"{run}: nothing was logged offline")
             continue
+        name = id_file.read_text().strip()
         # One call for all parts of a run that was resumed, with its id: W&B appends them in the order in which they began.
         done = subprocess.run([*WANDB, "sync", "--yes", "--id", name, *map(str, parts)], capture_output=True, text=True)
-        said = (done.stdout + done.stderr).strip().splitlines()
+        said = (done.stdout + done.stderr).strip().splitlines() or [f"exit code {done.returncode}"]
         if done.returncode:
             failed.append(str(run))
         print(f"{run}: {'FAILED: ' + said[-1] if done.returncode else f'{name}, {len(parts)} parts'}")

@@ -15,7 +15,7 @@ from agents.base import check_fields
 from rl_lab.commands import parse
 from rl_lab.compare import page
 from rl_lab.compare.comparison import Comparison
-from rl_lab.compare.runs import METRIC, check_comparable, find_runs, read_results
+from rl_lab.compare.runs import METRIC, check_comparable, find_runs, read_results, remarks
 from rl_lab.errors import LabError
 from rl_lab.registry import load_env_plugins
 
@@ -55,23 +55,29 @@ def compare_command(args: list[str]) -> None:
     warnings = check_comparable(results)
     if warnings and not chosen.force:
         raise LabError(f"{'; '.join(warnings)}; --force compares them all the same")
+    notes = remarks(results)
     comparison = Comparison.of(results, chosen.metric)
     if chosen.html:
         path = Path(chosen.html)
         try:
-            page.write(comparison, path, target=chosen.target, x=chosen.x, warnings=warnings + problems)
+            page.write(comparison, path, target=chosen.target, x=chosen.x, warnings=warnings + notes + problems)
         except OSError as error:
             raise LabError(f"the page {path} cannot be written: {error.strerror}") from error
     rows = [group.row(chosen.target) for group in comparison.groups]
     if chosen.json:
         print(
             json.dumps(
-                {"metric": chosen.metric, "groups": page.plain(rows), "warnings": warnings, "left_out": problems}
+                {
+                    "metric": chosen.metric,
+                    "groups": page.plain(rows),
+                    "warnings": warnings + notes,
+                    "left_out": problems,
+                }
             )
         )
         return
     Console(highlight=False).print(_table(rows, chosen.target))
-    for warning in warnings:
+    for warning in warnings + notes:
         console.print(f"WARNING: {warning}", markup=False, soft_wrap=True)
     if chosen.html:
         print(f"page: {chosen.html}")

@@ -27,6 +27,7 @@ class Group:
     label: str
     card: EnvCard
     results: list[Result]
+    metric: str
 
     @cached_property
     def final(self) -> Array:
@@ -39,8 +40,8 @@ class Group:
         return np.array([r.scores.max() for r in self.results])
 
     def normalised(self) -> Array | None:
-        """The final scores on the scale of the environment, where there is one."""
-        scale = known_scores.scale(self.card)
+        """The final scores on the scale of the environment, where there is one, and they are scores."""
+        scale = known_scores.scale(self.card) if self.metric.endswith(("return", "return_mean", "return_100")) else None
         return None if scale is None else (self.final - scale[0]) / (scale[1] - scale[0])
 
     def curve(self, x: str) -> dict[str, list[float]]:
@@ -48,8 +49,10 @@ class Group:
         axes = [r.axis(x) for r in self.results]
         end = min(float(a[-1]) for a in axes)
         start = max(float(a[0]) for a in axes)
+        if end < start:  # one began to be logged after another had ended
+            return {"x": [], "y": [], "low": [], "high": []}
         same = all(len(a) == len(axes[0]) and np.allclose(a, axes[0], rtol=0.01) for a in axes)
-        grid = np.mean(axes, 0) if same else np.linspace(start, max(end, start), POINTS)
+        grid = np.mean(axes, 0) if same else np.linspace(start, end, POINTS)
         curves = np.stack([np.interp(grid, a, r.scores) for a, r in zip(axes, self.results, strict=True)])
         middle, low, high = band(curves)
         names = ("x", "y", "low", "high")
@@ -80,7 +83,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups by environment and agent, in the order in which their runs were named."""
+    """Groups by environment, and on each in the order in which their runs were named."""
 
     groups: list[Group]
     metric: str
@@ -91,7 +94,10 @@ class Comparison:
         for label, result in zip(labels(results), results, strict=True):
             named.setdefault((result.card.name, label), []).append(result)
         return cls(
-            [Group(label, here[0].card, here) for (_, label), here in sorted(named.items(), key=lambda x: x[0][0])],
+            [
+                Group(label, here[0].card, here, metric)
+                for (_, label), here in sorted(named.items(), key=lambda x: x[0][0])
+            ],
             metric,
         )
 

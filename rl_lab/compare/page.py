@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rl_lab.compare.comparison import AXES, Comparison
 from rl_lab.compare.scores import scale
-from rl_lab.compare.statistics import Estimate, performance_profile, probability_of_improvement
+from rl_lab.compare.statistics import Estimate, Scores, performance_profile, probability_of_improvement
 
 TEMPLATE = Path(__file__).with_name("page.html")
-THRESHOLDS = np.linspace(-0.2, 1.5, 86)  # of the performance profiles, on the normalised scale
+THRESHOLDS = 100  # points of a performance profile
 VIDEO_BYTES = 6 * 10**6  # the newest video of a group is put into the page if it is no larger
 
 
@@ -32,6 +33,8 @@ def content(comparison: Comparison, *, target: float | None, x: str, warnings: l
     """All that the page shows, as JSON."""
     groups = comparison.groups
     everywhere = comparison.everywhere()
+    every = np.concatenate([np.zeros(1), *(scores for arrays in everywhere.values() for scores in arrays)])
+    thresholds = np.linspace(every.min(), max(1.0, every.max() * 1.05), THRESHOLDS)
     return {
         "metric": comparison.metric,
         "x": x,
@@ -56,8 +59,8 @@ def content(comparison: Comparison, *, target: float | None, x: str, warnings: l
         },
         "aggregates": {a: {k: plain(e) for k, e in row.items()} for a, row in comparison.aggregates().items()},
         "profiles": {
-            "x": THRESHOLDS.round(3).tolist(),
-            "y": {a: performance_profile(arrays, THRESHOLDS).round(4).tolist() for a, arrays in everywhere.items()},
+            "x": thresholds.round(4).tolist(),
+            "agents": {agent: _profile(arrays, thresholds) for agent, arrays in everywhere.items()},
         },
         "improvement": [
             {"better": a, "than": b, **plain(probability_of_improvement(everywhere[a], everywhere[b]))}
@@ -66,6 +69,11 @@ def content(comparison: Comparison, *, target: float | None, x: str, warnings: l
             if a != b
         ],
         "efficiency": {axis: _efficiency(comparison, axis) for axis in AXES},
+        "left_out": [
+            f"{agent} is not in what is said over all environments: it did not run on each that has a scale, or with several settings"
+            for agent in dict.fromkeys(g.results[0].config.agent for g in groups)
+            if agent not in everywhere
+        ],
         "videos": [
             {"label": f"{g.label} on {g.card.name}", "data": video} for g in groups if (video := _video(g.results))
         ],
@@ -74,6 +82,11 @@ def content(comparison: Comparison, *, target: float | None, x: str, warnings: l
             "keys": comparison.differences(),
         },
     }
+
+
+def _profile(scores: Scores, thresholds: NDArray[np.float64]) -> dict[str, list[float | None]]:
+    parts = performance_profile(scores, thresholds)
+    return {name: plain(part.tolist()) for name, part in zip(("y", "low", "high"), parts, strict=True)}
 
 
 def plain(value: Any) -> Any:
@@ -93,6 +106,8 @@ def _efficiency(comparison: Comparison, axis: str) -> dict[str, dict[str, list[f
     for agent in comparison.everywhere():
         groups = [g for g in comparison.groups if g.results[0].config.agent == agent and scale(g.card) is not None]
         curves = [g.curve(axis) for g in groups]
+        if not all(c["x"] for c in curves):
+            continue
         start, end = max(c["x"][0] for c in curves), min(c["x"][-1] for c in curves)
         grid = np.linspace(start, max(start, end), 40)
         normalised = []

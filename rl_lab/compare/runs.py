@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from envs.card import EnvCard
@@ -20,17 +21,10 @@ from rl_lab.run import Run
 
 Array = NDArray[np.float64]
 # What says nothing about how an agent learns.
-NOT_COMPARED = {
-    "seed",
-    "runs_dir",
-    "wandb",
-    "wandb_project",
-    "preset",
-    "log_every",
-    "video_every",
-    "group",
-    "init_from",
-} | {f"checkpoint_{unit}" for unit in ("every", "minutes")}
+NOT_COMPARED = set(
+    "agent env seed group preset runs_dir wandb wandb_project log_every video_every eval_every eval_episodes checkpoint_every"
+    " checkpoint_minutes emulator_threads vectorization env_timeout".split()
+)
 METRIC = "eval/return_mean"
 
 
@@ -53,7 +47,7 @@ class Result:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What decides how it learns: the configuration but for the agent's name, the environment and the bookkeeping."""
-        return {k: v for k, v in self.config.to_dict().items() if k not in NOT_COMPARED | {"agent", "env", "steps"}}
+        return {k: v for k, v in self.config.to_dict().items() if k not in NOT_COMPARED}
 
     def axis(self, x: str) -> Array:
         """The curve's x: agent steps, emulator frames or minutes."""
@@ -81,14 +75,20 @@ def find_runs(names: Sequence[str], runs_dir: str) -> list[Run]:
 
 def _runs_of(name: str, runs_dir: str) -> list[Run]:
     folders = [Path(p) for pattern in (name, f"{runs_dir}/{name}") for p in sorted(glob.glob(pattern))]
-    inside = [config.parent for folder in folders for config in sorted(folder.glob("**/config.yaml"))]
+    inside = [run for folder in folders for run in runs_below(folder)]
     if inside:
-        return [Run(path) for path in inside]
+        return inside
     if name in ("latest", "demo"):
         return [Run.find(name, runs_dir)]
-    every = [config.parent for config in sorted(Path(runs_dir).glob("*/*/*/config.yaml"))]
-    group = [Run(path) for path in every if f"\ngroup: {name}\n" in (path / "config.yaml").read_text()]
+    every = [run.path for run in runs_below(Path(runs_dir))]
+    line = yaml.safe_dump({"group": name})  # as it stands in the file, with YAML's own quotes
+    group = [Run(path) for path in every if f"\n{line}" in (path / "config.yaml").read_text(errors="replace")]
     return group or [Run(path) for path in every if name in str(path.relative_to(runs_dir))]
+
+
+def runs_below(folder: Path) -> list[Run]:
+    """The runs in a folder, or the folder itself. (W&B has config.yaml files of its own.)"""
+    return [Run(path.parent) for path in sorted(folder.glob("**/env.json")) if (path.parent / "config.yaml").is_file()]
 
 
 def read_results(runs: Sequence[Run], metric: str = METRIC) -> tuple[list[Result], list[str]]:
@@ -108,8 +108,9 @@ def _read(run: Run, metric: str) -> Result:
     if not shown:
         known = sorted({k for line in lines for k in line if "/" in k or k == "loss"})
         raise LabError(f"it has logged no {metric} yet" + (f"; it has {', '.join(known[:8])}" if known else ""))
-    last = {line["global_step"]: line for line in shown}  # an evaluation made again on resume counts once
-    speeds = [line["speed/steps_per_s"] for line in lines if "speed/steps_per_s" in line]
+    # An evaluation that was made again on resume counts once.
+    last = {line["global_step"]: line for line in shown if isinstance(line.get("global_step"), int)}
+    speeds = [x for line in lines if isinstance(x := line.get("speed/steps_per_s"), int | float)]
     return Result(
         run,
         config,
@@ -134,6 +135,24 @@ def check_comparable(results: Sequence[Result]) -> list[str]:
             if len(values) > 1:
                 problems.append(f"runs on {env} differ in {key}: {' and '.join(values)}")
     return problems
+
+
+def remarks(results: Sequence[Result]) -> list[str]:
+    """What a reader of a comparison should know of its runs: seeds that are there twice, runs that have not come as far."""
+    said = []
+    together: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for label, result in zip(labels(results), results, strict=True):
+        together[label, result.card.name].append(result)
+    for (label, env), here in together.items():
+        seeds = [r.seed for r in here]
+        if twice := sorted({s for s in seeds if seeds.count(s) > 1}):
+            said.append(
+                f"{label} on {env} has seed {', '.join(map(str, twice))} more than once: its interval is too narrow"
+            )
+        ends = [float(r.steps[-1]) for r in here]
+        if max(ends) > 1.05 * min(ends):
+            said.append(f"{label} on {env}: the last values are of {min(ends):,.0f} to {max(ends):,.0f} steps")
+    return said
 
 
 def labels(results: Sequence[Result]) -> list[str]:

@@ -98,9 +98,18 @@ def band(curves: Array, *, replicates: int = 2_000, seed: int = 0) -> tuple[Arra
 # --- more than one number -----------------------------------------------------------------------------------------
 
 
-def performance_profile(scores: Scores, thresholds: Array) -> Array:
-    """The share of seeds whose score is above each threshold, the mean of it over environments."""
-    return np.stack([(np.asarray(s)[:, None] > thresholds).mean(0) for s in scores]).mean(0)
+def performance_profile(
+    scores: Scores, thresholds: Array, *, replicates: int = 2_000, seed: int = 0
+) -> tuple[Array, Array, Array]:
+    """The share of seeds whose score is above each threshold, the mean of it over environments; and its interval: [thresholds] each."""
+    above = [np.asarray(s)[:, None] > thresholds for s in scores]
+    share = np.mean([a.mean(0) for a in above], 0)
+    if all(len(s) < 2 for s in scores):
+        return share, np.full(len(thresholds), np.nan), np.full(len(thresholds), np.nan)
+    rng = np.random.default_rng(seed)
+    drawn = np.mean([a[_draws(rng, replicates, len(a))].mean(1) for a in above], 0)
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    return share, low, high
 
 
 def probability_of_improvement(mine: Scores, theirs: Scores, *, replicates: int = 2_000, seed: int = 0) -> Estimate:

@@ -199,6 +199,8 @@ def look_command(args: list[str]) -> None:
     which = None if chosen.checkpoint == "auto" else chosen.checkpoint
     if chosen.attack is not None:
         size = chosen.attack[1]
+        if not 0 < size < float("inf"):
+            raise LabError(f"attack is fgsm {size:g}; its size must be greater than 0")
         for name, result in attack.scores(run, size, episodes=chosen.episodes, seed=chosen.seed, which=which).items():
             print(f"{name:<22} {result}")
         return

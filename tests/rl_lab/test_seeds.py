@@ -20,7 +20,7 @@ def test_seeds_are_written_as_people_do(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "a", "1-3", "3..1", "1,1", "1..3,2", "-1", "1.5"])
+@pytest.mark.parametrize("text", ["", "a", "1-3", "3..1", "1,1", "1..3,2", "-1", "1.5", "1..10000000000", "2147483648"])
 def test_other_texts_are_refused(text):
     with pytest.raises(LabError, match="seeds is"):
         parse_seeds(text)

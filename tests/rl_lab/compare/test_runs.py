@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rl_lab.compare.runs import check_comparable, find_runs, labels, read_results
+from rl_lab.compare.runs import check_comparable, find_runs, labels, read_results, remarks
 from rl_lab.errors import LabError
 from rl_lab.run import Run
 
@@ -61,6 +61,33 @@ def test_runs_on_other_terms_are_told_apart(make):
     )
     results, _ = read_results([pong, sticky])
     assert check_comparable(results) == ["runs on Pong differ in sticky: 0.0 and 0.25"]
+
+
+def test_what_a_reader_should_know_is_said(make):
+    """A seed that is there twice, runs that have not come as far; runs asked for other numbers of steps are other groups."""
+    same = [make(seed=1), make(seed=2)]
+    assert remarks(read_results(same)[0]) == []
+    twice = [*same, make(seed=2, evaluations=((1000, 1.0, 1.0), (4000, 2.0, 2.0)))]
+    assert remarks(read_results(twice)[0]) == [
+        "dqn on CartPole-v1 has seed 2 more than once: its interval is too narrow",
+        "dqn on CartPole-v1: the last values are of 2,000 to 4,000 steps",
+    ]
+    assert len(set(labels(read_results([*same, make(seed=3, steps=77)])[0]))) == 2
+
+
+def test_damage_costs_only_the_run_that_has_it(make, tmp_path):
+    good, card, log, numbers = make(seed=1), make(seed=2), make(seed=3), make(seed=4)
+    (card.path / "env.json").write_text("[]")
+    (log.path / "metrics.jsonl").write_bytes(b"\xff\xfe\n")
+    (numbers.path / "metrics.jsonl").write_text('3\n{"eval/return_mean": 1.0}\n')
+    results, problems = read_results([good, card, log, numbers])
+    assert [r.seed for r in results] == [1]
+    assert len(problems) == 3
+    assert all("is left out: " in problem for problem in problems)
+    (tmp_path / "runs/CartPole-v1/dqn/wandb/files").mkdir(parents=True)
+    (tmp_path / "runs/CartPole-v1/dqn/wandb/files/config.yaml").write_bytes(b"\xff")
+    assert len(find_runs(["CartPole-v1"], str(tmp_path / "runs"))) == 4
+    assert len(find_runs([str(make(seed=9, group="2026-11-21").config.run.group)], str(tmp_path / "runs"))) == 1
 
 
 def test_runs_are_labelled_by_what_they_differ_in(make):

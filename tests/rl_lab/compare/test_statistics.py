@@ -83,7 +83,8 @@ def test_one_seed_has_no_interval():
 @given(score_sets, st.lists(numbers, min_size=1, max_size=4))
 def test_profiles_by_their_definition(scores, thresholds):
     """F(tau) = 1/M sum_m 1/N_m sum_n 1[x_nm > tau]."""
-    profile = performance_profile(scores, np.array(thresholds))
+    profile, low, high = performance_profile(scores, np.array(thresholds), replicates=100)
+    assert np.isnan(low).all() or ((low >= 0) & (low <= high) & (high <= 1)).all()
     for tau, share in zip(thresholds, profile, strict=True):
         naive = sum(sum(x > tau for x in s) / len(s) for s in scores) / len(scores)
         assert share == pytest.approx(naive)
