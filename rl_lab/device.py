@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
+import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -86,3 +88,8 @@ def check_memory(needed: Bytes, device: torch.device) -> None:
         raise LabError(
             f"the replay needs {needed / 1e9:.2f} GB and {device} has {free / 1e9:.2f} GB free; lower replay_size"
         )
+
+
+def has_display() -> bool:
+    """Whether this process can open a window."""
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -17,6 +17,7 @@ from rl_lab import api
 from rl_lab.build import make_player
 from rl_lab.commands import RunName, parse
 from rl_lab.config import Seed
+from rl_lab.device import has_display
 from rl_lab.errors import LabError
 from rl_lab.registry import load_env_plugins
 from rl_lab.run import DEMO, Run
@@ -28,7 +29,7 @@ from rl_lab.watch.show import Sink, picture_rate, show
 from rl_lab.watch.terminal import Terminal
 from rl_lab.watch.video import Video
 from rl_lab.watch.weights import Weights, newest_checkpoint
-from rl_lab.watch.window import Window, has_display
+from rl_lab.watch.window import Window
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 

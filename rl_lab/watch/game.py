@@ -6,6 +6,7 @@ the frames that the agent is trained on, the other one the emulator's coloured s
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from envs import atari, gym
 from envs.card import EnvCard
 from envs.make import make_stream, stream_of
 from envs.stream import Row, spread_seeds
+from rl_lab.device import has_display
 
 Screen = NDArray[np.uint8]  # [H, W, 3], RGB
 EMULATOR_FPS = 60
@@ -32,6 +34,8 @@ class Game:
             self.stream = make_stream(card, 1, threads=1)
             self.twin = atari.make_screen_env(card)
         else:
+            if not has_display():  # pygame draws for many of them, and would look for one
+                os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
             spec = gym.find_spec(card.id)
             self.env = SyncVectorEnv(
                 [lambda: gym.make_env(spec, render_mode="rgb_array")], autoreset_mode=AutoresetMode.NEXT_STEP

@@ -27,7 +27,8 @@ def compose(moment: Moment, screen: Screen, card: EnvCard, title: str) -> Screen
     if heat is not None and card.view == "grey":  # the other view is a part of the screen
         screen = warmed(screen, heat)
     _place(canvas, screen, (0, 0, GAME_WIDTH, HEIGHT))
-    _text(canvas, title, (LEFT, 26), size=0.5)
+    (wide, _), _ = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
+    _text(canvas, title, (LEFT, 26), size=0.5 * min(1.0, (RIGHT - LEFT) / wide))
     state = "over" if moment.over else f"step {moment.step:,}"
     _text(canvas, f"game {moment.game}   {state}   score {moment.score:g}", (LEFT, 48), size=0.5)
     top = 64

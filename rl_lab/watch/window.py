@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 
 import numpy as np
 
+from rl_lab.device import has_display
 from rl_lab.errors import LabError
 from rl_lab.watch.controls import Controls
 from rl_lab.watch.game import Screen
@@ -15,11 +15,6 @@ from rl_lab.watch.picture import HEIGHT, WIDTH
 from rl_lab.watch.player import Moment
 
 NO_SCREEN = ("offscreen", "dummy", "evdev")  # what SDL takes where it finds no display, and shows nobody
-
-
-def has_display() -> bool:
-    """Whether this process can open a window."""
-    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 class Window:
