@@ -53,6 +53,8 @@ class Video:
         if self.writer is None:
             code = cv2.VideoWriter.fourcc(*"VP80")
             self.writer = cv2.VideoWriter(str(self.path), code, self.fps, (width, height))
+            if not self.writer.isOpened():
+                raise LabError(f"the video {self.path} cannot be written: OpenCV has no VP8 here")
         self.writer.write(np.ascontiguousarray(picture[:, :, ::-1]))
 
     def idle(self) -> None:

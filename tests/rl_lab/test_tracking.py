@@ -40,13 +40,21 @@ def test_lines_after_the_checkpoint_are_dropped_on_resume(train):
     assert steps[-1] == 410
 
 
-def test_an_offline_run_holds_all_of_the_metrics(train, no_key):
-    """What W&B wrote beside us, read back by its own `leet inspect`."""
-    run = train(steps=1200, wandb="offline")
+def test_an_offline_run_holds_all_of_the_metrics_and_the_videos(train, no_key):
+    """What W&B wrote beside us, read back by its own `leet inspect`: every line of the log in its order, and each video."""
+    run = train(steps=1200, wandb="offline", video_every=600)
     folder = next((run.path / "wandb").glob("offline-run-*"))
     read = subprocess.run(
         [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)], capture_output=True, text=True
     )
     assert read.returncode == 0, read.stderr
-    assert "eval/return_mean" in read.stdout
-    assert json.loads(read.stdout.splitlines()[0] if read.stdout.startswith('{"') else read.stdout)
+    records = [json.loads(line) for line in read.stdout.splitlines()]
+    history = [record["history"]["item"] for record in records if record["type"] == "history"]
+    films = [line for line in history if any(key.startswith("video") for key in line)]
+    logged = [line for line in history if line not in films]
+    ours = run.metrics()
+    assert [line["global_step"] for line in logged] == [line["global_step"] for line in ours]
+    for theirs, line in zip(logged, ours, strict=True):
+        assert {k: v for k, v in theirs.items() if not k.startswith("_")} == pytest.approx(line)
+    assert [line["global_step"] // 100 for line in films] == [6, 12]
+    assert len(list(folder.glob("files/media/videos/*"))) == 2

@@ -1,5 +1,7 @@
-"""Video files: what cannot be is refused."""
+"""Video files: without PyAV too; what cannot be is refused."""
 
+import cv2
+import numpy as np
 import pytest
 
 from rl_lab.errors import LabError
@@ -15,3 +17,22 @@ def test_a_video_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(LabError, match="cannot be written"):
         Video(tmp_path / "folder.mp4", 15)
+
+
+def test_without_pyav_it_is_a_webm_of_opencv(tmp_path, monkeypatch):
+    monkeypatch.setattr("rl_lab.watch.video.av", None)
+    monkeypatch.setattr("rl_lab.watch.video.SUFFIX", ".webm")
+    with pytest.raises(LabError, match=r"must end in \.webm: PyAV is not installed"):
+        Video(tmp_path / "game.mp4", 15)
+    video = Video(tmp_path / "game.webm", 15)
+    for level in range(0, 250, 10):
+        picture = np.full((64, 96, 3), level, np.uint8)
+        picture[:32] = 255 - level
+        video.show(picture)
+    video.close()
+    read = cv2.VideoCapture(str(tmp_path / "game.webm"))
+    assert read.get(cv2.CAP_PROP_FPS) == 15
+    levels = []
+    while (got := read.read())[0]:
+        levels.append(int(got[1][48, 48, 0]))
+    assert levels == pytest.approx(range(0, 250, 10), abs=12)
