@@ -21,6 +21,7 @@ from rl_lab.build import (
     make_loop,
     memory_needed,
 )
+from rl_lab.cli import PROG
 from rl_lab.device import keep_freed_memory, resolve_device
 from rl_lab.errors import USER_ERRORS, Fault, LabError
 from rl_lab.evaluation import evaluate
@@ -195,6 +196,7 @@ class Runner:
         stepped_at = time.perf_counter()
         if self.steps < settings.steps and self.signal is None:
             self.loop.run(after, steps=settings.steps)
+        self.display.show(self._status())
         if self.signal is not None:
             self.display.say("stopped after this step, saving")
         if self.signal is None and (self.last_eval is None or self.last_eval[0] != self.steps):
@@ -330,4 +332,5 @@ class Runner:
         if self.last_eval:
             self.display.say(f"done in {self.wall_seconds / 60:.1f} min: last evaluation {self.last_eval[1]:.2f}")
         self.display.say(f"best evaluation {self.best:.2f}, saved in {checkpoint.find(self.run.path)}")
-        self.display.say(f"next:  python -m rl_lab eval {self.run} --episodes 30")
+        self.display.say(f"next:  {PROG} eval {self.run} --episodes 30")
+        self.display.say(f"       {PROG} watch {self.run}")
