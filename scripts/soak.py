@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python scripts/soak.py --minutes 40 [any option of `train`, such as --agent reinforce]
 
 Trains on Pong with 8 environments, looks at the process every 10 seconds, and prints what it saw for each tenth of the time and
-how far memory moved after the warm-up (the first quarter, in which the replay fills).
+how far memory moved after the warm-up (the first two fifths, in which the replay fills).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
     for part in np.array_split(rows, 10):
         minutes, memory, descriptors, threads, children = part.mean(0)
         print(f"{minutes:7.1f}   {memory:9.1f}   {descriptors:11.1f}   {threads:7.1f}   {children:8.1f}")
-    late = rows[rows[:, 0] > given.minutes / 4]
+    late = rows[rows[:, 0] > given.minutes * 2 / 5]
     middle = np.median(late[:, 1])
     print(
         f"after the warm-up memory stays within {100 * np.abs(late[:, 1] / middle - 1).max():.2f}% of {middle:.0f} MB"
