@@ -34,8 +34,7 @@ class Game:
             self.stream = make_stream(card, 1, threads=1)
             self.twin = atari.make_screen_env(card)
         else:
-            if not has_display():  # pygame draws for many of them, and would look for one
-                os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+            _draw_without_display()
             spec = gym.find_spec(card.id)
             self.env = SyncVectorEnv(
                 [lambda: gym.make_env(spec, render_mode="rgb_array")], autoreset_mode=AutoresetMode.NEXT_STEP
@@ -84,6 +83,19 @@ class Game:
         self.stream.close()
         if self.twin is not None:
             self.twin.close()
+
+
+def _draw_without_display() -> None:
+    """Where there is no display, let pygame, which draws many environments, not look for one and complain."""
+    if has_display() or "SDL_VIDEODRIVER" in os.environ:
+        return
+    os.environ["SDL_VIDEODRIVER"], os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "dummy", "1"
+    try:
+        import pygame
+
+        pygame.display.init()
+    finally:
+        del os.environ["SDL_VIDEODRIVER"]
 
 
 def _picture(obs: Any) -> Screen:
