@@ -25,22 +25,22 @@ def lab(*args, cwd, **env):
     )
 
 
-def test_train_then_eval(tmp_path):
+def test_train_then_eval(tmp_path, monkeypatch, capsys):
     done = lab("train", "dqn", "--env", "CartPole-v1", "--steps", "600", "--lr", "3e-4", *QUICK, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "run folder runs/CartPole-v1/dqn/" in done.stdout
     assert "next:  python -m rl_lab eval runs/CartPole-v1/dqn/" in done.stdout
     config = next(tmp_path.glob("runs/CartPole-v1/dqn/*/config.yaml")).read_text()
     assert "lr: 0.0003\n" in config
-    scored = lab("eval", "latest", "--episodes", "3", "--json", cwd=tmp_path)
-    answer = json.loads(scored.stdout)
+    monkeypatch.chdir(tmp_path)
+    main(["eval", "latest", "--episodes", "3", "--json"])
+    answer = json.loads(capsys.readouterr().out)
     assert set(answer) == {"mean", "std", "returns", "lengths", "episodes", "checkpoint", "env", "agent"}
     assert (len(answer["returns"]), answer["env"], answer["agent"]) == (3, "CartPole-v1", "dqn")
-    again = lab("eval", "CartPole-v1/dqn", "--episodes", "3", cwd=tmp_path)
-    assert f"{answer['mean']:.2f} +- {answer['std']:.2f}" in again.stdout
-    last = lab("eval", "latest", "--checkpoint", "last", "--episodes", "2", cwd=tmp_path)
-    assert last.returncode == 0, last.stderr
-    assert "checkpoint step-000000" in last.stdout
+    main(["eval", "CartPole-v1/dqn", "--episodes", "3"])
+    assert f"{answer['mean']:.2f} +- {answer['std']:.2f}" in capsys.readouterr().out
+    main(["eval", "latest", "--checkpoint", "last", "--episodes", "2"])
+    assert "checkpoint step-000000" in capsys.readouterr().out
 
 
 def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
