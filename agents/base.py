@@ -194,7 +194,8 @@ class Range:
     def __str__(self) -> str:
         if self.high == math.inf:
             return f"greater than {self.low:g}" if self.open_low else f"at least {self.low:g}"
-        return f"{'above' if self.open_low else 'from'} {self.low:g} to {self.high:g}"
+        high = f"{self.high:g}" if abs(self.high) < 1e6 else f"{self.high:,.0f}"
+        return f"{'above' if self.open_low else 'from'} {self.low:g} to {high}"
 
 
 Positive = Annotated[float, Range(0, open_low=True)]

@@ -50,6 +50,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     name, rest = args[0], args[1:]
     if name not in COMMANDS:
         fail(f"unknown command {name!r}; there are: {', '.join(COMMANDS)}")
+    try:
+        _run(name, rest)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `... | head`
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _run(name: str, rest: list[str]) -> None:
     from rl_lab.errors import USER_ERRORS, Fault
 
     try:
@@ -58,11 +69,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         fail(str(error))
     except Fault as fault:
         print(f"rl_lab: {fault}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # `... | head`
-        sys.stderr.close()
         sys.exit(1)
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
@@ -70,7 +70,8 @@ def train_command(args: list[str]) -> None:
         fail(f"which agent? {usage}")
     name, args = args[0], args[1:]
     entry = find_agent(name)
-    env, file = _value(args, "--env"), _value(args, "--config")
+    file = _value(args, "--config")
+    env = _value(args, "--env") or config.env_of(file)
     if env is None and not any(a in ("-h", "--help") for a in args):
         fail(f"which environment? add --env NAME, for example: {PROG} train {name} --env Pong")
     protocol = _value(args, "--protocol") or config.protocol_of(file)
@@ -88,8 +89,13 @@ def train_command(args: list[str]) -> None:
             ("jobs", Annotated[Count, tyro.conf.arg(help=JOBS_HELP)]),
         ],
     )
+    about = (
+        entry.paper
+        if env
+        else f"{entry.paper}. Defaults depend on the environment: --env NAME --help shows those of one."
+    )
     chosen = parse(
-        options, args, f"train {name}", entry.paper, default=options(layered.run, layered.settings, file or "", "", 1)
+        options, args, f"train {name}", about, default=options(layered.run, layered.settings, file or "", "", 1)
     )
     check_fields(chosen)
     assert card is not None
@@ -179,8 +185,8 @@ class EvalOptions:
     """Share of random actions; the run's own eval_epsilon unless given."""
     seed: Seed = 0
     """Seed of the games."""
-    checkpoint: Literal["auto", "best", "last"] = "auto"
-    """Which weights; auto is the best, else the last."""
+    checkpoint: str = "auto"
+    """Which weights: best, last or a step; auto is the best, else the last."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON object: mean, std, returns, lengths, episodes, checkpoint, env, agent."""
     runs_dir: str = "runs"

@@ -203,6 +203,12 @@ def protocol_of(file: str | None) -> str:
     return str(read_yaml(Path(file)).get("protocol", "auto")) if file else "auto"
 
 
+def env_of(file: str | None) -> str | None:
+    """The environment that a `--config` file names, such as a run's config.yaml."""
+    named = read_yaml(Path(file)).get("env") if file else None
+    return str(named) if named else None
+
+
 def _checked(section: dict[str, Any], known: dict[str, Any], where: str) -> dict[str, Any]:
     """The section with its numbers as the fields want them, every key known."""
     out = {}

@@ -106,7 +106,7 @@ def find_agent(name: str) -> AgentEntry:
     known = agents()
     if name not in known:
         near = difflib.get_close_matches(name.lower(), known, 3, 0.4) or sorted(known)
-        raise LabError(f"unknown agent {name!r}; nearest: {', '.join(near)}")
+        raise LabError(f"unknown agent {name!r}; nearest: {', '.join(near)} (`list agents` shows all)")
     return known[name]
 
 

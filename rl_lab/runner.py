@@ -104,8 +104,10 @@ class Runner:
             checkpoint.discard_newer(folder)
             break
         else:
-            which = "no checkpoint that is whole" if folders else "no checkpoint yet"
-            raise LabError(f"{self.run} holds {which}; start it anew")
+            which = "no checkpoint that is whole" if folders else "no checkpoint to go on from"
+            best = (self.run.path / "checkpoints" / "best").is_dir()
+            anew = f"begin a new run with its best network by --init-from {self.run}" if best else "start it anew"
+            raise LabError(f"{self.run} holds {which}; {anew}")
         self.steps, self.best, self.evaluation_due = state["steps"], state["best"], state["evaluation_due"]
         self.last_eval = tuple(state["last_eval"]) if state["last_eval"] else None
         self.last_games.extend(state["last_games"])
@@ -325,6 +327,8 @@ class Runner:
             f"{settings.steps:,} agent steps, {settings.num_envs} environments, seed {settings.seed}, {settings.device},"
             f" {settings.precision}, preset {settings.preset}; replay {needed / 1e9:.2f} GB"
         )
+        if getattr(self.config.settings, "learning_starts", 0) >= settings.steps:
+            self.display.say("WARNING: learning_starts is not below steps: nothing will be learned")
         self.display.say(f"W&B {mode}: {why}")
         self.display.say(f"run folder {self.run}")
 

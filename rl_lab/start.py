@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,9 +35,13 @@ def train(config: Config, card: EnvCard, *, quiet: bool = False) -> Run:
         checkpoint.load_network(checkpoint.find(before.path), agent)
     run = Run.create(config, card)
     with lock(run.path):
-        runner = Runner(run, quiet=quiet)
-        if before:
-            checkpoint.load_network(checkpoint.find(before.path), runner.agent)
+        try:
+            runner = Runner(run, quiet=quiet)
+            if before:
+                checkpoint.load_network(checkpoint.find(before.path), runner.agent)
+        except BaseException:  # a folder without anything to go on from helps nobody
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise
         return runner.train()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -76,7 +77,9 @@ def compare_command(args: list[str]) -> None:
             )
         )
         return
-    Console(highlight=False).print(_table(rows, chosen.target))
+    terminal = Console(highlight=False)
+    wide = terminal if terminal.is_terminal else Console(highlight=False, width=200)  # a file has no edge
+    wide.print(_table(rows, chosen.target))
     for warning in warnings + notes:
         console.print(f"WARNING: {warning}", markup=False, soft_wrap=True)
     if chosen.html:
@@ -97,5 +100,5 @@ def _table(rows: list[dict[str, Any]], target: float | None) -> Table:
                 "" if row[k] is None else f"{row[k]:,.{n}f}"
                 for k, n in (("steps_to_target", 0), ("minutes_to_target", 1))
             ]
-        table.add_row(*cells, f"{row['steps_per_s']:,.0f}")
+        table.add_row(*cells, "" if np.isnan(row["steps_per_s"]) else f"{row['steps_per_s']:,.0f}")
     return table

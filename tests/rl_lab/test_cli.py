@@ -122,6 +122,25 @@ def test_help_at_every_level(tmp_path):
     assert "--episodes INT" in lab("eval", "--help", cwd=tmp_path).stdout
 
 
+def test_a_runs_own_configuration_is_enough(tmp_path, monkeypatch, capsys):
+    """Its environment comes with it; what cannot learn says so."""
+    monkeypatch.chdir(tmp_path)
+    quick = ["--wandb", "disabled", "--eval-episodes", "1", "--eval-every", "100"]
+    main(["train", "dqn", "--env", "CartPole-v1", "--steps", "300", "--learning-starts", "400", *quick])
+    assert "WARNING: learning_starts is not below steps: nothing will be learned" in capsys.readouterr().out
+    (first,) = tmp_path.glob("runs/CartPole-v1/dqn/*")
+    main(["train", "dqn", "--config", str(first / "config.yaml"), "--steps", "200"])
+    assert len(list(tmp_path.glob("runs/CartPole-v1/dqn/*"))) == 2
+    for step in (first / "checkpoints").glob("step-*"):
+        step.rename(tmp_path / step.name)
+    with pytest.raises(SystemExit):
+        main(["resume", str(first)])
+    assert (
+        "holds no checkpoint to go on from; begin a new run with its best network by --init-from"
+        in capsys.readouterr().err
+    )
+
+
 def test_help_is_instant(tmp_path):
     seen = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "rl_lab", "--help"], capture_output=True, text=True, cwd=tmp_path
