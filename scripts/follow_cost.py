@@ -8,6 +8,8 @@ Prints training's agent steps a second with and without the viewer, and their ra
 from __future__ import annotations
 
 import argparse
+import contextlib
+import http.client
 import json
 import re
 import subprocess
@@ -17,6 +19,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -60,7 +63,7 @@ def compare(runs: Path, seconds: float) -> float:
         if found is None:
             raise SystemExit("the viewer has ended")
         pictures = urllib.request.urlopen(f"{found[0]}pictures")
-        threading.Thread(target=lambda: list(iter(lambda: pictures.read(65536), b"")), daemon=True).start()
+        threading.Thread(target=look, args=(pictures,), daemon=True).start()
         time.sleep(5)
         beside = speed(runs, seconds)
     finally:
@@ -68,6 +71,13 @@ def compare(runs: Path, seconds: float) -> float:
         viewer.communicate()
     print(f"alone {alone:.1f}, beside a viewer {beside:.1f} steps/s: {beside / alone:.3f}", flush=True)
     return beside / alone
+
+
+def look(pictures: IO[bytes]) -> None:
+    """Take the pictures as a browser does, until the viewer ends."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        while pictures.read(65536):
+            pass
 
 
 def speed(runs: Path, seconds: float) -> float:
