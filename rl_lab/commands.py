@@ -176,30 +176,40 @@ def resume_command(args: list[str]) -> None:
 
 
 @dataclass(frozen=True)
-class EvalOptions:
+class PlayOptions:
+    """What every command that plays with a run's checkpoint asks."""
+
     run: RunName
-    """A run folder, "latest", or an unambiguous part of its name."""
+    """A run folder, "latest", an unambiguous part of its name, or "demo"."""
+    seed: Seed = 0
+    """Seed of the games: those of `eval --episodes 1` with it."""
+    checkpoint: str = "auto"
+    """Which weights: best, last or a step; auto is the best, else the last."""
+    runs_dir: str = "runs"
+    """Folder that holds the runs."""
+
+    @property
+    def which(self) -> str | None:
+        """The checkpoint as `api.load` takes it."""
+        return None if self.checkpoint == "auto" else self.checkpoint
+
+
+@dataclass(frozen=True)
+class EvalOptions(PlayOptions):
     episodes: Count = 10
     """Whole games to play."""
     epsilon: Annotated[float | None, Range(0, 1)] = None
     """Share of random actions; the run's own eval_epsilon unless given."""
-    seed: Seed = 0
-    """Seed of the games."""
-    checkpoint: str = "auto"
-    """Which weights: best, last or a step; auto is the best, else the last."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON object: mean, std, returns, lengths, episodes, checkpoint, env, agent."""
-    runs_dir: str = "runs"
-    """Folder that holds the runs."""
 
 
 def eval_command(args: list[str]) -> None:
     chosen = parse(EvalOptions, args, "eval", "Play whole games with a run's checkpoint and print the raw score.")
     check_fields(chosen)
     run = Run.find(chosen.run, chosen.runs_dir)
-    which = None if chosen.checkpoint == "auto" else chosen.checkpoint
-    folder = checkpoint.find(run.path, which)
-    result = api.evaluate(run, episodes=chosen.episodes, epsilon=chosen.epsilon, seed=chosen.seed, which=which)
+    folder = checkpoint.find(run.path, chosen.which)
+    result = api.evaluate(run, episodes=chosen.episodes, epsilon=chosen.epsilon, seed=chosen.seed, which=chosen.which)
     if chosen.json:
         about = {"checkpoint": str(folder), "env": run.card.name, "agent": run.config.agent}
         print(json.dumps(result.to_dict() | about))

@@ -15,8 +15,7 @@ import tyro
 from agents.base import Count, Positive, Range, check_fields
 from rl_lab import api
 from rl_lab.build import make_player
-from rl_lab.commands import RunName, parse
-from rl_lab.config import Seed
+from rl_lab.commands import PlayOptions, parse
 from rl_lab.device import has_display
 from rl_lab.errors import LabError
 from rl_lab.registry import load_env_plugins
@@ -35,9 +34,7 @@ Flag = tyro.conf.FlagCreatePairsOff[bool]
 
 
 @dataclass(frozen=True)
-class WatchOptions:
-    run: RunName
-    """A run folder, "latest", an unambiguous part of its name, or "demo"."""
+class WatchOptions(PlayOptions):
     video: str = ""
     """MP4 file to write (WebM where PyAV is missing), at the speed the game is played."""
     web: Flag = False
@@ -62,12 +59,6 @@ class WatchOptions:
     """Whole games to play; unless given one in a video, and otherwise until it is stopped."""
     epsilon: Annotated[float | None, Range(0, 1)] = None
     """Share of random actions; the run's own eval_epsilon unless given."""
-    seed: Seed = 0
-    """Seed of the games: they are those of `eval --episodes 1` with it."""
-    checkpoint: str = "auto"
-    """Which weights: best, last or a step; auto is the best, else the last."""
-    runs_dir: str = "runs"
-    """Folder that holds the runs."""
 
 
 def watch_command(args: list[str]) -> None:
@@ -88,7 +79,7 @@ def watch_command(args: list[str]) -> None:
         _wait_for_checkpoint(run)
     load_env_plugins()
     agent = make_player(run.config, run.card)
-    weights = Weights(run.path, agent, None if chosen.checkpoint == "auto" else chosen.checkpoint)
+    weights = Weights(run.path, agent, chosen.which)
     if chosen.follow:
         weights.follow()
     epsilon = run.config.run.eval_epsilon if chosen.epsilon is None else chosen.epsilon
@@ -169,9 +160,7 @@ def _wait_for_checkpoint(run: Run) -> None:
 
 
 @dataclass(frozen=True)
-class LookOptions:
-    run: RunName
-    """A run folder, "latest", an unambiguous part of its name, or "demo"."""
+class LookOptions(PlayOptions):
     out: str = ""
     """Folder for the pictures; the run's look/ unless given."""
     step: Count = 200
@@ -183,12 +172,6 @@ class LookOptions:
     images; the observation's own unit for vectors), and print how far the score falls (Huang et al. 2017)."""
     episodes: Count = 10
     """Whole games to play under attack."""
-    seed: Seed = 0
-    """Seed of the games."""
-    checkpoint: str = "auto"
-    """Which weights: best, last or a step; auto is the best, else the last."""
-    runs_dir: str = "runs"
-    """Folder that holds the runs."""
 
 
 def look_command(args: list[str]) -> None:
@@ -197,15 +180,16 @@ def look_command(args: list[str]) -> None:
     from rl_lab.watch import attack, look
 
     run = Run.find(chosen.run, chosen.runs_dir)
-    which = None if chosen.checkpoint == "auto" else chosen.checkpoint
     if chosen.attack is not None:
         size = chosen.attack[1]
         if not 0 < size < float("inf"):
             raise LabError(f"attack is fgsm {size:g}; its size must be greater than 0")
-        for name, result in attack.scores(run, size, episodes=chosen.episodes, seed=chosen.seed, which=which).items():
+        for name, result in attack.scores(
+            run, size, episodes=chosen.episodes, seed=chosen.seed, which=chosen.which
+        ).items():
             print(f"{name:<22} {result}")
         return
-    agent = api.load(run, which=which)
+    agent = api.load(run, which=chosen.which)
     player = Player(agent, run.config, Game(run.card), epsilon=run.config.run.eval_epsilon, seed=chosen.seed)
     out = Path(chosen.out or ("look-demo" if run.path == DEMO else run.path / "look"))
     for path, what in look.draw(player, out, step=chosen.step, units=chosen.units).items():

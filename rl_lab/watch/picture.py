@@ -16,7 +16,7 @@ GAME_WIDTH = 500
 BACKGROUND, TEXT, FAINT = (24, 26, 31), (225, 228, 232), (120, 126, 135)
 CHOSEN, EXPLORED, BAR, REALISED = (86, 182, 120), (229, 152, 64), (92, 112, 148), (229, 152, 64)
 HOT = (255, 60, 40)
-EMPTY = np.full((HEIGHT, WIDTH, 3), BACKGROUND, np.uint8)  # copied for each picture, which is 20 times faster
+EMPTY = np.full((HEIGHT, WIDTH, 3), BACKGROUND, np.uint8)  # copied for each picture: filling one takes longer
 LEFT, RIGHT = GAME_WIDTH + 16, WIDTH - 16  # of the panel
 
 
