@@ -33,7 +33,7 @@ from agents.base import (
     no_frames,
     stack_frames,
 )
-from agents.networks import Init, Norm, Pixels, QNetwork, build_encoder, initialise
+from agents.networks import MLP, Init, NatureCNN, Norm, Pixels, QNetwork, build_encoder, initialise
 from agents.optim import OptimizerName, build_optimizer, load_moments
 from agents.replay import Batch, Replay
 from agents.targets import max_value, td_target
@@ -89,6 +89,8 @@ class DQNConfig:
     """The optimiser's term against division by zero."""
     hidden: Count = 512
     """Units of each fully connected hidden layer."""
+    filters: Count = 32
+    """Filters of the first convolution; the other two have twice as many. 16 make an update 2.5 times as cheap on a CPU."""
     init: Init = "orthogonal"
     """Initialisation of the layers' weights; "torch" is the uniform +-1/sqrt(fan_in) of torch and of the 2015 paper."""
     pixels: Pixels = "differences"
@@ -148,11 +150,14 @@ class DQN:
 
     def build(self) -> nn.Module:
         """Q(s, .): the encoder that fits the rows and one linear output an action."""
+        encoder = self.build_encoder(self.config.hidden)
+        return initialise(QNetwork(encoder, nn.Linear(encoder.features, self.rows.num_actions)), self.config.init)
+
+    def build_encoder(self, hidden: int, **options: Any) -> NatureCNN | MLP:
+        """The encoder that fits the rows, with `hidden` features, as the configuration and `options` ask for it."""
         c = self.config
-        encoder = build_encoder(
-            self.rows, c.frame_stack, hidden=c.hidden, pixels=c.pixels, norm=c.norm, dropout=c.dropout
-        )
-        return initialise(QNetwork(encoder, nn.Linear(encoder.features, self.rows.num_actions)), c.init)
+        looks = {"filters": c.filters, "pixels": c.pixels, "norm": c.norm, "dropout": c.dropout}
+        return build_encoder(self.rows, c.frame_stack, hidden=hidden, **looks, **options)  # type: ignore[arg-type]
 
     def bootstrap(self, next_obs: Tensor) -> Tensor:
         """The value of the next state, f32[B]: max_a Q-(s', a)."""

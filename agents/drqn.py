@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from agents.base import Carry, ConfigError, Count, CountOrZero, Range, RowSpec, Step, Thought, stack_frames
 from agents.dqn import DQN, DQNConfig
-from agents.networks import Core, RecurrentQNetwork, build_encoder, initialise
+from agents.networks import Core, RecurrentQNetwork, initialise
 from agents.replay import Replay, Sequences
 from agents.targets import n_step_return, td_target
 
@@ -76,7 +76,7 @@ class DRQN(DQN):
     def build(self) -> nn.Module:
         """Q(s, .) of all that was seen: the encoder without its hidden layer, the core, one linear output an action."""
         c = self.config
-        encoder = build_encoder(self.rows, c.frame_stack, hidden=0, pixels=c.pixels, norm=c.norm, dropout=c.dropout)
+        encoder = self.build_encoder(0)
         return initialise(RecurrentQNetwork(encoder, c.core, c.hidden, self.rows.num_actions), c.init)
 
     # --- acting ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from agents.dqn import DQN, DQNConfig
-from agents.networks import DuelingHead, QNetwork, build_encoder, initialise
+from agents.networks import DuelingHead, QNetwork, initialise
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,5 @@ class DuelingDQN(DQN):
         """Q(s, a) = V(s) + A(s, a) - mean_a' A(s, a'), equation 9 of the paper."""
         c = self.config
         scale = 0.5**0.5 if c.rescale_gradient else 1.0
-        encoder = build_encoder(
-            self.rows,
-            c.frame_stack,
-            hidden=2 * c.hidden,  # the streams side by side
-            pixels=c.pixels,
-            norm=c.norm,
-            dropout=c.dropout,
-            gradient_scale=scale,
-        )
+        encoder = self.build_encoder(2 * c.hidden, gradient_scale=scale)  # the streams side by side
         return initialise(QNetwork(encoder, DuelingHead(encoder.features, self.rows.num_actions)), c.init)

@@ -133,8 +133,8 @@ class ScaleGradient(nn.Module):
 class NatureCNN(nn.Module):
     """The encoder of Mnih et al. 2015: conv 32 8x8/4, 64 4x4/2, 64 3x3/1, each with ReLU, then a hidden layer.
 
-    uint8[B, k, H, W] -> float[B, features]; H and W at least 36. Batch normalisation sits after every convolution too;
-    layer normalisation only on the hidden layer, where it costs nothing.
+    uint8[B, k, H, W] -> float[B, features]; H and W at least 36. `filters` stands for the first 32, and twice that for each 64.
+    Batch normalisation sits after every convolution too; layer normalisation only on the hidden layer, where it costs nothing.
     """
 
     def __init__(
@@ -144,6 +144,7 @@ class NatureCNN(nn.Module):
         width: int,
         features: int,
         *,
+        filters: int,
         pixels: Pixels,
         norm: Norm,
         dropout: float,
@@ -154,7 +155,11 @@ class NatureCNN(nn.Module):
         first = Frames if pixels == "frames" else Differences
         layers: list[nn.Module] = []
         channels = stack
-        for conv, outputs, kernel, stride in ((first, 32, 8, 4), (nn.Conv2d, 64, 4, 2), (nn.Conv2d, 64, 3, 1)):
+        for conv, outputs, kernel, stride in (
+            (first, filters, 8, 4),
+            (nn.Conv2d, 2 * filters, 4, 2),
+            (nn.Conv2d, 2 * filters, 3, 1),
+        ):
             layers.append(conv(channels, outputs, kernel, stride))
             if norm == "batch":
                 layers.append(nn.BatchNorm2d(outputs))
@@ -206,6 +211,7 @@ def build_encoder(
     stack: int,
     *,
     hidden: int,
+    filters: int = 32,
     pixels: Pixels = "frames",
     norm: Norm = "none",
     dropout: float = 0.0,
@@ -220,7 +226,7 @@ def build_encoder(
     if rows.is_image:
         height, width = rows.frame
         options = {"norm": norm, "dropout": dropout, "gradient_scale": gradient_scale, "linear": linear}
-        return NatureCNN(stack, height, width, hidden, pixels=pixels, **options)  # type: ignore[arg-type]
+        return NatureCNN(stack, height, width, hidden, filters=filters, pixels=pixels, **options)  # type: ignore[arg-type]
     return MLP(stack * math.prod(rows.frame), (hidden, hidden) if hidden else (), norm, dropout, linear)
 
 

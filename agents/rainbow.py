@@ -20,7 +20,6 @@ from agents.networks import (
     DuelingHead,
     NoisyLinear,
     QNetwork,
-    build_encoder,
     draw_noise,
     initialise,
 )
@@ -75,15 +74,7 @@ class Rainbow(DQN):
         """Q(s, .), or a distribution for each action."""
         c = self.config
         linear = NoisyLinear if c.noisy else nn.Linear
-        encoder = build_encoder(
-            self.rows,
-            c.frame_stack,
-            hidden=c.hidden * (2 if c.dueling else 1),
-            pixels=c.pixels,
-            norm=c.norm,
-            dropout=c.dropout,
-            linear=linear,
-        )
+        encoder = self.build_encoder(c.hidden * (2 if c.dueling else 1), linear=linear)
         atoms, num_actions = c.atoms if c.distributional else 1, self.rows.num_actions
         if c.dueling:
             head = DuelingHead(encoder.features, num_actions, atoms=atoms, linear=linear)
