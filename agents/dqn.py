@@ -108,6 +108,7 @@ class DQN:
     """
 
     config_class = DQNConfig
+    overlaps = True
 
     def __init__(
         self, config: DQNConfig, rows: RowSpec, *, seed: int, device: torch.device, dtype: torch.dtype = torch.float32

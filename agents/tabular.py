@@ -6,9 +6,9 @@
     SARSA(lambda)   Singh and Sutton 1996               SARSA's error, shared out along traces
 
 Q(s, a) is the sum of the weights of the features that are active in s: one for a state that comes as a number, one a tiling for
-a vector. An update moves Q(s, a) by alpha times its error; it is made when the next row is known, one row after that for the
-loop's overlap. With several environments each has its own traces, and the table is one for all, or one for each (`independent`:
-many runs at once).
+a vector. An update moves Q(s, a) by alpha times its error. It is made on arriving in s', right after the next action has been chosen,
+for all of them alike: SARSA has no choice, and the figures of van Seijen et al. are met so. With several environments each has its own traces, and the table is one for all, or one for each
+(`independent`: many runs at once).
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ class Tabular(ABC):
     """What the tabular agents share: features, epsilon-greedy acting, and when an update is made. A variant says its `target`."""
 
     config_class = TabularConfig
+    overlaps = False  # the next action wants to know what the last one taught
 
     def __init__(
         self,
@@ -117,6 +118,7 @@ class Tabular(ABC):
         self.network = Table(tables, rows.num_actions, features, config.initial / self.active)
         self.rng = np.random.default_rng(seed)
         self.before: Step | None = None  # the row whose successor is not known yet
+        self.metrics: Metrics | None = None  # of the last update
         self.steps = 0  # agent steps observed
         self.seconds = Stopwatch()
 
@@ -153,14 +155,21 @@ class Tabular(ABC):
         return ()
 
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """The greedy action, ties broken at random while it explores; with probability epsilon a uniformly random one."""
-        q = self.values(self.features(obs))
+        """The greedy action; or while it explores, which is when it learns, what `choose` says."""
+        here = self.features(obs)
+        q = self.values(here)
         if not explore:
             return torch.from_numpy(q.argmax(1)), carry
+        action = self.choose(q)
+        self.learn(here, action)
+        return torch.from_numpy(action), carry
+
+    def choose(self, q: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The best action of each row of q [N, A], ties broken at random; with probability epsilon a uniformly random one."""
         n = len(q)
         best = np.where(q == q.max(1, keepdims=True), self.rng.random(q.shape), -1.0).argmax(1)
         other = self.rng.integers(0, self.rows.num_actions, n)
-        return torch.from_numpy(np.where(self.rng.random(n) < self.epsilon, other, best)), carry
+        return np.where(self.rng.random(n) < self.epsilon, other, best)
 
     def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
         """The greedy action, Q(s, .) and its maximum."""
@@ -180,23 +189,29 @@ class Tabular(ABC):
         """The values of the next states [N], from Q(s', .) [N, A] and the actions taken there [N]."""
 
     def observe(self, step: Step) -> Metrics | None:
-        """Learn from the transitions that this row completes, all at once."""
-        before, self.before = self.before, step
+        """Remember the row until the next one is seen; the metrics of the last update."""
+        self.before = step
         self.steps += step.live
+        metrics, self.metrics = self.metrics, None
+        return metrics
+
+    def learn(self, there: NDArray[np.int64], next_action: NDArray[np.int64]) -> None:
+        """Learn from the transitions that end in these features [N, active] and go on with these actions [N], all at once."""
+        before, self.before = self.before, None
         if before is None or not before.live:
-            return None
+            return
         with self.seconds("updating"):
             env = np.flatnonzero(~before.dead.numpy())
             action, reward = before.action.numpy()[env], before.reward.numpy()[env].astype(np.float64)
             terminated, truncated = before.terminated.numpy()[env], before.truncated.numpy()[env]
-            here, there = self.features(before.obs)[env], self.features(step.obs)[env]
-            q, next_q = self.values(here, env), self.values(there, env)
-            future = self.target(next_q, step.action.numpy()[env])
+            here = self.features(before.obs)[env]
+            q, next_q = self.values(here, env), self.values(there[env], env)
+            future = self.target(next_q, next_action[env])
             error = reward + self.config.gamma * ~terminated * future - q[np.arange(len(env)), action]
             self.correct(env, here, action, error, over=terminated | truncated)
         values = {"td_error": np.abs(error).mean(), "loss": np.square(error).mean() / 2}
         values |= {"q_mean": q.mean(), "q_max": q.max(1).mean()}
-        return {name: torch.tensor(value) for name, value in values.items()}
+        self.metrics = {name: torch.tensor(value) for name, value in values.items()}
 
     def correct(
         self,
@@ -222,14 +237,13 @@ class Tabular(ABC):
         return {"epsilon": self.epsilon}
 
     def state_dict(self) -> dict[str, Any]:
-        """The table, the row that waits for its successor, counters and the random generator."""
+        """The table, counters and the random generator; between two rows of the loop nothing waits to be learned."""
         generator = self.rng.bit_generator.state
         words = [generator["state"]["state"], generator["state"]["inc"]]
         return {
             "network": self.network.state_dict(),
             "steps": self.steps,
             "generator": {"words": [f"{w:x}" for w in words], "rest": [generator["has_uint32"], generator["uinteger"]]},
-            **({"before": self.before._asdict()} if self.before else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -244,7 +258,6 @@ class Tabular(ABC):
             "has_uint32": has,
             "uinteger": uinteger,
         }
-        self.before = Step(**state["before"]) if "before" in state else None
 
 
 class TabularSarsa(Tabular):

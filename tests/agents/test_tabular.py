@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from studies import independent_runs
 
 import rl_lab
 from agents.base import ConfigError, RowSpec, Step
@@ -27,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 def trained(cls, env, rows, num_envs=1, seed=1, **settings):
-    """An agent after so many rows, and all rows it has observed."""
+    """An agent after so many rows, and all these rows."""
     card = resolve(env)
     agent = cls(cls.config_class(**settings), row_spec(card, num_envs), seed=seed, device=CPU)
     observed, observe = [], agent.observe
@@ -37,7 +38,7 @@ def trained(cls, env, rows, num_envs=1, seed=1, **settings):
     for _ in range(rows):
         loop.step()
     stream.close()
-    return agent, observed
+    return agent, [*observed, loop.pending]  # what led to the last row has been learned already
 
 
 def by_dictionary(steps, rule, alpha, gamma, epsilon, decay=0.0, traces="replacing"):
@@ -123,8 +124,18 @@ def test_a_truncated_episode_bootstraps_and_a_terminated_one_does_not():
         agent = TabularQLearning(TabularConfig(alpha=1.0, gamma=0.5), rows, seed=0, device=CPU)
         agent.weights[0, :, 2] = 7.0
         for step in (row(0, **{end: True}), row(2, dead=True), row(1)):
+            agent.act(step.obs, step.first, (), explore=True)
             agent.observe(step)
         assert agent.weights[0, 0].tolist() == [expected, 0.0, 7.0]  # and nothing was learned from the dead row
+
+
+def test_the_first_episodes_are_those_of_the_paper():
+    """van Seijen et al. 2009, windy gridworld: the mean return of the first 100 episodes.
+
+    An update that comes a row later has -51, one before the action is chosen -42.
+    """
+    returns, _ = independent_runs("tabular_expected_sarsa", "WindyGridworld-v0", runs=40, episodes=100, alpha=1.0)
+    assert returns.mean() == pytest.approx(-45.0, rel=0.03)
 
 
 def test_a_random_walk_gets_the_values_of_the_textbook():
