@@ -65,6 +65,8 @@ class RunConfig:
     """Whole games an evaluation plays."""
     eval_epsilon: Fraction = 0.001
     """Share of random actions in an evaluation."""
+    target: float | None = None
+    """A score worth noting: W&B's summary says after how many agent steps and minutes an evaluation first reached it."""
     video_every: CountOrZero = 0
     """Agent steps between two videos of an evaluation game, in the run's videos/; 0 makes none."""
     checkpoint_every: CountOrZero = 100_000

@@ -153,8 +153,7 @@ class Runner:
                 with self.watchdog:
                     self._turn(tracker)
                 self.save(tracker)
-            tracker.summary(self._summary())
-            tracker.artifact(checkpoint.find(self.run.path))
+            tracker.complete()
         if self.signal is not None:
             raise Interrupted(self.run, self.signal)
         self._say_goodbye()
@@ -313,10 +312,6 @@ class Runner:
             last_eval=self.last_eval[1] if self.last_eval else None,
             best_eval=self.best,
         )
-
-    def _summary(self) -> dict[str, Any]:
-        last = self.last_eval[1] if self.last_eval else None
-        return {"best": self.best, "final": last, "steps": self.steps, "minutes": self.wall_seconds / 60}
 
     def _introduce(self, mode: str, why: str) -> None:
         settings = self.config.run

@@ -1,9 +1,8 @@
-"""What was logged offline, brought to Weights & Biases or shown in the terminal by W&B's own programs: the commands `sync` and `dash`."""
+"""Runs brought to Weights & Biases after the fact, and shown in the terminal by its own program: the commands `sync` and `dash`."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,10 @@ import tyro
 
 from rl_lab.commands import parse
 from rl_lab.compare.runs import find_runs, runs_below
-from rl_lab.errors import Fault, LabError
+from rl_lab.errors import USER_ERRORS, Fault, LabError
+from rl_lab.guard import lock
 from rl_lab.run import Run
-from rl_lab.tracking import wandb_key
-
-WANDB = [sys.executable, "-m", "wandb"]
+from rl_lab.tracking import Wandb, wandb_key
 
 
 @dataclass(frozen=True)
@@ -30,31 +28,33 @@ class SyncOptions:
 
 def sync_command(args: list[str]) -> None:
     chosen = parse(
-        SyncOptions, args, "sync", "Upload what was logged offline; what is there already is not sent again."
+        SyncOptions, args, "sync", "Send W&B what it does not have of runs; what is there already is not sent again."
     )
     if not wandb_key():
         raise LabError("no W&B key in WANDB_API_KEY or .netrc: `wandb login` first")
     runs = find_runs(chosen.runs, chosen.runs_dir) if chosen.runs else runs_below(Path(chosen.runs_dir))
-    failed = []
-    for run in runs:
-        parts, id_file = offline_parts(run), run.path / "wandb" / "id"
-        if not parts or not id_file.is_file():
-            print(f"{run}: nothing was logged offline")
-            continue
-        name = id_file.read_text().strip()
-        # One call for all parts of a run that was resumed, with its id: W&B appends them in the order in which they began.
-        done = subprocess.run([*WANDB, "sync", "--yes", "--id", name, *map(str, parts)], capture_output=True, text=True)
-        said = (done.stdout + done.stderr).strip().splitlines() or [f"exit code {done.returncode}"]
-        if done.returncode:
-            failed.append(str(run))
-        print(f"{run}: {'FAILED: ' + said[-1] if done.returncode else f'{name}, {len(parts)} parts'}")
+    failed = sum(not _synced(run) for run in runs)
     if failed:
-        raise Fault(f"{len(failed)} of {len(runs)} runs were not uploaded; run sync again later")
+        raise Fault(f"{failed} of {len(runs)} runs are not wholly uploaded; run sync again later")
 
 
-def offline_parts(run: Run) -> list[Path]:
-    """The folders that W&B wrote offline for a run, one for each time it was begun or resumed, oldest first."""
-    return sorted((run.path / "wandb").glob("**/offline-run-*"))
+def _synced(run: Run) -> bool:
+    """Send what W&B does not have of a run, and say so in one line; whether it has it all now."""
+    try:
+        with lock(run.path):
+            lines = run.metrics()
+            there = Wandb(run, "online", lines)
+            there.complete()
+            there.close()
+    except USER_ERRORS as error:
+        print(f"{run}: FAILED: {error}")
+        return False
+    done = there.online and there.works
+    if done:
+        print(f"{run}: {len(lines)} lines, of which {max(len(lines) - there.there, 0)} were missing")
+    else:
+        print(f"{run}: FAILED: {'W&B stopped answering' if there.online else 'W&B cannot be reached'}")
+    return done
 
 
 @dataclass(frozen=True)
@@ -71,4 +71,4 @@ def dash_command(args: list[str]) -> None:
     folders = sorted((run.path / "wandb").glob("**/*run-*"))
     if not folders:
         raise LabError(f"{run} was logged with --wandb disabled: there is nothing for W&B's view to show")
-    os.execv(sys.executable, [*WANDB, "leet", str(folders[0].parent)])
+    os.execv(sys.executable, [sys.executable, "-m", "wandb", "leet", str(folders[0].parent)])

@@ -12,44 +12,38 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import urlparse
 
+from rl_lab import checkpoint
+from rl_lab.cli import PROG
 from rl_lab.run import Run
 
 Mode = Literal["online", "offline", "disabled"]
 AXIS = "global_step"  # agent steps: the axis of every metric
+SCORE = "eval/return_mean"
 
 
 class Sink(Protocol):
     """Takes what is logged."""
 
-    def log(self, step: int, values: dict[str, float]) -> None: ...
-    def summary(self, values: dict[str, Any]) -> None: ...
-    def video(self, step: int, path: Path) -> None: ...
-    def artifact(self, folder: Path) -> None: ...
+    def log(self, step: int, values: dict[str, Any]) -> None: ...
+    def complete(self) -> None: ...
     def close(self) -> None: ...
 
 
 class JsonLines:
-    """metrics.jsonl: one object a line, flushed at once; reopened at `step`, the lines after it are dropped."""
+    """metrics.jsonl: one object a line, flushed at once; it begins with `lines`, which stay."""
 
-    def __init__(self, run: Run, step: int) -> None:
-        kept = [line for line in run.metrics() if line[AXIS] <= step] if step else []
+    def __init__(self, run: Run, lines: list[dict[str, Any]]) -> None:
         path = run.path / "metrics.jsonl"
         fresh = path.with_suffix(".new")
-        fresh.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        fresh.write_text("".join(json.dumps(line) + "\n" for line in lines))
         fresh.replace(path)
         self.file = path.open("a")
 
-    def log(self, step: int, values: dict[str, float]) -> None:
+    def log(self, step: int, values: dict[str, Any]) -> None:
         self.file.write(json.dumps({AXIS: step, **values}) + "\n")
         self.file.flush()
 
-    def summary(self, values: dict[str, Any]) -> None:
-        pass
-
-    def video(self, step: int, path: Path) -> None:
-        pass
-
-    def artifact(self, folder: Path) -> None:
+    def complete(self) -> None:
         pass
 
     def close(self) -> None:
@@ -59,32 +53,41 @@ class JsonLines:
 class Tracker:
     """Every sink of a run at once."""
 
-    def __init__(self, sinks: list[Sink]) -> None:
-        self.sinks = sinks
+    def __init__(self, run: Run, sinks: list[Sink]) -> None:
+        self.run, self.sinks = run, sinks
 
-    def log(self, step: int, values: dict[str, float]) -> None:
+    def log(self, step: int, values: dict[str, Any]) -> None:
         """Log values at an agent step; all of them are plain numbers by now."""
         for sink in self.sinks:
             sink.log(step, values)
 
-    def summary(self, values: dict[str, Any]) -> None:
-        """What the run comes down to: best and last score."""
-        for sink in self.sinks:
-            sink.summary(values)
-
     def video(self, step: int, path: Path) -> None:
-        """A video file of the run at an agent step."""
-        for sink in self.sinks:
-            sink.video(step, path)
+        """A video file in the run's folder at an agent step."""
+        self.log(step, {"video": str(path.relative_to(self.run.path))})
 
-    def artifact(self, folder: Path) -> None:
-        """A checkpoint folder to keep with the run."""
+    def complete(self) -> None:
+        """All is logged and saved: what belongs to a run as a whole follows."""
         for sink in self.sinks:
-            sink.artifact(folder)
+            sink.complete()
 
     def close(self) -> None:
         for sink in self.sinks:
             sink.close()
+
+
+def summarise(lines: list[dict[str, Any]], target: float | None) -> dict[str, Any]:
+    """What the lines of metrics.jsonl come down to: best and last evaluation, steps, minutes, and those to the target score."""
+    evaluations = [line for line in lines if SCORE in line]
+    found: dict[str, Any] = {
+        "best": max((line[SCORE] for line in evaluations), default=None),
+        "final": evaluations[-1][SCORE] if evaluations else None,
+        "steps": lines[-1][AXIS] if lines else 0,
+        "minutes": max((line.get("time/minutes", 0.0) for line in lines), default=0.0),
+    }
+    if target is not None:
+        hit = next((line for line in evaluations if line[SCORE] >= target), {})
+        found |= {"target": target, "steps_to_target": hit.get(AXIS), "minutes_to_target": hit.get("time/minutes")}
+    return found
 
 
 def wandb_mode(asked: str) -> tuple[Mode, str]:
@@ -113,37 +116,54 @@ def wandb_key() -> str | None:
 
 
 class Wandb:
-    """A W&B run that can never stop or block training: what fails there is said once, and metrics.jsonl has it all."""
+    """A W&B run that can never stop or block training: what fails there is said once, and metrics.jsonl has it all.
 
-    def __init__(self, run: Run, mode: Mode, tags: list[str]) -> None:
+    Its history is the lines of metrics.jsonl, in their order, one each: what the server has is always the beginning of the
+    file. So where a run goes on, the lines that are missing there are sent first, and those that came after the checkpoint
+    and are there already are not sent again.
+    """
+
+    def __init__(self, run: Run, mode: Mode, lines: list[dict[str, Any]]) -> None:
+        """`lines` are those that the run has so far. Online, it waits for the server 10 seconds at most."""
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        self.wandb, config, card = wandb, run.config, run.card
+        self.wandb, self.folder = wandb, run
+        config, card = run.config, run.card
         options: dict[str, Any] = {
             "project": config.run.wandb_project,
             "id": self._id(run),
             "name": f"{config.agent} {card.name} s{config.run.seed}",
             "group": config.run.group or f"{config.agent}/{card.name}",
             "job_type": "train",
-            "tags": tags,
+            "tags": [config.agent, card.name, card.family, card.protocol],
             "config": {**config.to_dict(), "env_card": card.to_dict()},
             "dir": str(run.path),
             "resume": "allow",
         }
         settings = wandb.Settings(
-            x_transaction_log_flush_interval=2, console="off", finish_timeout=60, init_timeout=20, silent=True
+            x_transaction_log_flush_interval=2,
+            console="off",
+            init_timeout=10,
+            finish_timeout=15,
+            finish_timeout_raises=True,
+            silent=True,
         )
         self.run: Any = None
+        self.lines = self.there = 0  # passed on to W&B or not, and of those with W&B from an earlier session
         for attempt in dict.fromkeys((mode, "offline")):
             try:
                 self.run = wandb.init(mode=attempt, settings=settings, **options)
                 self.run.define_metric("*", step_metric=AXIS)
+                self.there = self.run.starting_step if attempt == "online" else len(lines)
                 break
             except Exception as error:  # the network, the server, the key, the disk: none of them may cost the training
                 print(f"W&B {attempt} cannot start: {error}", file=sys.stderr)
                 wandb.teardown()
+        self.online = self.run is not None and not self.run.offline
+        for line in lines:
+            self._add(line)
 
     @staticmethod
     def _id(run: Run) -> str:
@@ -156,27 +176,41 @@ class Wandb:
             path.write_text(f"{config.agent}-{env}-s{config.run.seed}-{digest[:6]}")
         return path.read_text().strip()
 
-    def log(self, step: int, values: dict[str, float]) -> None:
-        self._safely(lambda run: run.log({AXIS: step, **values}))
+    def log(self, step: int, values: dict[str, Any]) -> None:
+        self._add({AXIS: step, **values})
 
-    def summary(self, values: dict[str, Any]) -> None:
-        self._safely(lambda run: run.summary.update(values))
+    def _add(self, line: dict[str, Any]) -> None:
+        self.lines += 1
+        if self.lines <= self.there:
+            return
+        if "video" in line:
+            path = self.folder.path / line["video"]
+            film = self.wandb.Video(str(path), format=path.suffix[1:]) if path.is_file() else None
+            line = {**line, "video": film}
+        self._safely(lambda run: run.log(line))
 
-    def video(self, step: int, path: Path) -> None:
-        film = self.wandb.Video(str(path), format=path.suffix[1:])
-        self._safely(lambda run: run.log({AXIS: step, "video": film}))
+    def complete(self) -> None:
+        """The summary, and the best and the last checkpoint's networks as versions of one artifact."""
+        config = self.folder.config.run
+        self._safely(lambda run: run.summary.update(summarise(self.folder.metrics(), config.target)))
+        for which in ("last", "best"):  # if they are the same, the one version bears both names
+            self._safely(lambda run, which=which: self._keep(run, which))
 
-    def artifact(self, folder: Path) -> None:
-        def add(run: Any) -> None:
-            artifact = self.wandb.Artifact(f"{run.id}-{folder.name}", type="model")
-            for name in ("network.safetensors", "state.json"):
-                artifact.add_file(str(folder / name))
-            run.log_artifact(artifact, aliases=[folder.name])
-
-        self._safely(add)
+    def _keep(self, run: Any, which: str) -> None:
+        folder = checkpoint.find(self.folder.path, which)
+        artifact = self.wandb.Artifact(str(run.id), type="model")
+        for name in ("network.safetensors", "state.json"):
+            artifact.add_file(str(folder / name))
+        run.log_artifact(artifact, aliases=[which])
 
     def close(self) -> None:
+        """End the W&B run. Online, it waits 15 seconds at most for what is still on its way."""
         self._safely(lambda run: run.finish())
+
+    @property
+    def works(self) -> bool:
+        """Whether W&B has taken everything so far, on its server or offline; after `close` for good."""
+        return self.run is not None
 
     def _safely(self, call: Callable[[Any], None]) -> None:
         """Whatever breaks in W&B is said once, and the run goes on without it."""
@@ -186,13 +220,16 @@ class Wandb:
             call(self.run)
         except Exception as error:
             self.run = None
-            print(f"W&B has stopped: {error}; metrics.jsonl goes on", file=sys.stderr)
+            print(
+                f"W&B has stopped: {error or type(error).__name__}; metrics.jsonl has it all, and `{PROG} sync` sends it",
+                file=sys.stderr,
+            )
 
 
 def open_tracker(run: Run, mode: Mode, step: int) -> Tracker:
-    """The sinks of a run that starts, or goes on, at `step`."""
-    sinks: list[Sink] = [JsonLines(run, step)]
+    """The sinks of a run that starts, or goes on, at `step`; lines that are later than that are dropped."""
+    lines = [line for line in run.metrics() if line[AXIS] <= step] if step else []
+    sinks: list[Sink] = [JsonLines(run, lines)]
     if mode != "disabled":
-        card = run.card
-        sinks.append(Wandb(run, mode, [run.config.agent, card.name, card.family, card.protocol]))
-    return Tracker(sinks)
+        sinks.append(Wandb(run, mode, lines))
+    return Tracker(run, sinks)

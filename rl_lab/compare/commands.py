@@ -19,6 +19,7 @@ from rl_lab.compare.comparison import Comparison
 from rl_lab.compare.runs import METRIC, check_comparable, find_runs, read_results, remarks
 from rl_lab.errors import LabError
 from rl_lab.registry import load_env_plugins
+from rl_lab.tracking import wandb_key
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class CompareOptions:
     """What the page's curves begin with; it can be switched there."""
     target: float | None = None
     """A score: how many seeds reach it, after how many agent steps and minutes."""
+    wandb: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Put the comparison into the W&B project of the runs too: a run, a saved view and a report."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
     """Compare runs that were not played on the same terms, and say so on the page."""
     runs_dir: str = "runs"
@@ -64,6 +67,13 @@ def compare_command(args: list[str]) -> None:
             page.write(comparison, path, target=chosen.target, x=chosen.x, warnings=warnings + notes + problems)
         except OSError as error:
             raise LabError(f"the page {path} cannot be written: {error.strerror}") from error
+    addresses = []
+    if chosen.wandb and wandb_key():
+        from rl_lab.compare.publish import publish  # needs W&B's packages, which take a second
+
+        addresses = publish(comparison, Path(chosen.html) if chosen.html else None, chosen.target)
+    elif chosen.wandb:
+        notes.append("nothing was put into W&B: no key in WANDB_API_KEY or .netrc, `wandb login` first")
     rows = [group.row(chosen.target) for group in comparison.groups]
     if chosen.json:
         print(
@@ -73,6 +83,7 @@ def compare_command(args: list[str]) -> None:
                     "groups": page.plain(rows),
                     "warnings": warnings + notes,
                     "left_out": problems,
+                    "wandb": addresses,
                 }
             )
         )
@@ -84,6 +95,8 @@ def compare_command(args: list[str]) -> None:
         console.print(f"WARNING: {warning}", markup=False, soft_wrap=True)
     if chosen.html:
         print(f"page: {chosen.html}")
+    for address in addresses:
+        print(f"W&B {address}")
 
 
 def _table(rows: list[dict[str, Any]], target: float | None) -> Table:

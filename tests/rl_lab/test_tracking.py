@@ -3,10 +3,15 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
+from wandb_server import WandbServer
 
-from rl_lab.tracking import JsonLines, wandb_mode
+from rl_lab.run import Run
+from rl_lab.tracking import open_tracker, summarise, wandb_mode
+
+TIMES = ("time/", "speed/", "seconds/", "checkpoint/seconds")
 
 
 @pytest.fixture
@@ -32,9 +37,9 @@ def test_the_mode_is_resolved_without_asking_anyone(no_key, monkeypatch):
 
 def test_lines_after_the_checkpoint_are_dropped_on_resume(train):
     run = train(steps=600)
-    sink = JsonLines(run, 400)
-    sink.log(410, {"x": 1.0})
-    sink.close()
+    tracker = open_tracker(run, "disabled", 400)
+    tracker.log(410, {"x": 1.0})
+    tracker.close()
     steps = [line["global_step"] for line in run.metrics()]
     assert max(steps[:-1]) <= 400
     assert steps[-1] == 410
@@ -50,11 +55,168 @@ def test_an_offline_run_holds_all_of_the_metrics_and_the_videos(train, no_key):
     assert read.returncode == 0, read.stderr
     records = [json.loads(line) for line in read.stdout.splitlines()]
     history = [record["history"]["item"] for record in records if record["type"] == "history"]
-    films = [line for line in history if any(key.startswith("video") for key in line)]
-    logged = [line for line in history if line not in films]
-    ours = run.metrics()
-    assert [line["global_step"] for line in logged] == [line["global_step"] for line in ours]
-    for theirs, line in zip(logged, ours, strict=True):
-        assert {k: v for k, v in theirs.items() if not k.startswith("_")} == pytest.approx(line)
-    assert [line["global_step"] // 100 for line in films] == [6, 12]
+    for theirs, line in zip(history, run.metrics(), strict=True):
+        if "video" not in line:
+            assert {k: v for k, v in theirs.items() if not k.startswith("_")} == pytest.approx(line)
+        assert theirs["global_step"] == line["global_step"]
+    films = [line["global_step"] for line in history if any(key.startswith("video") for key in line)]
+    assert [step // 100 for step in films] == [6, 12]
     assert len(list(folder.glob("files/media/videos/*"))) == 2
+
+
+# --- online, with a server of our own ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with WandbServer.running() as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        yield running
+        assert not running.unknown
+
+
+def start(tmp_path, *more, steps=1500):
+    """`train dqn` on CartPole in a process of its own."""
+    settings = {
+        "steps": steps,
+        "checkpoint-every": 500,
+        "log-every": 100,
+        "eval-every": 600,
+        "eval-episodes": 2,
+        "seed": 3,
+    }
+    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    command = [
+        sys.executable,
+        "-m",
+        "rl_lab",
+        "train",
+        "dqn",
+        "--env",
+        "CartPole-v1",
+        "--runs-dir",
+        str(tmp_path),
+        *flags,
+    ]
+    return subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def lab(*args):
+    """A command of the lab to its end."""
+    done = subprocess.run([sys.executable, "-m", "rl_lab", *args], capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def check_arrived(server, run):
+    """The server has every line of the log once and in order, and what belongs to the run as a whole."""
+    (there,) = server.runs.values()
+    ours = run.metrics()
+    assert [line["global_step"] for line in there.history] == [line["global_step"] for line in ours]
+    for theirs, line in zip(there.history, ours, strict=True):
+        values = {k: v for k, v in theirs.items() if not k.startswith("_")}
+        assert values.keys() == line.keys()
+        same = [
+            k for k in line if k != "video" and not k.startswith(TIMES)
+        ]  # a line sent before a crash has the times of then
+        assert {k: values[k] for k in same} == pytest.approx({k: line[k] for k in same})
+    assert there.summary["final"] == ours[-1].get("eval/return_mean", there.summary["final"])
+    films = [line for line in ours if "video" in line]
+    assert len([path for path in there.files if path.startswith("media/videos/")]) == len(films)
+    kept = [a for a in server.artifacts.values() if a.get("committed")]
+    assert {alias for a in kept for alias in a["aliases"]} >= {"best", "last"}
+    best = (run.path / "checkpoints" / "best" / "network.safetensors").read_bytes()
+    assert any(a["files"]["network.safetensors"] == best and "best" in a["aliases"] for a in kept)
+    return there
+
+
+def test_an_online_run_arrives_whole(server, tmp_path):
+    said, _ = start(tmp_path, "--video-every", "700", "--target", "9").communicate(timeout=120)
+    run = Run.find("latest", tmp_path)
+    there = check_arrived(server, run)
+    assert "W&B online" in said
+    assert (there.group, there.job_type, there.complete) == ("dqn/CartPole-v1", "train", True)
+    assert {"dqn", "CartPole-v1"} <= set(there.tags)
+    assert there.config["lr"] == run.config.settings.lr
+    assert there.config["env_card"]["name"] == "CartPole-v1"
+    assert (there.summary["target"], there.summary["steps_to_target"]) == (9, 602)
+
+
+def test_a_killed_run_goes_on_where_it_was_without_loss_or_repetition(server, tmp_path):
+    process = start(tmp_path, "--replay-ratio", "320", steps=2500)  # slow enough to be caught
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        runs = list(tmp_path.glob("*/*/*/metrics.jsonl"))
+        if runs and any(json.loads(line)["global_step"] >= 1800 for line in runs[0].read_text().splitlines()):
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    time.sleep(3)  # W&B's own process sends what it was given
+    (before,) = server.runs.values()
+    assert max(line["global_step"] for line in before.history) >= 1700  # beyond the checkpoint at 1,500
+    code, said = lab("resume", "latest", "--runs-dir", str(tmp_path))
+    assert code == 0, said
+    check_arrived(server, Run.find("latest", tmp_path))
+
+
+def test_a_server_that_is_down_costs_seconds_and_sync_brings_everything_later(server, tmp_path):
+    server.down = True
+    began = time.monotonic()
+    process = start(tmp_path, "--video-every", "700")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert time.monotonic() - began < 60
+    run = Run.find("latest", tmp_path)
+    code, said = lab("sync", "--runs-dir", str(tmp_path))
+    assert code == 1
+    assert "FAILED: W&B cannot be reached" in said
+    server.down = False
+    code, said = lab("sync", "--runs-dir", str(tmp_path))
+    assert code == 0, said
+    check_arrived(server, run)
+    lines = len(server.runs[next(iter(server.runs))].history)
+    code, said = lab("sync", "--runs-dir", str(tmp_path))  # can be repeated
+    assert code == 0, said
+    assert "of which 0 were missing" in said
+    assert len(check_arrived(server, run).history) == lines
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_server_that_dies_stops_nothing(server, tmp_path, returns):
+    process = start(tmp_path, "--replay-ratio", "320", steps=2500)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not any(run.lines for run in server.runs.values()):
+        time.sleep(0.02)
+    server.down = True
+    if returns:
+        time.sleep(3)
+        server.down = False
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    run = Run.find("latest", tmp_path)
+    assert run.metrics()[-1]["global_step"] >= 2500
+    server.down = False
+    code, said = lab("sync", "--runs-dir", str(tmp_path))
+    assert code == 0, said
+    check_arrived(server, run)
+
+
+def test_a_summary_says_when_the_target_was_reached():
+    lines = [{"global_step": 10, "loss": 1.0}]
+    lines += [
+        {"global_step": s, "eval/return_mean": r, "time/minutes": s / 10} for s, r in ((20, 5.0), (30, 9.0), (40, 7.0))
+    ]
+    found = summarise(lines, 8.0)
+    assert found == {
+        "best": 9.0,
+        "final": 7.0,
+        "steps": 40,
+        "minutes": 4.0,
+        "target": 8.0,
+        "steps_to_target": 30,
+        "minutes_to_target": 3.0,
+    }
+    assert summarise(lines, 10.0)["steps_to_target"] is None
+    assert "target" not in summarise(lines, None)
+    assert summarise([], None)["best"] is None
