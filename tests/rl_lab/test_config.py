@@ -129,6 +129,8 @@ def wrong_values(hint):
         yield from ("many", 1.5, True, None)
     elif hint is bool:
         yield from ("yes", 1, None)
+    elif hint == float | None:
+        yield from ("much", True, math.nan, math.inf)
     else:
         assert hint is float, hint
         yield from ("much", True, math.nan, math.inf, None)
