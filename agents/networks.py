@@ -115,7 +115,7 @@ class Differences(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         mean = input[:, -1:].float().mean((2, 3), keepdim=True)
-        x = input.contiguous(memory_format=torch.channels_last) - mean
+        x = (input - mean).contiguous(memory_format=torch.channels_last)
         w, last = self.CONTRAST * self.weight[:, :-1], self.weight[:, -1:]
         nothing = torch.zeros_like(last)
         by_frame = (torch.cat([nothing, w], 1) + torch.cat([-w, last], 1)) / 255

@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 
@@ -81,6 +81,29 @@ class RandomWalk(gymnasium.Env):
         return grid(np.full((1, self.length, 3), 255, np.uint8), (0, self.place), (0, self.length - 1))
 
 
+class Recall(gymnasium.Env):
+    """The first of `length` rows shows 1 or -1, the others 0; at the last one action 1 pays that, action 0 the opposite.
+
+    Who sees only the present row gets 0 on average, who remembers the first one 1.
+    """
+
+    def __init__(self, length: int = 4) -> None:
+        self.length = length
+        self.observation_space, self.action_space = Box(-1, 1, (1,), np.float32), Discrete(2)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        super().reset(seed=seed)
+        self.cue, self.row = float(self.np_random.choice([-1.0, 1.0])), 0
+        return np.full(1, self.cue, np.float32), {}
+
+    def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        self.row += 1
+        over = self.row == self.length
+        return np.zeros(1, np.float32), self.cue * (1 if action else -1) if over else 0.0, over, False, {}
+
+
 def grid(cells: NDArray[np.uint8], agent: tuple[int, int], goal: tuple[int, int]) -> NDArray[np.uint8]:
     """Cells of one colour each, u8[rows, columns, 3], as a picture of squares with lines between them."""
     cells = cells.copy()
@@ -94,6 +117,8 @@ gymnasium.register("WindyGridworld-v0", "envs.classic:WindyGridworld")
 gymnasium.register("StochasticWindyGridworld-v0", "envs.classic:WindyGridworld", kwargs={"slip": 0.2})
 gymnasium.register("RandomWalk-v0", "envs.classic:RandomWalk")
 gymnasium.register("LongRandomWalk-v0", "envs.classic:RandomWalk", kwargs={"length": 19})
+gymnasium.register("Recall-v0", "envs.classic:Recall")
+gymnasium.register("LongRecall-v0", "envs.classic:Recall", kwargs={"length": 12})
 gymnasium.register(  # the 200 steps of MountainCar-v0 cut what untrained agents need
     "LongMountainCar-v0",
     "gymnasium.envs.classic_control.mountain_car:MountainCarEnv",

@@ -60,23 +60,3 @@ class TwoArms(gymnasium.Env):
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         return np.ones(1, np.float32), float(action), True, False, {}
-
-
-class Recall(gymnasium.Env):
-    """The first of four rows shows 1 or -1, the others 0; at the last one action 1 pays that, action 0 the opposite."""
-
-    def __init__(self) -> None:
-        self.observation_space = Box(-1, 1, (1,), np.float32)
-        self.action_space = Discrete(2)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        super().reset(seed=seed)
-        self.cue, self.row = float(self.np_random.choice([-1.0, 1.0])), 0
-        return np.full(1, self.cue, np.float32), {}
-
-    def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        self.row += 1
-        over = self.row == 4
-        return np.zeros(1, np.float32), self.cue * (1 if action else -1) if over else 0.0, over, False, {}

@@ -11,7 +11,7 @@ from loops import in_step, toy_loop
 from agents.base import ConfigError, RowSpec
 from agents.dqn import DQN, DQNConfig
 from agents.drqn import DRQN, DRQNConfig
-from envs.toy import Recall
+from envs.classic import Recall
 
 SMALL = DRQNConfig(
     hidden=8, learning_starts=64, epsilon_steps=500, target_every=7, replay_size=4096, batch_size=6, unroll=5, n_step=2
