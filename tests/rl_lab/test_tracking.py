@@ -182,7 +182,7 @@ def test_a_server_that_is_down_costs_seconds_and_sync_brings_everything_later(se
     assert len(check_arrived(server, run).history) == lines
 
 
-@pytest.mark.parametrize("returns", [True, False])
+@pytest.mark.parametrize("returns", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_server_that_dies_stops_nothing(server, tmp_path, returns):
     process = start(tmp_path, "--replay-ratio", "320", steps=2500)
     until = time.monotonic() + 60
