@@ -116,9 +116,13 @@ def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: confi
         raise LabError("either --seed or --seeds, not both")
     others = [a for i, a in enumerate(args) if not _belongs_to(args, i, ("--seeds", "--jobs", "--group"))]
     group = final.run.group or f"{name}-{final.run.env.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
-    done = seeds.train_seeds([*LAB, "train", name, *others], wanted, jobs=jobs, group=group)
-    if any(job.state == "stopped" for job in done):
-        sys.exit(130)
+    asked = dataclasses.replace(final, run=dataclasses.replace(final.run, group=group))
+    try:
+        work = seeds.jobs_of_group(LAB, ["train", name, *others], wanted, asked)
+        seeds.train_group(work, side_by_side=jobs, group=group)
+    except seeds.Stopped as stop:
+        print(f"stopped and saved; the same command with --group {group} goes on with it")
+        sys.exit(128 + stop.signal)
     where = "" if final.run.runs_dir == "runs" else f" --runs-dir {final.run.runs_dir}"
     print(f"next:  {PROG} compare {group}{where}")
 

@@ -78,6 +78,13 @@ class Run:
             raise LabError(f"{len(fits)} runs in {root} fit {str(name)!r}, among them {some}; say more of the name")
         return cls(fits[0])
 
+    @classmethod
+    def of_group(cls, group: str, runs_dir: str | Path) -> list[Run]:
+        """The runs of a group, by their folders; damaged ones too."""
+        line = yaml.safe_dump({"group": group})  # as it stands in the file, with YAML's own quotes
+        paths = sorted(Path(runs_dir).glob("*/*/*/config.yaml"))
+        return [cls(path.parent) for path in paths if f"\n{line}" in path.read_text(errors="replace")]
+
     def extend(self, steps: int) -> None:
         """Give the run a new number of agent steps; nothing else of its configuration may change."""
         config = self.config

@@ -1,4 +1,8 @@
-"""Several seeds of the same training as one group: each is a run of its own, in a process of its own, one after another or side by side."""
+"""Several seeds of the same training as one group: each is a run of its own, in a process of its own, one after another or side by side.
+
+A group that was stopped goes on when it is asked for again under its name: runs that are through stay as they are, those that
+were stopped are resumed, the others begin.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from rl_lab import checkpoint
+from rl_lab.config import Config
 from rl_lab.errors import Fault, LabError
 from rl_lab.run import Run
 
@@ -46,14 +52,15 @@ class Job:
     """The training of one seed, seen from outside."""
 
     seed: int
+    command: Sequence[str]
     process: subprocess.Popen[str] | None = None
     run: Run | None = None
     said: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     listener: threading.Thread | None = None
 
-    def start(self, command: Sequence[str], environment: dict[str, str]) -> None:
+    def start(self, environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
-            command,
+            self.command,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -80,7 +87,7 @@ class Job:
     @property
     def state(self) -> str:
         if self.process is None:
-            return "waits"
+            return "waits" if self.command else "done"
         code = self.process.poll()
         return "runs" if code is None else "done" if code == 0 else "stopped" if code >= 128 or code < 0 else "failed"
 
@@ -95,20 +102,54 @@ class Job:
         return newest
 
 
-def train_seeds(command: Sequence[str], seeds: Sequence[int], *, jobs: int, group: str) -> list[Job]:
-    """Run `command --seed S --group GROUP` for each seed, `jobs` of them side by side, and show them in one table.
+class Stopped(Exception):
+    """A signal stopped the group; every run that had begun has saved."""
 
-    Those side by side share out the processor's cores (OMP_NUM_THREADS, unless it is set). Ctrl-C and SIGTERM are passed on: each run saves and says how to go on. Raises
-    Fault when one has failed (the others are trained all the same).
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"stopped by signal {signal}")
+        self.signal = signal
+
+
+def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[int], config: Config) -> list[Job]:
+    """What is left to do for each seed of the config's group: all of `lab training --seed S`, the rest, or nothing.
+
+    Raises LabError where the group has that seed with other settings.
+    """
+    group, runs_dir = config.run.group, config.run.runs_dir
+    there = {run.config.run.seed: run for run in Run.of_group(group, runs_dir) if checkpoint.generations(run.path)}
+    jobs = []
+    for seed in seeds:
+        run = there.get(seed)
+        if run is None:
+            jobs.append(Job(seed, [*lab, *training, "--seed", str(seed), "--group", group]))
+            continue
+        asked, has = config.to_dict(), run.config.to_dict()
+        for key in sorted(asked.keys() | has.keys()):
+            # "auto" and the like have become what they came to
+            if key not in ("seed", "runs_dir") and asked.get(key) != has.get(key) and asked.get(key) != "auto":
+                raise LabError(
+                    f"the group {group} has seed {seed} with {key} {has.get(key)}, not {asked.get(key)};"
+                    " the same settings go on with it, another --group begins anew"
+                )
+        through = any(line["global_step"] >= run.config.run.steps for line in run.metrics())
+        jobs.append(Job(seed, [] if through else [*lab, "resume", str(run.path)], run=run))
+    return jobs
+
+
+def train_group(all_jobs: Sequence[Job], *, side_by_side: int, group: str) -> None:
+    """Do the jobs, so many at a time, and show them in one table.
+
+    Those side by side share out the processor's cores (OMP_NUM_THREADS, unless it is set). Ctrl-C and SIGTERM are passed on: each
+    run saves and says how to go on. Raises Stopped then, and Fault when one has failed (the others are trained all the same).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment = dict(os.environ)
-    if jobs > 1:
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // jobs)))
-    all_jobs, asked = [Job(seed) for seed in seeds], threading.Event()
+    if side_by_side > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // side_by_side)))
+    asked: list[int] = []  # the signals that came
 
     def stop(number: int, frame: object) -> None:
-        asked.set()
+        asked.append(number)
         for job in all_jobs:
             if job.state == "runs" and job.process is not None:
                 job.process.send_signal(number)
@@ -119,11 +160,11 @@ def train_seeds(command: Sequence[str], seeds: Sequence[int], *, jobs: int, grou
         with _Shown(console, group) as shown:
             while True:
                 running = sum(job.state == "runs" for job in all_jobs)
-                waiting = [job for job in all_jobs if job.state == "waits" and not asked.is_set()]
-                for job in waiting[: jobs - running]:
-                    if asked.is_set():
+                waiting = [job for job in all_jobs if job.state == "waits" and not asked]
+                for job in waiting[: side_by_side - running]:
+                    if asked:
                         break
-                    job.start([*command, "--seed", str(job.seed), "--group", group], environment)
+                    job.start(environment)
                 shown.update(all_jobs)
                 if not running and not waiting:
                     break
@@ -137,7 +178,8 @@ def train_seeds(command: Sequence[str], seeds: Sequence[int], *, jobs: int, grou
     failed = [str(job.seed) for job in all_jobs if job.state == "failed"]
     if failed:
         raise Fault(f"seed {', '.join(failed)} failed; the others are in the group {group}")
-    return all_jobs
+    if asked:
+        raise Stopped(asked[0])
 
 
 class _Shown:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from envs.card import EnvCard
@@ -80,10 +79,8 @@ def _runs_of(name: str, runs_dir: str) -> list[Run]:
         return inside
     if name in ("latest", "demo"):
         return [Run.find(name, runs_dir)]
-    every = [run.path for run in runs_below(Path(runs_dir))]
-    line = yaml.safe_dump({"group": name})  # as it stands in the file, with YAML's own quotes
-    group = [Run(path) for path in every if f"\n{line}" in (path / "config.yaml").read_text(errors="replace")]
-    return group or [Run(path) for path in every if name in str(path.relative_to(runs_dir))]
+    every = runs_below(Path(runs_dir))
+    return Run.of_group(name, runs_dir) or [run for run in every if name in str(run.path.relative_to(runs_dir))]
 
 
 def runs_below(folder: Path) -> list[Run]:
