@@ -36,7 +36,7 @@ def parse(options: Any, args: list[str], command: str, description: str, **kwarg
                 options,
                 prog=f"{PROG} {command}",
                 description=description,
-                args=args,
+                args=[str(config.whole(arg)) for arg in args],  # --steps 1e6
                 config=(tyro.conf.OmitArgPrefixes,),
                 **kwargs,
             )
@@ -55,7 +55,17 @@ def _one_line(box: str) -> str:
     )
     near = [m[0] for line in body if (m := re.match(r"--[a-z][\w-]*", line))]
     suggestion = f"; nearest: {', '.join(dict.fromkeys(near))}" if "Perhaps you meant:" in body else ""
-    return (" ".join(body[:end]) or title) + suggestion
+    said = (" ".join(body[:end]) or title) + suggestion
+    for pattern, plain in PLAIN_WORDS.items():
+        said = re.sub(rf"Error parsing (--[\w-]+): .*{pattern}.*", plain, said)
+    return said
+
+
+PLAIN_WORDS = {  # what tyro says -> what it means
+    r"could not convert string to float: ('.*?')": r"\1 is \2; it must be a number",
+    r"invalid literal for int\(\) with base 10: ('.*?')": r"\1 is \2; it must be a whole number",
+    r"expected argument count \d+ of `\[bold\](.*?)\[/bold\]`": r"\1 takes \2",
+}
 
 
 # --- train --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -211,6 +212,13 @@ def env_of(file: str | None) -> str | None:
     return str(named) if named else None
 
 
+def whole(text: str) -> Any:
+    """1e6 and 2.5e5 as the whole numbers that they are; any other text as it is."""
+    if re.fullmatch(r"\d+(\.\d+)?[eE]\+?\d{1,2}", text) and float(text).is_integer():
+        return int(float(text))
+    return text
+
+
 def _checked(section: dict[str, Any], known: dict[str, Any], where: str) -> dict[str, Any]:
     """The section with its numbers as the fields want them, every key known."""
     out = {}
@@ -218,6 +226,8 @@ def _checked(section: dict[str, Any], known: dict[str, Any], where: str) -> dict
         if key not in known:
             near = difflib.get_close_matches(str(key), known, 1, 0.0)[0]
             raise ConfigError(f"unknown setting {key!r} in {where}; the nearest is {near!r}")
+        if known[key] is int and isinstance(value, str):
+            value = whole(value)
         if known[key] is float and not isinstance(value, bool):
             try:
                 value = float(value)  # YAML reads 1e-4 as a text

@@ -111,6 +111,23 @@ def test_unknown_names_get_the_nearest():
         config.resolve("dqn", None, {}, file="no-such-file.yaml")
 
 
+def test_whole_numbers_may_be_written_with_an_exponent(tmp_path):
+    card = resolve_env("CartPole-v1")
+    file = tmp_path / "some.yaml"
+    file.write_text("steps: 2e5\nlr: 1e-3\n")
+    assert config.resolve("dqn", card, {}, file=str(file)).run.steps == 200_000
+    assert [config.whole(x) for x in ("1e6", "2.5E+5", "1e-3", "1.5e0", "dqn", "10")] == [
+        1_000_000,
+        250_000,
+        "1e-3",
+        "1.5e0",
+        "dqn",
+        "10",
+    ]
+    with pytest.raises(ConfigError, match="steps is '1e-3'"):
+        config.resolve("dqn", card, {"steps": "1e-3"})
+
+
 def wrong_values(hint):
     """Values of each wrong kind for a field: another type, and one beyond each end of its range."""
     if typing.get_origin(hint) is typing.Annotated:
