@@ -18,6 +18,8 @@ settings = {
     "num_envs": num_envs,
     "precision": precision,
     "lr": 1e-4,
+    "filters": 32,  # the Nature network, as the others have it
+    "hidden": 512,
     "batch_size": 32,
     "replay_ratio": 8.0,
     "n_step": 1,

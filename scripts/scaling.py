@@ -1,0 +1,134 @@
+"""What grows with what: speed and memory over environments, sampling over the replay's size, and how long a command takes to begin.
+
+    python scripts/scaling.py envs [--seconds 20]      # DQN on Pong with 1 to 64 environments at the same replay ratio
+    python scripts/scaling.py replay                   # a sample of 32 from 10,000 to 1,000,000 Atari frames (7 GB)
+    python scripts/scaling.py startup                  # `--help`, and `train` to its first step
+
+Each prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import psutil
+import torch
+
+from agents.base import RowSpec, Step
+from agents.replay import Replay
+
+CPU = torch.device("cpu")
+LAB = [sys.executable, "-m", "rl_lab"]
+
+
+def envs(seconds: float) -> None:
+    """The speed that training logs, and the memory of its process, twice in turn for each number of environments."""
+    numbers = [1, 2, 4, 8, 16, 32, 64]
+    found: dict[int, list[tuple[float, float]]] = {n: [] for n in numbers}
+    for n in [*numbers, *reversed(numbers)]:
+        found[n].append(speed_and_memory(n, seconds))
+    print("| environments | agent steps/s | memory MB |\n|---|---|---|")
+    for n, pairs in found.items():
+        speeds, memories = zip(*pairs, strict=True)
+        print(f"| {n} | {min(speeds):.0f} to {max(speeds):.0f} | {max(memories):.0f} |")
+
+
+def speed_and_memory(num_envs: int, seconds: float) -> tuple[float, float]:
+    """Agent steps a second once it learns, and resident MB at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        flags = f"--env Pong --num-envs {num_envs} --learning-starts 1000 --log-every 500 --replay-size 20000 --eval-every 0"
+        command = [*LAB, "train", "dqn", *flags.split(), "--wandb", "disabled", "--runs-dir", folder]
+        training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert training.stdout is not None
+        path = next(line.split("run folder ")[1].strip() for line in training.stdout if line.startswith("run folder"))
+        process = psutil.Process(training.pid)
+        time.sleep(10)  # until it learns
+        before = steps_logged(path)
+        start = time.perf_counter()
+        time.sleep(seconds)
+        after, took = steps_logged(path), time.perf_counter() - start
+        memory = process.memory_info().rss / 1e6
+        training.kill()
+        training.wait()
+    return (after - before) / took, memory
+
+
+def steps_logged(path: str) -> int:
+    """The agent step of the newest line of a run's log."""
+    from rl_lab.run import Run
+
+    lines = Run.find(path).metrics()
+    return int(lines[-1]["global_step"]) if lines else 0
+
+
+def replay() -> None:
+    """The median time of 200 samples of 32 transitions, uniform and by priority."""
+    print("| frames | uniform, ms | by priority, ms |\n|---|---|---|")
+    rows = RowSpec((84, 84), torch.uint8, 6, 8)
+    for size in (10_000, 30_000, 100_000, 300_000, 1_000_000):
+        times = []
+        for alpha in (0.0, 0.5):
+            memory = Replay(
+                rows,
+                size,
+                stack=4,
+                n_step=3,
+                gamma=0.99,
+                device=CPU,
+                generator=torch.Generator().manual_seed(1),
+                priority_alpha=alpha,
+            )
+            no = torch.zeros(8, dtype=torch.bool)
+            for t in range(size // 8):
+                obs = torch.full((8, 84, 84), t % 256, dtype=torch.uint8)
+                over = torch.arange(8) == t % 797  # a game ends now and then
+                memory.add(Step(obs, no, no, no.long(), no.float(), over, no, 8))
+            taken = []
+            for _ in range(200):
+                start = time.perf_counter()
+                memory.sample(32, beta=0.5)
+                taken.append(time.perf_counter() - start)
+            times.append(statistics.median(taken) * 1e3)
+            del memory
+        print(f"| {size:,} | {times[0]:.2f} | {times[1]:.2f} |", flush=True)
+
+
+def startup(rounds: int = 5) -> None:
+    """Seconds of `--help`, and of `train` until it has run 8 steps and saved, in turn; the first round warms the disk's cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        train = "train dqn --env Pong --steps 8 --replay-size 1000 --eval-episodes 1 --num-envs 8 --wandb disabled"
+        commands = {"--help": ["--help"], "train": [*train.split(), "--runs-dir", folder]}
+        found: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(rounds + 1):
+            for name, args in commands.items():
+                start = time.perf_counter()
+                process = subprocess.Popen([*LAB, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                assert process.stdout is not None
+                for line in process.stdout:
+                    if line.startswith("run folder"):  # everything is built, the first step is next
+                        break
+                else:
+                    process.wait()
+                found[name].append(time.perf_counter() - start)
+                process.kill()
+                process.wait()
+    print("| | seconds |\n|---|---|")
+    for name, times in found.items():
+        print(f"| {name} | {statistics.median(times[1:]):.2f} ({min(times[1:]):.2f} to {max(times[1:]):.2f}) |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["envs", "replay", "startup"])
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    args = parser.parse_args()
+    {"envs": lambda: envs(args.seconds), "replay": replay, "startup": startup}[args.what]()
+
+
+if __name__ == "__main__":
+    main()
