@@ -97,9 +97,6 @@ class Agent(Protocol):
 
     network: nn.Module  # what plays: its weights alone reproduce the greedy policy
     seconds: Stopwatch  # host seconds spent in "sampling" and "updating"
-    overlaps: (
-        bool  # whether it observes a row while the environments take the next step; else before it chooses that step
-    )
 
     @staticmethod
     def bytes_needed(config: Any, rows: RowSpec) -> int:

@@ -90,7 +90,7 @@ class DQNConfig:
     hidden: Count = 512
     """Units of each fully connected hidden layer."""
     filters: Count = 32
-    """Filters of the first convolution; the other two have twice as many. 16 make an update 2.5 times as cheap on a CPU."""
+    """Filters of the first convolution; the other two have twice as many. with 16, and 256 hidden units, a CPU updates 2.5 times as fast."""
     init: Init = "orthogonal"
     """Initialisation of the layers' weights; "torch" is the uniform +-1/sqrt(fan_in) of torch and of the 2015 paper."""
     pixels: Pixels = "differences"
@@ -108,7 +108,6 @@ class DQN:
     """
 
     config_class = DQNConfig
-    overlaps = True
 
     def __init__(
         self, config: DQNConfig, rows: RowSpec, *, seed: int, device: torch.device, dtype: torch.dtype = torch.float32

@@ -118,7 +118,6 @@ class Reinforce:
     """A policy, its baseline, the rows of the batch to come, and the methods of the `Agent` protocol."""
 
     config_class = ReinforceConfig
-    overlaps = True
 
     def __init__(
         self,

@@ -95,7 +95,6 @@ class Tabular(ABC):
     """What the tabular agents share: features, epsilon-greedy acting, and when an update is made. A variant says its `target`."""
 
     config_class = TabularConfig
-    overlaps = False  # the next action wants to know what the last one taught
 
     def __init__(
         self,
@@ -117,8 +116,9 @@ class Tabular(ABC):
         tables = rows.num_envs if config.independent else 1
         self.network = Table(tables, rows.num_actions, features, config.initial / self.active)
         self.rng = np.random.default_rng(seed)
-        self.before: Step | None = None  # the row whose successor is not known yet
-        self.metrics: Metrics | None = None  # of the last update
+        self.arrived: tuple[NDArray[np.int64], NDArray[np.int64]] | None = (
+            None  # features and actions of the newest row
+        )
         self.steps = 0  # agent steps observed
         self.seconds = Stopwatch()
 
@@ -155,13 +155,13 @@ class Tabular(ABC):
         return ()
 
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """The greedy action; or while it explores, which is when it learns, what `choose` says."""
+        """The greedy action, or while it explores what `choose` says; that and the row are kept for `observe`."""
         here = self.features(obs)
         q = self.values(here)
         if not explore:
             return torch.from_numpy(q.argmax(1)), carry
         action = self.choose(q)
-        self.learn(here, action)
+        self.arrived = here, action
         return torch.from_numpy(action), carry
 
     def choose(self, q: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -189,29 +189,23 @@ class Tabular(ABC):
         """The values of the next states [N], from Q(s', .) [N, A] and the actions taken there [N]."""
 
     def observe(self, step: Step) -> Metrics | None:
-        """Remember the row until the next one is seen; the metrics of the last update."""
-        self.before = step
+        """Learn from the row's transitions, all at once: they end in the row in which `act` has just chosen."""
         self.steps += step.live
-        metrics, self.metrics = self.metrics, None
-        return metrics
-
-    def learn(self, there: NDArray[np.int64], next_action: NDArray[np.int64]) -> None:
-        """Learn from the transitions that end in these features [N, active] and go on with these actions [N], all at once."""
-        before, self.before = self.before, None
-        if before is None or not before.live:
-            return
+        if self.arrived is None or not step.live:
+            return None
+        there, next_action = self.arrived
         with self.seconds("updating"):
-            env = np.flatnonzero(~before.dead.numpy())
-            action, reward = before.action.numpy()[env], before.reward.numpy()[env].astype(np.float64)
-            terminated, truncated = before.terminated.numpy()[env], before.truncated.numpy()[env]
-            here = self.features(before.obs)[env]
+            env = np.flatnonzero(~step.dead.numpy())
+            action, reward = step.action.numpy()[env], step.reward.numpy()[env].astype(np.float64)
+            terminated, truncated = step.terminated.numpy()[env], step.truncated.numpy()[env]
+            here = self.features(step.obs)[env]
             q, next_q = self.values(here, env), self.values(there[env], env)
             future = self.target(next_q, next_action[env])
             error = reward + self.config.gamma * ~terminated * future - q[np.arange(len(env)), action]
             self.correct(env, here, action, error, over=terminated | truncated)
         values = {"td_error": np.abs(error).mean(), "loss": np.square(error).mean() / 2}
         values |= {"q_mean": q.mean(), "q_max": q.max(1).mean()}
-        self.metrics = {name: torch.tensor(value) for name, value in values.items()}
+        return {name: torch.tensor(value) for name, value in values.items()}
 
     def correct(
         self,
@@ -237,7 +231,7 @@ class Tabular(ABC):
         return {"epsilon": self.epsilon}
 
     def state_dict(self) -> dict[str, Any]:
-        """The table, counters and the random generator; between two rows of the loop nothing waits to be learned."""
+        """The table, counters and the random generator; the newest row is seen again by the next `act`."""
         generator = self.rng.bit_generator.state
         words = [generator["state"]["state"], generator["state"]["inc"]]
         return {

@@ -36,7 +36,7 @@ def parse(options: Any, args: list[str], command: str, description: str, **kwarg
                 options,
                 prog=f"{PROG} {command}",
                 description=description,
-                args=[str(config.whole(arg)) for arg in args],  # --steps 1e6
+                args=["=".join(str(config.whole(part)) for part in arg.split("=", 1)) for arg in args],  # --steps=1e6
                 config=(tyro.conf.OmitArgPrefixes,),
                 **kwargs,
             )
@@ -124,8 +124,13 @@ def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: confi
     wanted = seeds.parse_seeds(given)
     if _value(args, "--seed") is not None:
         raise LabError("either --seed or --seeds, not both")
-    others = [a for i, a in enumerate(args) if not _belongs_to(args, i, ("--seeds", "--jobs", "--group"))]
-    group = final.run.group or f"{name}-{final.run.env.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    own = ("--seeds", "--jobs", "--group", "--init-from")
+    others = [a for i, a in enumerate(args) if not _belongs_to(args, i, own)]
+    if final.run.init_from:  # "latest" would soon be another run
+        found = str(Run.find(final.run.init_from, final.run.runs_dir))
+        final = dataclasses.replace(final, run=dataclasses.replace(final.run, init_from=found))
+        others += ["--init-from", found]
+    group = _value(args, "--group") or f"{name}-{final.run.env.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     asked = dataclasses.replace(final, run=dataclasses.replace(final.run, group=group))
     try:
         work = seeds.jobs_of_group(LAB, ["train", name, *others], wanted, asked)

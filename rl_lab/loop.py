@@ -25,8 +25,8 @@ class Tick(NamedTuple):
 class Loop:
     """An agent and a stream of environments, one row at a time, deterministically overlapped.
 
-    While the environments work on row t the agent observes row t-1, so an update knows the rows up to the one before. An agent
-    that does not overlap observes row t-1 before it acts in row t. Between two calls of `step` nothing is in flight.
+    While the environments work on row t the agent observes row t-1, so an update knows the rows up to the one before.
+    Between two calls of `step` nothing is in flight.
     """
 
     def __init__(self, agent: Agent, stream: Stream, device: torch.device, seed: int) -> None:
@@ -41,13 +41,11 @@ class Loop:
 
     def step(self) -> Tick:
         """Take one action in each environment."""
-        metrics = None if self.agent.overlaps else self._observe()
         obs, first = self._tensor(self.row.obs), self._tensor(self.row.first)
         with self.seconds("acting"):
             action, self.carry = self.agent.act(obs, first, self.carry, explore=True)
             self.stream.send(action.cpu().numpy())
-        if self.agent.overlaps:
-            metrics = self._observe()
+        metrics = self.agent.observe(self.pending) if self.pending else None
         with self.seconds("emulation"):  # what is left of it after learning
             row = self.stream.recv()
         live = self.stream.num_envs - int(self.row.dead.sum())
@@ -63,9 +61,6 @@ class Loop:
         )
         self.row = row
         return Tick(live, metrics, self.stream.finished())
-
-    def _observe(self) -> Metrics | None:
-        return self.agent.observe(self.pending) if self.pending else None
 
     def run(self, after: Callable[[Tick], bool], *, steps: int) -> None:
         """Row after row until `after`, which is called between two, says no; `steps` agent steps are planned in all."""
@@ -111,9 +106,9 @@ class Loop:
         if self.pending is None:
             return
         pending, self.pending = self.pending, None
+        action, _ = self.agent.act(last["obs"], last["first"], carry, explore=True)
         running = ~pending.dead & ~pending.terminated & ~last["dead"]
         self.agent.observe(pending._replace(truncated=pending.truncated | running))
-        action, _ = self.agent.act(last["obs"], last["first"], carry, explore=True)
         nothing = torch.zeros_like(running)
         self.agent.observe(
             Step(

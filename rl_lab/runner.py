@@ -67,6 +67,7 @@ class Runner:
         self.last_eval: tuple[int, float] | None = None  # agent step and mean
         self.best: float | None = None
         self.signal: int | None = None
+        self.cost: dict[str, float] = {}  # of the last checkpoint, not yet logged
         self.evaluation_due = False  # an evaluation was cut short: it comes first on resume
         self.window = Window()
         self.logged = (0, 0.0)  # agent steps and loop seconds at the last line of the log
@@ -120,8 +121,8 @@ class Runner:
         if not self.loop.restore(state.get("loop", {}), seed=self.config.run.seed):
             self.display.say(f"WARNING: {self.card.name} is not the same after the same seed: new episodes begin here")
 
-    def save(self, tracker: Tracker) -> None:
-        """Write a checkpoint and log what it cost. Raises Fault where it cannot be written: the one before stays."""
+    def save(self) -> None:
+        """Write a checkpoint; what it cost is logged with the next line, for it comes when the clock says so. Raises Fault where it cannot be written: the one before stays."""
         start = time.perf_counter()
         if not all(bool(x.isfinite().all()) for x in self.agent.network.state_dict().values()):
             raise Fault("the weights are no finite numbers any more: lower lr, or set grad_clip")
@@ -132,8 +133,7 @@ class Runner:
         except (OSError, SafetensorError, LabError) as error:
             raise Fault(f"no checkpoint can be written to {self.run}: {error}") from error
         seconds = time.perf_counter() - start
-        cost = {"checkpoint/seconds": seconds, "checkpoint/megabytes": saved.bytes / 1e6}
-        tracker.log(self.steps, {**cost, "time/minutes": self.wall_seconds / 60})
+        self.cost = {"checkpoint/seconds": seconds, "checkpoint/megabytes": saved.bytes / 1e6}
 
     # --- training -------------------------------------------------------------------------------------------------
 
@@ -152,7 +152,8 @@ class Runner:
             with faults(self.run, self.device):
                 with self.watchdog:
                     self._turn(tracker)
-                self.save(tracker)
+                self.save()
+            tracker.log(self.steps, {**self.cost, "time/minutes": self.wall_seconds / 60})
             tracker.complete()
         if self.signal is not None:
             raise Interrupted(self.run, self.signal)
@@ -186,7 +187,7 @@ class Runner:
                 self._film(tracker)
             minutes = (now - saved_at) / 60
             if saving.due(self.steps) or 0 < settings.checkpoint_minutes <= minutes:
-                self.save(tracker)
+                self.save()
                 saved_at = time.perf_counter()
             self.watchdog.pat()
             if self.display.due():
@@ -223,11 +224,13 @@ class Runner:
                 **self.window.close(),
                 **self.agent.gauges(),
                 **({"train/return_100": float(np.mean(self.last_games))} if self.last_games else {}),
+                **self.cost,
                 "speed/steps_per_s": speed,
                 "time/minutes": self.wall_seconds / 60,
                 **{f"seconds/{name}": value for name, value in times.items()},
             },
         )
+        self.cost = {}
 
     def _speed(self) -> float:
         """Agent steps a second of the loop since the last line of the log; the speed before, if there were none."""

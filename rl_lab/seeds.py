@@ -24,6 +24,7 @@ from rich.table import Table
 from rl_lab import checkpoint
 from rl_lab.config import Config
 from rl_lab.errors import Fault, LabError
+from rl_lab.registry import find_agent
 from rl_lab.run import Run
 
 REFRESH = 1.0  # seconds between two looks at the runs
@@ -113,10 +114,14 @@ class Stopped(Exception):
 def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[int], config: Config) -> list[Job]:
     """What is left to do for each seed of the config's group: all of `lab training --seed S`, the rest, or nothing.
 
-    Raises LabError where the group has that seed with other settings.
+    Raises LabError where the group has that seed of this agent on this environment and cannot go on with it.
     """
-    group, runs_dir = config.run.group, config.run.runs_dir
-    there = {run.config.run.seed: run for run in Run.of_group(group, runs_dir) if checkpoint.generations(run.path)}
+    group = config.run.group
+    there = {}
+    for run in Run.of_group(group, config.run.runs_dir):
+        its = run.config
+        if (its.agent, its.run.env) == (config.agent, config.run.env):
+            there[its.run.seed] = run
     jobs = []
     for seed in seeds:
         run = there.get(seed)
@@ -131,9 +136,20 @@ def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[i
                     f"the group {group} has seed {seed} with {key} {has.get(key)}, not {asked.get(key)};"
                     " the same settings go on with it, another --group begins anew"
                 )
-        through = any(line["global_step"] >= run.config.run.steps for line in run.metrics())
-        jobs.append(Job(seed, [] if through else [*lab, "resume", str(run.path)], run=run))
+        if _is_through(run):
+            jobs.append(Job(seed, [], run=run))
+        elif getattr(find_agent(config.agent).load(), "resumable", True) and checkpoint.generations(run.path):
+            jobs.append(Job(seed, [*lab, "resume", str(run.path)], run=run))
+        else:
+            raise LabError(f"{run} was cut off and cannot be resumed: remove it, or choose another --group")
     return jobs
+
+
+def _is_through(run: Run) -> bool:
+    """Whether a run has made its steps and its last evaluation."""
+    saved = checkpoint.generations(run.path)
+    state = checkpoint.read_state(saved[0]) if saved else {}
+    return bool(saved) and state["steps"] >= run.config.run.steps and not state.get("evaluation_due")
 
 
 def train_group(all_jobs: Sequence[Job], *, side_by_side: int, group: str) -> None:
@@ -175,7 +191,7 @@ def train_group(all_jobs: Sequence[Job], *, side_by_side: int, group: str) -> No
     for job in all_jobs:
         if job.state in ("stopped", "failed"):
             console.print(f"seed {job.seed} {job.state}: {job.last_word()}", markup=False, soft_wrap=True)
-    failed = [str(job.seed) for job in all_jobs if job.state == "failed"]
+    failed = [str(job.seed) for job in all_jobs if job.state == "failed" or (job.state == "stopped" and not asked)]
     if failed:
         raise Fault(f"seed {', '.join(failed)} failed; the others are in the group {group}")
     if asked:

@@ -17,6 +17,8 @@ from rl_lab.guard import lock
 from rl_lab.run import Run
 from rl_lab.tracking import Wandb, wandb_key
 
+PATIENCE = 120.0  # seconds for W&B to answer, and as long for all of a run to arrive
+
 
 @dataclass(frozen=True)
 class SyncOptions:
@@ -43,7 +45,7 @@ def _synced(run: Run) -> bool:
     try:
         with lock(run.path):
             lines = run.metrics()
-            there = Wandb(run, "online", lines)
+            there = Wandb(run, "online", lines, patience=PATIENCE)
             there.complete()
             there.close()
     except USER_ERRORS as error:

@@ -14,6 +14,7 @@ from urllib.parse import urlparse
 
 from rl_lab import checkpoint
 from rl_lab.cli import PROG
+from rl_lab.errors import LabError
 from rl_lab.run import Run
 
 Mode = Literal["online", "offline", "disabled"]
@@ -123,8 +124,10 @@ class Wandb:
     and are there already are not sent again.
     """
 
-    def __init__(self, run: Run, mode: Mode, lines: list[dict[str, Any]]) -> None:
-        """`lines` are those that the run has so far. Online, it waits for the server 10 seconds at most."""
+    def __init__(self, run: Run, mode: Mode, lines: list[dict[str, Any]], *, patience: float = 15) -> None:
+        """`lines` are those that the run has so far. Online, it waits for the server `patience` seconds at its start, and as
+        long at its end; where the server does not answer at the start, it goes on offline.
+        """
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
@@ -145,8 +148,9 @@ class Wandb:
         settings = wandb.Settings(
             x_transaction_log_flush_interval=2,
             console="off",
-            init_timeout=10,
-            finish_timeout=15,
+            init_timeout=patience,
+            finish_timeout=patience,
+            reinit="finish_previous",
             finish_timeout_raises=True,
             silent=True,
         )
@@ -183,28 +187,32 @@ class Wandb:
         self.lines += 1
         if self.lines <= self.there:
             return
-        if "video" in line:
-            path = self.folder.path / line["video"]
-            film = self.wandb.Video(str(path), format=path.suffix[1:]) if path.is_file() else None
-            line = {**line, "video": film}
-        self._safely(lambda run: run.log(line))
+        path = self.folder.path / line.get("video", "")
+
+        def send(run: Any) -> None:
+            film = {"video": self.wandb.Video(str(path), format=path.suffix[1:])} if path.is_file() else {}
+            run.log({**line, **film})
+
+        self._safely(send)
 
     def complete(self) -> None:
         """The summary, and the best and the last checkpoint's networks as versions of one artifact."""
         config = self.folder.config.run
         self._safely(lambda run: run.summary.update(summarise(self.folder.metrics(), config.target)))
-        for which in ("last", "best"):  # if they are the same, the one version bears both names
-            self._safely(lambda run, which=which: self._keep(run, which))
+        for which in ("last", "best"):  # if their weights are the same, the one version bears both names
+            try:
+                weights = checkpoint.find(self.folder.path, which) / "network.safetensors"
+            except LabError:  # there is none yet
+                continue
+            self._safely(lambda run, weights=weights, which=which: self._keep(run, weights, which))
 
-    def _keep(self, run: Any, which: str) -> None:
-        folder = checkpoint.find(self.folder.path, which)
+    def _keep(self, run: Any, weights: Path, which: str) -> None:
         artifact = self.wandb.Artifact(str(run.id), type="model")
-        for name in ("network.safetensors", "state.json"):
-            artifact.add_file(str(folder / name))
+        artifact.add_file(str(weights))
         run.log_artifact(artifact, aliases=[which])
 
     def close(self) -> None:
-        """End the W&B run. Online, it waits 15 seconds at most for what is still on its way."""
+        """End the W&B run."""
         self._safely(lambda run: run.finish())
 
     @property

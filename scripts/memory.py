@@ -39,7 +39,7 @@ def main() -> None:
                 label = agent if seed == args.seeds[0] else None
                 axis.plot([line["global_step"] / 1000 for line in lines], scores, color=colour, label=label)
                 print(f"{env}, {agent}, seed {seed}: last {scores[-1]:.2f}, best {max(scores):.2f}", flush=True)
-        axis.set_title(f"{run.card}", fontsize=9)
+        axis.set_title(env + (", velocities masked" if options else ""), fontsize=9)
         axis.set_xlabel("thousand agent steps")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("return of an evaluation")

@@ -21,6 +21,7 @@ import torch
 
 from agents.base import RowSpec, Step
 from agents.replay import Replay
+from rl_lab.run import Run
 
 CPU = torch.device("cpu")
 LAB = [sys.executable, "-m", "rl_lab"]
@@ -39,31 +40,24 @@ def envs(seconds: float) -> None:
 
 
 def speed_and_memory(num_envs: int, seconds: float) -> tuple[float, float]:
-    """Agent steps a second once it learns, and resident MB at the end."""
+    """The median of the speeds that training logs once it learns, and resident MB with a full replay of 10,000."""
     with tempfile.TemporaryDirectory() as folder:
-        flags = f"--env Pong --num-envs {num_envs} --learning-starts 1000 --log-every 500 --replay-size 20000 --eval-every 0"
+        flags = f"--env Pong --num-envs {num_envs} --learning-starts 1000 --log-every 200 --replay-size 10000 --eval-every 0"
         command = [*LAB, "train", "dqn", *flags.split(), "--wandb", "disabled", "--runs-dir", folder]
         training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert training.stdout is not None
         path = next(line.split("run folder ")[1].strip() for line in training.stdout if line.startswith("run folder"))
         process = psutil.Process(training.pid)
-        time.sleep(10)  # until it learns
-        before = steps_logged(path)
-        start = time.perf_counter()
-        time.sleep(seconds)
-        after, took = steps_logged(path), time.perf_counter() - start
+        began = time.monotonic()
+        lines = []
+        while not lines or lines[-1]["global_step"] < 11_000 or time.monotonic() - began < seconds:
+            time.sleep(1)
+            lines = Run.find(path).metrics()
+        speeds = [line["speed/steps_per_s"] for line in lines if line["global_step"] > 2_000]
         memory = process.memory_info().rss / 1e6
         training.kill()
         training.wait()
-    return (after - before) / took, memory
-
-
-def steps_logged(path: str) -> int:
-    """The agent step of the newest line of a run's log."""
-    from rl_lab.run import Run
-
-    lines = Run.find(path).metrics()
-    return int(lines[-1]["global_step"]) if lines else 0
+    return statistics.median(speeds), memory
 
 
 def replay() -> None:
@@ -99,7 +93,7 @@ def replay() -> None:
 
 
 def startup(rounds: int = 5) -> None:
-    """Seconds of `--help`, and of `train` until it has run 8 steps and saved, in turn; the first round warms the disk's cache."""
+    """Seconds of `--help`, and of `train` until its first step comes next, in turn; the first round warms the disk's cache."""
     with tempfile.TemporaryDirectory() as folder:
         train = "train dqn --env Pong --steps 8 --replay-size 1000 --eval-episodes 1 --num-envs 8 --wandb disabled"
         commands = {"--help": ["--help"], "train": [*train.split(), "--runs-dir", folder]}
@@ -125,7 +119,7 @@ def startup(rounds: int = 5) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["envs", "replay", "startup"])
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement at least")
     args = parser.parse_args()
     {"envs": lambda: envs(args.seconds), "replay": replay, "startup": startup}[args.what]()
 

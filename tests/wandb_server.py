@@ -63,6 +63,11 @@ class WandbServer:
             http.shutdown()
             http.server_close()
 
+    def history_lines(self):
+        """How many lines of history have arrived, of all runs."""
+        with self.lock:
+            return sum(len(run.lines.get("wandb-history.jsonl", {})) for run in self.runs.values())
+
     def environment(self):
         """What makes a client talk to this server."""
         return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY}
@@ -164,7 +169,7 @@ class WandbServer:
     def _bucket(self, run):
         tail = {}
         for file, kind in (("wandb-history.jsonl", "history"), ("wandb-events.jsonl", "events")):
-            lines = run.lines[file]
+            lines = run.lines.get(file, {})
             tail[f"{kind}LineCount"] = len(lines)
             tail[f"{kind}Tail"] = json.dumps([lines[max(lines)]] if lines else [])
         return {

@@ -67,12 +67,7 @@ def compare_command(args: list[str]) -> None:
             page.write(comparison, path, target=chosen.target, x=chosen.x, warnings=warnings + notes + problems)
         except OSError as error:
             raise LabError(f"the page {path} cannot be written: {error.strerror}") from error
-    addresses = []
-    if chosen.wandb and wandb_key():
-        from rl_lab.compare.publish import publish  # needs W&B's packages, which take a second
-
-        addresses = publish(comparison, Path(chosen.html) if chosen.html else None, chosen.target)
-    elif chosen.wandb:
+    if chosen.wandb and not wandb_key():
         notes.append("nothing was put into W&B: no key in WANDB_API_KEY or .netrc, `wandb login` first")
     rows = [group.row(chosen.target) for group in comparison.groups]
     if chosen.json:
@@ -83,20 +78,26 @@ def compare_command(args: list[str]) -> None:
                     "groups": page.plain(rows),
                     "warnings": warnings + notes,
                     "left_out": problems,
-                    "wandb": addresses,
                 }
             )
         )
-        return
+    else:
+        _show(rows, chosen, warnings + notes, console)
+    if chosen.wandb and wandb_key():
+        from rl_lab.compare.publish import publish  # needs W&B's packages, which take a second
+
+        for address in publish(comparison, Path(chosen.html) if chosen.html else None, chosen.target):
+            console.print(f"W&B {address}", markup=False, soft_wrap=True)
+
+
+def _show(rows: list[dict[str, Any]], chosen: CompareOptions, warnings: list[str], console: Console) -> None:
     terminal = Console(highlight=False)
     wide = terminal if terminal.is_terminal else Console(highlight=False, width=200)  # a file has no edge
     wide.print(_table(rows, chosen.target))
-    for warning in warnings + notes:
+    for warning in warnings:
         console.print(f"WARNING: {warning}", markup=False, soft_wrap=True)
     if chosen.html:
         print(f"page: {chosen.html}")
-    for address in addresses:
-        print(f"W&B {address}")
 
 
 def _table(rows: list[dict[str, Any]], target: float | None) -> Table:

@@ -100,7 +100,7 @@ def _curves(comparison: Comparison, env: str) -> Any:
 
 
 def _view(comparison: Comparison, ids: list[list[str]], entity: str, project: str) -> str:
-    """A saved view with a section for each environment, its runs grouped by agent and environment; its address."""
+    """A saved view with a section for each environment, its runs grouped as the comparison's; its address."""
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces.expr import Config, Metric
 
@@ -110,7 +110,9 @@ def _view(comparison: Comparison, ids: list[list[str]], entity: str, project: st
         project=project,
         name="Comparison of " + ", ".join(dict.fromkeys(g.label for g in comparison.groups)),
         sections=[ws.Section(name=env, panels=[_curves(comparison, env)], is_open=True) for env in comparison.envs],
-        runset_settings=ws.RunsetSettings(filters=chosen, groupby=[Config("agent"), Config("env")]),
+        runset_settings=ws.RunsetSettings(
+            filters=chosen, groupby=[Config(key) for key in ("agent", "env", *comparison.differences())]
+        ),
     ).save()
     return view.url
 

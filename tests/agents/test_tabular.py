@@ -123,9 +123,10 @@ def test_a_truncated_episode_bootstraps_and_a_terminated_one_does_not():
     for end, expected in (("truncated", 1 + 0.5 * 7), ("terminated", 1.0)):
         agent = TabularQLearning(TabularConfig(alpha=1.0, gamma=0.5), rows, seed=0, device=CPU)
         agent.weights[0, :, 2] = 7.0
-        for step in (row(0, **{end: True}), row(2, dead=True), row(1)):
+        steps = (row(0, **{end: True}), row(2, dead=True), row(1))
+        for before, step in pairwise(steps):
             agent.act(step.obs, step.first, (), explore=True)
-            agent.observe(step)
+            agent.observe(before)
         assert agent.weights[0, 0].tolist() == [expected, 0.0, 7.0]  # and nothing was learned from the dead row
 
 

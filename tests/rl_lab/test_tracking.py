@@ -11,7 +11,7 @@ from wandb_server import WandbServer
 from rl_lab.run import Run
 from rl_lab.tracking import open_tracker, summarise, wandb_mode
 
-TIMES = ("time/", "speed/", "seconds/", "checkpoint/seconds")
+TIMES = ("time/", "speed/", "seconds/", "checkpoint/")  # what a line that is made again after a crash need not repeat
 
 
 @pytest.fixture
@@ -70,6 +70,7 @@ def test_an_offline_run_holds_all_of_the_metrics_and_the_videos(train, no_key):
 @pytest.fixture
 def server(monkeypatch):
     with WandbServer.running() as running:
+        monkeypatch.delenv("WANDB_SERVICE", raising=False)  # of this process, which others would share
         for name, value in running.environment().items():
             monkeypatch.setenv(name, value)
         yield running
@@ -114,12 +115,11 @@ def check_arrived(server, run):
     ours = run.metrics()
     assert [line["global_step"] for line in there.history] == [line["global_step"] for line in ours]
     for theirs, line in zip(there.history, ours, strict=True):
-        values = {k: v for k, v in theirs.items() if not k.startswith("_")}
-        assert values.keys() == line.keys()
-        same = [
-            k for k in line if k != "video" and not k.startswith(TIMES)
-        ]  # a line sent before a crash has the times of then
-        assert {k: values[k] for k in same} == pytest.approx({k: line[k] for k in same})
+        values, expected = ({k: v for k, v in x.items() if not k.startswith(("_", *TIMES))} for x in (theirs, line))
+        assert values.keys() == expected.keys()
+        for one in (values, expected):
+            one.pop("video", None)
+        assert values == pytest.approx(expected)
     assert there.summary["final"] == ours[-1].get("eval/return_mean", there.summary["final"])
     films = [line for line in ours if "video" in line]
     assert len([path for path in there.files if path.startswith("media/videos/")]) == len(films)
@@ -143,23 +143,24 @@ def test_an_online_run_arrives_whole(server, tmp_path):
 
 
 def test_a_killed_run_goes_on_where_it_was_without_loss_or_repetition(server, tmp_path):
-    process = start(tmp_path, "--replay-ratio", "320", steps=2500)  # slow enough to be caught
+    process = start(tmp_path, "--replay-ratio", "160", steps=2000)  # slow enough to be caught
     until = time.monotonic() + 60
     while time.monotonic() < until:
         runs = list(tmp_path.glob("*/*/*/metrics.jsonl"))
-        if runs and any(json.loads(line)["global_step"] >= 1800 for line in runs[0].read_text().splitlines()):
+        if runs and any(json.loads(line)["global_step"] >= 1300 for line in runs[0].read_text().splitlines()):
             break
         time.sleep(0.02)
     process.kill()
     process.communicate()
     time.sleep(3)  # W&B's own process sends what it was given
     (before,) = server.runs.values()
-    assert max(line["global_step"] for line in before.history) >= 1700  # beyond the checkpoint at 1,500
+    assert max(line["global_step"] for line in before.history) >= 1200  # beyond the checkpoint at 1,000
     code, said = lab("resume", "latest", "--runs-dir", str(tmp_path))
     assert code == 0, said
     check_arrived(server, Run.find("latest", tmp_path))
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_costs_seconds_and_sync_brings_everything_later(server, tmp_path):
     server.down = True
     began = time.monotonic()
@@ -182,12 +183,13 @@ def test_a_server_that_is_down_costs_seconds_and_sync_brings_everything_later(se
     assert len(check_arrived(server, run).history) == lines
 
 
-@pytest.mark.parametrize("returns", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("returns", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_server_that_dies_stops_nothing(server, tmp_path, returns):
-    process = start(tmp_path, "--replay-ratio", "320", steps=2500)
+    process = start(tmp_path, "--replay-ratio", "160")
     until = time.monotonic() + 60
-    while time.monotonic() < until and not any(run.lines for run in server.runs.values()):
+    while time.monotonic() < until and server.history_lines() < 3:
         time.sleep(0.02)
+    assert process.poll() is None
     server.down = True
     if returns:
         time.sleep(3)
@@ -195,7 +197,7 @@ def test_a_server_that_dies_stops_nothing(server, tmp_path, returns):
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
     run = Run.find("latest", tmp_path)
-    assert run.metrics()[-1]["global_step"] >= 2500
+    assert run.metrics()[-1]["global_step"] >= 1500
     server.down = False
     code, said = lab("sync", "--runs-dir", str(tmp_path))
     assert code == 0, said

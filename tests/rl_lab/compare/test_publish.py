@@ -24,7 +24,8 @@ def test_a_comparison_is_a_run_a_view_and_a_report(logged, tmp_path, capsys):
     ids = [(run.path / "wandb" / "id").read_text() for run in runs]
     page = tmp_path / "page.html"
     compare_command([*map(str, runs), "--wandb", "--target", "5", "--html", str(page), "--json"])
-    said = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    said = json.loads(out)
     (made,) = (run for run in server.runs.values() if run.job_type == "compare")
     final = said["groups"][0]["final"]
     assert made.summary["CartPole-v1/dqn/iqm"] == pytest.approx(final["value"])
@@ -38,7 +39,7 @@ def test_a_comparison_is_a_run_a_view_and_a_report(logged, tmp_path, capsys):
     panel = next(block for block in report["spec"]["blocks"] if block["type"] == "panel-grid")["metadata"]
     assert panel["runSets"][0]["filters"]["filters"][0]["value"] == ids
     assert f"{final['value']:.2f}" in json.dumps(report["spec"])
-    assert [address.split()[0] for address in said["wandb"]] == ["run", "view", "report"]
+    assert [line.split()[1] for line in err.splitlines() if line.startswith("W&B")] == ["run", "view", "report"]
     assert page.exists()
 
 
