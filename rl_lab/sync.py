@@ -17,7 +17,7 @@ from rl_lab.guard import lock
 from rl_lab.run import Run
 from rl_lab.tracking import Wandb, wandb_key
 
-PATIENCE = 120.0  # seconds for W&B to answer, and as long for all of a run to arrive
+PATIENCE = 300.0  # seconds for all of a run to arrive
 
 
 @dataclass(frozen=True)

@@ -125,8 +125,8 @@ class Wandb:
     """
 
     def __init__(self, run: Run, mode: Mode, lines: list[dict[str, Any]], *, patience: float = 15) -> None:
-        """`lines` are those that the run has so far. Online, it waits for the server `patience` seconds at its start, and as
-        long at its end; where the server does not answer at the start, it goes on offline.
+        """`lines` are those that the run has so far. Online, it waits 15 seconds for the server to answer, else it goes on
+        offline, and `patience` seconds at the end for all to arrive.
         """
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -148,7 +148,7 @@ class Wandb:
         settings = wandb.Settings(
             x_transaction_log_flush_interval=2,
             console="off",
-            init_timeout=patience,
+            init_timeout=15,
             finish_timeout=patience,
             reinit="finish_previous",
             finish_timeout_raises=True,
