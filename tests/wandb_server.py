@@ -70,9 +70,8 @@ class WandbServer:
             return max((json.loads(line)["global_step"] for line in lines), default=0)
 
     def environment(self):
-        """What makes a client talk to this server, and twice a second."""
-        often = {"WANDB__FILE_STREAM_TRANSMIT_INTERVAL": "0.5"}
-        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, **often}
+        """What makes a client talk to this server."""
+        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY}
 
     # --- the operations of its GraphQL, by name -----------------------------------------------------------------
 

@@ -77,13 +77,13 @@ def server(monkeypatch):
         assert not running.unknown
 
 
-def start(tmp_path, *more, steps=1500):
+def start(tmp_path, *more, steps=1500, every=500):
     """`train dqn` on CartPole in a process of its own."""
     settings = {
         "steps": steps,
-        "checkpoint-every": 500,
-        "log-every": 100,
-        "eval-every": 600,
+        "checkpoint-every": every,
+        "log-every": every // 5,
+        "eval-every": every + 100,
         "eval-episodes": 2,
         "seed": 3,
     }
@@ -143,7 +143,7 @@ def test_an_online_run_arrives_whole(server, tmp_path):
 
 
 def test_a_killed_run_goes_on_where_it_was_without_loss_or_repetition(server, tmp_path):
-    process = start(tmp_path, "--replay-ratio", "320", steps=2000)  # slow enough to be caught
+    process = start(tmp_path, steps=50_000, every=5_000)  # W&B sends every 15 s
     while process.poll() is None:
         saved = [int(path.name[5:]) for path in tmp_path.glob("*/*/*/checkpoints/step-?????????")]
         if saved and server.reached() > max(saved) + 100:  # the server is ahead of what will be resumed
@@ -151,7 +151,7 @@ def test_a_killed_run_goes_on_where_it_was_without_loss_or_repetition(server, tm
         time.sleep(0.02)
     process.kill()
     process.communicate()
-    assert 0 < max(saved) < server.reached() < 2000
+    assert 0 < max(saved) < server.reached() < 50_000
     code, said = lab("resume", "latest", "--runs-dir", str(tmp_path))
     assert code == 0, said
     check_arrived(server, Run.find("latest", tmp_path))
