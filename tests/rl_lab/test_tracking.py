@@ -142,6 +142,14 @@ def test_an_online_run_arrives_whole(server, tmp_path):
     assert (there.summary["target"], there.summary["steps_to_target"]) == (9, 602)
 
 
+def test_an_extended_run_goes_on_in_the_same_history(server, tmp_path):
+    start(tmp_path).communicate(timeout=120)
+    code, said = lab("resume", "latest", "--steps", "2000", "--runs-dir", str(tmp_path))
+    assert code == 0, said
+    assert check_arrived(server, Run.find("latest", tmp_path)).history[-1]["global_step"] >= 2000
+
+
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was_without_loss_or_repetition(server, tmp_path):
     process = start(tmp_path, steps=50_000, every=5_000)  # W&B sends every 15 s
     while process.poll() is None:
