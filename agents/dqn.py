@@ -90,7 +90,7 @@ class DQNConfig:
     hidden: Count = 512
     """Units of each fully connected hidden layer."""
     filters: Count = 32
-    """Filters of the first convolution; the other two have twice as many. with 16, and 256 hidden units, a CPU updates 2.5 times as fast."""
+    """Filters of the first convolution; the other two have twice as many."""
     init: Init = "orthogonal"
     """Initialisation of the layers' weights; "torch" is the uniform +-1/sqrt(fan_in) of torch and of the 2015 paper."""
     pixels: Pixels = "differences"

@@ -106,9 +106,9 @@ class Differences(nn.Conv2d):
 
     The same information as `Frames` in a basis whose channels are centred, hardly correlated and, with the differences times
     `CONTRAST`, of like variance: gradient descent need not learn to cancel the background first, nor to see what moves
-    (LeCun et al. 1998, "Efficient BackProp", section 4.3). Differences of the input
-    are computed as differences of the weights, w . (x' - x) = w . x' - w . x, which costs nothing; the mean is taken off all
-    frames, where it changes no difference and keeps bfloat16 exact enough.
+    (LeCun et al. 1998, "Efficient BackProp", section 4.3). Differences of the input are computed as differences of the
+    weights, w . (x' - x) = w . x' - w . x, which costs nothing; the mean is taken off all frames, where it changes no
+    difference and keeps bfloat16 exact enough.
     """
 
     CONTRAST = 10.0  # pixels of six games vary 7 to 21 times as much as their differences

@@ -6,9 +6,9 @@
     SARSA(lambda)   Singh and Sutton 1996               SARSA's error, shared out along traces
 
 Q(s, a) is the sum of the weights of the features that are active in s: one for a state that comes as a number, one a tiling for
-a vector. An update moves Q(s, a) by alpha times its error. It is made on arriving in s', right after the next action has been chosen,
-for all of them alike: SARSA has no choice, and the figures of van Seijen et al. are met so. With several environments each has its own traces, and the table is one for all, or one for each
-(`independent`: many runs at once).
+a vector. An update moves Q(s, a) by alpha times its error. It is made on arriving in s', right after the next action has been
+chosen, for all of them alike: SARSA has no choice, and the figures of van Seijen et al. are met so. With several environments
+each has its own traces, and the table is one for all, or one for each (`independent`: many runs at once).
 """
 
 from __future__ import annotations
@@ -116,9 +116,7 @@ class Tabular(ABC):
         tables = rows.num_envs if config.independent else 1
         self.network = Table(tables, rows.num_actions, features, config.initial / self.active)
         self.rng = np.random.default_rng(seed)
-        self.arrived: tuple[NDArray[np.int64], NDArray[np.int64]] | None = (
-            None  # features and actions of the newest row
-        )
+        self.arrived: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None  # the newest row's features, actions
         self.steps = 0  # agent steps observed
         self.seconds = Stopwatch()
 

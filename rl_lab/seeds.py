@@ -26,6 +26,7 @@ from rl_lab.config import Config
 from rl_lab.errors import Fault, LabError
 from rl_lab.registry import find_agent
 from rl_lab.run import Run
+from rl_lab.tracking import SCORE
 
 REFRESH = 1.0  # seconds between two looks at the runs
 
@@ -98,7 +99,7 @@ class Job:
         if self.run is not None:
             for line in self.run.metrics():
                 newest |= line
-                if "eval/return_mean" in line:
+                if SCORE in line:
                     newest["evaluated_at"] = line["global_step"]
         return newest
 
@@ -221,7 +222,7 @@ class _Shown:
             return
         for job in jobs:
             newest = job.progress()
-            now = (job.state, newest.get("eval/return_mean"))
+            now = (job.state, newest.get(SCORE))
             if job.state != "waits" and self.told.get(job.seed) != now:
                 self.told[job.seed] = now
                 score = "" if now[1] is None else f", evaluation {now[1]:.2f} at step {newest['evaluated_at']:,}"
@@ -243,7 +244,7 @@ class _Shown:
                 cell("global_step", ","),
                 cell("speed/steps_per_s", ",.0f"),
                 cell("train/return_100", ".2f"),
-                cell("eval/return_mean", ".2f"),
+                cell(SCORE, ".2f"),
                 cell("time/minutes", ".1f"),
             )
         return table

@@ -19,7 +19,7 @@ from rl_lab.run import Run
 
 Mode = Literal["online", "offline", "disabled"]
 AXIS = "global_step"  # agent steps: the axis of every metric
-SCORE = "eval/return_mean"
+SCORE = "eval/return_mean"  # the mean raw score of an evaluation's games
 
 
 class Sink(Protocol):

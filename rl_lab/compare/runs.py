@@ -17,6 +17,7 @@ from envs.card import EnvCard
 from rl_lab.config import Config
 from rl_lab.errors import USER_ERRORS, LabError
 from rl_lab.run import Run
+from rl_lab.tracking import SCORE
 
 Array = NDArray[np.float64]
 # What says nothing about how an agent learns.
@@ -24,7 +25,7 @@ NOT_COMPARED = set(
     "agent env seed group preset runs_dir wandb wandb_project log_every video_every eval_every eval_episodes target"
     " checkpoint_every checkpoint_minutes emulator_threads vectorization env_timeout".split()
 )
-METRIC = "eval/return_mean"
+METRIC = SCORE  # unless another is asked for
 
 
 @dataclass(frozen=True)
