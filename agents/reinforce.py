@@ -94,6 +94,8 @@ class ReinforceConfig:
     """The optimiser's term against division by zero."""
     hidden: Count = 512
     """Units of each fully connected hidden layer."""
+    filters: Count = 32
+    """Filters of the first convolution; the other two have twice as many."""
     convolutions: bool = True
     """Whether images go through the Nature CNN; else one hidden layer sees the newest frame less the one before it."""
     init: Init = "orthogonal"
@@ -166,7 +168,7 @@ class Reinforce:
         """pi(. | s) and V(s) over one encoder."""
         c = self.config
         if c.convolutions:
-            encoder = build_encoder(self.rows, c.frame_stack, hidden=c.hidden, pixels=c.pixels)
+            encoder = build_encoder(self.rows, c.frame_stack, hidden=c.hidden, filters=c.filters, pixels=c.pixels)
         else:
             encoder = FrameDifference(math.prod(self.rows.frame), c.hidden)
         network = initialise(ActorCritic(encoder, self.rows.num_actions, baseline=c.baseline), c.init)

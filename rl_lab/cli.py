@@ -19,6 +19,7 @@ commands:
   watch RUN                 see it play, and what it thinks: watch demo; watch latest --video pong.mp4
   look RUN                  see what its network has learned, as pictures; or attack it
   compare RUN...            a table, and a page with curves and intervals: compare runs/Pong
+  sweep grid|search         many runs on this machine or a cluster, by Ray
   sync [RUN...]             upload what was logged offline to Weights & Biases
   dash [RUN]                W&B's live view of a run in the terminal
   list [agents|envs]        what there is to train, and on what
@@ -34,6 +35,7 @@ COMMANDS = {
     "watch": "rl_lab.watch.commands",
     "look": "rl_lab.watch.commands",
     "compare": "rl_lab.compare.commands",
+    "sweep": "rl_lab.sweep.commands",
     "sync": "rl_lab.sync",
     "dash": "rl_lab.sync",
     "list": "rl_lab.commands",

@@ -9,13 +9,14 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import tyro
 
 from agents.base import Count, Range, check_fields
+from envs.card import EnvCard
 from rl_lab import api, checkpoint, config, runner, start
 from rl_lab.cli import PROG, fail
 from rl_lab.config import RunConfig, Seed
@@ -79,6 +80,21 @@ def train_command(args: list[str]) -> None:
     if not args or args[0].startswith("-"):
         fail(f"which agent? {usage}")
     name, args = args[0], args[1:]
+    several = [
+        ("seeds", Annotated[str, tyro.conf.arg(help=SEEDS_HELP)], ""),
+        ("jobs", Annotated[Count, tyro.conf.arg(help=JOBS_HELP)], 1),
+    ]
+    chosen, final, card = configured(name, args, several)
+    if chosen.seeds:
+        _train_seeds(name, args, chosen.seeds, chosen.jobs, final)
+        return
+    _finish(lambda: start.train(final, card))
+
+
+def configured(
+    name: str, args: list[str], extras: Sequence[tuple[str, Any, Any]] = ()
+) -> tuple[Any, config.Config, EnvCard]:
+    """What `train NAME args` asks for: its options, with `extras` (name, type, default), the configuration and the env card."""
     entry = find_agent(name)
     file = _value(args, "--config")
     env = _value(args, "--env") or config.env_of(file)
@@ -95,8 +111,7 @@ def train_command(args: list[str]) -> None:
             ("run", RunConfig),
             ("agent", type(layered.settings)),
             ("config", Annotated[str, tyro.conf.arg(help=CONFIG_HELP)]),
-            ("seeds", Annotated[str, tyro.conf.arg(help=SEEDS_HELP)]),
-            ("jobs", Annotated[Count, tyro.conf.arg(help=JOBS_HELP)]),
+            *((key, kind) for key, kind, _ in extras),
         ],
     )
     about = (
@@ -104,17 +119,13 @@ def train_command(args: list[str]) -> None:
         if env
         else f"{entry.paper}. Defaults depend on the environment: --env NAME --help shows those of one."
     )
-    chosen = parse(
-        options, args, f"train {name}", about, default=options(layered.run, layered.settings, file or "", "", 1)
-    )
+    defaults = options(layered.run, layered.settings, file or "", *(default for _, _, default in extras))
+    chosen = parse(options, args, f"train {name}", about, default=defaults)
     check_fields(chosen)
     assert card is not None
     final = config.Config(name, chosen.run, chosen.agent)
     config.check(final)
-    if chosen.seeds:
-        _train_seeds(name, args, chosen.seeds, chosen.jobs, final)
-        return
-    _finish(lambda: start.train(final, card))
+    return chosen, final, card
 
 
 def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: config.Config) -> None:

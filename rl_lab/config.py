@@ -136,6 +136,14 @@ def from_dict(data: dict[str, Any], where: str) -> Config:
     return _build(agent, settings_class, _checked(values, _field_types(settings_class), where))
 
 
+def replaced(config: Config, settings: dict[str, Any], where: str) -> Config:
+    """The configuration with other values for some settings, which `where` names. Raises ConfigError as `resolve` does."""
+    known = _field_types(type(config.settings))
+    values = config.to_dict() | _checked(settings, known, where)
+    agent = values.pop("agent")
+    return _build(agent, type(config.settings), values)
+
+
 def _build(agent: str, settings_class: type, values: dict[str, Any]) -> Config:
     run_names = {f.name for f in dataclasses.fields(RunConfig)}
     run = RunConfig(**{k: v for k, v in values.items() if k in run_names})

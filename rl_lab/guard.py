@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,21 +25,28 @@ from rl_lab.run import Run
 
 
 @contextmanager
-def lock(run: Path) -> Iterator[None]:
+def lock(run: Path, *, patience: float = 0) -> Iterator[None]:
     """Keep a second process from training in the same folder; the kernel frees the lock when its process ends, however.
 
-    Raises LabError where another process holds it, or where the folder cannot be written.
+    Raises LabError where another process holds it, for `patience` seconds, or where the folder cannot be written.
     """
     try:
         file = (run / "lock").open("a+")
     except OSError as error:
         raise LabError(f"{run} cannot be written: {error.strerror}") from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise LabError(f"{run} is being trained by process {file.read().strip()}; wait for it or stop it") from None
+        until = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() < until:
+                    time.sleep(0.2)
+                    continue
+                file.seek(0)
+                owner = file.read().strip()
+                raise LabError(f"{run} is being trained by process {owner}; wait for it or stop it") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -31,12 +31,16 @@ class Run:
     path: Path
 
     @classmethod
-    def create(cls, config: Config, card: EnvCard) -> Run:
-        """Make the folder and write what is known before training. Raises LabError where it cannot be written."""
-        parent = Path(config.run.runs_dir) / card.name.replace("/", "-") / config.agent
+    def create(cls, config: Config, card: EnvCard, path: Path | None = None) -> Run:
+        """Make the folder, `path` or one with the time in its name, and write what is known before training.
+
+        Raises LabError where it cannot be written.
+        """
+        parent = cls.folder_of(config, card)
         stem = f"{time.strftime('%Y%m%d-%H%M%S')}-s{config.run.seed}"
+        names = [path] if path else [parent / stem, *(parent / f"{stem}-{i}" for i in range(2, 1000))]
         try:
-            for path in [parent / stem, *(parent / f"{stem}-{i}" for i in range(2, 1000))]:
+            for path in names:
                 try:
                     path.mkdir(parents=True)
                     break
@@ -44,12 +48,17 @@ class Run:
                     if not path.is_dir():
                         raise
             else:
-                raise LabError(f"{parent} holds 1000 runs of this second")
+                raise LabError(f"{names[-1]} is there already")
             (path / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
             (path / "env.json").write_text(json.dumps(card.to_dict(), indent=2) + "\n")
         except OSError as error:
             raise LabError(f"no run folder can be made in {config.run.runs_dir}: {error.strerror}") from error
         return cls(path)
+
+    @staticmethod
+    def folder_of(config: Config, card: EnvCard) -> Path:
+        """The folder that holds the runs of this agent on this environment."""
+        return Path(config.run.runs_dir) / card.name.replace("/", "-") / config.agent
 
     @classmethod
     def find(cls, name: str | Path | Run, runs_dir: str | Path = "runs") -> Run:
@@ -88,10 +97,13 @@ class Run:
     def extend(self, steps: int) -> None:
         """Give the run a new number of agent steps; nothing else of its configuration may change."""
         config = self.config
-        longer = dataclasses.replace(config, run=dataclasses.replace(config.run, steps=steps))
-        configuration.check(longer)
+        self.change(dataclasses.replace(config, run=dataclasses.replace(config.run, steps=steps)))
+
+    def change(self, config: Config) -> None:
+        """Give the run another configuration. Raises ConfigError where it cannot be."""
+        configuration.check(config)
         fresh = self.path / "config.yaml.new"
-        fresh.write_text(yaml.safe_dump(longer.to_dict(), sort_keys=False))
+        fresh.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
         fresh.replace(self.path / "config.yaml")
 
     @property

@@ -30,7 +30,7 @@ from rl_lab.loop import Every, Tick
 from rl_lab.metrics import Window
 from rl_lab.progress import Display, Status
 from rl_lab.run import Run
-from rl_lab.tracking import Tracker, open_tracker, wandb_mode
+from rl_lab.tracking import Sink, Tracker, open_tracker, wandb_mode
 
 
 class Interrupted(Exception):
@@ -48,12 +48,14 @@ class CutShort(Exception):
 class Runner:
     """One training run: the agent, its loop, and everything that watches them."""
 
-    def __init__(self, run: Run, *, quiet: bool) -> None:
+    def __init__(self, run: Run, *, quiet: bool, listener: Sink | None = None) -> None:
+        """`listener` is told what is logged, as metrics.jsonl is."""
         self.run, self.config, self.card = run, run.config, run.card
         settings = self.config.run
         self.device = resolve_device(settings.device)
         keep_freed_memory()
         torch.manual_seed(settings.seed)  # dropout draws from torch's own generator
+        self.listener = listener
         self.display = Display(settings.steps, quiet=quiet)
         self.agent = make_agent(self.config, self.card, self.device)
         self.watchdog = Watchdog(settings.env_timeout, self._hung)
@@ -145,7 +147,7 @@ class Runner:
             closing.callback(self.loop.close)
             closing.callback(lambda: self.eval_stream and self.eval_stream.close())
             self._introduce(mode, why)
-            tracker = open_tracker(self.run, mode, self.steps)
+            tracker = open_tracker(self.run, mode, self.steps, self.listener)
             closing.callback(tracker.close)
             closing.enter_context(self.display)
             closing.enter_context(stop_signals(self._ask_to_stop))

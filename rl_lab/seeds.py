@@ -18,15 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 from rl_lab import checkpoint
+from rl_lab.board import Board, Line
 from rl_lab.config import Config
 from rl_lab.errors import Fault, LabError
 from rl_lab.registry import find_agent
 from rl_lab.run import Run
-from rl_lab.tracking import SCORE
+from rl_lab.start import is_through
 
 REFRESH = 1.0  # seconds between two looks at the runs
 
@@ -93,16 +92,6 @@ class Job:
         code = self.process.poll()
         return "runs" if code is None else "done" if code == 0 else "stopped" if code >= 128 or code < 0 else "failed"
 
-    def progress(self) -> dict[str, float]:
-        """The newest values of its log: global_step, train/return_100, eval/return_mean and others."""
-        newest: dict[str, float] = {}
-        if self.run is not None:
-            for line in self.run.metrics():
-                newest |= line
-                if SCORE in line:
-                    newest["evaluated_at"] = line["global_step"]
-        return newest
-
 
 class Stopped(Exception):
     """A signal stopped the group; every run that had begun has saved."""
@@ -137,20 +126,13 @@ def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[i
                     f"the group {group} has seed {seed} with {key} {has.get(key)}, not {asked.get(key)};"
                     " the same settings go on with it, another --group begins anew"
                 )
-        if _is_through(run):
+        if is_through(run):
             jobs.append(Job(seed, [], run=run))
         elif getattr(find_agent(config.agent).load(), "resumable", True) and checkpoint.generations(run.path):
             jobs.append(Job(seed, [*lab, "resume", str(run.path)], run=run))
         else:
             raise LabError(f"{run} was cut off and cannot be resumed: remove it, or choose another --group")
     return jobs
-
-
-def _is_through(run: Run) -> bool:
-    """Whether a run has made its steps and its last evaluation."""
-    saved = checkpoint.generations(run.path)
-    state = checkpoint.read_state(saved[0]) if saved else {}
-    return bool(saved) and state["steps"] >= run.config.run.steps and not state.get("evaluation_due")
 
 
 def train_group(all_jobs: Sequence[Job], *, side_by_side: int, group: str) -> None:
@@ -174,7 +156,7 @@ def train_group(all_jobs: Sequence[Job], *, side_by_side: int, group: str) -> No
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     console = Console(highlight=False)
     try:
-        with _Shown(console, group) as shown:
+        with Board(console, f"group {group}") as board:
             while True:
                 running = sum(job.state == "runs" for job in all_jobs)
                 waiting = [job for job in all_jobs if job.state == "waits" and not asked]
@@ -182,7 +164,7 @@ def train_group(all_jobs: Sequence[Job], *, side_by_side: int, group: str) -> No
                     if asked:
                         break
                     job.start(environment)
-                shown.update(all_jobs)
+                board.update([Line(f"seed {job.seed}", job.state, job.run) for job in all_jobs])
                 if not running and not waiting:
                     break
                 time.sleep(REFRESH)
@@ -197,54 +179,3 @@ def train_group(all_jobs: Sequence[Job], *, side_by_side: int, group: str) -> No
         raise Fault(f"seed {', '.join(failed)} failed; the others are in the group {group}")
     if asked:
         raise Stopped(asked[0])
-
-
-class _Shown:
-    """The table: live on a terminal, one line for each change elsewhere."""
-
-    def __init__(self, console: Console, group: str) -> None:
-        self.console, self.group = console, group
-        self.live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
-        self.told: dict[int, tuple[str, float | None]] = {}
-
-    def __enter__(self) -> _Shown:
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live:
-            self.live.stop()
-
-    def update(self, jobs: Sequence[Job]) -> None:
-        if self.live:
-            self.live.update(self._table(jobs))
-            return
-        for job in jobs:
-            newest = job.progress()
-            now = (job.state, newest.get(SCORE))
-            if job.state != "waits" and self.told.get(job.seed) != now:
-                self.told[job.seed] = now
-                score = "" if now[1] is None else f", evaluation {now[1]:.2f} at step {newest['evaluated_at']:,}"
-                self.console.print(f"seed {job.seed} {job.state}{score}", soft_wrap=True)
-
-    def _table(self, jobs: Sequence[Job]) -> Table:
-        table = Table(title=f"group {self.group}", box=None, title_justify="left")
-        for head in ("seed", "state", "step", "steps/s", "return of 100 games", "evaluation", "minutes"):
-            table.add_column(head, justify="right")
-        for job in jobs:
-            new = job.progress()
-
-            def cell(key: str, form: str, new: dict[str, float] = new) -> str:
-                return format(new[key], form) if key in new else ""
-
-            table.add_row(
-                str(job.seed),
-                job.state,
-                cell("global_step", ","),
-                cell("speed/steps_per_s", ",.0f"),
-                cell("train/return_100", ".2f"),
-                cell(SCORE, ".2f"),
-                cell("time/minutes", ".1f"),
-            )
-        return table

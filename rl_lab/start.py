@@ -17,10 +17,16 @@ from rl_lab.errors import LabError
 from rl_lab.guard import check_disk, lock
 from rl_lab.run import Run
 from rl_lab.runner import Runner
+from rl_lab.tracking import Sink
 
 
-def train(config: Config, card: EnvCard, *, quiet: bool = False) -> Run:
-    """Train a new run to its end. Raises Interrupted when a signal stopped it, after saving."""
+def train(
+    config: Config, card: EnvCard, *, quiet: bool = False, path: Path | None = None, listener: Sink | None = None
+) -> Run:
+    """Train a new run to its end, in the folder `path` or one named by the time; `listener` is told what is logged.
+
+    Raises Interrupted when a signal stopped it, after saving.
+    """
     world = config.run
     card = adapt(card, flicker=world.flicker, mask_velocity=world.mask_velocity, view=world.view, actions=world.actions)
     config = make_explicit(config, card)
@@ -33,10 +39,10 @@ def train(config: Config, card: EnvCard, *, quiet: bool = False) -> Run:
         before = Run.find(config.run.init_from, config.run.runs_dir)
         config = replace(config, run=replace(config.run, init_from=str(before)))
         checkpoint.load_network(checkpoint.find(before.path), agent)
-    run = Run.create(config, card)
+    run = Run.create(config, card, path)
     with lock(run.path):
         try:
-            runner = Runner(run, quiet=quiet)
+            runner = Runner(run, quiet=quiet, listener=listener)
             if before:
                 checkpoint.load_network(checkpoint.find(before.path), runner.agent)
         except BaseException:  # a folder without anything to go on from helps nobody
@@ -45,7 +51,7 @@ def train(config: Config, card: EnvCard, *, quiet: bool = False) -> Run:
         return runner.train()
 
 
-def resume(run: Run, *, steps: int | None = None, quiet: bool = False) -> Run:
+def resume(run: Run, *, steps: int | None = None, quiet: bool = False, listener: Sink | None = None) -> Run:
     """Go on with a run from its last checkpoint; `steps` is a new total, to extend it.
 
     Raises LabError where there is no checkpoint, or where the run already has more steps.
@@ -56,7 +62,7 @@ def resume(run: Run, *, steps: int | None = None, quiet: bool = False) -> Run:
         if steps is not None:
             run.extend(steps)
         try:
-            runner = Runner(run, quiet=quiet)
+            runner = Runner(run, quiet=quiet, listener=listener)
             runner.restore()
             if steps is not None and steps < runner.steps:
                 raise LabError(f"steps is {steps}; {run} already has {runner.steps}, so it must be at least that")
@@ -64,3 +70,10 @@ def resume(run: Run, *, steps: int | None = None, quiet: bool = False) -> Run:
             run.extend(before)
             raise
         return runner.train()
+
+
+def is_through(run: Run) -> bool:
+    """Whether a run has made its steps and its last evaluation."""
+    saved = checkpoint.generations(run.path)
+    state = checkpoint.read_state(saved[0]) if saved else {}
+    return bool(saved) and state["steps"] >= run.config.run.steps and not state.get("evaluation_due")

@@ -234,10 +234,12 @@ class Wandb:
             )
 
 
-def open_tracker(run: Run, mode: Mode, step: int) -> Tracker:
-    """The sinks of a run that starts, or goes on, at `step`; lines that are later than that are dropped."""
+def open_tracker(run: Run, mode: Mode, step: int, listener: Sink | None = None) -> Tracker:
+    """The sinks of a run that starts, or goes on, at `step`, and one more; lines that are later than that are dropped."""
     lines = [line for line in run.metrics() if line[AXIS] <= step] if step else []
     sinks: list[Sink] = [JsonLines(run, lines)]
     if mode != "disabled":
         sinks.append(Wandb(run, mode, lines))
+    if listener is not None:
+        sinks.append(listener)
     return Tracker(run, sinks)

@@ -9,15 +9,12 @@ import sys
 import time
 
 import pytest
-import torch
-from safetensors.torch import load_file
+from identical import assert_identical
 
-from agents.base import Ring
-from rl_lab import api, checkpoint, files
+from rl_lab import api, checkpoint
 from rl_lab.run import Run
 from rl_lab.runner import Interrupted
 
-OF_THE_CLOCK = ("time/", "speed/", "seconds/", "checkpoint/")
 CARTPOLE = {"env": "CartPole-v1", "steps": 3000, "log_every": 150, "eval_every": 700, "checkpoint_every": 400}
 PONG = {
     "env": "ALE/Pong-v5",  # sticky actions
@@ -37,44 +34,6 @@ REINFORCE_PONG = {
     **REINFORCE,
     "hidden": 32,
 }
-
-
-def metrics(run: Run):
-    """The lines of the log without what the clock decides."""
-    lines = [{k: v for k, v in line.items() if not k.startswith(OF_THE_CLOCK)} for line in run.metrics()]
-    return [line for line in lines if len(line) > 1]
-
-
-def replay_rows(folder) -> Ring:
-    state = checkpoint._read_state(folder)["state"]
-    (name,) = (key.removesuffix("/segments") for key in state if key.endswith("/segments"))
-    paths = [folder.parent / file for file in state[f"{name}/segments"]]
-    stored = files.StoredRing(paths, state[f"{name}/capacity"], state[f"{name}/total"])
-    fields = {k: torch.zeros((stored.capacity, *x.shape[1:]), dtype=x.dtype) for k, x in load_file(paths[0]).items()}
-    stored.copy_into(fields)
-    return Ring(fields, stored.total)
-
-
-def assert_identical(one: Run, other: Run):
-    """Weights, optimiser, replay, generators, carry, emulators' way, and every number of the log."""
-    a, b = (checkpoint.generations(run.path)[0] for run in (one, other))
-    assert a.name == b.name
-    files = [p.name for p in a.glob("*.safetensors")]
-    assert (
-        sorted(files)
-        == sorted(p.name for p in b.glob("*.safetensors"))
-        == ["learner.safetensors", "network.safetensors"]
-    )
-    for name in files:
-        mine, theirs = load_file(a / name), load_file(b / name)
-        assert mine.keys() == theirs.keys()
-        for key in mine:
-            assert torch.equal(mine[key], theirs[key]), key
-    mine, theirs = (replay_rows(folder) for folder in (a, b))
-    assert mine.total == theirs.total
-    for name, field in mine.fields.items():
-        assert torch.equal(field, theirs.fields[name]), name
-    assert metrics(one) == metrics(other)
 
 
 @pytest.mark.parametrize(

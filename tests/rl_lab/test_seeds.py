@@ -71,7 +71,7 @@ def test_ctrl_c_stops_each_and_says_how_to_go_on(tmp_path):
 
 def test_a_group_that_was_stopped_goes_on_under_its_name(tmp_path):
     """Seed 1 is through, seed 2 was stopped, seed 3 never begun: the same command does what is left, and nothing twice."""
-    args = ["--steps", "3000", "--replay-ratio", "200", "--checkpoint-every", "500", "--group", "study"]
+    args = ["--steps", "2400", "--replay-ratio", "60", "--checkpoint-every", "500", "--group", "study"]
     process = start(tmp_path, *args, "--seeds", "1..3")
     while process.poll() is None and len(list(tmp_path.glob("runs/*/*/*/checkpoints/step-*"))) < 3:
         time.sleep(0.05)  # each run keeps two
@@ -80,12 +80,12 @@ def test_a_group_that_was_stopped_goes_on_under_its_name(tmp_path):
     assert process.returncode == 143, out + err
     assert "the same command with --group study goes on with it" in out
     other = start(tmp_path, *args[2:], "--steps", "2000", "--seeds", "1..3")
-    assert "the group study has seed 1 with steps 3000, not 2000" in other.communicate(timeout=60)[1]
+    assert "the group study has seed 1 with steps 2400, not 2000" in other.communicate(timeout=60)[1]
     out, err = start(tmp_path, *args, "--seeds", "1..3").communicate(timeout=120)
     assert "next:  python -m rl_lab compare study" in out, out + err
     runs = [Run(path.parent) for path in sorted(tmp_path.glob("runs/*/*/*/config.yaml"))]
     assert sorted(run.config.run.seed for run in runs) == [1, 2, 3]
-    assert all(run.metrics()[-1]["global_step"] >= 3000 for run in runs)
+    assert all(run.metrics()[-1]["global_step"] >= 2400 for run in runs)
 
 
 def test_both_ways_to_name_seeds_are_one_too_many(tmp_path):

@@ -1,0 +1,114 @@
+"""A search for good settings: Optuna proposes (Akiba et al. 2019), or a population passes them on; and then an honest check.
+
+What a search finds best is best by luck too, so its score there says little: the settings are trained anew with fresh seeds,
+beside the agent's own, and that is what is printed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import random
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTraining
+from ray.tune.search.basic_variant import BasicVariantGenerator
+from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search.sample import Categorical, Integer
+
+from envs.card import EnvCard
+from rl_lab import config as configuration
+from rl_lab.seeds import parse_seeds
+from rl_lab.sweep.grid import Cell, grid, trials
+from rl_lab.sweep.space import read_space
+from rl_lab.sweep.sweep import Sweep, carry_out
+from rl_lab.sweep.trial import train_member, train_trial
+
+ASHA_LOOKS = 9  # a trial is first judged after this part of its steps, then after three times as many, and so on
+POPULATION_PARTS = 8  # a population's runs are trained in so many parts; after each, one may take over another
+
+
+def search(sweep: Sweep) -> dict[str, Any]:
+    """Carry the search out, or go on with it; the best trial's settings, none if they are the agent's own.
+
+    Raises Stopped and Fault.
+    """
+    asked = sweep.asked
+    tuner = sweep.restored(_trainable(asked)) or _tuner(sweep)
+    results = carry_out(tuner)
+    best = results.get_best_result(asked["objective"], "max", scope="all")
+    assert best.config is not None
+    own = asked["trial"]["config"]
+    return {key: value for key, value in best.config["settings"].items() if value != own[key]}
+
+
+def check(sweep: Sweep, settings: dict[str, Any]) -> Sweep:
+    """Train the agent's own settings and the best ones with fresh seeds, as a grid; its group holds both."""
+    own, card = configuration.from_dict(sweep.asked["trial"]["config"], "the search"), _card(sweep)
+    found = configuration.replaced(own, settings, "the search")
+    second = dataclasses.replace(
+        sweep, kind="grid", began=f"{sweep.began}-check", group=f"{sweep.group}-check", asked={}
+    )
+    if not second.path.exists():
+        second.write()
+    cells = [Cell(own, card, "own"), Cell(found, card, "found")]
+    grid(second, trials(second, cells, parse_seeds(sweep.asked["check_seeds"])))
+    return second
+
+
+def _card(sweep: Sweep) -> EnvCard:
+    return EnvCard.from_dict(sweep.asked["trial"]["card"])
+
+
+def _trainable(asked: dict[str, Any]) -> Any:
+    return train_member if asked["scheduler"] == "pbt" else train_trial
+
+
+def inside(space: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """The trial with each setting brought back between its ends: population-based training multiplies numbers by .8 or 1.2."""
+    settings = dict(params["settings"])
+    for key, domain in space.items():
+        if not isinstance(domain, Categorical):
+            settings[key] = min(max(settings[key], domain.lower), domain.upper)
+            if isinstance(domain, Integer):
+                settings[key] = min(round(settings[key]), domain.upper - 1)
+    return params | {"settings": settings}
+
+
+def _tuner(sweep: Sweep) -> tune.Tuner:
+    asked = sweep.asked
+    base = configuration.from_dict(asked["trial"]["config"], "the search")
+    pbt = asked["scheduler"] == "pbt"
+    space = read_space(base, asked["space"], on_the_way=pbt)
+    own = {f"settings/{key}": base.to_dict()[key] for key in space}
+    allowed = all(domain.is_valid(own[f"settings/{key}"]) for key, domain in space.items())
+    steps = base.run.steps
+    options: dict[str, Any] = {"num_samples": asked["trials"]}
+    goal = {"metric": asked["objective"], "mode": "max"}
+    trial = asked["trial"]
+    if pbt:
+        part = max(base.run.eval_every, steps // POPULATION_PARTS)
+        trial = trial | {"part": part}
+        random.seed(asked["search_seed"])  # what its changes are drawn from
+        options["search_alg"] = BasicVariantGenerator(random_state=asked["search_seed"])
+        options["scheduler"] = PopulationBasedTraining(
+            time_attr="steps",
+            perturbation_interval=part,
+            hyperparam_mutations={
+                "settings": {k: x.categories if isinstance(x, Categorical) else x for k, x in space.items()}
+            },
+            custom_explore_fn=functools.partial(inside, space),
+            **goal,
+        )
+    else:
+        options["search_alg"] = OptunaSearch(
+            points_to_evaluate=[own] if allowed else None, seed=asked["search_seed"], **goal
+        )
+        options["scheduler"] = FIFOScheduler()
+        if asked["scheduler"] == "asha":
+            grace = max(base.run.eval_every, steps // ASHA_LOOKS)
+            options["scheduler"] = ASHAScheduler(
+                time_attr="steps", max_t=steps, grace_period=grace, reduction_factor=3, **goal
+            )
+    return sweep.tuner(_trainable(asked), {"trial": trial, "settings": space}, **options)
