@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 
@@ -43,9 +44,13 @@ def make_envs(config: Config, card: EnvCard, num_envs: int) -> Stream:
     return make_stream(card, num_envs, threads=run.emulator_threads, vectorization=run.vectorization)
 
 
-def make_loop(config: Config, card: EnvCard, agent: Agent, device: torch.device) -> Loop:
+def make_loop(config: Config, card: EnvCard, agent: Agent, device: torch.device) -> Any:
     """The loop over the configuration's environments; an agent that brings its own (SB3's) gets a stream for each of them."""
     run = config.run
+    if run.collectors:
+        from rl_lab.collect.loop import CollectorLoop  # needs Ray
+
+        return CollectorLoop(config, card, agent, device)
     own = getattr(agent, "make_loop", None)
     if own is None:
         return Loop(agent, make_envs(config, card, run.num_envs), device, run.seed)

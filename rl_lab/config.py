@@ -54,6 +54,10 @@ class RunConfig:
     """Environments that run side by side."""
     emulator_threads: CountOrZero = 0
     """Threads for Atari's emulators; 0 is one a core."""
+    collectors: CountOrZero = 0
+    """Processes of Ray that play, on this machine or on others, and send their rows to this one; 0 plays here."""
+    address: str = ""
+    """The Ray cluster of the collectors: host:port, "auto" for this machine's; else RAY_ADDRESS, else one of this run alone."""
     vectorization: Vectorization = "auto"
     """How other environments run: in this process (sync) or in one each (async); auto is async for images."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

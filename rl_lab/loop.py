@@ -67,6 +67,10 @@ class Loop:
         while after(self.step()):
             pass
 
+    def gauges(self) -> dict[str, float]:
+        """Numbers to log beside the agent's: none."""
+        return {}
+
     def close(self) -> None:
         """End the environments."""
         self.stream.close()

@@ -225,6 +225,7 @@ class Runner:
             {
                 **self.window.close(),
                 **self.agent.gauges(),
+                **self.loop.gauges(),
                 **({"train/return_100": float(np.mean(self.last_games))} if self.last_games else {}),
                 **self.cost,
                 "speed/steps_per_s": speed,

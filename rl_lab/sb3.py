@@ -273,6 +273,10 @@ class SB3Loop:
             " begin a new one with --init-from RUN"
         )
 
+    def gauges(self) -> dict[str, float]:
+        """Numbers to log beside the agent's: none."""
+        return {}
+
     def export(self, run: Path) -> None:
         """Leave SB3's own zip in the run's checkpoints, for SB3; nothing here reads it."""
         self.agent.model.save(run / "checkpoints" / "sb3.zip", exclude=["train"])

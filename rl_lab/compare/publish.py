@@ -76,7 +76,7 @@ def _numbers(comparison: Comparison) -> dict[str, float]:
 HEADS = ("agent", "env", "seeds", "final", "best", "normalised", "reached", "steps_to_target", "minutes_to_target")
 
 
-def _rows(comparison: Comparison, target: float | None) -> list[list[str]]:
+def _rows(comparison: Comparison, target: float | None) -> list[Any]:
     rows = [group.row(target) for group in comparison.groups]
     return [["" if row[k] is None else str(row[k]) for k in HEADS] for row in rows]
 

@@ -15,13 +15,13 @@ from rich.console import Console
 from agents.base import ConfigError, Count, CountOrZero, NonNegative, Positive, check_fields
 from rl_lab.board import table
 from rl_lab.cli import PROG, fail
+from rl_lab.cluster import connected, require_ray
 from rl_lab.commands import configured, parse
 from rl_lab.compare.commands import compare_command
 from rl_lab.config import Seed
 from rl_lab.errors import LabError
 from rl_lab.run import Run
 from rl_lab.seeds import parse_seeds
-from rl_lab.sweep.cluster import connected, require_ray
 
 if TYPE_CHECKING:
     from rl_lab.sweep.sweep import Sweep

@@ -116,7 +116,7 @@ def test_bad_input_is_refused_before_there_is_a_folder(args, says, tmp_path, mon
 
 
 def test_without_ray_the_command_says_what_to_install(monkeypatch):
-    from rl_lab.sweep import cluster
+    from rl_lab import cluster
 
     monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LabError, match=r"pip install 'rl-lab\[cluster\]'"):

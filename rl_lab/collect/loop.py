@@ -1,0 +1,222 @@
+"""The side that learns: what the runner's loop is, with the environments elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from numpy.typing import NDArray
+from ray.exceptions import RayActorError
+from torch import Tensor
+
+from agents.base import Metrics, Step, Stopwatch
+from envs.card import EnvCard
+from envs.stream import Episode, spread_seeds
+from rl_lab.cluster import connected
+from rl_lab.collect.collector import Chunk, Collector, Weights, plain, tensors
+from rl_lab.config import Config
+from rl_lab.errors import LabError
+from rl_lab.loop import Tick
+
+CHUNK = 16  # rows; with 8 environments a row is at most 256 agent steps old when it is learned from
+
+
+def _chunk_state(chunk: Chunk) -> dict[str, Any]:
+    """A chunk as a tree of tensors and plain values."""
+    played = {str(t): {str(j): torch.tensor(x) for j, x in enumerate(row)} for t, row in enumerate(chunk.played)}
+    return {
+        "rows": tensors(chunk.rows),
+        "games": [[t, *game] for t, game in chunk.games],
+        "next_row": tensors(chunk.next_row),
+        **({"played": played} if played else {}),
+    }
+
+
+def _chunk_of(state: dict[str, Any]) -> Chunk:
+    played = plain(state.get("played", {}))
+    rows = [tuple(played[str(t)][str(j)] for j in range(len(played[str(t)]))) for t in range(len(played))]
+    games = [(int(t), Episode(int(env), score, int(length))) for t, env, score, length in state["games"]]
+    return Chunk(plain(state["rows"]), rows, games, plain(state["next_row"]))
+
+
+class CollectorLoop:
+    """What `Loop` is to the runner, with the environments elsewhere."""
+
+    def __init__(self, config: Config, card: EnvCard, agent: Any, device: torch.device) -> None:
+        """Raises LabError where the agent has no replay, the environments cannot be shared out, or cores are missing."""
+        run = config.run
+        if not hasattr(agent, "replay"):
+            raise LabError(f"collectors is {run.collectors}; {config.agent} has no replay and learns where it plays")
+        if run.num_envs % run.collectors:
+            raise LabError(f"collectors is {run.collectors}; it must divide num_envs, {run.num_envs}")
+        self.config, self.card, self.agent, self.device = config, card, agent, device
+        self.share = run.num_envs // run.collectors
+        self.seconds = Stopwatch()
+        self.closing = ExitStack()
+        self.closing.enter_context(connected(run.address))
+        cores = int(ray.cluster_resources().get("CPU", 0))
+        if cores < run.collectors:
+            self.closing.close()
+            raise LabError(f"collectors is {run.collectors}; each needs a core, and Ray has {cores}")
+        self.replaced = 0  # collectors that died
+        self.actors = [self._new(i) for i in range(run.collectors)]
+        self.pending: Step | None = None  # the last row of the chunk before, complete but not yet observed
+        self.pending_played: tuple[Tensor, ...] | None = None
+        self.last: list[dict[str, NDArray[Any]]] = []  # the row after it, of each collector
+        self.chunks: list[Chunk] = []  # what is being learned from, of each collector
+        self.index = CHUNK  # of the next row in it
+        self.played_at = 0  # the agent steps that the weights knew which played it
+        self.sent: tuple[Weights, int] = self._weights()  # what the chunk to come is played with
+        self.coming: list[Any] = []
+        self.cut: set[int] = set()  # collectors whose episodes must be ended, because others have begun
+
+    def _new(self, i: int) -> Any:
+        seed = int(spread_seeds([self.config.run.seed, i, self.replaced], 1)[0])
+        remote: Any = ray.remote(num_cpus=1)(Collector)
+        return remote.remote(self.config.to_dict(), self.card.to_dict(), self.share, seed)
+
+    def _weights(self) -> tuple[Weights, int]:
+        return {
+            k: x.detach().cpu().numpy().copy() for k, x in self.agent.network.state_dict().items()
+        }, self.agent.steps
+
+    def _order(self) -> None:
+        """Ask each collector for its next chunk; one that begins anew leaves room for the row that ends what was before."""
+        weights, steps = self.sent
+        shared = ray.put(weights)
+        self.coming = [
+            actor.collect.remote(shared, steps, CHUNK - (i in self.cut)) for i, actor in enumerate(self.actors)
+        ]
+
+    # --- turning --------------------------------------------------------------------------------------------------
+
+    def step(self) -> Tick:
+        """One row of all environments: observe the one before it, which may learn."""
+        if self.index == CHUNK:
+            self._next_chunk()
+        t, self.index = self.index, self.index + 1
+        metrics = self._observe()
+        fields = {
+            name: torch.as_tensor(np.concatenate([chunk.rows[name][t] for chunk in self.chunks]), device=self.device)
+            for name in Step._fields
+            if name != "live"
+        }
+        live = self.config.run.num_envs - sum(int(chunk.rows["dead"][t].sum()) for chunk in self.chunks)
+        self.pending = Step(**fields, live=live)
+        if self.chunks[0].played:
+            parts = zip(*(chunk.played[t] for chunk in self.chunks), strict=True)
+            self.pending_played = tuple(torch.as_tensor(np.concatenate(x), device=self.device) for x in parts)
+        games = [
+            game._replace(env=i * self.share + game.env)
+            for i, chunk in enumerate(self.chunks)
+            for row, game in chunk.games
+            if row == t
+        ]
+        return Tick(live, metrics, games)
+
+    def _observe(self) -> Metrics | None:
+        if self.pending is None:
+            return None
+        if self.pending_played is not None:
+            self.agent.played.append(self.pending_played)
+        return self.agent.observe(self.pending)
+
+    def _next_chunk(self) -> None:
+        """Take the chunk that is there, or wait for it, and let the next one be played while this one is learned from."""
+        if not self.coming:
+            self._order()
+        with self.seconds("emulation"):
+            self.chunks = [self._fetch(i) for i in range(len(self.actors))]
+        self.last = [chunk.next_row for chunk in self.chunks]
+        self.cut.clear()
+        self.played_at = self.sent[1]
+        self.sent = self._weights()
+        self._order()
+        self.index = 0
+
+    def _fetch(self, i: int) -> Chunk:
+        while True:
+            try:
+                chunk: Any = ray.get(self.coming[i])
+                return self._after_cut(i, chunk) if i in self.cut else chunk
+            except RayActorError:
+                self.replaced += 1
+                print(
+                    f"WARNING: collector {i + 1} died; another takes its place, and its episodes end here",
+                    file=sys.stderr,
+                )
+                self.actors[i] = self._new(i)
+                if self.pending is not None:
+                    self.cut.add(i)
+                self.coming[i] = self.actors[i].collect.remote(*self.sent, CHUNK - (i in self.cut))
+
+    def _after_cut(self, i: int, fresh: Chunk) -> Chunk:
+        """The chunk of a new collector behind the dead row that ends the episodes of the one before; see Loop._cut."""
+        assert self.pending is not None
+        mine = torch.zeros(self.config.run.num_envs, dtype=torch.bool, device=self.device)
+        mine[i * self.share : (i + 1) * self.share] = True
+        last = self.last[i]
+        over = torch.as_tensor(np.concatenate([row["dead"] for row in self.last]), device=self.device)
+        running = mine & ~self.pending.dead & ~self.pending.terminated & ~over
+        self.pending = self.pending._replace(truncated=self.pending.truncated | running)
+        end = {name: np.zeros_like(field[:1]) for name, field in fresh.rows.items()}
+        end |= {"obs": last["obs"][None], "first": last["first"][None], "dead": np.ones_like(last["dead"])[None]}
+        rows = {name: np.concatenate([end[name], field]) for name, field in fresh.rows.items()}
+        played = [tuple(np.zeros_like(x) for x in fresh.played[0]), *fresh.played] if fresh.played else []
+        return Chunk(rows, played, [(t + 1, game) for t, game in fresh.games], fresh.next_row)
+
+    def run(self, after: Callable[[Tick], bool], *, steps: int) -> None:
+        """Row after row until `after`, which is called between two, says no."""
+        while after(self.step()):
+            pass
+
+    def gauges(self) -> dict[str, float]:
+        """Agent steps that the weights which played the next row lag behind the learner's, and collectors replaced."""
+        return {"collectors/staleness": self.agent.steps - self.played_at, "collectors/replaced": self.replaced}
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is being learned from and how far, and what the chunk to come was played with and from."""
+        begins = ray.get([actor.state.remote() for actor in self.actors]) if self.coming else []
+        weights, steps = self.sent
+        return {
+            "index": self.index,
+            "replaced": self.replaced,
+            "played_at": self.played_at,
+            "sent": {"weights": tensors(weights), "steps": steps},
+            "chunks": {str(i): _chunk_state(chunk) for i, chunk in enumerate(self.chunks)},
+            "begins": {str(i): tensors(begin) for i, begin in enumerate(begins)},
+            **({"pending": self.pending._asdict()} if self.pending else {}),
+            **({"played": dict(enumerate(self.pending_played))} if self.pending_played else {}),
+        }
+
+    def restore(self, state: dict[str, Any], seed: int) -> bool:
+        """Go on from `state`; whether all environments came back exactly as they were."""
+        self.index, self.replaced, self.played_at = state["index"], state["replaced"], state["played_at"]
+        self.sent = plain(state["sent"]["weights"]), state["sent"]["steps"]
+        count = range(len(self.actors))
+        self.chunks = [_chunk_of(state["chunks"][str(i)]) for i in count] if "chunks" in state else []
+        self.last = [chunk.next_row for chunk in self.chunks]
+        self.pending = Step(**state["pending"]) if "pending" in state else None
+        played = state.get("played", {})
+        self.pending_played = tuple(played[str(i)] for i in range(len(played))) or None
+        if "begins" not in state:
+            return True
+        exact = ray.get([self.actors[i].restore.remote(plain(state["begins"][str(i)])) for i in count])
+        self.cut = {i for i in count if not exact[i]}
+        self._order()
+        return all(exact)
+
+    def close(self) -> None:
+        """End the collectors, and the cluster if it is this run's own."""
+        self.closing.close()
+
+    def export(self, run: Path) -> None:
+        """What other programs want to find beside a checkpoint: nothing."""
