@@ -256,7 +256,10 @@ def load_network(folder: Path, agent: Agent) -> None:
     try:
         agent.start_from(weights)
     except RuntimeError as error:
-        raise LabError(f"{folder} does not fit the agent: {' '.join(str(error).split())[:200]}") from error
+        raise LabError(
+            f"{folder} does not fit the agent: its network has other layers or sizes; a run of the same agent, frames, actions"
+            " and sizes fits"
+        ) from error
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

@@ -81,7 +81,7 @@ class Sweep:
                 storage_path=str(self.path.parent),
                 failure_config=tune.FailureConfig(max_failures=self.retries),
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=None),
-                callbacks=[Watched(self.group)],
+                callbacks=[Watched(f"group {self.group}")],
                 verbose=0,
             ),
         )

@@ -119,7 +119,7 @@ def test_killed_at_any_moment(settings, tmp_path):
         deadline = time.monotonic() + rng.uniform(4, 9)
         writing = False
         while process.poll() is None and (kills >= 10 or time.monotonic() < deadline or (kills % 2 and not writing)):
-            time.sleep(0.001)
+            time.sleep(0.005)
             writing = any((tmp_path / "killed").glob("*/*/*/checkpoints/*.new"))
         if process.poll() is not None:
             assert process.returncode == 0, process.communicate()[1]
