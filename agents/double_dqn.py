@@ -17,4 +17,4 @@ class DoubleDQN(DQN):
 
     def bootstrap(self, next_obs: Tensor) -> Tensor:
         """Q-(s', argmax_a Q(s', a)), f32[B]."""
-        return double_value(self.network.eval()(next_obs), self.target(next_obs))
+        return double_value(self.online.eval()(next_obs), self.target(next_obs))

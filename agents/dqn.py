@@ -65,6 +65,9 @@ class DQNConfig:
     """Rewards summed before the bootstrap (uncorrected for exploration)."""
     target_every: Count = 1_000
     """Updates between two copies of the online network into the target network."""
+    target_tau: Fraction = 0.0
+    """Share of the online network that moves into the target network at every update, in place of copies; and the target
+    network, being a mean of the last 1 / target_tau online ones, plays (Schwarzer et al. 2023, BBF). 0 copies."""
     epsilon_start: Fraction = 1.0
     """Share of random actions at the first agent step."""
     epsilon_end: Fraction = 0.01
@@ -121,10 +124,13 @@ class DQN:
         self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            self.network = self.build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.target = copy.deepcopy(self.network).eval().requires_grad_(False)
+            self.online = self.build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.target = (
+            copy.deepcopy(self.online).eval().requires_grad_(config.target_tau > 0)
+        )  # what plays can be asked why
+        self.network = self.target if config.target_tau else self.online  # what plays
         self.optimizer = build_optimizer(
-            config.optimizer, self.network.parameters(), lr=config.lr, eps=config.optimizer_eps
+            config.optimizer, self.online.parameters(), lr=config.lr, eps=config.optimizer_eps
         )
         self.generator = torch.Generator(device).manual_seed(seed)
         self.replay = Replay(
@@ -261,7 +267,7 @@ class DQN:
         """Each transition's loss, the Huber loss of y - Q(s, a) with y = R + discount * bootstrap(s'); its error; and Q(s, .)."""
         with torch.no_grad():
             y = td_target(batch.ret, batch.discount, self.bootstrap(batch.next_obs))
-        q = self.network.train()(batch.obs)
+        q = self.online.train()(batch.obs)
         taken = q.gather(1, batch.action[:, None]).squeeze(1)
         return F.smooth_l1_loss(taken, y, reduction="none"), (y - taken).detach(), q.detach()
 
@@ -277,14 +283,13 @@ class DQN:
         loss = (self.weights(batch) * losses).mean()
         self.optimizer.zero_grad()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), c.grad_clip or float("inf"))
+        norm = nn.utils.clip_grad_norm_(self.online.parameters(), c.grad_clip or float("inf"))
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
         self.optimizer.step()
         self.replay.set_priorities(batch.cell, error)
         self.updates += 1
-        if self.updates % c.target_every == 0:
-            self.target.load_state_dict(self.network.state_dict())
+        self.follow()
         return {
             "loss": loss.detach(),
             "td_error": error.abs().mean(),
@@ -293,9 +298,20 @@ class DQN:
             "grad_norm": norm,
         }
 
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Bring the target network nearer to the online one after an update: a little, or where it is time all the way."""
+        c = self.config
+        if c.target_tau:
+            torch._foreach_lerp_([*self.target.parameters()], [*self.online.parameters()], c.target_tau)
+            for mine, its in zip(self.target.buffers(), self.online.buffers(), strict=True):  # of batch normalisation
+                mine.copy_(its)
+        elif self.updates % c.target_every == 0:
+            self.target.load_state_dict(self.online.state_dict())
+
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with these weights, in the target network too."""
-        self.network.load_state_dict(weights)
+        self.online.load_state_dict(weights)
         self.target.load_state_dict(weights)
 
     # --- state ----------------------------------------------------------------------------------------------------
@@ -304,11 +320,16 @@ class DQN:
         """epsilon, learning rate, updates so far, and rows in the replay."""
         return {"epsilon": self.epsilon, "lr": self.lr, "updates": self.updates, "replay/size": self.replay.size}
 
+    @property
+    def _not_playing(self) -> dict[str, nn.Module]:
+        """The online or the target network, the one that does not play."""
+        return {"online": self.online} if self.config.target_tau else {"target": self.target}
+
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser, replay, counters and the random generator."""
         return {
             "network": self.network.state_dict(),
-            "target": self.target.state_dict(),
+            **{name: network.state_dict() for name, network in self._not_playing.items()},
             "optimizer": self.optimizer.state_dict()["state"],
             "replay": self.replay.state_dict(),
             "generator": self.generator.get_state(),
@@ -319,7 +340,8 @@ class DQN:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned. Raises ValueError or RuntimeError where shapes do not fit."""
         self.network.load_state_dict(state["network"])
-        self.target.load_state_dict(state["target"])
+        for name, network in self._not_playing.items():
+            network.load_state_dict(state[name])
         load_moments(self.optimizer, state.get("optimizer", {}))  # nothing before the first update
         self.replay.load_state_dict(state["replay"])
         self.generator.set_state(state["generator"].cpu())

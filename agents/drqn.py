@@ -143,7 +143,7 @@ class DRQN(DQN):
             ret, discount, m = n_step_return(reward, terminated, truncated, c.gamma)
             t = torch.arange(c.burn_in, c.burn_in + c.unroll, device=self.device)[:, None].expand(-1, c.batch_size)
             y = td_target(ret, discount, next_value.gather(0, t + m.view_as(t)).flatten())
-        q = self.unrolled(self.network.train(), batch)[learned]
+        q = self.unrolled(self.online.train(), batch)[learned]
         taken = q.gather(2, batch.action[learned][:, :, None]).flatten()
         losses = F.smooth_l1_loss(taken, y, reduction="none")
         return losses, (y - taken).detach(), q.detach().flatten(0, 1)

@@ -110,13 +110,13 @@ class Rainbow(DQN):
     def bootstrap(self, next_obs: Tensor) -> Tensor:
         """The value of the next state, f32[B], where the return has no distribution."""
         next_q = self.target(next_obs)
-        return double_value(self.network.eval()(next_obs), next_q) if self.config.double else max_value(next_q)
+        return double_value(self.online.eval()(next_obs), next_q) if self.config.double else max_value(next_q)
 
     def errors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Each transition's loss and error; with distributions both are KL(projected target || p(. | s, a))."""
         if not self.config.distributional:
             return super().errors(batch)
-        online, target = self.network, self.target
+        online, target = self.online, self.target
         assert isinstance(online, DistributionNetwork)
         assert isinstance(target, DistributionNetwork)
         rows = torch.arange(len(batch.action), device=self.device)
@@ -132,6 +132,6 @@ class Rainbow(DQN):
     def update(self, batch: Batch) -> Metrics:
         """DQN's, with fresh noise in both networks."""
         if self.config.noisy:
-            draw_noise(self.network, self.generator)
+            draw_noise(self.online, self.generator)
             draw_noise(self.target, self.generator)
         return super().update(batch)

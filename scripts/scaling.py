@@ -1,6 +1,7 @@
 """What grows with what: speed and memory over environments, sampling over the replay's size, and how long a command takes to begin.
 
     python scripts/scaling.py envs [--seconds 20]      # DQN on Pong with 1 to 64 environments at the same replay ratio
+    python scripts/scaling.py collectors               # the same with 8 environments here, and in 1 and 2 processes of Ray
     python scripts/scaling.py replay                   # a sample of 32 from 10,000 to 1,000,000 Atari frames (7 GB)
     python scripts/scaling.py startup                  # `--help`, and `train` to its first step
 
@@ -39,11 +40,25 @@ def envs(seconds: float) -> None:
         print(f"| {n} | {min(speeds):.0f} to {max(speeds):.0f} | {max(memories):.0f} |")
 
 
-def speed_and_memory(num_envs: int, seconds: float) -> tuple[float, float]:
+def collectors(seconds: float, rounds: int = 3) -> None:
+    """The speed of training with collectors, in turn, and over that of training without, with its range over the rounds."""
+    numbers = [0, 1, 2]
+    found: dict[int, list[float]] = {n: [] for n in numbers}
+    for _ in range(rounds):
+        for n in numbers:
+            found[n].append(speed_and_memory(8, seconds, "--collectors", str(n))[0])
+    print("| collectors | agent steps/s | over none |\n|---|---|---|")
+    for n, speeds in found.items():
+        ratios = [a / b for a, b in zip(speeds, found[0], strict=True)]
+        low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
+        print(f"| {n} | {statistics.median(speeds):.0f} | {middle:.2f} ({low:.2f} to {high:.2f}) |")
+
+
+def speed_and_memory(num_envs: int, seconds: float, *more: str) -> tuple[float, float]:
     """The median of the speeds that training logs once it learns, and resident MB with a full replay of 10,000."""
     with tempfile.TemporaryDirectory() as folder:
         flags = f"--env Pong --num-envs {num_envs} --learning-starts 1000 --log-every 200 --replay-size 10000 --eval-every 0"
-        command = [*LAB, "train", "dqn", *flags.split(), "--wandb", "disabled", "--runs-dir", folder]
+        command = [*LAB, "train", "dqn", *flags.split(), *more, "--wandb", "disabled", "--runs-dir", folder]
         training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert training.stdout is not None
         path = next(line.split("run folder ")[1].strip() for line in training.stdout if line.startswith("run folder"))
@@ -55,8 +70,9 @@ def speed_and_memory(num_envs: int, seconds: float) -> tuple[float, float]:
             lines = Run.find(path).metrics()
         speeds = [line["speed/steps_per_s"] for line in lines if line["global_step"] > 2_000]
         memory = process.memory_info().rss / 1e6
-        training.kill()
+        training.terminate()
         training.wait()
+        training.stdout.close()
     return statistics.median(speeds), memory
 
 
@@ -118,10 +134,15 @@ def startup(rounds: int = 5) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["envs", "replay", "startup"])
+    parser.add_argument("what", choices=["envs", "collectors", "replay", "startup"])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement at least")
     args = parser.parse_args()
-    {"envs": lambda: envs(args.seconds), "replay": replay, "startup": startup}[args.what]()
+    {
+        "envs": lambda: envs(args.seconds),
+        "collectors": lambda: collectors(args.seconds),
+        "replay": replay,
+        "startup": startup,
+    }[args.what]()
 
 
 if __name__ == "__main__":

@@ -102,10 +102,10 @@ def test_an_update_is_one_huber_step_on_the_target():
     """The gradient that an update takes, against the closed form of a linear network and a small learning rate."""
     config = DQNConfig(lr=1.0, grad_clip=0, batch_size=4)
     agent = DQN(config, RowSpec((2,), torch.float32, 3, 1), seed=0, device=CPU)
-    agent.network = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
+    agent.online = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
     agent.target = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
-    agent.optimizer = torch.optim.SGD(agent.network.parameters(), lr=1.0)
-    before, target = agent.network[1].weight.detach().clone(), agent.target[1].weight.detach()
+    agent.optimizer = torch.optim.SGD(agent.online.parameters(), lr=1.0)
+    before, target = agent.online[1].weight.detach().clone(), agent.target[1].weight.detach()
     rng = torch.Generator().manual_seed(3)
     obs, next_obs = torch.randn(4, 1, 2, generator=rng) * 3, torch.randn(4, 1, 2, generator=rng)
     action, ret = torch.tensor([0, 2, 1, 0]), torch.tensor([0.1, -4.0, 5.0, 0.3])
@@ -116,7 +116,7 @@ def test_an_update_is_one_huber_step_on_the_target():
         delta = float(r + d * (target @ s2).max() - before[a] @ s)
         losses.append(0.5 * delta**2 if abs(delta) < 1 else abs(delta) - 0.5)
         expected[a] += max(-1.0, min(1.0, delta)) * s / 4  # Huber: the error clipped to [-1, 1]
-    assert torch.allclose(agent.network[1].weight, expected, atol=1e-6)
+    assert torch.allclose(agent.online[1].weight, expected, atol=1e-6)
     assert float(metrics["loss"]) == pytest.approx(np.mean(losses), abs=1e-5)
 
 
@@ -130,11 +130,30 @@ def test_it_learns_which_arm_pays():
     assert torch.allclose(q, torch.tensor([0.0, 1.0]), atol=0.05)
 
 
-def test_state_dict_goes_on_where_it_was():
-    agent, loop = toy_loop(SMALL, 2)
+def test_a_target_that_moves_is_the_mean_of_the_networks_before_and_plays():
+    """theta- <- theta- + tau (theta - theta-) after every update, against the sum written out."""
+    agent, loop = toy_loop(dataclasses.replace(SMALL, target_tau=0.1, target_every=1), 2)
+    assert agent.network is agent.target
+    expected, updates = parameters(agent).double(), 0
     for _ in range(200):
         loop.step()
-    other, _ = toy_loop(SMALL, 2, seed=9)
+        assert agent.updates <= updates + 1
+        if agent.updates > updates:
+            updates = agent.updates
+            online = torch.cat([p.detach().flatten() for p in agent.online.parameters()]).double()
+            expected = 0.9 * expected + 0.1 * online
+    assert updates > 10
+    assert torch.allclose(parameters(agent).double(), expected, atol=1e-6)
+    assert not torch.allclose(parameters(agent).double(), online, atol=1e-4)
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.1])
+def test_state_dict_goes_on_where_it_was(tau):
+    config = dataclasses.replace(SMALL, target_tau=tau)
+    agent, loop = toy_loop(config, 2)
+    for _ in range(200):
+        loop.step()
+    other, _ = toy_loop(config, 2, seed=9)
     other.load_state_dict(copy.deepcopy(agent.state_dict()))
     in_step(loop, other, 50)
     assert other.updates == agent.updates > 10

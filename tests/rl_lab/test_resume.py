@@ -115,14 +115,15 @@ def test_killed_at_any_moment(settings, tmp_path):
     rng, kills, half_written = random.Random(1), 0, 0
     args = command(settings, tmp_path / "killed")
     while True:
-        process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with (tmp_path / "said.txt").open("w") as said:
+            process = subprocess.Popen(args, stdout=said, stderr=said)
         deadline = time.monotonic() + rng.uniform(4, 9)
         writing = False
         while process.poll() is None and (kills >= 10 or time.monotonic() < deadline or (kills % 2 and not writing)):
             time.sleep(0.005)
             writing = any((tmp_path / "killed").glob("*/*/*/checkpoints/*.new"))
         if process.poll() is not None:
-            assert process.returncode == 0, process.communicate()[1]
+            assert process.returncode == 0, (tmp_path / "said.txt").read_text()
             break
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -132,7 +133,9 @@ def test_killed_at_any_moment(settings, tmp_path):
         if not found:  # too early: nothing to go on from
             subprocess.run(["rm", "-rf", str(tmp_path / "killed")], check=True)
             args = command(settings, tmp_path / "killed")
-    print(f"killed {kills} times, {half_written} of them with a checkpoint half written")  # for BENCHMARKS.md: pytest -rP
+    print(
+        f"killed {kills} times, {half_written} of them with a checkpoint half written"
+    )  # for BENCHMARKS.md: pytest -rP
     assert kills >= 3
     assert_identical(Run.find("latest", tmp_path / "calm"), Run.find("latest", tmp_path / "killed"))
 
