@@ -11,9 +11,9 @@ pong: install
 watch: install
 	$(BIN)/python -m rl_lab watch demo
 
-# A process for each core: every test uses one torch thread.
+# A process for each core: every test uses one torch thread. The long ones stand together, so work is stolen at the end.
 test: install
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

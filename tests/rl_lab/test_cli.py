@@ -69,7 +69,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
     [
         (
             ["trian"],
-            "unknown command 'trian'; there are: train, resume, eval, watch, look, compare, sync, dash, list, doctor",
+            "unknown command 'trian'; there are: train, resume, eval, watch, look, compare, sweep, sync, dash, list, doctor",
         ),
         (["train"], "which agent?"),
         (["train", "dqn"], "which environment? add --env NAME"),

@@ -53,7 +53,7 @@ def test_a_file_may_extend_another():
     """double_dqn < dueling_double_dqn, over DQN: the nearest file wins, a preset over all defaults."""
     pong, breakout = resolve_env("Pong"), resolve_env("Breakout")
     dqn, both = (config.resolve(name, pong, {}).settings for name in ("dqn", "dueling_double_dqn"))
-    assert (both.n_step, both.lr) == (dqn.n_step, dqn.lr)
+    assert (both.n_step, both.lr) == (dqn.n_step, dqn.lr / 2)
     paper = config.resolve("dueling_double_dqn", breakout, {}, preset="paper").settings
     assert (paper.lr, paper.target_every, paper.replay_ratio) == (6.25e-5, 30_000, 8)
 

@@ -18,7 +18,8 @@ TRAIN += ["--learning-starts", "200", "--eval-every", "550"]
 DRQN = ["--unroll", "5", "--batch-size", "4", "--hidden", "16"]
 
 
-@pytest.mark.parametrize("agent", ["dqn", pytest.param("drqn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["dqn", "drqn"])
 def test_a_run_that_is_resumed_is_the_run_that_never_stopped(cluster, agent, tmp_path):
     options = [agent if word == "dqn" else word for word in TRAIN] + (DRQN if agent == "drqn" else [])
     both = [
