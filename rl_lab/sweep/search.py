@@ -37,7 +37,7 @@ def search(sweep: Sweep) -> dict[str, Any]:
     asked = sweep.asked
     tuner = sweep.restored(_trainable(asked)) or _tuner(sweep)
     results = carry_out(tuner)
-    best = results.get_best_result(asked["objective"], "max", scope="all")
+    best = results.get_best_result(asked["objective"], "max", scope="last")
     assert best.config is not None
     own = asked["trial"]["config"]
     return {key: value for key, value in best.config["settings"].items() if value != own[key]}
