@@ -58,6 +58,13 @@ def test_a_file_may_extend_another():
     assert (paper.lr, paper.target_every, paper.replay_ratio) == (6.25e-5, 30_000, 8)
 
 
+@pytest.mark.parametrize("agent", ["dqn", "double_dqn", "dueling_dqn", "dueling_double_dqn", "rainbow", "drqn"])
+def test_a_papers_settings_are_the_same_on_every_game(agent):
+    """What is tuned for Pong does not shine through the preset."""
+    pong, breakout = (config.resolve(agent, resolve_env(env), {}, preset="paper") for env in ("Pong", "Breakout"))
+    assert pong.settings == breakout.settings
+
+
 def test_a_configuration_survives_yaml():
     made = config.resolve("dqn", resolve_env("Pong"), {"lr": 3e-5, "seed": 7})
     assert config.from_dict(yaml.safe_load(yaml.safe_dump(made.to_dict())), "here") == made
