@@ -128,7 +128,7 @@ def test_killed_at_any_moment(settings, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
         kills, half_written = kills + 1, half_written + any((tmp_path / "killed").glob("*/*/*/checkpoints/*.new"))
-        found = list((tmp_path / "killed").glob("*/*/*/checkpoints/step-*"))
+        found = list((tmp_path / "killed").glob("*/*/*/checkpoints/step-*[0-9]"))
         args = [sys.executable, "-m", "rl_lab", "resume", "latest", "--runs-dir", str(tmp_path / "killed")]
         if not found:  # too early: nothing to go on from
             subprocess.run(["rm", "-rf", str(tmp_path / "killed")], check=True)
