@@ -82,8 +82,9 @@ class Board:
             newest = line.newest()
             score = f", evaluation {newest[SCORE]:.2f} at step {newest['evaluated_at']:,}" if SCORE in newest else ""
             now = (line.state, score, line.node, line.error)
-            if line.state != "waits" and self.told.get(line.name) != now:
-                self.told[line.name] = now
+            which = str(line.run or line.name)  # two may have one name
+            if line.state != "waits" and self.told.get(which) != now:
+                self.told[which] = now
                 where = f" on {line.node}" if line.node else ""
                 error = f": {line.error}" if line.error else ""
                 self.console.print(f"{line.name} {line.state}{where}{score}{error}", markup=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from agents.base import Agent, RowSpec
 from envs.card import EnvCard
 from envs.make import make_stream
 from envs.stream import Stream
+from rl_lab.cluster import require_ray
 from rl_lab.config import Config
 from rl_lab.device import check_memory, resolve_device, resolve_precision
 from rl_lab.loop import Loop
@@ -48,6 +49,7 @@ def make_loop(config: Config, card: EnvCard, agent: Agent, device: torch.device)
     """The loop over the configuration's environments; an agent that brings its own (SB3's) gets a stream for each of them."""
     run = config.run
     if run.collectors:
+        require_ray()
         from rl_lab.collect.loop import CollectorLoop  # needs Ray
 
         return CollectorLoop(config, card, agent, device)

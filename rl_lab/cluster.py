@@ -39,7 +39,7 @@ def connected(address: str) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:  # type: ignore[attr-defined]
         raise LabError(f"no Ray cluster answers at {where}: {' '.join(str(error).split())[:200]}") from error
     try:
         yield

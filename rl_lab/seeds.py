@@ -121,7 +121,11 @@ def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[i
         asked, has = config.to_dict(), run.config.to_dict()
         for key in sorted(asked.keys() | has.keys()):
             # "auto" and the like have become what they came to
-            if key not in ("seed", "runs_dir") and asked.get(key) != has.get(key) and asked.get(key) != "auto":
+            if (
+                key not in ("seed", "runs_dir", "address")
+                and asked.get(key) != has.get(key)
+                and asked.get(key) != "auto"
+            ):
                 raise LabError(
                     f"the group {group} has seed {seed} with {key} {has.get(key)}, not {asked.get(key)};"
                     " the same settings go on with it, another --group begins anew"

@@ -69,6 +69,7 @@ class Collector:
     def collect(self, weights: Weights, steps: int, rows: int) -> Chunk:
         """Play so many rows with these weights, exploring as after `steps` agent steps."""
         self.begin = {
+            "seed": self.seed,
             "loop": plain(self.loop.state_dict()),
             "generator": self.agent.generator.get_state().numpy().copy(),
         }
@@ -94,6 +95,7 @@ class Collector:
 
     def restore(self, state: dict[str, Any]) -> bool:
         """Go back to the beginning of a chunk; whether the environments came back exactly."""
+        self.seed = state["seed"]
         exact = self.loop.restore(tensors(state["loop"]), self.seed)
         self.agent.generator.set_state(torch.tensor(state["generator"]))
         return exact
@@ -111,7 +113,7 @@ def _small_memory(config: Config, num_envs: int) -> dict[str, Any]:
 def plain(tree: Any) -> Any:
     """A tree of tensors as arrays that are nobody else's."""
     if isinstance(tree, Tensor):
-        return tree.numpy().copy()
+        return tree.cpu().numpy().copy()
     return {k: plain(v) for k, v in tree.items()} if isinstance(tree, dict) else tree
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import ray
 import torch
 from numpy.typing import NDArray
-from ray.exceptions import RayActorError
+from ray.exceptions import ObjectLostError, RayActorError, RayError
 from torch import Tensor
 
 from agents.base import Metrics, Step, Stopwatch
@@ -21,7 +21,7 @@ from envs.stream import Episode, spread_seeds
 from rl_lab.cluster import connected
 from rl_lab.collect.collector import Chunk, Collector, Weights, plain, tensors
 from rl_lab.config import Config
-from rl_lab.errors import LabError
+from rl_lab.errors import Fault, LabError
 from rl_lab.loop import Tick
 
 CHUNK = 16  # rows; with 8 environments a row is at most 256 agent steps old when it is learned from
@@ -145,7 +145,9 @@ class CollectorLoop:
             try:
                 chunk: Any = ray.get(self.coming[i])
                 return self._after_cut(i, chunk) if i in self.cut else chunk
-            except RayActorError:
+            except (RayActorError, ObjectLostError) as error:
+                if getattr(error, "actor_init_failed", False):
+                    raise Fault(f"a collector cannot begin: {' '.join(str(error).split())[-300:]}") from error
                 self.replaced += 1
                 print(
                     f"WARNING: collector {i + 1} died; another takes its place, and its episodes end here",
@@ -184,7 +186,6 @@ class CollectorLoop:
 
     def state_dict(self) -> dict[str, Any]:
         """What is being learned from and how far, and what the chunk to come was played with and from."""
-        begins = ray.get([actor.state.remote() for actor in self.actors]) if self.coming else []
         weights, steps = self.sent
         return {
             "index": self.index,
@@ -192,10 +193,21 @@ class CollectorLoop:
             "played_at": self.played_at,
             "sent": {"weights": tensors(weights), "steps": steps},
             "chunks": {str(i): _chunk_state(chunk) for i, chunk in enumerate(self.chunks)},
-            "begins": {str(i): tensors(begin) for i, begin in enumerate(begins)},
+            "begins": self._begins(),
+            "cut": sorted(self.cut),
             **({"pending": self.pending._asdict()} if self.pending else {}),
             **({"played": dict(enumerate(self.pending_played))} if self.pending_played else {}),
         }
+
+    def _begins(self) -> dict[str, Any]:
+        """What the chunks to come were played from; not of a collector that has died, whose episodes end here on resume."""
+        found = {}
+        for i, actor in enumerate(self.actors if self.coming else []):
+            try:
+                found[str(i)] = tensors(ray.get(actor.state.remote()))
+            except RayError:  # replaced when its chunk is fetched
+                continue
+        return found
 
     def restore(self, state: dict[str, Any], seed: int) -> bool:
         """Go on from `state`; whether all environments came back exactly as they were."""
@@ -207,12 +219,13 @@ class CollectorLoop:
         self.pending = Step(**state["pending"]) if "pending" in state else None
         played = state.get("played", {})
         self.pending_played = tuple(played[str(i)] for i in range(len(played))) or None
-        if "begins" not in state:
+        if not self.chunks:
             return True
-        exact = ray.get([self.actors[i].restore.remote(plain(state["begins"][str(i)])) for i in count])
-        self.cut = {i for i in count if not exact[i]}
+        begins = state.get("begins", {})
+        back = {i for i in count if str(i) in begins and ray.get(self.actors[i].restore.remote(plain(begins[str(i)])))}
+        self.cut = set(state["cut"]) | set(count) - back
         self._order()
-        return all(exact)
+        return len(back) == len(self.actors)
 
     def close(self) -> None:
         """End the collectors, and the cluster if it is this run's own."""

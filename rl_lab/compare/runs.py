@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 # What says nothing about how an agent learns.
 NOT_COMPARED = set(
     "agent env seed group preset runs_dir wandb wandb_project log_every video_every eval_every eval_episodes target"
-    " checkpoint_every checkpoint_minutes emulator_threads vectorization env_timeout".split()
+    " checkpoint_every checkpoint_minutes emulator_threads vectorization env_timeout address".split()
 )
 METRIC = SCORE  # unless another is asked for
 

@@ -18,7 +18,7 @@ from rl_lab.cli import PROG, fail
 from rl_lab.cluster import connected, require_ray
 from rl_lab.commands import configured, parse
 from rl_lab.compare.commands import compare_command
-from rl_lab.config import Seed
+from rl_lab.config import Config, Seed
 from rl_lab.errors import LabError
 from rl_lab.run import Run
 from rl_lab.seeds import parse_seeds
@@ -127,10 +127,18 @@ def _grid(args: list[str]) -> None:
         for env in _names(chosen.envs, "envs")
     ]
     run = cells[0].config.run
+    _check_collectors(cells[0].config)
     sweep = _new("grid", chosen, run.group, run.runs_dir, {})
     sweep = dataclasses.replace(sweep, asked={"trials": trials(sweep, cells, seeds)})
     sweep.write()
     _go_on(sweep, chosen.address)
+
+
+def _check_collectors(config: Config) -> None:
+    if config.run.collectors:
+        raise ConfigError(
+            f"collectors is {config.run.collectors}; a sweep's runs play where they learn, so it must be 0"
+        )
 
 
 def _search(args: list[str]) -> None:
@@ -141,6 +149,11 @@ def _search(args: list[str]) -> None:
     _, config, card = configured(name, settings)
     if not config.run.eval_every:
         raise ConfigError("eval_every is 0; a search judges by evaluations, so it must be at least 1")
+    if config.run.eval_every > config.run.steps:
+        raise ConfigError(
+            f"eval_every is {config.run.eval_every}; a search needs it to be at most steps, {config.run.steps}"
+        )
+    _check_collectors(config)
     if max(parse_seeds(chosen.check_seeds)) >= 10**6:
         raise LabError(f"check_seeds is {chosen.check_seeds!r}; seeds from 1,000,000 on are the search's own")
     from rl_lab.sweep.space import read_space

@@ -36,7 +36,7 @@ def search(sweep: Sweep) -> dict[str, Any]:
     """
     asked = sweep.asked
     tuner = sweep.restored(_trainable(asked)) or _tuner(sweep)
-    results = carry_out(tuner)
+    results = carry_out(tuner, all_of_them=False)
     best = results.get_best_result(asked["objective"], "max", scope="last")
     assert best.config is not None
     own = asked["trial"]["config"]
@@ -50,10 +50,11 @@ def check(sweep: Sweep, settings: dict[str, Any]) -> Sweep:
     second = dataclasses.replace(
         sweep, kind="grid", began=f"{sweep.began}-check", group=f"{sweep.group}-check", asked={}
     )
-    if not second.path.exists():
-        second.write()
     cells = [Cell(own, card, "own"), Cell(found, card, "found")]
-    grid(second, trials(second, cells, parse_seeds(sweep.asked["check_seeds"])))
+    made = trials(second, cells, parse_seeds(sweep.asked["check_seeds"]))
+    if not second.path.exists():
+        dataclasses.replace(second, asked={"trials": made}).write()
+    grid(second, made)
     return second
 
 
@@ -94,7 +95,7 @@ def _tuner(sweep: Sweep) -> tune.Tuner:
         options["search_alg"] = BasicVariantGenerator(random_state=asked["search_seed"])
         options["scheduler"] = PopulationBasedTraining(
             time_attr="steps",
-            perturbation_interval=part,
+            perturbation_interval=part // 2,  # reports are a part apart, less what the one before had too much
             hyperparam_mutations={
                 "settings": {k: x.categories if isinstance(x, Categorical) else x for k, x in space.items()}
             },

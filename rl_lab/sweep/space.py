@@ -44,9 +44,9 @@ def read_space(config: Config, file: str, *, on_the_way: bool) -> dict[str, Any]
         )
     space = {}
     for key, value in described.items():
-        for end in _ends(key, value, path):
-            replaced(config, {key: end}, str(path))  # what the setting itself refuses
-        space[key] = _domain(key, value, path)
+        # the setting itself refuses what cannot be, and knows what YAML reads as a text
+        ends = [replaced(config, {key: end}, str(path)).to_dict()[key] for end in _ends(key, value, path)]
+        space[key] = _domain(value, ends)
     return space
 
 
@@ -71,8 +71,8 @@ def _number(value: Any) -> int | float | None:
         return None
 
 
-def _domain(key: str, value: Any, path: Path) -> Any:
-    ends = _ends(key, value, path)
+def _domain(value: Any, ends: list[Any]) -> Any:
+    """Tune's domain of a description whose ends are these."""
     if isinstance(value, list):
         return tune.choice(ends)
     low, high = ends

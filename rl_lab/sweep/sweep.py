@@ -6,7 +6,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ class Sweep:
             sweep = cls(**json.loads(file.read_text()))
         except (OSError, ValueError, TypeError) as error:
             raise LabError(f"{path} is no sweep: {file} cannot be read: {error}") from error
-        return sweep
+        here = Path(path).resolve().parents[1]  # it may be asked for from another folder than it was begun in
+        return sweep if Path(sweep.runs_dir).resolve() == here else replace(sweep, runs_dir=str(here))
 
     def tuner(self, trainable: Callable[[dict[str, Any]], None], space: dict[str, Any], **options: Any) -> tune.Tuner:
         """The tuner of a new sweep; `options` are TuneConfig's."""
@@ -99,17 +100,18 @@ class Sweep:
         )
 
 
-def carry_out(tuner: tune.Tuner) -> tune.ResultGrid:
+def carry_out(tuner: tune.Tuner, *, all_of_them: bool = True) -> tune.ResultGrid:
     """Run all trials to their end and show them.
 
-    Raises Stopped after a signal, and Fault when trials have failed for good (the others are carried out all the same).
+    Raises Stopped after a signal, and Fault when trials have failed for good (the others are carried out all the same);
+    unless `all_of_them` matter only when every one has.
     """
     with _sigterm_as_sigint() as came:
         results = tuner.fit()
     unfinished = [trial for trial in results._experiment_analysis.trials if STATES[trial.status] in ("waits", "runs")]
     if unfinished or came:
         raise Stopped(came[0] if came else signal.SIGINT)
-    if results.num_errors:
+    if results.num_errors and (all_of_them or results.num_errors == len(results)):
         raise Fault(f"{results.num_errors} of {len(results)} runs failed: {_last_line(results.errors[0])}")
     return results
 

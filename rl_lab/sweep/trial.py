@@ -30,7 +30,11 @@ SEARCH_SEEDS = 10**6  # seeds from here on are the searches'
 
 def plain(resolved: Config, card: EnvCard, path: Path, label: str = "") -> dict[str, Any]:
     """A trial as plain values, which Tune hands to a worker; `label` goes before its name in tables."""
-    return {"config": resolved.to_dict(), "card": card.to_dict(), "path": str(path.resolve()), "label": label}
+    run = replace(resolved.run, runs_dir=str(Path(resolved.run.runs_dir).resolve()))  # a worker is elsewhere
+    if run.init_from:
+        run = replace(run, init_from=str(Run.find(run.init_from, run.runs_dir).path.resolve()))
+    config = replace(resolved, run=run).to_dict()
+    return {"config": config, "card": card.to_dict(), "path": str(path.resolve()), "label": label}
 
 
 def described(params: dict[str, Any], trial_id: str) -> tuple[Config, EnvCard, Path]:
@@ -61,9 +65,11 @@ def train_trial(params: dict[str, Any]) -> None:
         resumable = getattr(find_agent(resolved.agent).load(), "resumable", True)
         if resumable and checkpoint.generations(path):
             start.resume(run, quiet=True, listener=Reports(run))
+            tune.report(result_of(run))
             return
         shutil.rmtree(path)
     start.train(resolved, card, quiet=True, path=path, listener=Reports(run))
+    tune.report(result_of(run))
 
 
 def train_member(params: dict[str, Any]) -> None:
@@ -129,13 +135,13 @@ def result_of(run: Run) -> dict[str, Any]:
 
 
 class Reports:
-    """Tells Tune of each evaluation: a sink of the run, beside metrics.jsonl."""
+    """Tells Tune of each evaluation but the last, after which a trial may be stopped: its run must be saved first."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
 
     def log(self, step: int, values: dict[str, Any]) -> None:
-        if SCORE in values:
+        if SCORE in values and step < self.run.config.run.steps:
             tune.report(result_of(self.run))
 
     def complete(self) -> None:

@@ -1,5 +1,7 @@
 """The spaces of searches, and what trials make of them."""
 
+from pathlib import Path
+
 import pytest
 
 from agents.base import ConfigError
@@ -79,7 +81,9 @@ def test_a_trial_of_a_search_has_its_own_settings_seed_and_folder(tmp_path):
     assert path != elsewhere
     assert one.run.seed != other.run.seed
     assert min(one.run.seed, other.run.seed) >= SEARCH_SEEDS
-    assert described({"trial": trial}, "ab12")[0] == own
+    plainly = described({"trial": trial}, "ab12")[0]
+    assert plainly.settings == own.settings
+    assert plainly.run.runs_dir == str(Path("runs").resolve()), "a worker is elsewhere"
 
 
 def test_a_branch_is_the_donors_run_under_another_name(train):
