@@ -18,6 +18,20 @@ def require_ray() -> None:
         raise LabError(f"{' and '.join(missing)} missing: pip install 'rl-lab[cluster]'")
 
 
+def check_room(cpu: float, gpu: float) -> None:
+    """Raise LabError where no node of the cluster has so much: Ray would wait for one for ever."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(node.get("CPU", 0) >= cpu and node.get("GPU", 0) >= gpu for node in nodes):
+        most = max((node.get("CPU", 0) for node in nodes), default=0)
+        gpus = max((node.get("GPU", 0) for node in nodes), default=0)
+        raise LabError(
+            f"a run takes {cpu:g} cores and {gpu:g} GPUs (cpu_per_run, gpu_per_run); no node has them, the most are"
+            f" {most:g} and {gpus:g}"
+        )
+
+
 @contextmanager
 def connected(address: str) -> Iterator[None]:
     """Inside, Ray runs: the cluster at `address` ("auto" is this machine's), else at RAY_ADDRESS, else one of this process alone.

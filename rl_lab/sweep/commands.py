@@ -15,7 +15,7 @@ from rich.console import Console
 from agents.base import ConfigError, Count, CountOrZero, NonNegative, Positive, check_fields
 from rl_lab.board import table
 from rl_lab.cli import PROG, fail
-from rl_lab.cluster import connected, require_ray
+from rl_lab.cluster import check_room, connected, require_ray
 from rl_lab.commands import configured, parse
 from rl_lab.compare.commands import compare_command
 from rl_lab.config import Config, Seed
@@ -210,6 +210,7 @@ def _go_on(sweep: Sweep, address: str) -> None:
     group, goal = sweep.group, []
     try:
         with connected(address):
+            check_room(sweep.cpu_per_run, sweep.gpu_per_run)
             if sweep.kind == "grid":
                 grid(sweep, sweep.asked["trials"])
             else:
@@ -222,6 +223,9 @@ def _go_on(sweep: Sweep, address: str) -> None:
                 group = check(sweep, settings).group
                 target = sweep.asked["trial"]["config"]["target"]
                 goal = [] if target is None else ["--target", str(target)]
+    except LabError:
+        sweep.forget_if_empty()
+        raise
     except (Stopped, KeyboardInterrupt) as stop:
         number = stop.signal if isinstance(stop, Stopped) else signal.SIGINT
         print(f"stopped; go on with:  {PROG} sweep resume {sweep.path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,6 +71,11 @@ class Sweep:
             raise LabError(f"{path} is no sweep: {file} cannot be read: {error}") from error
         here = Path(path).resolve().parents[1]  # it may be asked for from another folder than it was begun in
         return sweep if Path(sweep.runs_dir).resolve() == here else replace(sweep, runs_dir=str(here))
+
+    def forget_if_empty(self) -> None:
+        """Remove the folder of a sweep that has never begun."""
+        if [file.name for file in self.path.iterdir()] == ["sweep.json"]:
+            shutil.rmtree(self.path)
 
     def tuner(self, trainable: Callable[[dict[str, Any]], None], space: dict[str, Any], **options: Any) -> tune.Tuner:
         """The tuner of a new sweep; `options` are TuneConfig's."""

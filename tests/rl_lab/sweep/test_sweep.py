@@ -123,6 +123,13 @@ def test_bad_input_is_refused_before_there_is_a_folder(args, says, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_no_node_has_is_refused_and_leaves_no_sweep(cluster, tmp_path):
+    code, said = Command(tmp_path, *GRID, "--cpu-per-run", "2").finish()
+    assert code == 2, said
+    assert "a run takes 2 cores and 0 GPUs (cpu_per_run, gpu_per_run); no node has them, the most are 1 and 0" in said
+    assert not list(tmp_path.glob("runs/sweeps/*"))
+
+
 def test_without_ray_the_command_says_what_to_install(monkeypatch):
     from rl_lab import cluster
 
