@@ -20,7 +20,7 @@ import torch
 from rl_lab import checkpoint
 from rl_lab.cli import PROG
 from rl_lab.errors import Fault, LabError
-from rl_lab.registry import find_agent
+from rl_lab.registry import is_resumable
 from rl_lab.run import Run
 
 
@@ -87,7 +87,7 @@ def how_to_resume(run: Run) -> str:
     """The end of a message about a run that stopped too early."""
     if not checkpoint.generations(run.path):
         return f"{run} had no checkpoint yet"
-    if not getattr(find_agent(run.config.agent).load(), "resumable", True):
+    if not is_resumable(run.config.agent):
         env = run.config.run.env
         return f"begin a new run with its best network:  {PROG} train {run.config.agent} --env {env} --init-from {run}"
     return f"go on from the last checkpoint with:  {PROG} resume {run}"

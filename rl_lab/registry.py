@@ -110,6 +110,11 @@ def find_agent(name: str) -> AgentEntry:
     return known[name]
 
 
+def is_resumable(name: str) -> bool:
+    """Whether a run of this agent can go on from a checkpoint; Stable-Baselines3's cannot."""
+    return getattr(find_agent(name).load(), "resumable", True)
+
+
 @cache
 def load_env_plugins() -> list[str]:
     """Let installed packages register their environments; returns the ids they name."""

@@ -23,7 +23,7 @@ from rl_lab import checkpoint
 from rl_lab.board import Board, Line
 from rl_lab.config import Config
 from rl_lab.errors import Fault, LabError
-from rl_lab.registry import find_agent
+from rl_lab.registry import is_resumable
 from rl_lab.run import Run
 from rl_lab.start import is_through
 
@@ -132,7 +132,7 @@ def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[i
                 )
         if is_through(run):
             jobs.append(Job(seed, [], run=run))
-        elif getattr(find_agent(config.agent).load(), "resumable", True) and checkpoint.generations(run.path):
+        elif is_resumable(config.agent) and checkpoint.generations(run.path):
             jobs.append(Job(seed, [*lab, "resume", str(run.path)], run=run))
         else:
             raise LabError(f"{run} was cut off and cannot be resumed: remove it, or choose another --group")

@@ -20,7 +20,7 @@ from rl_lab import checkpoint, config, start
 from rl_lab.config import Config
 from rl_lab.errors import LabError
 from rl_lab.guard import lock
-from rl_lab.registry import find_agent, load_env_plugins
+from rl_lab.registry import is_resumable, load_env_plugins
 from rl_lab.run import Run
 from rl_lab.tracking import SCORE, summarise
 
@@ -62,8 +62,7 @@ def train_trial(params: dict[str, Any]) -> None:
         if through:
             tune.report(result_of(run))
             return
-        resumable = getattr(find_agent(resolved.agent).load(), "resumable", True)
-        if resumable and checkpoint.generations(path):
+        if is_resumable(resolved.agent) and checkpoint.generations(path):
             start.resume(run, quiet=True, listener=Reports(run))
             tune.report(result_of(run))
             return
