@@ -78,6 +78,8 @@ class WandbServer:
     def Viewer(self, **_):
         return {"viewer": {"id": "u1", "entity": ENTITY, "username": ENTITY, "email": "", "flags": "{}", "teams": None}}
 
+    GetDefaultEntity = Viewer
+
     def RunResumeStatus(self, *, project, name, **_):
         run = self.runs.get(name)
         return {"model": self._project(project) | {"bucket": self._bucket(run) if run else None}}
@@ -96,6 +98,18 @@ class WandbServer:
     def CreateRunFiles(self, *, run, files, **_):
         urls = [{"name": path, "uploadUrl": f"{self.url}/storage/run/{run}/{path}"} for path in files]
         return {"createRunFiles": {"runID": run, "uploadHeaders": [], "files": urls}}
+
+    def Runs(self, *, filters, **_):
+        found = sum(name in self.runs for name in json.loads(filters)["name"]["$in"])
+        page = {"endCursor": None, "hasNextPage": False}
+        return {
+            "project": {
+                "internalId": "1",
+                "runCount": found,
+                "readOnly": False,
+                "runs": {"edges": [], "pageInfo": page},
+            }
+        }
 
     def ArtifactType(self, **_):
         return {"project": {"artifact": None}}

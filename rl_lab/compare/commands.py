@@ -35,7 +35,7 @@ class CompareOptions:
     x: Literal["steps", "frames", "minutes"] = "steps"
     """What the page's curves begin with; it can be switched there."""
     target: float | None = None
-    """A score: how many seeds reach it, after how many agent steps and minutes."""
+    """A score: how many seeds reach it, after how many agent steps and minutes (default: what the runs' presets name)."""
     wandb: tyro.conf.FlagCreatePairsOff[bool] = False
     """Put the comparison into the W&B project of the runs too: a run, a saved view and a report."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -60,16 +60,16 @@ def compare_command(args: list[str]) -> None:
     if warnings and not chosen.force:
         raise LabError(f"{'; '.join(warnings)}; --force compares them all the same")
     notes = remarks(results)
-    comparison = Comparison.of(results, chosen.metric)
+    comparison = Comparison.of(results, chosen.metric, chosen.target)
     if chosen.html:
         path = Path(chosen.html)
         try:
-            page.write(comparison, path, target=chosen.target, x=chosen.x, warnings=warnings + notes + problems)
+            page.write(comparison, path, x=chosen.x, warnings=warnings + notes + problems)
         except OSError as error:
             raise LabError(f"the page {path} cannot be written: {error.strerror}") from error
     if chosen.wandb and not wandb_key():
         notes.append("nothing was put into W&B: no key in WANDB_API_KEY or .netrc, `wandb login` first")
-    rows = [group.row(chosen.target) for group in comparison.groups]
+    rows = [group.row() for group in comparison.groups]
     if chosen.json:
         print(
             json.dumps(
@@ -86,30 +86,38 @@ def compare_command(args: list[str]) -> None:
     if chosen.wandb and wandb_key():
         from rl_lab.compare.publish import publish  # needs W&B's packages, which take a second
 
-        for address in publish(comparison, Path(chosen.html) if chosen.html else None, chosen.target):
+        for address in publish(comparison, Path(chosen.html) if chosen.html else None):
             console.print(f"W&B {address}", markup=False, soft_wrap=True)
 
 
 def _show(rows: list[dict[str, Any]], chosen: CompareOptions, warnings: list[str], console: Console) -> None:
     terminal = Console(highlight=False)
     wide = terminal if terminal.is_terminal else Console(highlight=False, width=200)  # a file has no edge
-    wide.print(_table(rows, chosen.target))
+    wide.print(_table(rows))
     for warning in warnings:
         console.print(f"WARNING: {warning}", markup=False, soft_wrap=True)
     if chosen.html:
         print(f"page: {chosen.html}")
 
 
-def _table(rows: list[dict[str, Any]], target: float | None) -> Table:
-    goal = [] if target is None else [f"seeds at {target:g}", "steps to it", "minutes to it"]
+def _table(rows: list[dict[str, Any]]) -> Table:
+    goal = (
+        ["target", "seeds at it", "steps to it", "minutes to it"]
+        if any(row["target"] is not None for row in rows)
+        else []
+    )
     table = Table(box=None, pad_edge=False)
     for i, head in enumerate(["agent", "env", "seeds", "final", "best", "normalised", *goal, "steps/s"]):
         table.add_column(head, justify="left" if i < 2 else "right", overflow="fold")
     for row in rows:
         cells = [row["agent"], row["env"], str(len(row["seeds"])), str(row["final"]), str(row["best"])]
         cells.append("" if row["normalised"] is None else str(row["normalised"]))
-        if target is not None:
-            cells.append(f"{row['reached']} of {len(row['seeds'])}")
+        if goal:
+            cells += (
+                ["", ""]
+                if row["target"] is None
+                else [f"{row['target']:g}", f"{row['reached']} of {len(row['seeds'])}"]
+            )
             cells += [
                 "" if row[k] is None else f"{row[k]:,.{n}f}"
                 for k, n in (("steps_to_target", 0), ("minutes_to_target", 1))

@@ -14,6 +14,7 @@ from envs.card import EnvCard
 from rl_lab.compare import scores as known_scores
 from rl_lab.compare.runs import Result, labels
 from rl_lab.compare.statistics import Estimate, band, estimate, iqm, mean, median
+from rl_lab.tracking import SCORE
 
 Array = NDArray[np.float64]
 AXES = ("steps", "frames", "minutes")
@@ -28,6 +29,8 @@ class Group:
     card: EnvCard
     results: list[Result]
     metric: str
+    target: float | None
+    """The score whose first evaluation is looked for."""
 
     @cached_property
     def final(self) -> Array:
@@ -61,9 +64,9 @@ class Group:
             for n, values in zip(names, (grid, middle, low, high), strict=True)
         }  # type: ignore[misc]
 
-    def row(self, target: float | None) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         """The group's line of the table."""
-        reached = [r.reached(target) for r in self.results] if target is not None else []
+        reached = [r.reached(self.target) for r in self.results] if self.target is not None else []
         hits = [hit for hit in reached if hit is not None]
         normalised = self.normalised()
         return {
@@ -72,13 +75,19 @@ class Group:
             "seeds": sorted(r.seed for r in self.results),
             "final": estimate([self.final], iqm),
             "best": estimate([self.best], iqm),
-            "target": target,
+            "target": self.target,
             "reached": len(hits),
             "steps_to_target": float(np.median([h[0] for h in hits])) if len(hits) == len(reached) and hits else None,
             "minutes_to_target": float(np.median([h[1] for h in hits])) if len(hits) == len(reached) and hits else None,
             "steps_per_s": float(np.median([r.steps_per_s for r in self.results])),
             "normalised": None if normalised is None else estimate([normalised], iqm),
         }
+
+
+def own_target(results: Sequence[Result], env: str, metric: str) -> float | None:
+    """The score that the runs on an environment were to reach, where they name one and the same, and scores are compared."""
+    named = {r.config.run.target for r in results if r.card.name == env} - {None}
+    return named.pop() if len(named) == 1 and metric == SCORE else None
 
 
 @dataclass(frozen=True)
@@ -89,14 +98,15 @@ class Comparison:
     metric: str
 
     @classmethod
-    def of(cls, results: Sequence[Result], metric: str) -> Comparison:
+    def of(cls, results: Sequence[Result], metric: str, target: float | None = None) -> Comparison:
+        """The runs in their groups. Without a `target`, that of each environment's runs, if they agree in it."""
         named: dict[tuple[str, str], list[Result]] = {}
         for label, result in zip(labels(results), results, strict=True):
             named.setdefault((result.card.name, label), []).append(result)
         return cls(
             [
-                Group(label, here[0].card, here, metric)
-                for (_, label), here in sorted(named.items(), key=lambda x: x[0][0])
+                Group(label, here[0].card, here, metric, own_target(results, env, metric) if target is None else target)
+                for (env, label), here in sorted(named.items(), key=lambda x: x[0][0])
             ],
             metric,
         )

@@ -19,17 +19,17 @@ THRESHOLDS = 100  # points of a performance profile
 VIDEO_BYTES = 6 * 10**6  # the newest video of a group is put into the page if it is no larger
 
 
-def write(comparison: Comparison, path: Path, *, target: float | None, x: str, warnings: list[str]) -> None:
+def write(comparison: Comparison, path: Path, *, x: str, warnings: list[str]) -> None:
     """Write the page."""
     from plotly.offline import get_plotlyjs
 
-    data = json.dumps(content(comparison, target=target, x=x, warnings=warnings)).replace("</", "<\\/")
+    data = json.dumps(content(comparison, x=x, warnings=warnings)).replace("</", "<\\/")
     page = TEMPLATE.read_text().replace("/*DATA*/null", data)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page.replace("/*PLOTLY*/", get_plotlyjs()))
 
 
-def content(comparison: Comparison, *, target: float | None, x: str, warnings: list[str]) -> dict[str, Any]:
+def content(comparison: Comparison, *, x: str, warnings: list[str]) -> dict[str, Any]:
     """All that the page shows, as JSON."""
     groups = comparison.groups
     everywhere = comparison.everywhere()
@@ -40,11 +40,11 @@ def content(comparison: Comparison, *, target: float | None, x: str, warnings: l
         "x": x,
         "axes": {"steps": "agent steps", "frames": "emulator frames", "minutes": "minutes"},
         "warnings": warnings,
-        "target": target,
         "envs": [
             {
                 "name": env,
                 "protocol": comparison.on(env)[0].card.protocol,
+                "target": comparison.on(env)[0].target,
                 "groups": [
                     {"label": g.label, "seeds": len(g.results), "curves": {axis: g.curve(axis) for axis in AXES}}
                     for g in comparison.on(env)
@@ -52,7 +52,7 @@ def content(comparison: Comparison, *, target: float | None, x: str, warnings: l
             }
             for env in comparison.envs
         ],
-        "rows": [plain(g.row(target)) for g in groups],
+        "rows": [plain(g.row()) for g in groups],
         "scales": {
             env: None if (s := scale(comparison.on(env)[0].card)) is None else f"{s[2]}: 0 is {s[0]:g}, 1 is {s[1]:g}"
             for env in comparison.envs

@@ -12,7 +12,7 @@ from rl_lab.errors import Fault, LabError
 from rl_lab.tracking import AXIS
 
 
-def publish(comparison: Comparison, page: Path | None, target: float | None) -> list[str]:
+def publish(comparison: Comparison, page: Path | None) -> list[str]:
     """Make them in the project that the runs were logged to; their addresses, each with what it is.
 
     The run, of job_type "compare", has for each agent and environment the interquartile mean of the final scores with its
@@ -21,9 +21,9 @@ def publish(comparison: Comparison, page: Path | None, target: float | None) -> 
     projects = {r.config.run.wandb_project for g in comparison.groups for r in g.results}
     if len(projects) > 1:
         raise LabError(f"the runs were logged to several projects, {', '.join(sorted(projects))}; compare those of one")
+    project = projects.pop()
     ids = [_ids(group) for group in comparison.groups]
-    if missing := sum(len(g.results) - len(i) for g, i in zip(comparison.groups, ids, strict=True)):
-        raise LabError(f"{missing} of the runs are not in W&B; `sync` brings them there")
+    runs = [name for names in ids for name in names]
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
@@ -31,29 +31,34 @@ def publish(comparison: Comparison, page: Path | None, target: float | None) -> 
         console="off", silent=True, init_timeout=20, finish_timeout=60, finish_timeout_raises=True
     )
     try:
+        arrived = len(wandb.Api(timeout=20).runs(project, filters={"name": {"$in": runs}})) if runs else 0
+        if missing := sum(len(g.results) for g in comparison.groups) - arrived:
+            raise LabError(f"{missing} of the runs are not in W&B's project {project}; `sync` brings them there")
         with (
             TemporaryDirectory() as scratch,
             wandb.init(
                 dir=scratch,
-                project=projects.pop(),
+                project=project,
                 job_type="compare",
                 name="comparison",
                 config={
-                    "runs": [name for names in ids for name in names],
+                    "runs": runs,
                     "metric": comparison.metric,
-                    "target": target,
+                    "targets": {group.card.name: group.target for group in comparison.groups},
                 },
                 settings=settings,
             ) as run,
         ):
-            run.log({"table": _table(comparison, target)})
+            run.log({"table": _table(comparison)})
             if page:
                 run.log({"page": wandb.Html(str(page), inject=False)})
             run.summary.update(_numbers(comparison))
             where = (run.entity, run.project)
             addresses = [f"run     {run.url}"]
         addresses.append(f"view    {_view(comparison, ids, *where)}")
-        addresses.append(f"report  {_report(comparison, ids, target, *where)}")
+        addresses.append(f"report  {_report(comparison, ids, *where)}")
+    except LabError:
+        raise
     except Exception as error:  # the network, the server, the account
         raise Fault(f"W&B did not take the comparison: {error}") from error
     return addresses
@@ -68,23 +73,34 @@ def _ids(group: Group) -> list[str]:
 def _numbers(comparison: Comparison) -> dict[str, float]:
     found = {}
     for group in comparison.groups:
-        final, name = group.row(None)["final"], f"{group.card.name}/{group.label}"
+        final, name = group.row()["final"], f"{group.card.name}/{group.label}"
         found |= {f"{name}/iqm": final.value, f"{name}/low": final.low, f"{name}/high": final.high}
     return found
 
 
-HEADS = ("agent", "env", "seeds", "final", "best", "normalised", "reached", "steps_to_target", "minutes_to_target")
+HEADS = (
+    "agent",
+    "env",
+    "seeds",
+    "final",
+    "best",
+    "normalised",
+    "target",
+    "reached",
+    "steps_to_target",
+    "minutes_to_target",
+)
 
 
-def _rows(comparison: Comparison, target: float | None) -> list[Any]:
-    rows = [group.row(target) for group in comparison.groups]
+def _rows(comparison: Comparison) -> list[Any]:
+    rows = [group.row() for group in comparison.groups]
     return [["" if row[k] is None else str(row[k]) for k in HEADS] for row in rows]
 
 
-def _table(comparison: Comparison, target: float | None) -> Any:
+def _table(comparison: Comparison) -> Any:
     import wandb
 
-    return wandb.Table(columns=list(HEADS), data=_rows(comparison, target))
+    return wandb.Table(columns=list(HEADS), data=_rows(comparison))
 
 
 def _curves(comparison: Comparison, env: str) -> Any:
@@ -117,7 +133,7 @@ def _view(comparison: Comparison, ids: list[list[str]], entity: str, project: st
     return view.url
 
 
-def _report(comparison: Comparison, ids: list[list[str]], target: float | None, entity: str, project: str) -> str:
+def _report(comparison: Comparison, ids: list[list[str]], entity: str, project: str) -> str:
     """A report with curves for each environment, one run set a group, and the table; its address."""
     import wandb_workspaces.reports.v2 as wr
     from wandb_workspaces.expr import Metric
@@ -136,7 +152,7 @@ def _report(comparison: Comparison, ids: list[list[str]], target: float | None, 
             if g.card.name == env
         ]
         blocks += [wr.H2(text=env), wr.PanelGrid(runsets=sets, panels=[_curves(comparison, env)])]
-    lines = [HEADS, ["-"] * len(HEADS), *_rows(comparison, target)]
+    lines = [HEADS, ["-"] * len(HEADS), *_rows(comparison)]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     note = "Scores are interquartile means over seeds with 95% bootstrap intervals (Agarwal et al. 2021)."
     report = wr.Report(

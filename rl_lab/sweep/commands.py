@@ -207,7 +207,7 @@ def _go_on(sweep: Sweep, address: str) -> None:
 
     runs = f"{len(sweep.asked['trials'])} runs" if sweep.kind == "grid" else f"{sweep.asked['trials']} trials"
     print(f"{runs}, group {sweep.group}, in {sweep.path}")
-    group, goal = sweep.group, []
+    group = sweep.group
     try:
         with connected(address):
             check_room(sweep.cpu_per_run, sweep.gpu_per_run)
@@ -221,8 +221,6 @@ def _go_on(sweep: Sweep, address: str) -> None:
                 print("best: " + " ".join(f"--{key.replace('_', '-')} {value}" for key, value in settings.items()))
                 print(f"beside the agent's own settings, with the fresh seeds {sweep.asked['check_seeds']}:")
                 group = check(sweep, settings).group
-                target = sweep.asked["trial"]["config"]["target"]
-                goal = [] if target is None else ["--target", str(target)]
     except LabError:
         sweep.forget_if_empty()
         raise
@@ -232,5 +230,5 @@ def _go_on(sweep: Sweep, address: str) -> None:
         sys.exit(128 + number)
     where = [] if sweep.runs_dir == "runs" else ["--runs-dir", sweep.runs_dir]
     if sweep.kind == "search":
-        compare_command([group, *where, *goal, "--html", ""])
-    print(f"next:  {PROG} compare {' '.join([group, *where, *goal])}")
+        compare_command([group, *where, "--html", ""])
+    print(f"next:  {PROG} compare {' '.join([group, *where])}")

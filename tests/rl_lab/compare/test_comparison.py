@@ -30,18 +30,18 @@ def study(make):
 
 
 def test_the_table_by_hand(study):
-    comparison = Comparison.of(read_results(study)[0], METRIC)
+    comparison = Comparison.of(read_results(study)[0], METRIC, 12.0)
     assert [(g.label, g.card.name) for g in comparison.groups] == [
         ("dqn", "CartPole-v1"),
         ("double_dqn", "CartPole-v1"),
         ("dqn", "Pong"),
         ("double_dqn", "Pong"),
     ]
-    row = comparison.groups[3].row(12.0)
+    row = comparison.groups[3].row()
     assert (row["final"].value, row["best"].value, row["seeds"], row["reached"]) == (12, 12, [1, 2, 3], 2)
     assert row["steps_to_target"] is None, "not all seeds have reached it"
     assert row["normalised"].value == pytest.approx((12 + 20.7) / (14.6 + 20.7))
-    cartpole = comparison.groups[1].row(470.0)
+    cartpole = Comparison.of(read_results(study)[0], METRIC, 470.0).groups[1].row()
     assert (cartpole["steps_to_target"], cartpole["minutes_to_target"]) == (2000, 1.0)
     assert (cartpole["final"].value, cartpole["best"].value) == (450, 475)
     aggregates = comparison.aggregates()
@@ -49,6 +49,9 @@ def test_the_table_by_hand(study):
     assert aggregates["dqn"]["mean"].value == pytest.approx(np.mean([np.mean(a) for a in dqn]))
     flat = np.sort(np.concatenate(dqn))
     assert aggregates["dqn"]["IQM"].value == pytest.approx(flat[1:5].mean())
+    assert [g.target for g in Comparison.of(read_results(study)[0], METRIC).groups] == [475, 475, 18, 18], (
+        "the presets'"
+    )
     assert comparison.groups[2].curve("frames")["x"] == [4000, 8000, 12000]
     assert comparison.groups[2].curve("minutes")["y"] == [-20, -10, 2]
 
@@ -101,12 +104,14 @@ def test_what_does_not_compare_is_refused_unless_forced(make, tmp_path, capsys, 
 def test_the_page_in_a_browser(study, tmp_path):
     """Curves are drawn, the axis is switched, nothing is fetched, and the console stays silent."""
     results, _ = read_results(study)
-    page.write(Comparison.of(results, METRIC), tmp_path / "c.html", target=12.0, x="steps", warnings=["a warning"])
+    page.write(Comparison.of(results, METRIC), tmp_path / "c.html", x="steps", warnings=["a warning"])
     with browser_tab() as (tab, complaints):
         tab.on("request", lambda request: complaints.append(request.url) if request.url.startswith("http") else None)
         tab.goto((tmp_path / "c.html").as_uri())
         tab.wait_for_selector("#curve-1 .scatterlayer .trace path.js-line")
         assert tab.locator("#curve-0 path.js-line").count() >= 2
+        targets = [tab.evaluate(f"document.getElementById('curve-{i}').layout.shapes.map(s => s.y0)") for i in (0, 1)]
+        assert targets == [[475], [18]], "each environment has its preset's"
         assert tab.locator("#curve-0 .xtitle").text_content() == "agent steps"
         for axis, words in (("frames", "emulator frames"), ("minutes", "minutes"), ("steps", "agent steps")):
             tab.click(f"input[value={axis}]")
@@ -114,7 +119,7 @@ def test_the_page_in_a_browser(study, tmp_path):
         for place in ("aggregates", "profiles", "efficiency"):
             assert tab.locator(f"#{place} .trace").count() >= 2, place
         text = tab.text_content("body")
-        for words in ("a warning", "double_dqn", "2 of 3", "human-normalised: 0 is -20.7, 1 is 14.6", "beats one of"):
+        for words in ("a warning", "double_dqn", "3 of 3", "human-normalised: 0 is -20.7, 1 is 14.6", "beats one of"):
             assert words in text, words
         tab.screenshot(path=str(tmp_path / "page.png"), full_page=True)
         assert complaints == []

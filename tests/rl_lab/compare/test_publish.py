@@ -42,6 +42,11 @@ def test_a_comparison_is_a_run_a_view_and_a_report(logged, tmp_path, capsys):
     assert [line.split()[1] for line in err.splitlines() if line.startswith("W&B")] == ["run", "view", "report"]
     assert page.exists()
 
+    del server.runs[ids[0]]  # a run that was deleted there has its id here still
+    with pytest.raises(LabError, match="1 of the runs are not in W&B's project .*; `sync` brings them there"):
+        compare_command([*map(str, runs), "--wandb", "--html", ""])
+    assert [run.job_type for run in server.runs.values()].count("compare") == 1, "no second one is begun"
+
 
 def test_without_a_key_the_page_is_all(train, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
@@ -54,5 +59,5 @@ def test_without_a_key_the_page_is_all(train, tmp_path, monkeypatch, capsys):
 
 def test_runs_that_are_not_in_wandb_are_told_how_to_get_there(train, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-    with pytest.raises(LabError, match="1 of the runs are not in W&B; `sync` brings them there"):
+    with pytest.raises(LabError, match="1 of the runs are not in W&B's project .*; `sync` brings them there"):
         compare_command([str(train(steps=600)), "--wandb", "--html", str(tmp_path / "page.html")])
