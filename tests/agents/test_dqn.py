@@ -86,7 +86,7 @@ def test_the_same_seed_twice_gives_the_same_parameters_bit_for_bit(name):
             agent, loop = toy_loop(SMALL, 4, seed=seed)
         else:
             card = resolve("Pong")
-            config = DQNConfig(frame_stack=4, learning_starts=100, replay_size=2000, n_step=3)
+            config = DQNConfig(frame_stack=4, filters=8, learning_starts=100, replay_size=2000, n_step=3)
             agent = DQN(config, RowSpec(card.frame, torch.uint8, 6, 4), seed=seed, device=CPU)
             loop = Loop(agent, make_stream(card, 4), CPU, seed)
         for _ in range(60):

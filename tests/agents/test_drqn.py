@@ -106,7 +106,7 @@ def test_burning_in_sends_back_no_gradient():
     assert batch.obs.grad[4:9].abs().sum() > 0
 
 
-@pytest.mark.parametrize("start", ["zero", "stored"])
+@pytest.mark.parametrize("start", [pytest.param("zero", marks=pytest.mark.slow), "stored"])
 def test_it_remembers_what_dqn_cannot(start):
     """A cue at the first row of four decides which action pays at the last."""
     config = dataclasses.replace(

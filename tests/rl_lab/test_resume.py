@@ -15,15 +15,15 @@ from rl_lab import api, checkpoint
 from rl_lab.run import Run
 from rl_lab.runner import Interrupted
 
-CARTPOLE = {"env": "CartPole-v1", "steps": 3000, "log_every": 150, "eval_every": 700, "checkpoint_every": 400}
+CARTPOLE = {"env": "CartPole-v1", "steps": 2000, "log_every": 150, "eval_every": 700, "checkpoint_every": 400}
 PONG = {
     "env": "ALE/Pong-v5",  # sticky actions
-    "steps": 1200,
+    "steps": 900,
     "filters": 4,
     "hidden": 32,
     "num_envs": 3,
     "learning_starts": 300,
-    "replay_size": 600,
+    "replay_size": 500,
     "replay_ratio": 1,
     "log_every": 150,
     "eval_every": 0,

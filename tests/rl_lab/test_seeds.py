@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from rl_lab import cli
 from rl_lab.errors import LabError
 from rl_lab.run import Run
 from rl_lab.seeds import parse_seeds
@@ -40,7 +41,7 @@ def start(tmp_path, *args):
     )
 
 
-def test_a_group_is_trained_and_compared(tmp_path):
+def test_a_group_is_trained_and_compared(tmp_path, monkeypatch, capsys):
     """Two side by side; each is a run as it would be alone; the group's name leads to all of them."""
     process = start(tmp_path, "--steps", "600", "--seeds", "3..4", "--jobs", "2", "--group", "study")
     out, err = process.communicate(timeout=120)
@@ -50,11 +51,9 @@ def test_a_group_is_trained_and_compared(tmp_path):
     runs = [Run(path.parent) for path in sorted(tmp_path.glob("runs/*/*/*/config.yaml"))]
     assert sorted(run.config.run.seed for run in runs) == [3, 4]
     assert {run.config.run.group for run in runs} == {"study"}
-    compared = subprocess.run(
-        [sys.executable, "-m", "rl_lab", "compare", "study"], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-    assert compared.returncode == 0, compared.stderr
-    assert "page: comparison.html" in compared.stdout
+    monkeypatch.chdir(tmp_path)
+    cli.main(["compare", "study"])
+    assert "page: comparison.html" in capsys.readouterr().out
 
 
 def test_ctrl_c_stops_each_and_says_how_to_go_on(tmp_path):
@@ -69,9 +68,9 @@ def test_ctrl_c_stops_each_and_says_how_to_go_on(tmp_path):
     assert len(list(tmp_path.glob("runs/*/*/*"))) == 1, "the others were never begun"
 
 
-def test_a_group_that_was_stopped_goes_on_under_its_name(tmp_path):
+def test_a_group_that_was_stopped_goes_on_under_its_name(tmp_path, monkeypatch, capsys):
     """Seed 1 is through, seed 2 was stopped, seed 3 never begun: the same command does what is left, and nothing twice."""
-    args = ["--steps", "2400", "--replay-ratio", "60", "--checkpoint-every", "500", "--group", "study"]
+    args = ["--steps", "1200", "--replay-ratio", "60", "--checkpoint-every", "250", "--group", "study"]
     process = start(tmp_path, *args, "--seeds", "1..3")
     while process.poll() is None and len(list(tmp_path.glob("runs/*/*/*/checkpoints/step-*"))) < 3:
         time.sleep(0.05)  # each run keeps two
@@ -79,16 +78,19 @@ def test_a_group_that_was_stopped_goes_on_under_its_name(tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, out + err
     assert "the same command with --group study goes on with it" in out
-    other = start(tmp_path, *args[2:], "--steps", "2000", "--seeds", "1..3")
-    assert "the group study has seed 1 with steps 2400, not 2000" in other.communicate(timeout=60)[1]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        cli.main([*TRAIN, *args[2:], "--steps", "1000", "--seeds", "1..3"])
+    assert "the group study has seed 1 with steps 1200, not 1000" in capsys.readouterr().err
     out, err = start(tmp_path, *args, "--seeds", "1..3").communicate(timeout=120)
     assert "next:  python -m rl_lab compare study" in out, out + err
     runs = [Run(path.parent) for path in sorted(tmp_path.glob("runs/*/*/*/config.yaml"))]
     assert sorted(run.config.run.seed for run in runs) == [1, 2, 3]
-    assert all(run.metrics()[-1]["global_step"] >= 2400 for run in runs)
+    assert all(run.metrics()[-1]["global_step"] >= 1200 for run in runs)
 
 
-def test_both_ways_to_name_seeds_are_one_too_many(tmp_path):
-    process = start(tmp_path, "--seed", "1", "--seeds", "1..2")
-    assert "either --seed or --seeds, not both" in process.communicate(timeout=60)[1]
-    assert process.returncode == 2
+def test_both_ways_to_name_seeds_are_one_too_many(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*TRAIN, "--runs-dir", str(tmp_path), "--seed", "1", "--seeds", "1..2"])
+    assert stop.value.code == 2
+    assert "either --seed or --seeds, not both" in capsys.readouterr().err

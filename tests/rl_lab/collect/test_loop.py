@@ -45,7 +45,7 @@ def physics(state, action):
 
 
 def test_a_collector_that_is_killed_is_replaced_and_no_transition_crosses_the_cut(cluster, tmp_path):
-    command = Command(tmp_path, *TRAIN, "--n-step", "1", "--steps", "6000", "--log-every", "100")
+    command = Command(tmp_path, *TRAIN, "--n-step", "1", "--steps", "4000", "--log-every", "100")
     (path,) = command.wait_for(lambda: list(tmp_path.glob("runs/*/*/*/metrics.jsonl")))
     run = Run(path.parent)
     command.wait_for(lambda: run.metrics() and run.metrics()[-1]["global_step"] >= 1000)

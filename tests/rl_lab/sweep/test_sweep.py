@@ -69,7 +69,7 @@ def test_a_run_that_breaks_is_told_and_the_others_are_carried_out(cluster, tmp_p
         "--env",
         "CartPole-v1",
         "--trials",
-        "4",
+        "3",
         "--scheduler",
         "none",
         "--retries",

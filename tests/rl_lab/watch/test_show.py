@@ -46,14 +46,14 @@ def test_a_video_of_every_agent(agent, tmp_path):
 def test_an_atari_game_at_its_own_speed(demo, tmp_path, smooth, fps):
     """15 decisions a second, or all 60 frames: the same seconds."""
     av = pytest.importorskip("av")
-    short = dataclasses.replace(demo.card, max_frames=1200)
+    short = dataclasses.replace(demo.card, max_frames=600)
     shown, _ = film(demo, tmp_path / "game.mp4", card=short, smooth=smooth, epsilon=1.0)
     with av.open(str(tmp_path / "game.mp4")) as container:
         stream = container.streams.video[0]
         assert stream.average_rate == fps
         assert stream.frames == shown.pictures
         assert float(stream.duration * stream.time_base) == pytest.approx(shown.pictures / fps, abs=0.1)
-    assert shown.pictures == pytest.approx(1200 / (1 if smooth else 4), abs=10)
+    assert shown.pictures == pytest.approx(600 / (1 if smooth else 4), abs=10)
 
 
 def lab(*args, cwd, **env):
