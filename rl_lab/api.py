@@ -42,10 +42,20 @@ def train(
     return start.train(resolved, card, quiet=quiet)
 
 
-def resume(run: str | Path | Run, *, steps: int | None = None, runs_dir: str = "runs", quiet: bool = False) -> Run:
-    """Go on with a run from its last checkpoint, as if it had never stopped; `steps` is a new total, to extend it."""
+def resume(
+    run: str | Path | Run,
+    *,
+    steps: int | None = None,
+    address: str = "",
+    runs_dir: str = "runs",
+    quiet: bool = False,
+) -> Run:
+    """Go on with a run from its last checkpoint, as if it had never stopped; `steps` is a new total, to extend it.
+
+    `address` is that of the Ray cluster where its collectors run, if it is another than before.
+    """
     load_env_plugins()
-    return start.resume(Run.find(run, runs_dir), steps=steps, quiet=quiet)
+    return start.resume(Run.find(run, runs_dir), steps=steps, address=address, quiet=quiet)
 
 
 def load(run: str | Path | Run, *, which: str | None = None, runs_dir: str = "runs") -> Agent:

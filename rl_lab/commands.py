@@ -192,7 +192,9 @@ class ResumeOptions:
     run: RunName
     """A run folder, "latest", or an unambiguous part of its name."""
     steps: Annotated[int | None, Range(1)] = None
-    """Agent steps in all, to extend a run; its own number unless given. Nothing else can change."""
+    """Agent steps in all, to extend a run; its own number unless given."""
+    address: str = ""
+    """Address of the Ray cluster where its collectors run, if it is another than before. Nothing else can change."""
     runs_dir: str = "runs"
     """Folder that holds the runs."""
 
@@ -202,7 +204,7 @@ def resume_command(args: list[str]) -> None:
         ResumeOptions, args, "resume", "Go on with a run from its last checkpoint, as if it had never stopped."
     )
     check_fields(chosen)
-    _finish(lambda: api.resume(chosen.run, steps=chosen.steps, runs_dir=chosen.runs_dir))
+    _finish(lambda: api.resume(chosen.run, steps=chosen.steps, address=chosen.address, runs_dir=chosen.runs_dir))
 
 
 @dataclass(frozen=True)

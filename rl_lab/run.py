@@ -7,7 +7,6 @@ runs/<env>/<agent>/<time>-s<seed>/
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from dataclasses import dataclass
@@ -93,11 +92,6 @@ class Run:
         line = yaml.safe_dump({"group": group})  # as it stands in the file, with YAML's own quotes
         paths = sorted(Path(runs_dir).glob("*/*/*/config.yaml"))
         return [cls(path.parent) for path in paths if f"\n{line}" in path.read_text(errors="replace")]
-
-    def extend(self, steps: int) -> None:
-        """Give the run a new number of agent steps; nothing else of its configuration may change."""
-        config = self.config
-        self.change(dataclasses.replace(config, run=dataclasses.replace(config.run, steps=steps)))
 
     def change(self, config: Config) -> None:
         """Give the run another configuration. Raises ConfigError where it cannot be."""

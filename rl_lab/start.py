@@ -51,23 +51,25 @@ def train(
         return runner.train()
 
 
-def resume(run: Run, *, steps: int | None = None, quiet: bool = False, listener: Sink | None = None) -> Run:
-    """Go on with a run from its last checkpoint; `steps` is a new total, to extend it.
+def resume(
+    run: Run, *, steps: int | None = None, address: str = "", quiet: bool = False, listener: Sink | None = None
+) -> Run:
+    """Go on with a run from its last checkpoint; `steps` is a new total, to extend it, `address` where its collectors are now.
 
     Raises LabError where there is no checkpoint, or where the run already has more steps.
     """
     with lock(run.path):
         check_fits(run.config, run.card)
-        before = run.config.run.steps
-        if steps is not None:
-            run.extend(steps)
+        before = run.config
+        given = replace(before.run, address=address or before.run.address)
+        run.change(replace(before, run=given if steps is None else replace(given, steps=steps)))
         try:
             runner = Runner(run, quiet=quiet, listener=listener)
             runner.restore()
             if steps is not None and steps < runner.steps:
                 raise LabError(f"steps is {steps}; {run} already has {runner.steps}, so it must be at least that")
         except LabError:
-            run.extend(before)
+            run.change(before)
             raise
         return runner.train()
 

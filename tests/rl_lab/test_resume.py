@@ -12,6 +12,7 @@ import pytest
 from identical import assert_identical
 
 from rl_lab import api, checkpoint
+from rl_lab.errors import LabError
 from rl_lab.run import Run
 from rl_lab.runner import Interrupted
 
@@ -161,6 +162,16 @@ def test_a_torn_segment_does_not_come_back(train):
         api.resume(run, steps=steps, quiet=True)
     for folder in checkpoint.generations(run.path):
         checkpoint._verify(folder, checkpoint._read_state(folder)["files"])
+
+
+def test_another_cluster_may_carry_the_collectors_and_a_refusal_changes_nothing(train):
+    run = train(**{**CARTPOLE, "steps": 500})
+    before = run.config
+    with pytest.raises(LabError, match="steps is 400"):
+        api.resume(run, steps=400, address="10.0.0.1:6379", quiet=True)
+    assert run.config == before
+    api.resume(run, steps=600, address="10.0.0.1:6379", quiet=True)
+    assert (run.config.run.steps, run.config.run.address) == (600, "10.0.0.1:6379")
 
 
 def test_only_what_changed_is_written_again(train):
