@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,16 +36,22 @@ class Line:
 
     def newest(self) -> dict[str, float]:
         """The newest value of everything the run has logged, and the step of its last evaluation."""
-        found: dict[str, float] = {}
-        try:
-            lines = self.run.metrics() if self.run else []
-        except LabError:  # shown while it is written
-            lines = []
-        for line in lines:
-            found |= line
-            if SCORE in line:
-                found["evaluated_at"] = line[AXIS]
+        file = self.run.path / "metrics.jsonl" if self.run else None
+        return _newest(self.run, file.stat().st_size) if self.run and file and file.exists() else {}
+
+
+@functools.lru_cache(maxsize=1000)  # a run that stands still is not read again each second
+def _newest(run: Run, size: int) -> dict[str, float]:
+    found: dict[str, float] = {}
+    try:
+        lines = run.metrics()
+    except LabError:  # shown while it is written
         return found
+    for line in lines:
+        found |= line
+        if SCORE in line:
+            found["evaluated_at"] = line[AXIS]
+    return found
 
 
 class Board:
