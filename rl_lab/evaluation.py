@@ -87,7 +87,7 @@ def evaluate(
         stream.send(np.where(random, rng.integers(stream.num_actions, size=n), thought.action.cpu().numpy()))
         row = stream.recv()
         values.append(thought.value)
-        rows.append(row._replace(obs=row.obs[:0]))  # without the picture
+        rows.append(row._replace(obs=np.empty(0)))  # a view of no pictures would keep them all
         each_row()
         for game in stream.finished():
             games[game.env].append(game)

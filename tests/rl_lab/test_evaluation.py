@@ -1,6 +1,7 @@
 """The evaluator's games."""
 
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -44,6 +45,24 @@ def test_scores_are_raw_sums_and_epsilon_is_the_evaluators_own():
     drawn = [round(score - times, 3) for score in random.returns]
     assert all(0 <= c <= 100 and c == int(c) for c in chosen)
     assert all(25 < d < 75 for d in drawn)
+
+
+def test_a_long_game_keeps_no_pictures(monkeypatch):
+    stream, seen, alive = stream_of(50), [], []
+    receive = stream.recv
+
+    def recv():
+        row = receive()
+        seen.append(weakref.ref(row.obs if row.obs.base is None else row.obs.base))  # who owns the memory
+        return row
+
+    def count():
+        alive.append(sum(obs() is not None for obs in seen))
+
+    monkeypatch.setattr(stream, "recv", recv)
+    evaluate(untrained(1), stream, episodes=1, epsilon=0.0, seed=0, device=CPU, learned_with=(0.9, 0), each_row=count)
+    assert len(alive) >= 50
+    assert max(alive) <= 2
 
 
 def test_values_are_compared_with_the_discounted_returns_that_came():
