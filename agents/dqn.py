@@ -72,8 +72,10 @@ class DQNConfig:
     """Share of random actions at the first agent step."""
     epsilon_end: Fraction = 0.01
     """Share of random actions from epsilon_steps on."""
+    epsilon_hold: CountOrZero = 0
+    """Agent steps with epsilon_start, before it falls linearly."""
     epsilon_steps: CountOrZero = 50_000
-    """Agent steps over which epsilon goes linearly from start to end."""
+    """Agent step at which epsilon has come to epsilon_end."""
     grad_clip: NonNegative = 10.0
     """Largest gradient norm, over all parameters (Pascanu et al. 2013). 0 turns clipping off."""
     reward_clip: NonNegative = 0.0
@@ -206,7 +208,9 @@ class DQN:
     def epsilon(self) -> float:
         """The probability of a random action after the agent steps observed so far."""
         c = self.config
-        return linear_schedule(c.epsilon_start, c.epsilon_end, c.epsilon_steps, self.steps)
+        return linear_schedule(
+            c.epsilon_start, c.epsilon_end, c.epsilon_steps - c.epsilon_hold, max(0, self.steps - c.epsilon_hold)
+        )
 
     @property
     def lr(self) -> float:
@@ -317,7 +321,7 @@ class DQN:
     # --- state ----------------------------------------------------------------------------------------------------
 
     def gauges(self) -> dict[str, float]:
-        """epsilon, learning rate, updates so far, and rows in the replay."""
+        """epsilon, learning rate, updates so far, and cells in the replay."""
         return {"epsilon": self.epsilon, "lr": self.lr, "updates": self.updates, "replay/size": self.replay.size}
 
     @property

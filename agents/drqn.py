@@ -51,10 +51,16 @@ class DRQN(DQN):
         self, config: DRQNConfig, rows: RowSpec, *, seed: int, device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
         self.length = config.burn_in + config.unroll + config.n_step  # rows of a sequence
-        if config.replay_size // rows.num_envs < self.length:
+        least = (self.length + config.frame_stack - 1) * rows.num_envs
+        if config.replay_size < least:
             raise ConfigError(
-                f"replay_size is {config.replay_size}; with {rows.num_envs} environments it must be at least"
-                f" {self.length * rows.num_envs} (burn_in + unroll + n_step rows)"
+                f"replay_size is {config.replay_size}; with {rows.num_envs} environments it must be at least {least}"
+                " (burn_in + unroll + n_step + frame_stack - 1 rows)"
+            )
+        if config.dropout or config.norm == "layer" or (config.norm == "batch" and not rows.is_image):
+            raise ConfigError(
+                f"dropout is {config.dropout} and norm {config.norm}; drqn has no hidden layer for them before its core:"
+                " dropout must be 0, and norm none, or batch over convolutions"
             )
         super().__init__(config, rows, seed=seed, device=device, dtype=dtype)
         if config.start_state == "stored":

@@ -46,9 +46,9 @@ class RainbowConfig(DQNConfig):
     atoms: Annotated[int, Range(2)] = 51
     """Atoms of that distribution."""
     value_low: float = -10.0
-    """The lowest return it knows."""
+    """The lowest return it knows: one below counts as this."""
     value_high: float = 10.0
-    """The highest return it knows."""
+    """The highest return it knows: one above counts as this."""
 
 
 class Rainbow(DQN):

@@ -91,8 +91,14 @@ class Replay:
         self.storage: dict[str, Tensor] = {}
         self.more: dict[str, tuple[int, ...]] = {}
         self.priority_alpha = priority_alpha
-        self.priorities = SumTree(self.num_rows * rows.num_envs, device) if priority_alpha else None
-        self.largest = torch.ones((), dtype=torch.float64, device=device)  # priority so far
+        self.priorities: SumTree | None = None
+        if priority_alpha:
+            if device.type == "mps":
+                raise ConfigError(
+                    f"priority_alpha is {priority_alpha}; mps has no float64, so it must be 0, or device cpu"
+                )
+            self.priorities = SumTree(self.num_rows * rows.num_envs, device)
+            self.largest = torch.ones((), dtype=torch.float64, device=device)  # priority so far
 
     def keep(self, more: dict[str, tuple[int, ...]]) -> None:
         """Before anything is added: keep float32 tensors of these names and shapes beside each cell."""

@@ -74,8 +74,13 @@ class TileCoding:
         shift = np.arange(tilings)[:, None] * (2 * np.arange(len(bounds)) + 1)
         self.shift = shift % tilings / tilings  # [tilings, D], in tiles
         self.across = tiles + 1  # the shifted tilings need one more
-        self.base = np.arange(tilings) * self.across ** len(bounds)
-        self.count = tilings * self.across ** len(bounds)
+        self.count = self.features(len(bounds), tilings, tiles)
+        self.base = np.arange(tilings) * (self.count // tilings)
+
+    @staticmethod
+    def features(entries: int, tilings: int, tiles: int) -> int:
+        """How many tiles there are over vectors of so many entries."""
+        return tilings * (tiles + 1) ** entries
 
     def __call__(self, obs: NDArray[Any]) -> NDArray[np.int64]:
         place = (obs - self.low) / self.width
@@ -95,6 +100,7 @@ class Tabular(ABC):
     """What the tabular agents share: features, epsilon-greedy acting, and when an update is made. A variant says its `target`."""
 
     config_class = TabularConfig
+    mixed_precision = False
 
     def __init__(
         self,
@@ -123,7 +129,8 @@ class Tabular(ABC):
     @staticmethod
     def bytes_needed(config: TabularConfig, rows: RowSpec) -> int:
         """Bytes of the tables."""
-        features = TileCoding(rows.bounds, config.tilings, config.tiles).count if rows.bounds else rows.frame[0]
+        tiles = TileCoding.features(len(rows.bounds), config.tilings, config.tiles) if rows.bounds else 0
+        features = tiles or rows.frame[0]
         return 8 * rows.num_actions * features * (rows.num_envs if config.independent else 1)
 
     @property
@@ -303,6 +310,12 @@ class TabularSarsaLambda(TabularSarsa):
     ) -> None:
         super().__init__(config, rows, seed=seed, device=device, dtype=dtype)
         self.trace = np.zeros((rows.num_envs, *self.weights.shape[1:]))
+
+    @staticmethod
+    def bytes_needed(config: TabularConfig, rows: RowSpec) -> int:
+        """Bytes of the tables, of a trace for each environment, and of what moves them."""
+        tables = Tabular.bytes_needed(config, rows)
+        return tables + 2 * rows.num_envs * tables // (rows.num_envs if config.independent else 1)
 
     def correct(
         self,

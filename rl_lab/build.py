@@ -9,7 +9,7 @@ import torch
 
 from agents.base import Agent, RowSpec
 from envs.card import EnvCard
-from envs.make import make_stream
+from envs.make import make_stream, resolve
 from envs.stream import Stream
 from rl_lab.cluster import require_ray
 from rl_lab.config import Config
@@ -61,14 +61,16 @@ def make_loop(config: Config, card: EnvCard, agent: Agent, device: torch.device)
 
 def learned_with(config: Config) -> tuple[float, float]:
     """The discount of an agent and the clip of its rewards: what its values are values of."""
-    return config.settings.gamma, getattr(config.settings, "reward_clip", 0.0)
+    return getattr(config.settings, "gamma", 1.0), getattr(config.settings, "reward_clip", 0.0)
 
 
 def make_explicit(config: Config, card: EnvCard) -> Config:
     """The configuration with every "auto" replaced by what it means on this machine and env."""
     device = resolve_device(config.run.device)
-    precision = str(resolve_precision(config.run.precision, device)).removeprefix("torch.")
-    protocol = "auto" if card.protocol == "id" else card.protocol
+    mixed = getattr(find_agent(config.agent).load(), "mixed_precision", True)
+    precision = str(resolve_precision(config.run.precision if mixed else "float32", device)).removeprefix("torch.")
+    as_named = card.protocol == "id" or resolve(config.run.env, card.protocol).sticky != card.sticky  # old Gym ids
+    protocol = "auto" if as_named else card.protocol
     run = dataclasses.replace(config.run, device=device.type, precision=precision, protocol=protocol)  # type: ignore[arg-type]
     return dataclasses.replace(config, run=run)
 

@@ -9,7 +9,7 @@ checkpoints/
     best/                 the best evaluation: network.safetensors and state.json
 
 A checkpoint is written beside the others, forced to disk, and takes its name when it is complete; one that is torn or altered
-fails its checksums and the one before serves. Tensors are safetensors and the rest JSON, so that a checkpoint from a stranger
+fails its checksums and the one before serves, unless it needs the same segment of the replay. Tensors are safetensors and the rest JSON, so that a checkpoint from a stranger
 can run no code.
 """
 
@@ -94,7 +94,8 @@ def save(run: Path, step: int, agent: Agent, state: Tree) -> Saved:
         known = _known_files(root)
         for first, end in segments(ring):
             file = segment_file(name, first, end)
-            if file not in known or not (root / file).is_file():
+            there = root / file
+            if file not in known or not there.is_file() or there.stat().st_size != known[file]["bytes"]:
                 rows = torch.arange(max(first, ring.total - ring.capacity), end) % ring.capacity
                 known[file] = write_tensors(root / file, {k: x[rows.to(x.device)] for k, x in ring.fields.items()})
                 written += known[file]["bytes"]
@@ -139,9 +140,9 @@ def bytes_to_write(run: Path, agent: Agent) -> int:
 
 def discard_newer(folder: Path) -> None:
     """Remove the generations after this one: they are damaged, and nothing may build on their segments."""
-    for other in generations(folder.parent.parent):
-        if other.name > folder.name:
-            shutil.rmtree(other)
+    there = generations(folder.parent.parent)
+    for other in there[: there.index(folder)]:
+        shutil.rmtree(other)
     _drop_old(folder.parent)
 
 
@@ -201,8 +202,13 @@ def _known_files(root: Path) -> dict[str, dict[str, Any]]:
 
 def generations(run: Path) -> list[Path]:
     """The full checkpoints of a run, newest first; one that was being replaced comes after what replaced it."""
-    found = [p for p in (run / "checkpoints").glob("step-*") if re.fullmatch(r"step-\d{9}(\.old)?", p.name)]
-    return sorted(found, key=lambda p: (p.name.removesuffix(".old"), p.suffix != ".old"), reverse=True)
+    found = [p for p in (run / "checkpoints").glob("step-*") if re.fullmatch(r"step-\d{9,}(\.old)?", p.name)]
+    return sorted(found, key=lambda p: (step_of(p), p.suffix != ".old"), reverse=True)
+
+
+def step_of(generation: Path) -> int:
+    """The agent step of a full checkpoint."""
+    return int(generation.name.removeprefix("step-").removesuffix(".old"))
 
 
 def find(run: Path, name: str | None = None) -> Path:

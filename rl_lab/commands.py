@@ -17,12 +17,12 @@ import tyro
 
 from agents.base import Count, Range, check_fields
 from envs.card import EnvCard
-from rl_lab import api, checkpoint, config, runner, start
+from rl_lab import api, build, checkpoint, config, runner, start
 from rl_lab.cli import PROG, fail
 from rl_lab.config import RunConfig, Seed
 from rl_lab.errors import LabError
 from rl_lab.guard import how_to_resume
-from rl_lab.registry import agents, find_agent
+from rl_lab.registry import agents, find_agent, is_resumable, load_env_plugins
 from rl_lab.run import Run
 
 RunName = Annotated[str, tyro.conf.Positional]
@@ -85,8 +85,10 @@ def train_command(args: list[str]) -> None:
         ("jobs", Annotated[Count, tyro.conf.arg(help=JOBS_HELP)], 1),
     ]
     chosen, final, card = configured(name, args, several)
+    if chosen.jobs > 1 and not chosen.seeds:
+        raise LabError(f"jobs is {chosen.jobs}; one run is one job: it needs --seeds, like 1..5")
     if chosen.seeds:
-        _train_seeds(name, args, chosen.seeds, chosen.jobs, final)
+        _train_seeds(name, args, chosen.seeds, chosen.jobs, final, card)
         return
     _finish(lambda: start.train(final, card))
 
@@ -128,7 +130,7 @@ def configured(
     return chosen, final, card
 
 
-def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: config.Config) -> None:
+def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: config.Config, card: EnvCard) -> None:
     """Train each seed with the other options as they are."""
     from rl_lab import seeds
 
@@ -141,13 +143,16 @@ def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: confi
         found = str(Run.find(final.run.init_from, final.run.runs_dir))
         final = dataclasses.replace(final, run=dataclasses.replace(final.run, init_from=found))
         others += ["--init-from", found]
+    if final.run.precision == "auto":  # it is measured: once for all of them
+        others += ["--precision", build.make_explicit(final, card).run.precision]
     group = _value(args, "--group") or f"{name}-{final.run.env.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     asked = dataclasses.replace(final, run=dataclasses.replace(final.run, group=group))
     try:
         work = seeds.jobs_of_group(LAB, ["train", name, *others], wanted, asked)
         seeds.train_group(work, side_by_side=jobs, group=group)
     except seeds.Stopped as stop:
-        print(f"stopped and saved; the same command with --group {group} goes on with it")
+        how = "goes on with it" if is_resumable(name) else "does the seeds that were not begun"
+        print(f"stopped and saved; the same command with --group {group} {how}")
         sys.exit(128 + stop.signal)
     where = "" if final.run.runs_dir == "runs" else f" --runs-dir {final.run.runs_dir}"
     print(f"next:  {PROG} compare {group}{where}")
@@ -240,13 +245,15 @@ def eval_command(args: list[str]) -> None:
     chosen = parse(EvalOptions, args, "eval", "Play whole games with a run's checkpoint and print the raw score.")
     check_fields(chosen)
     run = Run.find(chosen.run, chosen.runs_dir)
+    load_env_plugins()
     folder = checkpoint.find(run.path, chosen.which)
-    result = api.evaluate(run, episodes=chosen.episodes, epsilon=chosen.epsilon, seed=chosen.seed, which=chosen.which)
+    step, agent = checkpoint.read_state(folder)["steps"], build.make_player(run.config, run.card)
+    checkpoint.load_network(folder, agent)  # now: a run that trains may soon have others
+    result = api.play(run, agent, episodes=chosen.episodes, epsilon=chosen.epsilon, seed=chosen.seed)
     if chosen.json:
         about = {"checkpoint": str(folder), "env": run.card.name, "agent": run.config.agent}
         print(json.dumps(result.to_dict() | about))
     else:
-        step = checkpoint.read_state(folder)["steps"]
         print(f"{run.config.agent} on {run.card}\ncheckpoint {folder.name} of step {step:,}: {result}")
 
 

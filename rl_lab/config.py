@@ -29,7 +29,7 @@ class RunConfig:
     """The settings of a run. An agent step is one decision in one environment."""
 
     env: str = ""
-    """An Atari game (Pong), or any Gymnasium id with discrete actions and a Box observation (CartPole-v1)."""
+    """An Atari game (Pong), or any Gymnasium id with discrete actions whose observation is a Box or a number (CartPole-v1)."""
     protocol: Literal["auto", "classic", "machado", "v5"] = "auto"
     """How an Atari game is played; auto is what the env's name implies."""
     flicker: Fraction = 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -94,7 +95,11 @@ def agents() -> dict[str, AgentEntry]:
             raise LabError(
                 f"the agent {point.name!r} of {point.value} has the name of another one; rename its entry point"
             )
-        cls = point.load()
+        try:
+            cls = point.load()
+        except Exception as error:  # somebody else's package must not keep ours from working
+            print(f"WARNING: the agent {point.name!r} of {point.value} cannot be loaded: {error}", file=sys.stderr)
+            continue
         presets = getattr(cls, "presets_file", None)
         summary = (cls.__doc__ or point.value).strip().splitlines()[0]
         found[point.name] = AgentEntry(point.name, summary, point.load, Path(presets) if presets else None)
@@ -120,6 +125,12 @@ def load_env_plugins() -> list[str]:
     """Let installed packages register their environments; returns the ids they name."""
     ids = []
     for point in entry_points(group="rl_lab.envs"):
-        point.load()()
+        try:
+            point.load()()
+        except Exception as error:
+            print(
+                f"WARNING: the environment {point.name!r} of {point.value} cannot be loaded: {error}", file=sys.stderr
+            )
+            continue
         ids.append(point.name)
     return ids

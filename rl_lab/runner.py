@@ -154,8 +154,12 @@ class Runner:
             with faults(self.run, self.device):
                 with self.watchdog:
                     self._turn(tracker)
-                self.save()
-            tracker.log(self.steps, {**self.cost, "time/minutes": self.wall_seconds / 60})
+                try:
+                    with self.watchdog:
+                        self._evaluate_last(tracker)
+                finally:  # whatever befalls the evaluation, what was learned is kept
+                    self.save()
+                tracker.log(self.steps, {**self.cost, "time/minutes": self.wall_seconds / 60})
             tracker.complete()
         if self.signal is not None:
             raise Interrupted(self.run, self.signal)
@@ -203,9 +207,11 @@ class Runner:
         self.display.show(self._status())
         if self.signal is not None:
             self.display.say("stopped after this step, saving")
+        self.wall_seconds = before + time.perf_counter() - began
+
+    def _evaluate_last(self, tracker: Tracker) -> None:
         if self.signal is None and (self.last_eval is None or self.last_eval[0] != self.steps):
             self._evaluate(tracker)
-        self.wall_seconds = before + time.perf_counter() - began
 
     def _ask_to_stop(self, number: int) -> None:
         self.signal = number

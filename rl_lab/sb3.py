@@ -107,7 +107,9 @@ class SB3PPOConfig(SB3OnPolicyConfig):
 
     learning_rate: Positive = 3e-4
     max_grad_norm: Positive = 0.5
-    batch_size: Count = 64
+    n_steps: Annotated[int, Range(2)] = 128
+    """Steps of each environment in a batch."""
+    batch_size: Annotated[int, Range(2)] = 64
     """Agent steps an update learns from."""
     n_epochs: Count = 10
     """Times that a batch is gone through."""
@@ -144,6 +146,7 @@ class SB3Agent:
     config_class: ClassVar[type[SB3Config]] = SB3Config
     algorithm: ClassVar[type[BaseAlgorithm]]
     resumable = False  # exactly: see SB3Loop.restore
+    mixed_precision = False
 
     def __init__(
         self, config: SB3Config, rows: RowSpec, *, seed: int, device: torch.device, dtype: torch.dtype = torch.float32

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -23,6 +24,7 @@ from rl_lab import checkpoint
 from rl_lab.board import Board, Line
 from rl_lab.config import Config
 from rl_lab.errors import Fault, LabError
+from rl_lab.guard import lock
 from rl_lab.registry import is_resumable
 from rl_lab.run import Run
 from rl_lab.start import is_through
@@ -134,6 +136,10 @@ def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[i
             jobs.append(Job(seed, [], run=run))
         elif is_resumable(config.agent) and checkpoint.generations(run.path):
             jobs.append(Job(seed, [*lab, "resume", str(run.path)], run=run))
+        elif is_resumable(config.agent):  # cut off before its first checkpoint
+            with lock(run.path):
+                shutil.rmtree(run.path)
+            jobs.append(Job(seed, [*lab, *training, "--seed", str(seed), "--group", group]))
         else:
             raise LabError(f"{run} was cut off and cannot be resumed: remove it, or choose another --group")
     return jobs
@@ -168,6 +174,8 @@ def train_group(all_jobs: Sequence[Job], *, side_by_side: int, group: str) -> No
                     if asked:
                         break
                     job.start(environment)
+                    if asked and job.process is not None:  # while it began
+                        job.process.send_signal(asked[0])
                 board.update([Line(f"seed {job.seed}", job.state, job.run) for job in all_jobs])
                 if not running and not waiting:
                     break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from rl_lab.build import check_fits, make_agent, make_explicit
 from rl_lab.config import Config
 from rl_lab.errors import LabError
 from rl_lab.guard import check_disk, lock
-from rl_lab.run import Run
+from rl_lab.registry import is_resumable
+from rl_lab.run import DEMO, Run
 from rl_lab.runner import Runner
 from rl_lab.tracking import Sink
 
@@ -30,7 +32,8 @@ def train(
     world = config.run
     card = adapt(card, flicker=world.flicker, mask_velocity=world.mask_velocity, view=world.view, actions=world.actions)
     config = make_explicit(config, card)
-    check_disk(Path(config.run.runs_dir), check_fits(config, card))
+    needed = check_fits(config, card)
+    check_disk(Path(config.run.runs_dir), needed if is_resumable(config.agent) else 0)  # the others save no replay
     agent = make_agent(
         config, card, torch.device(config.run.device)
     )  # what it refuses, it refuses before there is a folder
@@ -58,6 +61,8 @@ def resume(
 
     Raises LabError where there is no checkpoint, or where the run already has more steps.
     """
+    if run.path == DEMO:
+        raise LabError("the demo is a network to watch and no more; a new run begins with it by --init-from demo")
     with lock(run.path):
         check_fits(run.config, run.card)
         before = run.config
@@ -65,10 +70,13 @@ def resume(
         run.change(replace(before, run=given if steps is None else replace(given, steps=steps)))
         try:
             runner = Runner(run, quiet=quiet, listener=listener)
-            runner.restore()
-            if steps is not None and steps < runner.steps:
-                raise LabError(f"steps is {steps}; {run} already has {runner.steps}, so it must be at least that")
-        except LabError:
+            with contextlib.ExitStack() as closing:
+                closing.callback(runner.loop.close)
+                runner.restore()
+                if steps is not None and steps < runner.steps:
+                    raise LabError(f"steps is {steps}; {run} already has {runner.steps}, so it must be at least that")
+                closing.pop_all()
+        except BaseException:
             run.change(before)
             raise
         return runner.train()

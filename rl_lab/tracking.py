@@ -8,6 +8,7 @@ import netrc
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import urlparse
@@ -48,7 +49,8 @@ class JsonLines:
         pass
 
     def close(self) -> None:
-        self.file.close()
+        with suppress(OSError):  # of a full disk the line that did not fit has told
+            self.file.close()
 
 
 class Tracker:

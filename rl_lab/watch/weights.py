@@ -27,7 +27,7 @@ class Weights:
     @property
     def names(self) -> list[str]:
         """What there is to choose from."""
-        steps = [str(int(folder.name[5:14])) for folder in checkpoint.generations(self.run)]
+        steps = [str(checkpoint.step_of(folder)) for folder in checkpoint.generations(self.run)]
         best = (self.run / "checkpoints" / "best" / "state.json").is_file()
         return [*(["best"] if best else []), *dict.fromkeys(steps)]
 

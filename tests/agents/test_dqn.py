@@ -185,6 +185,12 @@ def test_exploration_is_drawn_for_each_environment():
     assert float((explored != greedy).float().mean()) == pytest.approx(0.25, abs=0.02)
 
 
+def test_epsilon_may_wait_before_it_falls():
+    agent, _ = toy_loop(dataclasses.replace(SMALL, epsilon_end=0.2, epsilon_hold=100, epsilon_steps=500), 1)
+    for agent.steps, epsilon in ((0, 1.0), (100, 1.0), (300, 0.6), (500, 0.2), (900, 0.2)):
+        assert agent.epsilon == pytest.approx(epsilon)
+
+
 def test_a_replay_smaller_than_a_batch_is_refused():
     with pytest.raises(ConfigError, match="replay_size is 8; it must be at least batch_size, 32"):
         toy_loop(dataclasses.replace(SMALL, replay_size=8), 1)

@@ -161,3 +161,15 @@ def test_its_bytes_are_known():
 def test_a_replay_too_small_for_a_sequence_is_refused():
     with pytest.raises(ConfigError, match=r"replay_size is 20; with 4 environments it must be at least 28 \(burn_in"):
         toy_loop(dataclasses.replace(SMALL, replay_size=20), 4, cls=DRQN)
+
+
+def test_a_stack_of_frames_needs_room_too():
+    config = dataclasses.replace(SMALL, replay_size=28, frame_stack=3)
+    with pytest.raises(ConfigError, match="it must be at least 36"):
+        toy_loop(config, 4, cls=DRQN)
+
+
+@pytest.mark.parametrize("options", [{"dropout": 0.5}, {"norm": "layer"}, {"norm": "batch"}])
+def test_what_belongs_to_a_hidden_layer_is_refused(options):
+    with pytest.raises(ConfigError, match="drqn has no hidden layer for them before its core"):
+        toy_loop(dataclasses.replace(SMALL, **options), 1, cls=DRQN)

@@ -166,6 +166,14 @@ def test_a_capacity_too_small_for_one_transition_is_refused():
         make_replay(4, 3, 4, 2)
 
 
+def test_priorities_need_float64_which_mps_has_not():
+    options = {"stack": 1, "n_step": 1, "gamma": 0.9, "device": torch.device("mps"), "generator": torch.Generator()}
+    rows = RowSpec((3,), VECTOR, 4, 2)
+    assert Replay(rows, 20, **options).priorities is None
+    with pytest.raises(ConfigError, match=r"priority_alpha is 0.5; mps has no float64, so it must be 0, or device cpu"):
+        Replay(rows, 20, **options, priority_alpha=0.5)
+
+
 def test_a_million_atari_frames_fit_in_seven_gigabytes():
     rows = RowSpec((84, 84), torch.uint8, 6, 8)
     replay = Replay(rows, 1_000_000, stack=4, n_step=3, gamma=0.99, device=CPU, generator=torch.Generator())

@@ -195,3 +195,13 @@ def test_what_is_no_table_is_refused():
     lake = row_spec(resolve("FrozenLake-v1"), 1)
     with pytest.raises(ConfigError, match="device is cuda; tabular agents work in numpy, so it must be cpu"):
         TabularSarsaLambda(SarsaLambdaConfig(), lake, seed=0, device=torch.device("cuda"))
+
+
+def test_more_tiles_than_numbers_are_counted_before_they_are_refused():
+    rows = RowSpec((6,), torch.float32, 3, 1, False, ((-1.0, 1.0),) * 6)
+    assert TabularSarsa.bytes_needed(TabularConfig(tilings=8, tiles=2000), rows) == 8 * 3 * 8 * 2001**6
+
+
+def test_traces_are_counted_with_the_tables():
+    lake = row_spec(resolve("FrozenLake-v1"), 4)
+    assert TabularSarsaLambda.bytes_needed(SarsaLambdaConfig(), lake) == 8 * 4 * 16 * (1 + 2 * 4)

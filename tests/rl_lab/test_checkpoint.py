@@ -174,3 +174,11 @@ def test_weights_that_are_no_numbers_or_of_another_agent_are_refused(tmp_path):
     other = DQN(DQNConfig(hidden=5), RowSpec((3,), torch.float32, 2, 2), seed=0, device=CPU)
     with pytest.raises(LabError, match="does not fit the agent"):
         checkpoint.load_network(folder, other)
+
+
+def test_generations_go_by_their_number(tmp_path):
+    names = ["step-000000900", "step-999999999", "step-1000000000", "step-999999999.old"]
+    for name in [*names, "step-12", "step-000000001.new"]:
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    order = ["step-1000000000", "step-999999999", "step-999999999.old", "step-000000900"]
+    assert [folder.name for folder in checkpoint.generations(tmp_path)] == order

@@ -96,6 +96,16 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
         (["eval", "latest", "--episodes", "0"], "episodes is 0; it must be at least 1"),
         (["watch", "latest", "--terminal"], "there are no runs in runs"),
         (["resume", "nothing"], "there are no runs in runs"),
+        (
+            ["resume", "demo"],
+            "the demo is a network to watch and no more; a new run begins with it by --init-from demo",
+        ),
+        (["train", "dqn", "--env", "CartPole-v1", "--jobs", "4"], "jobs is 4; one run is one job: it needs --seeds"),
+        (
+            ["train", "tabular_sarsa", "--env", "Acrobot-v1", "--tiles", "2000"],
+            "the replay needs",
+        ),
+        (["train", "sb3_ppo", "--env", "CartPole-v1", "--batch-size", "1"], "batch_size is 1; it must be at least 2"),
         (["list", "everything"], "it is list, list agents or list envs"),
     ],
 )

@@ -2,13 +2,15 @@
 
 import math
 import typing
+from importlib.metadata import EntryPoint
 
 import pytest
 import yaml
 
 from agents.base import ConfigError
 from envs.make import resolve as resolve_env
-from rl_lab import config
+from rl_lab import config, registry
+from rl_lab.build import make_explicit
 from rl_lab.errors import LabError
 from rl_lab.registry import CONFIGS, agents
 
@@ -175,3 +177,21 @@ def test_every_setting_of_every_agent_refuses_what_it_cannot_be(name):
                 assert len(str(refusal.value).splitlines()) == 1
                 checked += 1
     assert checked > 80
+
+
+def test_an_old_id_is_itself_again_from_its_runs_configuration(tmp_path):
+    card = resolve_env("PongNoFrameskip-v0")
+    explicit = make_explicit(config.resolve("dqn", card, {"env": "PongNoFrameskip-v0"}), card)
+    assert resolve_env("PongNoFrameskip-v0", None if explicit.run.protocol == "auto" else explicit.run.protocol) == card
+
+
+def test_a_broken_package_costs_its_own_agent_only(monkeypatch, capsys):
+    point = EntryPoint("worse_dqn", "no_such_module:Agent", "rl_lab.agents")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    registry.agents.cache_clear()
+    try:
+        assert "dqn" in registry.agents()
+        assert "worse_dqn" not in registry.agents()
+    finally:
+        registry.agents.cache_clear()
+    assert "WARNING: the agent 'worse_dqn' of no_such_module:Agent cannot be loaded" in capsys.readouterr().err

@@ -11,9 +11,11 @@ from safetensors.torch import load_file
 import rl_lab
 from rl_lab import api, checkpoint
 from rl_lab.build import make_agent
-from rl_lab.errors import LabError
+from rl_lab.errors import Fault, LabError
 from rl_lab.loop import Every
+from rl_lab.run import Run
 from rl_lab.runner import Interrupted
+from rl_lab.tracking import JsonLines
 
 
 def test_a_run_leaves_what_it_should(train):
@@ -130,3 +132,33 @@ def test_a_run_may_begin_with_the_network_of_another(train, tmp_path):
     with pytest.raises(LabError, match="no run in .* is called 'nothing'"):
         train(init_from="nothing")
     assert len(list(tmp_path.glob("runs/*/*/*"))) == runs
+
+
+def test_what_was_learned_is_kept_when_the_last_evaluation_breaks(train, monkeypatch, tmp_path):
+    monkeypatch.setattr("rl_lab.runner.evaluate", lambda *_, **__: 1 / 0)
+    with pytest.raises(Fault, match="division by zero"):
+        train(steps=600, eval_every=0)
+    monkeypatch.undo()
+    run = Run.find("latest", tmp_path / "runs")
+    assert checkpoint.read_state(checkpoint.find(run.path, "last"))["steps"] >= 600
+    api.resume(run, quiet=True)
+    assert run.metrics()[-1]["global_step"] >= 600
+    assert any("eval/return_mean" in line for line in run.metrics())
+
+
+def test_a_resume_that_is_broken_off_leaves_the_configuration(train, monkeypatch):
+    run = train(steps=300)
+    monkeypatch.setattr("rl_lab.runner.Runner.restore", lambda _: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        api.resume(run, steps=900, quiet=True)
+    assert run.config.run.steps == 300
+
+
+def test_a_metrics_file_on_a_full_disk_is_one_fault(train):
+    run = train(steps=300)
+    lines = JsonLines(run, [])
+    lines.file.close()
+    lines.file = open("/dev/full", "a")  # noqa: SIM115
+    with pytest.raises(OSError, match="No space left"):
+        lines.log(1, {})
+    lines.close()

@@ -90,3 +90,7 @@ def test_atari_episodes_begin_anew():
             assert not obs[i, :3].any()
     assert over >= 2
     env.close()
+
+
+def test_what_it_computes_in_is_what_its_run_says(train):
+    assert train("sb3_dqn", steps=200, precision="bfloat16").config.run.precision == "float32"

@@ -8,10 +8,12 @@ import time
 
 import pytest
 
+from envs.make import resolve
 from rl_lab import cli
+from rl_lab import config as configuration
 from rl_lab.errors import LabError
 from rl_lab.run import Run
-from rl_lab.seeds import parse_seeds
+from rl_lab.seeds import jobs_of_group, parse_seeds
 
 
 @pytest.mark.parametrize(
@@ -94,3 +96,15 @@ def test_both_ways_to_name_seeds_are_one_too_many(tmp_path, capsys):
         cli.main([*TRAIN, "--runs-dir", str(tmp_path), "--seed", "1", "--seeds", "1..2"])
     assert stop.value.code == 2
     assert "either --seed or --seeds, not both" in capsys.readouterr().err
+
+
+def test_a_run_cut_off_before_its_first_checkpoint_begins_anew(tmp_path):
+    config = resolved(group="study", runs_dir=str(tmp_path), wandb="disabled", seed=2)
+    run = Run.create(config, resolve("CartPole-v1"))
+    (job,) = jobs_of_group(["lab"], ["train", "dqn"], [2], config)
+    assert job.command == ["lab", "train", "dqn", "--seed", "2", "--group", "study"]
+    assert not run.path.exists()
+
+
+def resolved(**given):
+    return configuration.resolve("dqn", resolve("CartPole-v1"), {"env": "CartPole-v1", **given})
