@@ -67,7 +67,7 @@ def test_stopping_changes_nothing(settings, train, monkeypatch):
     rng = random.Random(0)
     run, stops = None, 0
     while True:
-        rows = rng.randrange(20, 150) * 2**stops  # more each time: an evaluation that is cut begins again
+        rows = rng.randrange(20, 60) * 2**stops  # more each time: an evaluation that is cut begins again
         monkeypatch.setattr("rl_lab.runner.Watchdog.pat", stop_after(rows))
         try:
             run = train(**settings) if run is None else api.resume(run, quiet=True)
