@@ -26,12 +26,11 @@ check: install
 install: $(VENV)/installed
 
 # torch comes first and alone, so that pip takes the pinned build for this machine and nothing else pulls in another.
-# Of 18,000 modules a few thousand are ever imported: Python compiles them when they are.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"rl_lab needs Python 3.11 or newer, not {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile torch -c constraints.txt
-	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet torch -c constraints.txt
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' -c constraints.txt
 	touch $@
 
 clean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -42,6 +43,21 @@ class CenteredRMSProp(torch.optim.Optimizer):
             torch._foreach_addcdiv_(params, grads, root, -group["lr"])
 
 
+def eager(kind: type[torch.optim.Optimizer]) -> Any:
+    """The same optimiser without torch's compiler, which it imports at its first call: that takes as long as torch itself.
+
+    Nothing is compiled here. Some methods ask the compiler to leave them alone, and find its answer where it would put it;
+    `step` would break its graph, and is taken as it was before it was wrapped.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        if inspect.isfunction(plain := getattr(method, "__wrapped__", None)):
+            setattr(plain, "__dynamo_disable", plain)
+    return type(kind.__name__, (kind,), {"step": torch.no_grad()(inspect.unwrap(kind.step))})
+
+
+Adam, RMSprop = eager(torch.optim.Adam), eager(torch.optim.RMSprop)
+
+
 def build_optimizer(
     name: OptimizerName, params: Iterable[nn.Parameter], *, lr: float, eps: float
 ) -> torch.optim.Optimizer:
@@ -49,8 +65,8 @@ def build_optimizer(
     if name == "centered_rmsprop":
         return CenteredRMSProp(params, lr=lr, eps=eps)
     if name == "rmsprop":
-        return torch.optim.RMSprop(params, lr=lr, eps=eps)  # squared-gradient decay .99
-    return torch.optim.Adam(params, lr=lr, eps=eps, fused=True)
+        return RMSprop(params, lr=lr, eps=eps)  # squared-gradient decay .99
+    return Adam(params, lr=lr, eps=eps, fused=True)
 
 
 def load_moments(optimizer: torch.optim.Optimizer, moments: dict[Any, dict[str, Tensor]]) -> None:
