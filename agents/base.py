@@ -169,11 +169,13 @@ class Stopwatch(dict[str, float]):
             self[name] = self.get(name, 0.0) + time.perf_counter() - start
 
 
-def linear_schedule(start: float, end: float, steps: int, t: int) -> float:
-    """`start` at t = 0, `end` from t = `steps` on, a straight line between."""
+def linear_schedule(start: float, end: float, steps: int, t: int, *, hold: int = 0) -> float:
+    """`start` until t = `hold`, `end` from t = `steps` on, a straight line between."""
+    if t < hold:
+        return start
     if t >= steps:
         return end
-    return start + (end - start) * t / steps
+    return start + (end - start) * (t - hold) / (steps - hold)
 
 
 class ConfigError(ValueError):

@@ -208,17 +208,13 @@ class DQN:
     def epsilon(self) -> float:
         """The probability of a random action after the agent steps observed so far."""
         c = self.config
-        return linear_schedule(
-            c.epsilon_start, c.epsilon_end, c.epsilon_steps - c.epsilon_hold, max(0, self.steps - c.epsilon_hold)
-        )
+        return linear_schedule(c.epsilon_start, c.epsilon_end, c.epsilon_steps, self.steps, hold=c.epsilon_hold)
 
     @property
     def lr(self) -> float:
         """The learning rate after the agent steps observed so far."""
         c = self.config
-        if not c.lr_steps or self.steps <= c.lr_hold:
-            return c.lr
-        return linear_schedule(c.lr, c.lr_end, c.lr_steps - c.lr_hold, self.steps - c.lr_hold)
+        return linear_schedule(c.lr, c.lr_end, c.lr_steps, self.steps, hold=c.lr_hold) if c.lr_steps else c.lr
 
     # --- learning -------------------------------------------------------------------------------------------------
 

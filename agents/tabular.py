@@ -129,8 +129,9 @@ class Tabular(ABC):
     @staticmethod
     def bytes_needed(config: TabularConfig, rows: RowSpec) -> int:
         """Bytes of the tables."""
-        tiles = TileCoding.features(len(rows.bounds), config.tilings, config.tiles) if rows.bounds else 0
-        features = tiles or rows.frame[0]
+        features = rows.frame[0]
+        if rows.bounds:
+            features = TileCoding.features(len(rows.bounds), config.tilings, config.tiles)
         return 8 * rows.num_actions * features * (rows.num_envs if config.independent else 1)
 
     @property

@@ -117,8 +117,9 @@ def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[i
     jobs = []
     for seed in seeds:
         run = there.get(seed)
+        anew = Job(seed, [*lab, *training, "--seed", str(seed), "--group", group])
         if run is None:
-            jobs.append(Job(seed, [*lab, *training, "--seed", str(seed), "--group", group]))
+            jobs.append(anew)
             continue
         asked, has = config.to_dict(), run.config.to_dict()
         for key in sorted(asked.keys() | has.keys()):
@@ -139,7 +140,7 @@ def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[i
         elif is_resumable(config.agent):  # cut off before its first checkpoint
             with lock(run.path):
                 shutil.rmtree(run.path)
-            jobs.append(Job(seed, [*lab, *training, "--seed", str(seed), "--group", group]))
+            jobs.append(anew)
         else:
             raise LabError(f"{run} was cut off and cannot be resumed: remove it, or choose another --group")
     return jobs

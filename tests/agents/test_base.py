@@ -22,6 +22,16 @@ class Settings:
 def test_linear_schedule():
     assert [linear_schedule(1.0, 0.0, 4, t) for t in range(6)] == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     assert linear_schedule(1.0, 0.1, 0, 0) == 0.1
+    assert [linear_schedule(1.0, 0.0, 6, t, hold=2) for t in (0, 1, 2, 3, 5, 6, 9)] == [
+        1.0,
+        1.0,
+        1.0,
+        0.75,
+        0.25,
+        0.0,
+        0.0,
+    ]
+    assert [linear_schedule(1.0, 0.1, 2, t, hold=4) for t in (0, 3, 4)] == [1.0, 1.0, 0.1], "a hold beyond the end"
 
 
 @pytest.mark.parametrize(
