@@ -72,7 +72,7 @@ def test_ctrl_c_stops_each_and_says_how_to_go_on(tmp_path):
 
 def test_a_group_that_was_stopped_goes_on_under_its_name(tmp_path, monkeypatch, capsys):
     """Seed 1 is through, seed 2 was stopped, seed 3 never begun: the same command does what is left, and nothing twice."""
-    args = ["--steps", "1200", "--replay-ratio", "60", "--checkpoint-every", "250", "--group", "study"]
+    args = ["--steps", "1200", "--replay-ratio", "20", "--checkpoint-every", "250", "--group", "study"]
     process = start(tmp_path, *args, "--seeds", "1..3")
     while process.poll() is None and len(list(tmp_path.glob("runs/*/*/*/checkpoints/step-*"))) < 3:
         time.sleep(0.05)  # each run keeps two
