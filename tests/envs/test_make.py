@@ -40,7 +40,9 @@ def test_vectors_and_every_atari_name():
     assert (card.family, card.frame, card.num_actions, card.dtype) == ("vector", (4,), 2, "float32")
     assert len(games()) > 100
     assert resolve("ms_pacman").name == "MsPacman"
-    assert {"CartPole-v1", "MountainCar-v0"} <= set(other_ids())
+    others = set(other_ids())
+    assert {"CartPole-v1", "MountainCar-v0"} <= others
+    assert not {"Pendulum-v1", "GymV26Environment-v0"} & others, "what the lab refuses is not offered"
 
 
 @pytest.mark.parametrize(
