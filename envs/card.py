@@ -45,6 +45,11 @@ class EnvCard:
     def num_actions(self) -> int:
         return len(self.actions)
 
+    @property
+    def white(self) -> int | None:
+        """The largest value of a pixel; None for vectors."""
+        return None if self.dtype != "uint8" else 1 if self.view == "binary" else 255
+
     def to_dict(self) -> dict[str, Any]:
         """The card as JSON holds it."""
         return asdict(self)

@@ -15,11 +15,11 @@ from rl_lab.run import Run
 
 
 class Attacked:
-    """An agent that sees every observation perturbed by +- `size`: a share of 255 for images, the vector's own unit else."""
+    """An agent that sees every observation perturbed by +- `size`: a share of `white`, or without one in the vector's own unit."""
 
-    def __init__(self, agent: Agent, size: float, rng: torch.Generator | None = None) -> None:
+    def __init__(self, agent: Agent, size: float, white: int | None, rng: torch.Generator | None = None) -> None:
         """With `rng` the signs are drawn at random, which tells how much of the harm is mere noise."""
-        self.agent, self.size, self.rng = agent, size, rng
+        self.agent, self.size, self.white, self.rng = agent, size, white, rng
 
     def initial_carry(self, n: int) -> Carry:
         return self.agent.initial_carry(n)
@@ -30,8 +30,8 @@ class Attacked:
             signs = fgsm_signs(self.agent, obs, first, carry)
         else:
             signs = torch.randint(0, 2, obs.shape, generator=self.rng) * 2.0 - 1
-        seen = obs + signs * self.size * (255 if obs.dtype == torch.uint8 else 1)
-        return self.agent.think(seen.clamp(0, 255) if obs.dtype == torch.uint8 else seen, first, carry)
+        seen = obs + signs * self.size * (self.white or 1)
+        return self.agent.think(seen.clamp(0, self.white) if self.white else seen, first, carry)
 
 
 def fgsm_signs(agent: Agent, obs: Tensor, first: Tensor, carry: Carry) -> Tensor:
@@ -60,8 +60,8 @@ def scores(run: Run, size: float, *, episodes: int, seed: int, which: str | None
     rng = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     players = {
         "unharmed": agent,
-        f"random signs, {size:g}": Attacked(agent, size, rng),
-        f"fgsm, {size:g}": Attacked(agent, size),
+        f"random signs, {size:g}": Attacked(agent, size, run.card.white, rng),
+        f"fgsm, {size:g}": Attacked(agent, size, run.card.white),
     }
     return {
         name: api.play(run, player, episodes=episodes, epsilon=None, seed=seed)  # type: ignore[arg-type]

@@ -32,8 +32,8 @@ def compose(moment: Moment, screen: Screen, card: EnvCard, title: str) -> Screen
     state = "over" if moment.over else f"step {moment.step:,}"
     _text(canvas, f"game {moment.game}   {state}   score {moment.score:g}", (LEFT, 48), size=0.5)
     top = 64
-    if moment.seen.ndim == 3 and moment.seen.dtype == np.uint8:
-        top = _frames(canvas, moment.seen, heat, top)
+    if card.white:
+        top = _frames(canvas, moment.seen, card.white, heat, top)
     top = _bars(canvas, moment, card, top + 18)
     if moment.state_norm is not None:
         _text(canvas, f"size of the memory |h| = {moment.state_norm:.2f}", (LEFT, top + 10), color=FAINT)
@@ -73,9 +73,9 @@ def warmed(image: Screen, heat: Heat) -> Screen:
     return np.asarray(image * (1 - strength) + np.array(HOT) * strength, np.uint8)
 
 
-def _frames(canvas: Screen, seen: NDArray[np.generic], heat: Heat | None, top: int) -> int:
+def _frames(canvas: Screen, seen: NDArray[np.generic], white: int, heat: Heat | None, top: int) -> int:
     """The stack, oldest frame first, with the saliency on the newest; returns where it ends."""
-    grey = np.asarray(seen, np.uint8) * (255 if seen.max() <= 1 else 1)
+    grey = np.asarray(seen, np.uint8) * (255 // white)
     size = min(88, (RIGHT - LEFT) // len(grey))
     for i, frame in enumerate(grey):
         box = (LEFT + i * size, top, LEFT + (i + 1) * size - 4, top + size - 4)
@@ -128,3 +128,5 @@ def _curves(canvas: Screen, moment: Moment, top: int) -> None:
         y = bottom - 4 - (curve - low) / max(high - low, 1e-6) * (bottom - top - 8)
         points = np.stack([x, y], 1).round().astype(np.int32)
         cv2.polylines(canvas, [points], False, color, 1, cv2.LINE_AA)
+    for value, y in ((high, top + 12), (low, bottom - 5)):
+        _text(canvas, f"{value:.2f}", (LEFT + 4, y), size=0.35, color=FAINT)
