@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from rl_lab.errors import LabError
 from rl_lab.run import Run
@@ -90,7 +91,8 @@ class Board:
             score = f", evaluation {newest[SCORE]:.2f} at step {newest['evaluated_at']:,}" if SCORE in newest else ""
             now = (line.state, score, line.node, line.error)
             which = str(line.run or line.name)  # two may have one name
-            if line.state != "waits" and self.told.get(which) != now:
+            begun = line.state != "waits" and (line.state != "runs" or line.run is not None)
+            if begun and self.told.get(which) != now:
                 self.told[which] = now
                 where = f" on {line.node}" if line.node else ""
                 error = f": {line.error}" if line.error else ""
@@ -100,7 +102,7 @@ class Board:
 def table(lines: Sequence[Line], title: str) -> Table:
     """The runs as a table; nodes and errors have a column where there are any."""
     nodes, errors = any(line.node for line in lines), any(line.error for line in lines)
-    drawn = Table(title=title, box=None, title_justify="left")
+    drawn = Table(title=Text(title), box=None, title_justify="left")
     drawn.add_column("run")
     for head in ["state", *(["node"] if nodes else []), *COLUMNS]:
         drawn.add_column(head, justify="right")
@@ -110,5 +112,5 @@ def table(lines: Sequence[Line], title: str) -> Table:
         newest = line.newest()
         cells = [format(newest[key], form) if key in newest else "" for key, form in COLUMNS.values()]
         node, error = [line.node] if nodes else [], [line.error] if errors else []
-        drawn.add_row(line.name, line.state, *node, *cells, *error)
+        drawn.add_row(*map(Text, [line.name, line.state, *node, *cells, *error]))  # not markup: errors hold brackets
     return drawn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -78,6 +79,11 @@ def _run(name: str, rest: list[str]) -> None:
             raise
         print(f"rl_lab: {error.strerror}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
         sys.exit(1)
+
+
+def as_typed(*words: object) -> str:
+    """The lab's command with these words, as it can be typed into a shell."""
+    return f"{PROG} {shlex.join(map(str, words))}"
 
 
 def fail(message: str) -> NoReturn:

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ import tyro
 from agents.base import Count, Range, check_fields
 from envs.card import EnvCard
 from rl_lab import api, build, checkpoint, config, runner, start
-from rl_lab.cli import PROG, fail
+from rl_lab.cli import PROG, as_typed, fail
 from rl_lab.config import RunConfig, Seed
 from rl_lab.errors import LabError
 from rl_lab.guard import how_to_resume
@@ -98,13 +99,13 @@ def configured(
 ) -> tuple[Any, config.Config, EnvCard]:
     """What `train NAME args` asks for: its options, with `extras` (name, type, default), the configuration and the env card."""
     entry = find_agent(name)
-    file = _value(args, "--config")
-    env = _value(args, "--env") or config.env_of(file)
+    file = value_of(args, "--config")
+    env = value_of(args, "--env") or config.env_of(file)
     if env is None and not any(a in ("-h", "--help") for a in args):
         fail(f"which environment? add --env NAME, for example: {PROG} train {name} --env Pong")
-    protocol = _value(args, "--protocol") or config.protocol_of(file)
+    protocol = value_of(args, "--protocol") or config.protocol_of(file)
     card = api.resolve_env(env, protocol) if env else None
-    layered = config.resolve(name, card, {}, preset=_value(args, "--preset") or "default", file=file)
+    layered = config.resolve(name, card, {}, preset=value_of(args, "--preset") or "default", file=file)
 
     # The defaults that the help shows and that the flags overrule are those of this env and preset.
     options = dataclasses.make_dataclass(
@@ -135,7 +136,7 @@ def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: confi
     from rl_lab import seeds
 
     wanted = seeds.parse_seeds(given)
-    if _value(args, "--seed") is not None:
+    if value_of(args, "--seed") is not None:
         raise LabError("either --seed or --seeds, not both")
     own = ("--seeds", "--jobs", "--group", "--init-from")
     others = [a for i, a in enumerate(args) if not _belongs_to(args, i, own)]
@@ -145,17 +146,18 @@ def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: confi
         others += ["--init-from", found]
     if final.run.precision == "auto":  # it is measured: once for all of them
         others += ["--precision", build.make_explicit(final, card).run.precision]
-    group = _value(args, "--group") or f"{name}-{final.run.env.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    group = value_of(args, "--group") or f"{name}-{final.run.env.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     asked = dataclasses.replace(final, run=dataclasses.replace(final.run, group=group))
     try:
         work = seeds.jobs_of_group(LAB, ["train", name, *others], wanted, asked)
         seeds.train_group(work, side_by_side=jobs, group=group)
     except seeds.Stopped as stop:
         how = "goes on with it" if is_resumable(name) else "does the seeds that were not begun"
-        print(f"stopped and saved; the same command with --group {group} {how}")
+        same = ["--group", group, *(["--init-from", final.run.init_from] if final.run.init_from else [])]
+        print(f"stopped and saved; the same command with {shlex.join(same)} {how}")
         sys.exit(128 + stop.signal)
-    where = "" if final.run.runs_dir == "runs" else f" --runs-dir {final.run.runs_dir}"
-    print(f"next:  {PROG} compare {group}{where}")
+    where = [] if final.run.runs_dir == "runs" else ["--runs-dir", final.run.runs_dir]
+    print(f"next:  {as_typed('compare', group, *where)}")
 
 
 def _belongs_to(args: list[str], i: int, flags: tuple[str, ...]) -> bool:
@@ -169,7 +171,7 @@ JOBS_HELP = "How many of the seeds are trained side by side; they share the proc
 CONFIG_HELP = "A YAML file of settings, such as a run's config.yaml; flags overrule it."
 
 
-def _value(args: list[str], flag: str) -> str | None:
+def value_of(args: list[str], flag: str) -> str | None:
     """The value of a flag that decides which defaults apply, before the real parsing."""
     found = None
     for i, arg in enumerate(args):

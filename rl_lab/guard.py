@@ -18,7 +18,7 @@ import psutil
 import torch
 
 from rl_lab import checkpoint
-from rl_lab.cli import PROG
+from rl_lab.cli import as_typed
 from rl_lab.errors import Fault, LabError
 from rl_lab.registry import is_resumable
 from rl_lab.run import Run
@@ -88,9 +88,9 @@ def how_to_resume(run: Run) -> str:
     if not checkpoint.generations(run.path):
         return f"{run} had no checkpoint yet"
     if not is_resumable(run.config.agent):
-        env = run.config.run.env
-        return f"begin a new run with its best network:  {PROG} train {run.config.agent} --env {env} --init-from {run}"
-    return f"go on from the last checkpoint with:  {PROG} resume {run}"
+        anew = as_typed("train", run.config.agent, "--env", run.config.run.env, "--init-from", run)
+        return f"begin a new run with its best network:  {anew}"
+    return f"go on from the last checkpoint with:  {as_typed('resume', run)}"
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from rl_lab.build import (
     make_loop,
     memory_needed,
 )
-from rl_lab.cli import PROG
+from rl_lab.cli import as_typed
 from rl_lab.device import keep_freed_memory, resolve_device
 from rl_lab.errors import USER_ERRORS, Fault, LabError
 from rl_lab.evaluation import evaluate
@@ -343,5 +343,5 @@ class Runner:
         if self.last_eval:
             self.display.say(f"done in {self.wall_seconds / 60:.1f} min: last evaluation {self.last_eval[1]:.2f}")
         self.display.say(f"best evaluation {self.best:.2f}, saved in {checkpoint.find(self.run.path)}")
-        self.display.say(f"next:  {PROG} eval {self.run} --episodes 30")
-        self.display.say(f"       {PROG} watch {self.run}")
+        self.display.say(f"next:  {as_typed('eval', self.run, '--episodes', 30)}")
+        self.display.say(f"       {as_typed('watch', self.run)}")

@@ -203,10 +203,11 @@ class SB3Agent:
             scores = policy.q_net(stack)
             return Thought(scores.argmax(1), scores, scores.amax(1)), (history,)
         assert isinstance(policy, ActorCriticPolicy)
-        distribution = policy.get_distribution(stack).distribution
-        assert isinstance(distribution, torch.distributions.Categorical)
-        value = policy.predict_values(stack).squeeze(1)
-        return Thought(distribution.probs.argmax(1), distribution.probs, value, is_policy=True), (history,)
+        features = policy.extract_features(stack)
+        assert isinstance(features, Tensor)  # both heads see the same ones, in one pass
+        for_policy, for_value = policy.mlp_extractor(features)
+        probs = policy.action_net(for_policy).softmax(1)
+        return Thought(probs.argmax(1), probs, policy.value_net(for_value).squeeze(1), is_policy=True), (history,)
 
     def _stack(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Tensor]:
         """The stack in the shape that SB3's network wants, and the next history."""

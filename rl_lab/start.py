@@ -84,6 +84,8 @@ def resume(
 
 def is_through(run: Run) -> bool:
     """Whether a run has made its steps and its last evaluation."""
-    saved = checkpoint.generations(run.path)
-    state = checkpoint.read_state(saved[0]) if saved else {}
-    return bool(saved) and state["steps"] >= run.config.run.steps and not state.get("evaluation_due")
+    for folder in checkpoint.generations(run.path):
+        with contextlib.suppress(checkpoint.Damaged):  # the one before it serves, as it does on resume
+            state = checkpoint.read_state(folder)
+            return state["steps"] >= run.config.run.steps and not state.get("evaluation_due")
+    return False

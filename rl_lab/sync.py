@@ -34,10 +34,21 @@ def sync_command(args: list[str]) -> None:
     )
     if not wandb_key():
         raise LabError("no W&B key in WANDB_API_KEY or .netrc: `wandb login` first")
-    runs = find_runs(chosen.runs, chosen.runs_dir) if chosen.runs else runs_below(Path(chosen.runs_dir))
+    runs = find_runs(chosen.runs, chosen.runs_dir) if chosen.runs else _unasked(chosen.runs_dir)
     failed = sum(not _synced(run) for run in runs)
     if failed:
         raise Fault(f"{failed} of {len(runs)} runs are not wholly uploaded; run sync again later")
+
+
+def _unasked(runs_dir: str) -> list[Run]:
+    """The runs of a folder but for those that were to be kept from W&B. Raises LabError where there are none."""
+    runs = runs_below(Path(runs_dir))
+    private = [run for run in runs if run.config.run.wandb == "disabled"]
+    if not runs:
+        raise LabError(f"there are no runs in {runs_dir}")
+    if private:
+        print(f"{len(private)} runs were trained with --wandb disabled and are not sent, unless they are named")
+    return [run for run in runs if run not in private]
 
 
 def _synced(run: Run) -> bool:
@@ -45,17 +56,17 @@ def _synced(run: Run) -> bool:
     try:
         with lock(run.path):
             lines = run.metrics()
-            there = Wandb(run, "online", lines, patience=PATIENCE)
+            there = Wandb(run, "online", lines, patience=PATIENCE, or_offline=False)
             there.complete()
             there.close()
     except USER_ERRORS as error:
         print(f"{run}: FAILED: {error}")
         return False
-    done = there.online and there.works
+    done = there.works
     if done:
         print(f"{run}: {len(lines)} lines, of which {max(len(lines) - there.there, 0)} were missing")
     else:
-        print(f"{run}: FAILED: {'W&B stopped answering' if there.online else 'W&B cannot be reached'}")
+        print(f"{run}: FAILED: {'W&B stopped answering' if there.online else 'W&B has not begun it'}")
     return done
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import netrc
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -126,9 +127,11 @@ class Wandb:
     and are there already are not sent again.
     """
 
-    def __init__(self, run: Run, mode: Mode, lines: list[dict[str, Any]], *, patience: float = 15) -> None:
+    def __init__(
+        self, run: Run, mode: Mode, lines: list[dict[str, Any]], *, patience: float = 15, or_offline: bool = True
+    ) -> None:
         """`lines` are those that the run has so far. Online, it waits 15 seconds for the server to answer, else it goes on
-        offline, and `patience` seconds at the end for all to arrive.
+        offline (if it may), and `patience` seconds at the end for all to arrive.
         """
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -158,7 +161,7 @@ class Wandb:
         )
         self.run: Any = None
         self.lines = self.there = 0  # passed on to W&B or not, and of those with W&B from an earlier session
-        for attempt in dict.fromkeys((mode, "offline")):
+        for attempt in dict.fromkeys((mode, "offline") if or_offline else (mode,)):
             try:
                 self.run = wandb.init(mode=attempt, settings=settings, **options)
                 self.run.define_metric("*", step_metric=AXIS)
@@ -176,7 +179,7 @@ class Wandb:
         """A readable id that a resumed run finds again: dqn-Pong-s1-x9f2."""
         path = run.path / "wandb" / "id"
         if not path.exists():
-            config, env = run.config, run.card.name.replace("/", "-")
+            config, env = run.config, re.sub(r"[^\w.-]", "-", run.card.name)  # of mine:Env-v0 W&B refuses the colon
             digest = hashlib.sha1(f"{run.path.resolve()} {os.urandom(8).hex()}".encode()).hexdigest()
             path.parent.mkdir(exist_ok=True)
             path.write_text(f"{config.agent}-{env}-s{config.run.seed}-{digest[:6]}")

@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from agents.base import check_fields
 from rl_lab.commands import parse
@@ -122,5 +123,6 @@ def _table(rows: list[dict[str, Any]]) -> Table:
                 "" if row[k] is None else f"{row[k]:,.{n}f}"
                 for k, n in (("steps_to_target", 0), ("minutes_to_target", 1))
             ]
-        table.add_row(*cells, "" if np.isnan(row["steps_per_s"]) else f"{row['steps_per_s']:,.0f}")
+        cells.append("" if np.isnan(row["steps_per_s"]) else f"{row['steps_per_s']:,.0f}")
+        table.add_row(*map(Text, cells))  # not markup: a label may hold a path in brackets
     return table

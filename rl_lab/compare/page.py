@@ -101,7 +101,7 @@ def plain(value: Any) -> Any:
 
 
 def _efficiency(comparison: Comparison, axis: str) -> dict[str, dict[str, list[float]]]:
-    """The mean over environments of the normalised curves of each agent, as far as all have come."""
+    """The mean over environments of the normalised curves of each agent, where all have some; no curve where they have nothing in common."""
     found = {}
     for agent in comparison.everywhere():
         groups = [g for g in comparison.groups if g.results[0].config.agent == agent and scale(g.card) is not None]
@@ -109,7 +109,9 @@ def _efficiency(comparison: Comparison, axis: str) -> dict[str, dict[str, list[f
         if not all(c["x"] for c in curves):
             continue
         start, end = max(c["x"][0] for c in curves), min(c["x"][-1] for c in curves)
-        grid = np.linspace(start, max(start, end), 40)
+        if end <= start:
+            continue
+        grid = np.linspace(start, end, 40)
         normalised = []
         for group, curve in zip(groups, curves, strict=True):
             low, high, _ = scale(group.card) or (0.0, 1.0, "")

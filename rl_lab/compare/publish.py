@@ -51,7 +51,7 @@ def publish(comparison: Comparison, page: Path | None) -> list[str]:
         ):
             run.log({"table": _table(comparison)})
             if page:
-                run.log({"page": wandb.Html(str(page), inject=False)})
+                run.log({"page": wandb.Html(page.read_text(), inject=False)})
             run.summary.update(_numbers(comparison))
             where = (run.entity, run.project)
             addresses = [f"run     {run.url}"]

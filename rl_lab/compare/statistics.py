@@ -22,7 +22,7 @@ CHUNK = 2_000_000  # numbers that a bootstrap holds at a time
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and the interval that holds it with 95% confidence; one seed on each environment has none."""
+    """A number and its 95% bootstrap interval, NaN where an environment has one seed; of few seeds it is too narrow."""
 
     value: float
     low: float
@@ -61,7 +61,7 @@ def median(scores: list[Array]) -> Array:
 def estimate(scores: Scores, statistic: Statistic, *, replicates: int = REPLICATES, seed: int = 0) -> Estimate:
     """A statistic with its stratified bootstrap interval: seeds are drawn anew within each environment, percentiles 2.5 and 97.5."""
     value = float(statistic([np.asarray(s, float)[None] for s in scores])[0])
-    if all(len(s) < 2 for s in scores):
+    if any(len(s) < 2 for s in scores):
         return Estimate(value, np.nan, np.nan)
     drawn = bootstrap(scores, statistic, replicates=replicates, seed=seed)
     low, high = np.percentile(drawn, [2.5, 97.5])
@@ -104,7 +104,7 @@ def performance_profile(
     """The share of seeds whose score is above each threshold, the mean of it over environments; and its interval: [thresholds] each."""
     above = [np.asarray(s)[:, None] > thresholds for s in scores]
     share = np.mean([a.mean(0) for a in above], 0)
-    if all(len(s) < 2 for s in scores):
+    if any(len(s) < 2 for s in scores):
         return share, np.full(len(thresholds), np.nan), np.full(len(thresholds), np.nan)
     rng = np.random.default_rng(seed)
     drawn = np.mean([a[_draws(rng, replicates, len(a))].mean(1) for a in above], 0)
@@ -116,7 +116,7 @@ def probability_of_improvement(mine: Scores, theirs: Scores, *, replicates: int 
     """How probable it is that a seed of mine is better than one of theirs on an environment (a tie counts half)."""
     rng = np.random.default_rng(seed)
     value = np.mean([_better(np.asarray(a)[None], np.asarray(b)[None])[0] for a, b in zip(mine, theirs, strict=True)])
-    if all(len(s) < 2 for s in [*mine, *theirs]):
+    if any(len(s) < 2 for s in [*mine, *theirs]):
         return Estimate(float(value), np.nan, np.nan)
     drawn = np.mean(
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import signal
 import sys
 import time
@@ -14,9 +15,9 @@ from rich.console import Console
 
 from agents.base import ConfigError, Count, CountOrZero, NonNegative, Positive, check_fields
 from rl_lab.board import table
-from rl_lab.cli import PROG, fail
+from rl_lab.cli import PROG, as_typed, fail
 from rl_lab.cluster import check_room, connected, require_ray
-from rl_lab.commands import configured, parse
+from rl_lab.commands import configured, parse, value_of
 from rl_lab.compare.commands import compare_command
 from rl_lab.config import Config, Seed
 from rl_lab.errors import LabError
@@ -102,6 +103,8 @@ def _options(kind: Any, args: list[str], about: str) -> tuple[Any, list[str]]:
 def _new(kind: str, chosen: SweepOptions, group: str, runs_dir: str, asked: dict[str, Any]) -> Sweep:
     from rl_lab.sweep.sweep import Sweep
 
+    if group and not re.fullmatch(r"\w[\w .+-]*", group):
+        raise LabError(f"group is {group!r}; a sweep's is the name of its folder: letters, digits and ._+- ")
     now = time.strftime("%Y%m%d-%H%M%S")
     name = group or f"{kind}-{now}"
     return Sweep(kind, now, name, runs_dir, chosen.cpu_per_run, chosen.gpu_per_run, chosen.retries, asked)
@@ -119,6 +122,7 @@ def _grid(args: list[str]) -> None:
         GridOptions, args, "Train every agent on every environment with every seed, without pruning."
     )
     seeds = parse_seeds(chosen.seeds)
+    _refuse(settings, {"--env": "envs", "--seed": "seeds"})
     from rl_lab.sweep.grid import Cell, trials
 
     cells = [
@@ -134,6 +138,13 @@ def _grid(args: list[str]) -> None:
     _go_on(sweep, chosen.address)
 
 
+def _refuse(settings: list[str], flags: dict[str, str]) -> None:
+    """Raise LabError where flags of a single run are among the settings; each with the option that takes its place."""
+    for flag, instead in flags.items():
+        if (given := value_of(settings, flag)) is not None:
+            raise LabError(f"{flag[2:]} is {given!r}; a sweep has many, so it must be {instead}")
+
+
 def _check_collectors(config: Config) -> None:
     if config.run.collectors:
         raise ConfigError(
@@ -146,6 +157,7 @@ def _search(args: list[str]) -> None:
         fail(f"which agent? {PROG} sweep search AGENT --env E")
     name, args = (args[0], args[1:]) if not args[0].startswith("-") else ("", args)
     chosen, settings = _options(SearchOptions, args, "Search for settings of an agent on an environment.")
+    _refuse(settings, {"--seed": "search_seed"})
     _, config, card = configured(name, settings)
     if not config.run.eval_every:
         raise ConfigError("eval_every is 0; a search judges by evaluations, so it must be at least 1")
@@ -226,9 +238,9 @@ def _go_on(sweep: Sweep, address: str) -> None:
         raise
     except (Stopped, KeyboardInterrupt) as stop:
         number = stop.signal if isinstance(stop, Stopped) else signal.SIGINT
-        print(f"stopped; go on with:  {PROG} sweep resume {sweep.path}")
+        print(f"stopped; go on with:  {as_typed('sweep', 'resume', sweep.path)}")
         sys.exit(128 + number)
     where = [] if sweep.runs_dir == "runs" else ["--runs-dir", sweep.runs_dir]
     if sweep.kind == "search":
         compare_command([group, *where, "--html", ""])
-    print(f"next:  {PROG} compare {' '.join([group, *where])}")
+    print(f"next:  {as_typed('compare', group, *where)}")

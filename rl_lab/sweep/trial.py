@@ -80,8 +80,15 @@ def train_member(params: dict[str, Any]) -> None:
     resolved, card, path = described(params, tune.get_context().get_trial_id())
     total, part = resolved.run.steps, params["trial"]["part"]
     handed = tune.get_checkpoint()
-    run = _handed_on(handed, resolved, path) if handed else None
-    steps = _steps(run) if run else 0
+    run, steps = None, 0
+    if handed:
+        run = _handed_on(handed, resolved, path)
+        steps = _steps(run)
+    elif checkpoint.generations(
+        path
+    ):  # cut off in its first part, or before that was told: then it is gone through in no time
+        run = Run(path)
+        steps = max(0, _steps(run) - 1)
     while steps < total:
         goal = min(total, (steps // part + 1) * part)
         if run is None:

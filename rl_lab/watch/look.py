@@ -21,7 +21,7 @@ from rl_lab.watch.player import Moment, Player
 from rl_lab.watch.saliency import receptive_field, saliencies, with_feature_maps
 
 GAP = 4  # pixels between two tiles
-ASCENT_STEPS, ASCENT_SIZE = 100, 20.0  # of the search for an exciting input: steps, and grey levels of each
+ASCENT_STEPS, ASCENT_SIZE = 100, 0.08  # of the search for an exciting input: steps, and shares of white of each
 FRAMES_KEPT, MOMENTS_KEPT = 600, 24
 
 Item = TypeVar("Item")
@@ -48,8 +48,8 @@ def draw(player: Player, out: Path, *, step: int, units: int) -> dict[Path, str]
     `step`: the agent step whose feature maps are drawn (the last one of a game that is shorter); `units`: the most excited ones
     of each convolution. Raises LabError where the network has no convolutions, or the folder cannot be written.
     """
-    agent, card = player.agent, player.game.card
-    if "grad-cam" not in saliencies(agent, card):
+    agent, card, white = player.agent, player.game.card, player.game.card.white
+    if white is None or "grad-cam" not in saliencies(agent, card):
         raise LabError(f"look draws what convolutions have learned, and {type(agent).__name__} on {card.name} has none")
     player.saliency = "grad-cam"
     stacks, moments = Thinned[NDArray[np.uint8]](FRAMES_KEPT), Thinned[tuple[Screen, Moment]](MOMENTS_KEPT)
@@ -58,7 +58,8 @@ def draw(player: Player, out: Path, *, step: int, units: int) -> dict[Path, str]
         seen = np.asarray(moment.seen, np.uint8)
         at_step = seen if moment.step <= step else at_step
         stacks.add(seen)
-        moments.add((moment.screens[-1], moment))
+        looked_at = moment.screens[-1] if card.view == "grey" else _grey(torch.from_numpy(seen[-1]), white)
+        moments.add((looked_at, moment))
         if moment.over:
             break
     player.game.close()
@@ -76,7 +77,7 @@ def draw(player: Player, out: Path, *, step: int, units: int) -> dict[Path, str]
         )
     for i in range(len(maps)):
         name = f"what excites units of convolution {i + 1} most: made for it, and seen in the game"
-        pictures[f"units-{i + 1}.png"] = (exciting(agent, frames, i, units), name)
+        pictures[f"units-{i + 1}.png"] = (exciting(agent, frames, i, units, white), name)
     shown = moments.items[:: max(1, len(moments.items) // MOMENTS_KEPT)]
     pictures["cam.png"] = (
         _activation_maps(shown),
@@ -122,7 +123,7 @@ def convolutions(agent: Agent, stacks: Tensor) -> list[nn.Conv2d]:
         return with_feature_maps(agent, stacks[:1, -1], torch.zeros(1, dtype=torch.bool), carry)[1]
 
 
-def exciting(agent: Agent, frames: Tensor, layer: int, units: int) -> Screen:
+def exciting(agent: Agent, frames: Tensor, layer: int, units: int, white: int) -> Screen:
     """A row for each unit: the input made to excite it (its frames, oldest first), and the three of the game that do most."""
     size, stride, _ = receptive_field(convolutions(agent, frames)[: layer + 1])
     batches = [feature_maps(agent, part)[layer] for part in frames.split(64)]
@@ -131,20 +132,20 @@ def exciting(agent: Agent, frames: Tensor, layer: int, units: int) -> Screen:
     zoom = max(1, 72 // size)
     rows = []
     for unit in strongest:
-        tiles = [_grey(frame) for frame in made_to_excite(agent, frames, layer, unit)]
+        tiles = [_grey(frame, white) for frame in made_to_excite(agent, frames, layer, unit, white)]
         by_frame = maps[:, unit].flatten(1)
         for t in by_frame.amax(1).topk(min(3, len(frames))).indices.tolist():
             y, x = divmod(int(by_frame[t].argmax()), maps.shape[3])
             crop = frames[t, :, y * stride : y * stride + size, x * stride : x * stride + size]
-            tiles += [_grey(frame) for frame in crop]
+            tiles += [_grey(frame, white) for frame in crop]
         rows.append(grid(tiles, zoom=zoom, columns=len(tiles), gap=1))
     return _titled(grid(rows, zoom=1, columns=1), f"units {', '.join(map(str, strongest))}")
 
 
-def made_to_excite(agent: Agent, frames: Tensor, layer: int, unit: int) -> Tensor:
+def made_to_excite(agent: Agent, frames: Tensor, layer: int, unit: int, white: int) -> Tensor:
     """The pixels u8[k, size, size] that a unit in the middle of its map sees, after gradient ascent on its activation.
 
-    From the game's mean frames, along the gradient's direction (Erhan et al. 2009), within 0 to 255.
+    From the game's mean frames, along the gradient's direction (Erhan et al. 2009), within 0 to `white`.
     """
     convs = convolutions(agent, frames)
     size, stride, _ = receptive_field(convs[: layer + 1])
@@ -164,8 +165,8 @@ def made_to_excite(agent: Agent, frames: Tensor, layer: int, unit: int) -> Tenso
                 think_of(agent, x)
                 y, z = raw[0].shape[2] // 2, raw[0].shape[3] // 2
                 (gradient,) = torch.autograd.grad(raw[0][0, unit, y, z], x)
-            pace = ASCENT_SIZE * (1 - i / ASCENT_STEPS)
-            x = (x + pace * gradient / gradient.abs().max().clamp_min(1e-12)).clamp(0, 255)
+            pace = ASCENT_SIZE * white * (1 - i / ASCENT_STEPS)
+            x = (x + pace * gradient / gradient.abs().max().clamp_min(1e-12)).clamp(0, white)
     finally:
         hook.remove()
     return x.detach()[0, :, y * stride : y * stride + size, z * stride : z * stride + size].round().to(torch.uint8)
@@ -201,8 +202,8 @@ def _titled(picture: Screen, words: str) -> Screen:
     return canvas
 
 
-def _grey(frame: Tensor) -> Screen:
-    return frame.numpy()[:, :, None].repeat(3, 2)
+def _grey(frame: Tensor, white: int) -> Screen:
+    return frame.numpy()[:, :, None].repeat(3, 2) * (255 // white)
 
 
 def _diverging(values: Tensor) -> Screen:

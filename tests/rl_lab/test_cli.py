@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from rl_lab.cli import main
+from rl_lab.cli import as_typed, main
 
 QUICK = ["--wandb", "disabled", "--eval-episodes", "2", "--learning-starts", "200"]
 
@@ -159,6 +159,10 @@ def test_help_is_instant(tmp_path):
         [sys.executable, "-X", "importtime", "-m", "rl_lab", "--help"], capture_output=True, text=True, cwd=tmp_path
     ).stderr
     assert not any(f"| {heavy}\n" in seen.replace("|   ", "| ") for heavy in ("torch", "gymnasium", "wandb", "numpy"))
+
+
+def test_a_command_to_be_copied_is_quoted():
+    assert as_typed("compare", "my study", 3) == "python -m rl_lab compare 'my study' 3"
 
 
 def test_list_and_doctor(tmp_path):

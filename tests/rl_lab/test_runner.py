@@ -15,6 +15,7 @@ from rl_lab.errors import Fault, LabError
 from rl_lab.loop import Every
 from rl_lab.run import Run
 from rl_lab.runner import Interrupted
+from rl_lab.start import is_through
 from rl_lab.tracking import JsonLines
 
 
@@ -98,6 +99,15 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(train):
     (run.path / "checkpoints/best/network.safetensors").write_bytes(b"nonsense")
     with pytest.raises(LabError, match="best is damaged"):
         rl_lab.load(run)
+
+
+def test_a_run_whose_newest_checkpoint_cannot_be_read_is_not_through(train):
+    """So a group or a sweep takes it up again, from the checkpoint before."""
+    run = train(steps=600)
+    assert is_through(run)
+    (checkpoint.generations(run.path)[0] / "state.json").write_text("{")
+    assert not is_through(run)
+    assert is_through(api.resume(run, quiet=True))
 
 
 def test_a_replay_that_does_not_fit_is_refused_before_anything_is_made(train, tmp_path):

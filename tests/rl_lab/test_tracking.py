@@ -1,6 +1,8 @@
 """metrics.jsonl and W&B beside it."""
 
+import dataclasses
 import json
+import re
 import subprocess
 import sys
 import time
@@ -8,8 +10,12 @@ import time
 import pytest
 from wandb_server import WandbServer
 
+from envs.make import resolve
+from rl_lab import config as configuration
+from rl_lab.errors import LabError
 from rl_lab.run import Run
-from rl_lab.tracking import open_tracker, summarise, wandb_mode
+from rl_lab.sync import sync_command
+from rl_lab.tracking import Wandb, open_tracker, summarise, wandb_mode
 
 TIMES = ("time/", "speed/", "seconds/", "checkpoint/")  # what a line that is made again after a crash need not repeat
 
@@ -33,6 +39,23 @@ def test_the_mode_is_resolved_without_asking_anyone(no_key, monkeypatch):
     assert wandb_mode("auto")[0] == "disabled"
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     assert wandb_mode("online") == ("online", "a key is in WANDB_API_KEY")
+
+
+def test_sync_sends_nobody_what_was_to_be_kept(train, tmp_path, monkeypatch, capsys):
+    """Nor does it succeed where there is nothing at all."""
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    train(steps=300, eval_every=0)
+    sync_command(["--runs-dir", str(tmp_path / "runs")])
+    assert "1 runs were trained with --wandb disabled and are not sent" in capsys.readouterr().out
+    with pytest.raises(LabError, match="there are no runs in"):
+        sync_command(["--runs-dir", str(tmp_path / "nothing")])
+
+
+def test_an_id_holds_only_what_wandb_takes(tmp_path):
+    card = dataclasses.replace(resolve("CartPole-v1"), name="my/envs:Cart Pole-v1")
+    run = Run.create(configuration.resolve("dqn", card, {"runs_dir": str(tmp_path)}), card)
+    assert re.fullmatch(r"dqn-my-envs-Cart-Pole-v1-s\d+-[0-9a-f]{6}", Wandb._id(run))
 
 
 def test_lines_after_the_checkpoint_are_dropped_on_resume(train):

@@ -23,6 +23,8 @@ def test_a_name_is_a_folder_a_pattern_a_group_or_a_part_of_names(make, tmp_path)
     assert found(f"{runs_dir}/*/*/*") == found("*/*/*") == {one.path, two.path, other.path}
     assert found("study-1") == {two.path}
     assert found("-s1") == {one.path, other.path}
+    assert found("dqn") == {one.path, two.path}, "double_dqn is another agent"
+    assert found("double_dqn") == found("double") == {other.path}
     assert found("study-1", str(two.path)) == {two.path}
     with pytest.raises(LabError, match="no run is called 'nothing'"):
         found("nothing")
@@ -64,11 +66,17 @@ def test_runs_on_other_terms_are_told_apart(make):
 
 
 def test_what_a_reader_should_know_is_said(make):
-    """A seed that is there twice, runs that have not come as far; runs asked for other numbers of steps are other groups."""
+    """Few seeds, one that is there twice, runs that have not come as far; runs asked for other numbers of steps are other groups."""
+    assert remarks(read_results([make(seed=seed) for seed in range(5)])[0]) == []
     same = [make(seed=1), make(seed=2)]
-    assert remarks(read_results(same)[0]) == []
+    few = "intervals of fewer than 5 seeds are too narrow"
+    assert [said.split(":")[0] for said in remarks(read_results(same)[0])] == [few]
+    further = [make("double_dqn", seed=s, evaluations=((9000, 1.0, 1.0),)) for s in (1, 2)]
+    assert remarks(read_results([*same, *further])[0])[0] == (
+        "final scores on CartPole-v1 are of different numbers of steps: dqn 2,000, double_dqn 9,000"
+    )
     twice = [*same, make(seed=2, evaluations=((1000, 1.0, 1.0), (4000, 2.0, 2.0)))]
-    assert remarks(read_results(twice)[0]) == [
+    assert remarks(read_results(twice)[0])[:-1] == [
         "dqn on CartPole-v1 has seed 2 more than once: its interval is too narrow",
         "dqn on CartPole-v1: the last values are of 2,000 to 4,000 steps",
     ]
@@ -80,13 +88,14 @@ def test_damage_costs_only_the_run_that_has_it(make, tmp_path):
     (card.path / "env.json").write_text("[]")
     (log.path / "metrics.jsonl").write_bytes(b"\xff\xfe\n")
     (numbers.path / "metrics.jsonl").write_text('3\n{"eval/return_mean": 1.0}\n')
-    results, problems = read_results([good, card, log, numbers])
+    (no_step := make(seed=5)).path.joinpath("metrics.jsonl").write_text('{"eval/return_mean": 1.0}\n')
+    results, problems = read_results([good, card, log, numbers, no_step])
     assert [r.seed for r in results] == [1]
-    assert len(problems) == 3
+    assert len(problems) == 4
     assert all("is left out: " in problem for problem in problems)
     (tmp_path / "runs/CartPole-v1/dqn/wandb/files").mkdir(parents=True)
     (tmp_path / "runs/CartPole-v1/dqn/wandb/files/config.yaml").write_bytes(b"\xff")
-    assert len(find_runs(["CartPole-v1"], str(tmp_path / "runs"))) == 4
+    assert len(find_runs(["CartPole-v1"], str(tmp_path / "runs"))) == 5
     assert len(find_runs([str(make(seed=9, group="2026-11-21").config.run.group)], str(tmp_path / "runs"))) == 1
 
 

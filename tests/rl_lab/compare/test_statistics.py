@@ -77,6 +77,8 @@ def test_fifty_thousand_replicates_take_less_than_a_second():
 def test_one_seed_has_no_interval():
     assert str(estimate([np.array([3.0])], iqm)) == "3.00"
     assert np.isnan(probability_of_improvement([np.array([1.0])], [np.array([2.0])]).low)
+    assert np.isnan(probability_of_improvement([np.array([5.0])], [np.array([1.0, 2.0, 3.0])]).low), "one lucky seed"
+    assert np.isnan(estimate([np.array([3.0]), np.array([1.0, 2.0, 3.0])], iqm).low)
     assert str(estimate([np.array([3.0, 3.0])], iqm)) == "3.00 (3.00 to 3.00)"
 
 

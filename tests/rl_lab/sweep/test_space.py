@@ -1,15 +1,18 @@
 """The spaces of searches, and what trials make of them."""
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from agents.base import ConfigError
-from rl_lab import api, config
+from rl_lab import api, config, start
 from rl_lab.config import read_yaml
 from rl_lab.errors import LabError
 from rl_lab.registry import OWN_AGENTS
 from rl_lab.run import Run
+from rl_lab.sweep import trial as trial_of
 from rl_lab.sweep.search import inside
 from rl_lab.sweep.space import DEFAULT, read_space
 from rl_lab.sweep.trial import SEARCH_SEEDS, branch, described, plain
@@ -84,6 +87,25 @@ def test_a_trial_of_a_search_has_its_own_settings_seed_and_folder(tmp_path):
     plainly = described({"trial": trial}, "ab12")[0]
     assert plainly.settings == own.settings
     assert plainly.run.runs_dir == str(Path("runs").resolve()), "a worker is elsewhere"
+
+
+def test_a_member_that_was_killed_in_its_first_part_goes_on_from_its_own_checkpoint(tmp_path, monkeypatch):
+    """Tune knows of no part yet; what the run has saved by itself is not lost, and each part is told once."""
+    told, runs = [], tmp_path / "runs"
+    monkeypatch.setattr(trial_of.tune, "get_context", lambda: SimpleNamespace(get_trial_id=lambda: "ab12"))
+    monkeypatch.setattr(trial_of.tune, "get_checkpoint", lambda: None)
+    monkeypatch.setattr(trial_of.tune, "report", lambda result, checkpoint: told.append(result["steps"]))
+    card = api.resolve_env("CartPole-v1")
+    short = {"steps": 900, "learning_starts": 100, "eval_every": 300, "eval_episodes": 1, "wandb": "disabled"}
+    own = config.resolve("dqn", card, {"env": card.name, "runs_dir": str(runs), **short})
+    params = {"trial": {**plain(own, card, runs / "member"), "part": 450}, "settings": {}}
+    first, _, path = described(params, "ab12")
+    cut = dataclasses.replace(first, run=dataclasses.replace(first.run, steps=300))
+    killed = start.train(cut, card, quiet=True, path=path)
+    before = killed.metrics()
+    trial_of.train_member(params)
+    assert [steps // 100 for steps in told] == [4, 9]
+    assert killed.metrics()[: len(before) - 1] == before[:-1], "what it had was not made anew"
 
 
 def test_a_branch_is_the_donors_run_under_another_name(train):

@@ -95,6 +95,9 @@ def test_a_run_that_breaks_is_told_and_the_others_are_carried_out(cluster, tmp_p
         ("grid --agents dqn", "envs is ''"),
         ("grid --agents dqm --envs CartPole-v1", "unknown agent 'dqm'"),
         ("grid --agents dqn --envs CartPole-v1 --lr -1", "lr is -1.0"),
+        ("grid --agents dqn --envs CartPole-v1 --env Pong", "env is 'Pong'; a sweep has many, so it must be envs"),
+        ("search dqn --env CartPole-v1 --seed 7", "seed is '7'; a sweep has many, so it must be search_seed"),
+        ("search dqn --env CartPole-v1 --group study/lr", "group is 'study/lr'"),
         ("grid --agents dqn --envs CartPole-v1 --cpu-per-run 0", "cpu_per_run is 0.0"),
         ("search dqn --env CartPole-v1 --eval-every 0", "eval_every is 0"),
         (

@@ -42,7 +42,7 @@ def test_what_is_made_to_excite_a_unit_does(demo, layer):
     agent, frames = api.load(demo), torch.randint(0, 256, (100, 4, 84, 84), dtype=torch.uint8)
     maps = look.feature_maps(agent, frames)[layer]
     unit = int(maps.amax((0, 2, 3)).argmax())
-    made = look.made_to_excite(agent, frames, layer, unit)
+    made = look.made_to_excite(agent, frames, layer, unit, 255)
     size, stride, _ = receptive_field(look.convolutions(agent, frames)[: layer + 1])
     assert made.shape == (4, size, size)
     y, x = maps.shape[2] // 2, maps.shape[3] // 2
@@ -62,6 +62,18 @@ def test_all_pictures_of_a_player_are_drawn(demo, tmp_path):
     ]
     for path in files:
         assert np.asarray(cv2.imread(str(path))).std() > 5, path
+
+
+def test_a_binary_view_is_drawn_in_black_and_white(train, tmp_path):
+    """Its ones are white, and what is made to excite a unit lies between 0 and 1 too."""
+    run = train(env="Pong", view="binary", steps=300, eval_every=0, eval_episodes=1, replay_size=400)
+    agent, card = api.load(run), dataclasses.replace(run.card, max_frames=400)
+    player = Player(agent, run.config, Game(card), epsilon=0.0, seed=1)
+    files = look.draw(player, tmp_path / "look", step=50, units=2)
+    pictures = {path.name: np.asarray(cv2.imread(str(path))) for path in files}
+    assert all(picture.max() == 255 for picture in (pictures["units-3.png"], pictures["cam.png"]))
+    frames = torch.randint(0, 2, (20, 4, 80, 80), dtype=torch.uint8)
+    assert look.made_to_excite(agent, frames, 0, 0, 1).unique().tolist() == [0, 1]
 
 
 def test_what_has_no_convolution_is_refused(train, tmp_path):

@@ -3,6 +3,7 @@
 from itertools import islice
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -97,9 +98,12 @@ def test_both_agree_where_a_player_of_pong_looks(demo_player):
     assert all(torch.equal(before[name], x) for name, x in agent.network.state_dict().items())
 
 
-def test_of_two_networks_the_one_that_plays_counts(train):
-    """SB3's DQN holds its target network too."""
-    run = train("sb3_dqn", env="Pong", steps=60, eval_every=0, eval_episodes=1, buffer_size=100, frame_stack=4)
+@pytest.mark.parametrize(
+    ("agent", "small"), [("sb3_dqn", {"buffer_size": 100}), ("sb3_ppo", {"n_steps": 8, "batch_size": 64})]
+)
+def test_of_two_networks_or_passes_the_one_that_plays_counts(train, agent, small):
+    """SB3's DQN holds its target network too; its PPO could look once for the policy and once for the critic."""
+    run = train(agent, env="Pong", steps=60, eval_every=0, eval_episodes=1, frame_stack=4, **small)
     agent = api.load(run)
     obs = torch.zeros(1, 84, 84, dtype=torch.uint8)
     obs[:, 30:40, 50:60] = 200
