@@ -1,7 +1,7 @@
 """Deep Q-network: Mnih et al. 2015, "Human-level control through deep reinforcement learning".
 
 Read top to bottom, this is the paper's algorithm 1. It departs from the paper's settings where the defaults below do;
-`--preset paper` is the paper unchanged.
+`--preset paper` has the paper's.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class DQNConfig:
 
 
 class DQN:
-    """A Q-network, its slow copy, a replay memory, and the four methods of the `Agent` protocol.
+    """A Q-network, its slow copy, a replay memory, and the methods of the `Agent` protocol.
 
     A variant overrides `build` (another network), `bootstrap` (another value of the next state) or `errors` (another loss).
     """
@@ -255,7 +255,7 @@ class DQN:
     def updates_due(self) -> int:
         """How many updates belong to the agent steps so far: a function of the steps alone, whatever `num_envs` is.
 
-        (None while the replay has nothing to sample; they are made up for then.)
+        (0 while the replay has nothing to sample; they are made up for then.)
         """
         c = self.config
         learning_steps = self.steps - max(c.learning_starts, c.batch_size)

@@ -2,6 +2,7 @@
 
 run = rl_lab.train("dqn", env="Pong", seed=1, lr=1e-4)      a Run: its folder, config, card and metrics
 agent = rl_lab.load(run)                                    the trained agent, to act with
+run = rl_lab.resume(run, steps=2_000_000)                   the same run, longer
 score = rl_lab.evaluate(run, episodes=30)                   an Evaluation: mean, std, returns, lengths
 """
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from agents.dqn import DQN as DQN
     from rl_lab.api import evaluate as evaluate
     from rl_lab.api import load as load
+    from rl_lab.api import resume as resume
     from rl_lab.api import train as train
     from rl_lab.run import Run as Run
 
@@ -21,12 +23,13 @@ __version__ = "0.1.0"
 _HOME = Path(__file__).resolve().parent.parent
 _PUBLIC = {  # imported when first asked for, so that `--help` need not wait for torch
     "train": "rl_lab.api",
+    "resume": "rl_lab.api",
     "load": "rl_lab.api",
     "evaluate": "rl_lab.api",
     "Run": "rl_lab.run",
     "DQN": "agents.dqn",
 }
-__all__ = ["DQN", "Run", "evaluate", "load", "train"]
+__all__ = ["DQN", "Run", "evaluate", "load", "resume", "train"]
 
 
 def _check_siblings() -> None:

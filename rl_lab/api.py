@@ -35,7 +35,8 @@ def train(
 ) -> Run:
     """Train `agent` on `env` and return its run. `settings` are the fields of RunConfig and of the agent's config.
 
-    Raises ConfigError, EnvError or LabError, each in one line, before a run folder is made; Interrupted after a signal.
+    Raises ConfigError, EnvError or LabError, each in one line, before a run folder is made; Fault, with the command to go on,
+    where it breaks on the way; Interrupted after a signal.
     """
     card = resolve_env(env, settings.get("protocol", config.protocol_of(config_file)))
     resolved = config.resolve(agent, card, {"env": env, **settings}, preset=preset, file=config_file)
@@ -52,7 +53,8 @@ def resume(
 ) -> Run:
     """Go on with a run from its last checkpoint, as if it had never stopped; `steps` is a new total, to extend it.
 
-    `address` is that of the Ray cluster where its collectors run, if it is another than before.
+    `address` is that of the Ray cluster where its collectors run, if it is another than before. Raises LabError where there is
+    nothing to go on from; Fault and Interrupted as `train`.
     """
     load_env_plugins()
     return start.resume(Run.find(run, runs_dir), steps=steps, address=address, quiet=quiet)

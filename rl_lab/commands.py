@@ -221,7 +221,7 @@ class PlayOptions:
     run: RunName
     """A run folder, "latest", an unambiguous part of its name, or "demo"."""
     seed: Seed = 0
-    """Seed of the games: those of `eval --episodes 1` with it."""
+    """Seed of the games. `watch`, and `eval` of one episode, play the same one with it."""
     checkpoint: str = "auto"
     """Which weights: best, last or a step; auto is the best, else the last."""
     runs_dir: str = "runs"

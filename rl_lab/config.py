@@ -1,7 +1,7 @@
 """A run's configuration: the settings of the run, those of its agent, and the layers they come from.
 
 Later layers win: dataclass defaults < `default` < the env family (`atari`, `image`, `vector`) < the env (`Pong`) of
-configs/<agent>.yaml < `--preset` < `--config` < flags. A preset is a section of the same kind under `presets`.
+configs/<agent>.yaml (all sections of a file that it extends before its own) < `--preset` < `--config` < flags. A preset is a section of the same kind under `presets`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class RunConfig:
     """The settings of a run. An agent step is one decision in one environment."""
 
     env: str = ""
-    """An Atari game (Pong), or any Gymnasium id with discrete actions whose observation is a Box or a number (CartPole-v1)."""
+    """An Atari game (Pong), or any Gymnasium id with discrete actions whose observation is a Box or a number (CartPole-v1); one of
+    your own is mymodule:MyEnv-v0."""
     protocol: Literal["auto", "classic", "machado", "v5"] = "auto"
     """How an Atari game is played; auto is what the env's name implies."""
     flicker: Fraction = 0.0
@@ -49,7 +50,7 @@ class RunConfig:
     seed: Seed = 1
     """Seed of everything random in the run."""
     group: str = ""
-    """Name that the runs of one study share, for `compare` and W&B; agent/env unless given."""
+    """Name that the runs of one study share, for `compare` and W&B (where it is agent/env unless given)."""
     num_envs: Count = 8
     """Environments that run side by side."""
     emulator_threads: CountOrZero = 0
@@ -81,7 +82,7 @@ class RunConfig:
     env_timeout: NonNegative = 300.0
     """Seconds without a row after which the environments count as hung and the run ends; 0 waits for ever."""
     log_every: Count = 2_000
-    """Agent steps between two lines of metrics.jsonl."""
+    """Agent steps between two lines of training's metrics in metrics.jsonl."""
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
     """Weights & Biases; auto is online if a key is found, else offline."""
     wandb_project: str = "rl_lab"

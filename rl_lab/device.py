@@ -92,4 +92,4 @@ def check_memory(needed: Bytes, device: torch.device) -> None:
 
 def has_display() -> bool:
     """Whether this process can open a window."""
-    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -18,7 +18,7 @@ class Tick(NamedTuple):
     """What one row brought."""
 
     live: int  # agent steps taken in it
-    metrics: Metrics | None  # of the last update, if one was made
+    metrics: Metrics | None  # means over the updates that it brought, if any
     episodes: list[Episode]  # the games that ended
 
 

@@ -17,7 +17,7 @@ class Window:
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self.metrics: list[Tensor] = []  # one vector an update, in the order of `names`
+        self.metrics: list[Tensor] = []  # one vector a row that learned, in the order of `names`
         self.returns: list[float] = []
         self.lengths: list[int] = []
 

@@ -6,7 +6,7 @@ import gymnasium
 
 from envs.card import EnvCard
 
-# Mnih et al. 2015, extended data table 2, and Wang et al. 2015, table 2 (30 no-ops): random play, a professional tester.
+# Random play and a professional tester: Wang et al. 2015, table 2 (30 no-ops). Mnih et al. 2015 have other people (Pong 9.3).
 RANDOM_AND_HUMAN = {
     "Asterix": (210.0, 8503.3),
     "BeamRider": (363.9, 16926.5),
