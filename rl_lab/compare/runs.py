@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from envs.card import EnvCard
 from rl_lab.config import Config
 from rl_lab.errors import USER_ERRORS, LabError
+from rl_lab.registry import is_resumable
 from rl_lab.run import Run
 from rl_lab.tracking import SCORE
 
@@ -47,8 +48,12 @@ class Result:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What decides how it learns: the configuration but for the agent's name, the environment and the bookkeeping."""
-        return {k: v for k, v in self.config.to_dict().items() if k not in NOT_COMPARED}
+        """What decides how it learns: the configuration but for the agent's name, the environment and the bookkeeping.
+
+        `steps` only where a run cannot be extended: elsewhere a shorter run is the beginning of a longer one.
+        """
+        nothing = NOT_COMPARED | ({"steps"} if is_resumable(self.config.agent) else set())
+        return {k: v for k, v in self.config.to_dict().items() if k not in nothing}
 
     def axis(self, x: str) -> Array:
         """The curve's x: agent steps, emulator frames or minutes."""
