@@ -16,7 +16,8 @@ from rl_lab.compare.statistics import Estimate, Scores, performance_profile, pro
 
 TEMPLATE = Path(__file__).with_name("page.html")
 THRESHOLDS = 100  # points of a performance profile
-VIDEO_BYTES = 6 * 10**6  # the newest video of a group is put into the page if it is no larger
+VIDEO_SECONDS = 30  # of each group's newest video are put into the page, if they are no larger than
+VIDEO_BYTES = 6 * 10**6
 
 
 def write(comparison: Comparison, path: Path, *, x: str, warnings: list[str]) -> None:
@@ -121,10 +122,11 @@ def _efficiency(comparison: Comparison, axis: str) -> dict[str, dict[str, list[f
 
 
 def _video(results: list[Any]) -> str | None:
-    """The newest video of a group's best run, as the page can hold it."""
-    best = max(results, key=lambda r: r.scores[-1])
-    videos = sorted((best.run.path / "videos").glob("step-*"))
-    if not videos or videos[-1].stat().st_size > VIDEO_BYTES:
-        return None
-    data = base64.b64encode(videos[-1].read_bytes()).decode()
-    return f"data:video/{videos[-1].suffix[1:]};base64,{data}"
+    """The beginning of the newest video of the best of a group's runs that have one, as the page can hold it."""
+    from rl_lab.watch.video import beginning  # opens codecs
+
+    for result in sorted(results, key=lambda r: r.scores[-1], reverse=True):
+        videos = sorted((result.run.path / "videos").glob("step-*"))
+        if videos and len(film := beginning(videos[-1], VIDEO_SECONDS)) <= VIDEO_BYTES:
+            return f"data:video/{videos[-1].suffix[1:]};base64,{base64.b64encode(film).decode()}"
+    return None

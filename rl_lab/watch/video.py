@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -67,3 +68,19 @@ class Video:
             self.container.close()
         elif self.writer is not None:
             self.writer.release()
+
+
+def beginning(path: Path, seconds: float) -> bytes:
+    """The first so many seconds of a video file, as a file of its kind; all of it where PyAV is missing."""
+    if not av:
+        return path.read_bytes()
+    cut = io.BytesIO()
+    with av.open(str(path)) as whole, av.open(cut, "w", format=path.suffix[1:]) as part:
+        (stream,) = whole.streams.video
+        copied = part.add_stream_from_template(stream)
+        for packet in whole.demux(stream):
+            if packet.dts is None or packet.dts * packet.time_base >= seconds:  # the last one is empty
+                break
+            packet.stream = copied
+            part.mux(packet)
+    return cut.getvalue()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rl_lab.errors import LabError
-from rl_lab.watch.video import Video
+from rl_lab.watch.video import SUFFIX, Video, beginning
 
 
 def test_a_video_that_cannot_be_is_refused(tmp_path):
@@ -17,6 +17,21 @@ def test_a_video_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(LabError, match="cannot be written"):
         Video(tmp_path / "folder.mp4", 15)
+
+
+@pytest.mark.skipif(SUFFIX != ".mp4", reason="PyAV is missing: all of a file is its beginning")
+@pytest.mark.parametrize(("seconds", "pictures"), [(2, 30), (60, 75)])
+def test_a_beginning_is_the_first_seconds(tmp_path, seconds, pictures):
+    video = Video(tmp_path / "game.mp4", 15)
+    for level in range(75):
+        video.show(np.full((64, 96, 3), 3 * level, np.uint8))
+    video.close()
+    (tmp_path / "part.mp4").write_bytes(beginning(tmp_path / "game.mp4", seconds))
+    read, levels = cv2.VideoCapture(str(tmp_path / "part.mp4")), []
+    while (got := read.read())[0]:
+        levels.append(int(got[1][32, 48, 0]))
+    assert pictures <= len(levels) <= pictures + 3, "pictures come in another order than they are shown in"
+    assert levels == pytest.approx([3 * level for level in range(len(levels))], abs=12)
 
 
 def test_without_pyav_it_is_a_webm_of_opencv(tmp_path, monkeypatch):
