@@ -11,9 +11,10 @@ pong: install
 watch: install
 	$(BIN)/python -m rl_lab watch demo
 
-# A process for each core: every test uses one torch thread. The long ones stand together, so work is stolen at the end.
+# Every test uses one torch thread, and some wait for others' processes: so one more process than there are cores. The long ones
+# stand together, so work is stolen at the end.
 test: install
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)') --dist worksteal
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
@@ -32,7 +33,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile torch -c constraints.txt
 	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]' -c constraints.txt
-	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
 clean:

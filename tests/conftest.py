@@ -1,8 +1,10 @@
-"""One torch thread for all tests: their networks are small, and what they compare is the same on any number."""
+"""One torch thread for all tests: their networks are small, and what they compare is the same on any number. And Ctrl-C as ever."""
 
 import os
+import signal
 
 import torch
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would what tests start

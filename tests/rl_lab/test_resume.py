@@ -47,7 +47,7 @@ REINFORCE_PONG = {
         {**CARTPOLE, "agent": "drqn", "hidden": 16, "start_state": "stored", "mask_velocity": True},
         {**CARTPOLE, **REINFORCE, "batch_games": 3, "baseline": False},
         PONG,
-        REINFORCE_PONG,
+        pytest.param(REINFORCE_PONG, marks=pytest.mark.slow),
         pytest.param({**PONG, "agent": "rainbow"}, marks=pytest.mark.slow),
     ],
     ids=[

@@ -13,7 +13,7 @@ from rl_lab import checkpoint, cli
 from rl_lab.errors import LabError
 from rl_lab.run import Run
 
-SETTINGS = {"steps": 6000, "eval_every": 1500, "eval_episodes": 2, "checkpoint_every": 500, "learning_starts": 300}
+SETTINGS = {"steps": 4500, "eval_every": 1500, "eval_episodes": 2, "checkpoint_every": 500, "learning_starts": 300}
 FLAGS = [word for key, value in SETTINGS.items() for word in (f"--{key.replace('_', '-')}", str(value))]
 GRID = ["sweep", "grid", "--agents", "dqn", "--envs", "CartPole-v1", "--seeds", "1..2", "--wandb", "disabled", *FLAGS]
 
@@ -37,7 +37,7 @@ def test_what_is_killed_goes_on_and_ends_as_if_nothing_had_been(cluster, tmp_pat
     driver = Command(tmp_path, "sweep", "resume", str(sweep))
     first = driver.wait_for(lambda: saved(tmp_path, 1, 1500))
     os.kill(int((first.path / "lock").read_text()), signal.SIGKILL)
-    driver.wait_for(lambda: saved(tmp_path, 2, 3000))
+    driver.wait_for(lambda: saved(tmp_path, 2, 2500))
     cluster.do("kill")
     code, said = driver.finish()
     cluster.do("add")
@@ -47,11 +47,11 @@ def test_what_is_killed_goes_on_and_ends_as_if_nothing_had_been(cluster, tmp_pat
     for seed in (1, 2):
         quiet = {"quiet": True, "wandb": "disabled", "runs_dir": str(tmp_path / "calm")}
         calm = rl_lab.train("dqn", env="CartPole-v1", seed=seed, **quiet, **SETTINGS)
-        assert_identical(saved(tmp_path, seed, 6000), calm)
+        assert_identical(saved(tmp_path, seed, 4500), calm)
 
     cli.main(["sweep", "status", str(sweep)])
     assert capsys.readouterr().out.count("done") == 2
-    written = [saved(tmp_path, seed, 6000).path / "metrics.jsonl" for seed in (1, 2)]
+    written = [saved(tmp_path, seed, 4500).path / "metrics.jsonl" for seed in (1, 2)]
     before = [path.stat().st_mtime_ns for path in written]
     code, said = Command(tmp_path, "sweep", "resume", str(sweep)).finish()
     assert code == 0, said
