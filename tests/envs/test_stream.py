@@ -157,7 +157,7 @@ def test_the_way_to_a_row_leads_back_to_it(kind):
 
     one, rng = make(), np.random.default_rng(1)
     row, rows = one.reset(5), 0
-    for stop in (0, 1, 130, 577):
+    for stop in (0, 1, 130, 577, 900):
         for _ in range(stop - rows):
             one.send(rng.integers(one.num_actions, size=N))
             row = one.recv()
