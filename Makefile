@@ -11,10 +11,9 @@ pong: install
 watch: install
 	$(BIN)/python -m rl_lab watch demo
 
-# Every test uses one torch thread, and some wait for others' processes: so one more process than there are cores. The long ones
-# stand together, so work is stolen at the end.
+# A process for each core: every test uses one torch thread. The long ones stand together, so work is stolen at the end.
 test: install
-	$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)') --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
