@@ -160,9 +160,9 @@ def test_the_shortest_way_is_found_by_the_ordinary_command(agent, env, steps, be
 @pytest.mark.parametrize("agent", ["tabular_sarsa", "tabular_sarsa_lambda"])
 def test_a_longer_run_is_a_run_made_longer(agent, tmp_path):
     settings = {"env": "CliffWalking-v1", "wandb": "disabled", "quiet": True, "eval_every": 0, "eval_episodes": 1}
-    whole = rl_lab.train(agent, steps=3000, runs_dir=str(tmp_path / "a"), **settings)
-    parts = rl_lab.train(agent, steps=1700, runs_dir=str(tmp_path / "b"), **settings)
-    api.resume(parts, steps=3000, quiet=True)
+    whole = rl_lab.train(agent, steps=1500, runs_dir=str(tmp_path / "a"), **settings)
+    parts = rl_lab.train(agent, steps=800, runs_dir=str(tmp_path / "b"), **settings)
+    api.resume(parts, steps=1500, quiet=True)
     one, other = (rl_lab.load(run, which="last").network.weights for run in (whole, parts))
     assert torch.equal(one, other)
 

@@ -23,7 +23,7 @@ ALGORITHMS = {"sb3_dqn": DQN, "sb3_ppo": PPO, "sb3_a2c": A2C}
 
 @pytest.mark.parametrize("agent", ALGORITHMS)
 def test_it_trains_and_scores_what_evaluate_policy_says(agent, train):
-    run = train(agent, steps=3000)
+    run = train(agent, steps=2000)
     assert any("loss" in line or "value_loss" in line for line in run.metrics())
     assert any("train/return" in line for line in run.metrics())
     ours = api.evaluate(run, episodes=6, epsilon=0.0, seed=5)
