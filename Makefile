@@ -26,7 +26,7 @@ check: install
 install: $(VENV)/installed
 
 # torch comes first and alone, so that pip takes the pinned build for this machine and nothing else pulls in another. pip
-# would compile file after file; all cores do it in half the time (and what no Python 3 can read, in some package, is left).
+# would compile on one core what all can do (and some package has files that are no Python 3: they are left).
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"rl_lab needs Python 3.11 or newer, not {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)

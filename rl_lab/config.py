@@ -1,7 +1,8 @@
 """A run's configuration: the settings of the run, those of its agent, and the layers they come from.
 
 Later layers win: dataclass defaults < `default` < the env family (`atari`, `image`, `vector`) < the env (`Pong`) of
-configs/<agent>.yaml (all sections of a file that it extends before its own) < `--preset` < `--config` < flags. A preset is a section of the same kind under `presets`.
+configs/<agent>.yaml (all sections of a file that it extends before its own) < `--preset` < `--config` < flags. A preset is a
+section of the same kind under `presets`.
 """
 
 from __future__ import annotations

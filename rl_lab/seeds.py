@@ -149,8 +149,9 @@ def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[i
 def train_group(all_jobs: Sequence[Job], *, side_by_side: int, group: str) -> None:
     """Do the jobs, so many at a time, and show them in one table.
 
-    Those side by side (of a group that goes on: those of all its seeds, so that none gets other threads) share out the processor's cores (OMP_NUM_THREADS, unless it is set). Ctrl-C and SIGTERM are passed on: each
-    run saves and says how to go on. Raises Stopped then, and Fault when one has failed (the others are trained all the same).
+    Those side by side share out the processor's cores (OMP_NUM_THREADS, unless it is set), the same way when the group goes on
+    with fewer of them. Ctrl-C and SIGTERM are passed on: each run saves and says how to go on. Raises Stopped then, and Fault when
+    one has failed (the others are trained all the same).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment = dict(os.environ)

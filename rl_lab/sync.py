@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -34,21 +35,23 @@ def sync_command(args: list[str]) -> None:
     )
     if not wandb_key():
         raise LabError("no W&B key in WANDB_API_KEY or .netrc: `wandb login` first")
-    runs = find_runs(chosen.runs, chosen.runs_dir) if chosen.runs else _unasked(chosen.runs_dir)
+    runs = find_runs(chosen.runs, chosen.runs_dir) if chosen.runs else runs_below(Path(chosen.runs_dir))
+    if not runs:
+        raise LabError(f"there are no runs in {chosen.runs_dir}")
+    private = [] if chosen.runs else [run for run in runs if _is_private(run)]
+    for run in private:
+        print(f"{run}: not sent: it was trained with --wandb disabled, so it must be named")
+    runs = [run for run in runs if run not in private]
     failed = sum(not _synced(run) for run in runs)
     if failed:
         raise Fault(f"{failed} of {len(runs)} runs are not wholly uploaded; run sync again later")
 
 
-def _unasked(runs_dir: str) -> list[Run]:
-    """The runs of a folder but for those that were to be kept from W&B. Raises LabError where there are none."""
-    runs = runs_below(Path(runs_dir))
-    private = [run for run in runs if run.config.run.wandb == "disabled"]
-    if not runs:
-        raise LabError(f"there are no runs in {runs_dir}")
-    if private:
-        print(f"{len(private)} runs were trained with --wandb disabled and are not sent, unless they are named")
-    return [run for run in runs if run not in private]
+def _is_private(run: Run) -> bool:
+    """Whether a run was to be kept from W&B; what is damaged is told when it is to be sent."""
+    with contextlib.suppress(*USER_ERRORS):
+        return run.config.run.wandb == "disabled"
+    return False
 
 
 def _synced(run: Run) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from rl_lab.compare.comparison import AXES, Comparison
 from rl_lab.compare.scores import scale
 from rl_lab.compare.statistics import Estimate, Scores, performance_profile, probability_of_improvement
+from rl_lab.errors import LabError
 
 TEMPLATE = Path(__file__).with_name("page.html")
 THRESHOLDS = 100  # points of a performance profile
@@ -126,7 +128,8 @@ def _video(results: list[Any]) -> str | None:
     from rl_lab.watch.video import beginning  # opens codecs
 
     for result in sorted(results, key=lambda r: r.scores[-1], reverse=True):
-        videos = sorted((result.run.path / "videos").glob("step-*"))
-        if videos and len(film := beginning(videos[-1], VIDEO_SECONDS)) <= VIDEO_BYTES:
-            return f"data:video/{videos[-1].suffix[1:]};base64,{base64.b64encode(film).decode()}"
+        for path in sorted((result.run.path / "videos").glob("step-*"), reverse=True):
+            with contextlib.suppress(LabError):  # it is still being made
+                if len(film := beginning(path, VIDEO_SECONDS)) <= VIDEO_BYTES:
+                    return f"data:video/{path.suffix[1:]};base64,{base64.b64encode(film).decode()}"
     return None

@@ -27,7 +27,7 @@ NOT_COMPARED = set(
     " device checkpoint_every checkpoint_minutes emulator_threads vectorization env_timeout address".split()
 )
 METRIC = SCORE  # unless another is asked for
-FEW = 5  # with so many seeds a bootstrap interval that says 95% holds the truth 9 times in 10
+FEW = 5  # with so many seeds a 95% interval holds the truth 9 times in 10, with 3 3 times in 4 (of 600 sets of normal scores)
 
 
 @dataclass(frozen=True)
@@ -164,13 +164,13 @@ def remarks(results: Sequence[Result]) -> list[str]:
         ends = [float(r.steps[-1]) for r in here]
         if max(ends) > 1.05 * min(ends):
             said.append(f"{label} on {env}: the last values are of {min(ends):,.0f} to {max(ends):,.0f} steps")
-    for env, ends in ends_on.items():
-        if max(ends.values()) > 1.05 * min(ends.values()):
-            far = ", ".join(f"{label} {end:,.0f}" for label, end in ends.items())
+    for env, by_label in ends_on.items():
+        if max(by_label.values()) > 1.05 * min(by_label.values()):
+            far = ", ".join(f"{label} {end:,.0f}" for label, end in by_label.items())
             said.append(f"final scores on {env} are of different numbers of steps: {far}")
     if any(1 < len(here) < FEW for here in together.values()):
         said.append(
-            f"intervals of fewer than {FEW} seeds are too narrow: of 3 they hold the truth 7 times in 10, not 95 in 100"
+            f"intervals of fewer than {FEW} seeds are too narrow: of 3 they hold the truth 3 times in 4, not 95 in 100"
         )
     return said
 

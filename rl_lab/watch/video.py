@@ -71,16 +71,22 @@ class Video:
 
 
 def beginning(path: Path, seconds: float) -> bytes:
-    """The first so many seconds of a video file, as a file of its kind; all of it where PyAV is missing."""
+    """The first so many seconds of a video file, as a file of its kind; all of it where PyAV is missing.
+
+    Raises LabError where it cannot be read, as one that is still being made.
+    """
     if not av:
         return path.read_bytes()
     cut = io.BytesIO()
-    with av.open(str(path)) as whole, av.open(cut, "w", format=path.suffix[1:]) as part:
-        (stream,) = whole.streams.video
-        copied = part.add_stream_from_template(stream)
-        for packet in whole.demux(stream):
-            if packet.dts is None or packet.dts * packet.time_base >= seconds:  # the last one is empty
-                break
-            packet.stream = copied
-            part.mux(packet)
+    try:
+        with av.open(str(path)) as whole, av.open(cut, "w", format=path.suffix[1:]) as part:
+            (stream,) = whole.streams.video
+            copied = part.add_stream_from_template(stream)
+            for packet in whole.demux(stream):
+                if packet.dts is None or packet.dts * packet.time_base >= seconds:  # the last one is empty
+                    break
+                packet.stream = copied
+                part.mux(packet)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise LabError(f"the video {path} cannot be read: {error}") from error
     return cut.getvalue()

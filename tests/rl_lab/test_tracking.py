@@ -12,7 +12,7 @@ from wandb_server import WandbServer
 
 from envs.make import resolve
 from rl_lab import config as configuration
-from rl_lab.errors import LabError
+from rl_lab.errors import Fault, LabError
 from rl_lab.run import Run
 from rl_lab.sync import sync_command
 from rl_lab.tracking import Wandb, open_tracker, summarise, wandb_mode
@@ -45,9 +45,14 @@ def test_sync_sends_nobody_what_was_to_be_kept(train, tmp_path, monkeypatch, cap
     """Nor does it succeed where there is nothing at all."""
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    train(steps=300, eval_every=0)
-    sync_command(["--runs-dir", str(tmp_path / "runs")])
-    assert "1 runs were trained with --wandb disabled and are not sent" in capsys.readouterr().out
+    runs = ["--runs-dir", str(tmp_path / "runs")]
+    run = train(steps=300, eval_every=0)
+    sync_command(runs)
+    assert f"{run}: not sent: it was trained with --wandb disabled" in capsys.readouterr().out
+    (run.path / "config.yaml").write_text("a_key_of_2030: 1\n")
+    with pytest.raises(Fault, match="1 of 1 runs are not wholly uploaded"):
+        sync_command(runs)
+    assert f"{run}: FAILED: " in capsys.readouterr().out, "one that is damaged is told, and the others go on"
     with pytest.raises(LabError, match="there are no runs in"):
         sync_command(["--runs-dir", str(tmp_path / "nothing")])
 

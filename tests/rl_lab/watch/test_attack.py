@@ -50,7 +50,8 @@ def test_observations_move_by_so_much_and_no_more(planted, white):
         assert change.abs().max() == pytest.approx(0.1 * white, abs=1e-3)
         assert seen[-1].min() >= 0
         assert seen[-1].max() <= white
-        assert (change[obs.reshape(-1) == 127].abs() - 25.5).abs().sum() < 1e-2, "what has room moves all the way"
+        if white == 255:
+            assert (change[obs.reshape(-1) == 127].abs() - 25.5).abs().max() < 1e-3, "what has room moves all the way"
 
 
 def test_an_attack_costs_more_than_noise(train):

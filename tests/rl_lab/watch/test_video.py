@@ -32,6 +32,9 @@ def test_a_beginning_is_the_first_seconds(tmp_path, seconds, pictures):
         levels.append(int(got[1][32, 48, 0]))
     assert pictures <= len(levels) <= pictures + 3, "pictures come in another order than they are shown in"
     assert levels == pytest.approx([3 * level for level in range(len(levels))], abs=12)
+    (tmp_path / "torn.mp4").write_bytes((tmp_path / "game.mp4").read_bytes()[:400])
+    with pytest.raises(LabError, match="cannot be read"):
+        beginning(tmp_path / "torn.mp4", seconds)
 
 
 def test_without_pyav_it_is_a_webm_of_opencv(tmp_path, monkeypatch):
