@@ -99,11 +99,20 @@ def channels_last(frames: Tensor) -> Tensor:
     return torch.stack(frames.unbind(1), -1).permute(0, 3, 1, 2)
 
 
+def as_computed(pixels: Tensor) -> Tensor:
+    """Pixels in the format that convolutions compute in here: bfloat16 under autocast, which knows 0 to 255 exactly, or float32."""
+    device = pixels.device.type
+    return pixels.to(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32)
+
+
 class Frames(nn.Conv2d):
-    """The first convolution over a stack of k frames, uint8[B, k, H, W], each divided by 255 (Mnih et al. 2015)."""
+    """The first convolution over a stack of k frames, uint8[B, k, H, W], each divided by 255 (Mnih et al. 2015).
+
+    The weights are divided, which is the same and keeps the pixels whole numbers.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(channels_last(input) / 255)
+        return F.conv2d(as_computed(channels_last(input)), self.weight / 255, self.bias, self.stride)
 
 
 class Differences(nn.Conv2d):
@@ -112,19 +121,24 @@ class Differences(nn.Conv2d):
     The same information as `Frames` in a basis whose channels are centred, hardly correlated and, with the differences times
     `CONTRAST`, of like variance: gradient descent need not learn to cancel the background first, nor to see what moves
     (LeCun et al. 1998, "Efficient BackProp", section 4.3). Differences of the input are computed as differences of the
-    weights, w . (x' - x) = w . x' - w . x, which costs nothing; the mean is taken off all frames, where it changes no
-    difference and keeps bfloat16 exact enough.
+    weights, w . (x' - x) = w . x' - w . x, which costs nothing; the mean, to the nearest whole number, is taken off all frames,
+    where it changes no difference, so that bfloat16 knows them exactly still.
     """
 
     CONTRAST = 10.0  # pixels of six games vary 7 to 21 times as much as their differences
 
+    def __init__(self, stack: int, filters: int, kernel: int, stride: int) -> None:
+        super().__init__(stack, filters, kernel, stride)
+        differences = self.CONTRAST * (torch.eye(stack).roll(1, 1) - torch.eye(stack))[:-1]
+        by_frame = torch.cat([differences, torch.eye(stack)[-1:]]) / 255
+        self.by_frame = nn.Buffer(by_frame, persistent=False)  # [channel of the weights, frame]
+
     def forward(self, input: Tensor) -> Tensor:
-        mean = input[:, -1:].float().mean((2, 3), keepdim=True)
-        x = channels_last(input) - mean
-        w, last = self.CONTRAST * self.weight[:, :-1], self.weight[:, -1:]
-        nothing = torch.zeros_like(last)
-        by_frame = (torch.cat([nothing, w], 1) + torch.cat([-w, last], 1)) / 255
-        return F.conv2d(x, by_frame.contiguous(memory_format=torch.channels_last), self.bias, self.stride)
+        x = as_computed(channels_last(input))
+        x -= input[:, -1:].float().mean((2, 3), keepdim=True).round().to(x.dtype)
+        with torch.autocast(input.device.type, enabled=False):
+            weight = (self.weight.permute(0, 2, 3, 1) @ self.by_frame).permute(0, 3, 1, 2)
+        return F.conv2d(x, weight, self.bias, self.stride)
 
 
 class ScaleGradient(nn.Module):
