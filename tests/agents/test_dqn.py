@@ -11,6 +11,7 @@ from torch import nn
 
 from agents.base import ConfigError, RowSpec
 from agents.dqn import DQN, DQNConfig
+from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.replay import Batch
 from envs.make import make_stream, resolve
 from envs.toy import NumberedSteps, TwoArms
@@ -194,3 +195,37 @@ def test_epsilon_may_wait_before_it_falls():
 def test_a_replay_smaller_than_a_batch_is_refused():
     with pytest.raises(ConfigError, match="replay_size is 8; it must be at least batch_size, 32"):
         toy_loop(dataclasses.replace(SMALL, replay_size=8), 1)
+
+
+@pytest.mark.parametrize("kind", [DQN, DuelingDoubleDQN])
+def test_bfloat16_aims_where_float32_does(kind):
+    """Targets and gradients of the same batch with the same weights, in either format: under 1% and 10% apart."""
+    rows = RowSpec((84, 84), torch.uint8, 6, 2)
+    config = kind.config_class(frame_stack=4, hidden=64, filters=8, replay_size=4096)
+    generator = torch.Generator().manual_seed(0)
+
+    def random(high, *shape):
+        return torch.randint(high, shape, generator=generator)
+
+    blocks = random(256, 64, 4, 12, 12).to(torch.uint8)  # shapes, as games have them, and not noise
+    frames = blocks.repeat_interleave(7, 2).repeat_interleave(7, 3)
+    batch = Batch(
+        obs=frames[:32],
+        action=random(6, 32),
+        ret=random(3, 32) - 1.0,
+        discount=torch.full((32,), 0.95),
+        next_obs=frames[32:],
+        weight=torch.ones(32),
+        cell=torch.arange(32),
+    )
+    targets, gradients = [], []
+    for dtype in (torch.float32, torch.bfloat16):
+        agent = kind(config, rows, seed=1, device=CPU, dtype=dtype)
+        with agent.autocast:
+            losses, error, q = agent.errors(batch)
+        losses.mean().backward()
+        targets.append(error + q.gather(1, batch.action[:, None]).squeeze(1) - batch.ret)
+        gradients.append(torch.cat([p.grad.flatten() for p in agent.online.parameters()]))
+        assert all(p.dtype == p.grad.dtype == torch.float32 for p in agent.online.parameters())
+    for (exact, rounded), share in ((targets, 0.01), (gradients, 0.1)):
+        assert 0 < (rounded - exact).norm() < share * exact.norm()
