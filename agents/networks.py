@@ -313,7 +313,11 @@ class DistributionNetwork(QNetwork):
 
 
 class RecurrentQNetwork(nn.Module):
-    """An encoder, a recurrent core over time, and a head: sequences of rows to one value an action."""
+    """An encoder, a recurrent core over time, and a head: sequences of rows to one value an action.
+
+    The core computes what torch's LSTMCell or GRUCell does, whose equations its documentation has, but what it makes of the rows
+    in one product for all of them, and its state in float32.
+    """
 
     def __init__(self, encoder: NatureCNN | MLP, core: Core, hidden: int, num_actions: int) -> None:
         super().__init__()
@@ -331,17 +335,25 @@ class RecurrentQNetwork(nn.Module):
 
         Before an episode's first row the state is set back to zeros.
         """
-        features = self.encoder(obs.flatten(0, 1)).unflatten(0, obs.shape[:2])
-        outputs = []
-        for x, begins in zip(features, first, strict=True):
-            state = tuple(part * ~begins[:, None] for part in state)
-            if isinstance(self.core, nn.LSTMCell):
-                state = self.core(x, (state[0], state[1]))
-            else:
-                state = (self.core(x, state[0]),)
-            outputs.append(state[0])
+        core, outputs = self.core, []
+        features = self.encoder(obs.flatten(0, 1))
+        of_rows = (
+            F.linear(features, core.weight_ih, core.bias_ih).float().unflatten(0, obs.shape[:2])
+        )  # all in one product
         with torch.autocast(obs.device.type, enabled=False):
-            return self.head(torch.stack(outputs).float()), tuple(part.float() for part in state)
+            for row, begins in zip(of_rows, first, strict=True):
+                state = tuple(part * ~begins[:, None] for part in state)
+                of_state = F.linear(state[0], core.weight_hh, core.bias_hh)
+                if isinstance(core, nn.LSTMCell):
+                    i, f, g, o = (row + of_state).chunk(4, 1)
+                    c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
+                    state = (o.sigmoid() * c.tanh(), c)
+                else:
+                    (r, z, n), (r_state, z_state, n_state) = row.chunk(3, 1), of_state.chunk(3, 1)
+                    z = (z + z_state).sigmoid()
+                    state = ((1 - z) * (n + (r + r_state).sigmoid() * n_state).tanh() + z * state[0],)
+                outputs.append(state[0])
+            return self.head(torch.stack(outputs)), state
 
 
 class ActorCritic(nn.Module):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from agents.base import RowSpec
-from agents.networks import FrameDifference, QNetwork, build_encoder, initialise
+from agents.networks import FrameDifference, QNetwork, RecurrentQNetwork, build_encoder, initialise
 
 ATARI = RowSpec((84, 84), torch.uint8, 6, 8)
 VECTOR = RowSpec((4,), torch.float32, 2, 8)
@@ -72,3 +72,22 @@ def test_the_difference_of_two_frames():
     obs = torch.tensor([[[[1, 0], [1, 1]], [[0, 1], [1, 0]]]], dtype=torch.uint8)
     by_hand = network.hidden(torch.tensor([[-1.0, 1.0, 0.0, -1.0]])).relu()
     assert torch.equal(network(obs), by_hand)
+
+
+@pytest.mark.parametrize("core", ["lstm", "gru"])
+def test_the_core_is_torchs_own_row_by_row(core):
+    torch.manual_seed(0)
+    network = RecurrentQNetwork(build_encoder(VECTOR, 1, hidden=0), core, 16, 2)
+    obs, first = torch.randn(7, 3, 1, 4), torch.rand(7, 3) < 0.3
+    state = tuple(torch.randn(3, 16) for _ in network.initial_state(3, torch.device("cpu")))
+    q, after = network(obs, first, state)
+    for t in range(7):
+        for b in range(3):
+            if first[t, b]:
+                for part in state:
+                    part[b] = 0
+        state = network.core(obs[t].flatten(1), state if core == "lstm" else state[0])
+        state = state if core == "lstm" else (state,)
+        assert torch.allclose(q[t], network.head(state[0]), atol=1e-5)
+        state = tuple(part.detach().clone() for part in state)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(after, state, strict=True))
