@@ -65,6 +65,7 @@ class Runner:
         self.steps = 0
         self.wall_seconds = 0.0  # of training and everything around it, over all resumed parts
         self.loop_seconds = 0.0  # in the loop alone
+        self.games = 0  # that have ended
         self.last_games: deque[float] = deque(maxlen=100)
         self.last_eval: tuple[int, float] | None = None  # agent step and mean
         self.best: float | None = None
@@ -85,6 +86,7 @@ class Runner:
             "best": self.best,
             "last_eval": self.last_eval,
             "evaluation_due": self.evaluation_due,
+            "games": self.games,
             "last_games": list(self.last_games),
             "wall_seconds": self.wall_seconds,
             "loop_seconds": self.loop_seconds,
@@ -113,6 +115,7 @@ class Runner:
             raise LabError(f"{self.run} holds {which}; {anew}")
         self.steps, self.best, self.evaluation_due = state["steps"], state["best"], state["evaluation_due"]
         self.last_eval = tuple(state["last_eval"]) if state["last_eval"] else None
+        self.games = state["games"]
         self.last_games.extend(state["last_games"])
         self.wall_seconds, self.loop_seconds = state["wall_seconds"], state["loop_seconds"]
         self.logged = tuple(state["logged"])
@@ -184,6 +187,7 @@ class Runner:
             self.wall_seconds = before + now - began
             self.steps += tick.live
             self.window.add(tick)
+            self.games += len(tick.episodes)
             self.last_games.extend(game.score for game in tick.episodes)
             if logging.due(self.steps):
                 self._log(tracker)
@@ -232,6 +236,7 @@ class Runner:
                 **self.window.close(),
                 **self.agent.gauges(),
                 **self.loop.gauges(),
+                "train/games": self.games,
                 **({"train/return_100": float(np.mean(self.last_games))} if self.last_games else {}),
                 **self.cost,
                 "speed/steps_per_s": speed,
@@ -284,6 +289,7 @@ class Runner:
                 "eval/length_mean": float(np.mean(result.lengths)),
                 "eval/value": result.value,
                 "eval/realised": result.realised,
+                "train/games": self.games,
                 "time/minutes": self.wall_seconds / 60,
             },
         )

@@ -1,4 +1,4 @@
-"""Draw the learning curves of runs into one picture: python scripts/learning_curves.py OUT.png RUN...."""
+"""Draw the learning curves of runs into one picture: python scripts/learning_curves.py OUT.png RUN... [--games]."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="PNG to write")
     parser.add_argument("runs", nargs="+", type=Path, help="run folders")
+    parser.add_argument("--games", action="store_true", help="against games rather than agent steps")
     args = parser.parse_args()
+    first = ("train/games", 1.0, "games") if args.games else ("global_step", 1e-3, "thousand agent steps")
+    across = (first, ("time/minutes", 1.0, "minutes"))
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, constrained_layout=True)
     runs = [Run.find(path) for path in args.runs]
     for run in runs:
         lines, name = run.metrics(), f"{run.config.agent}, seed {run.config.run.seed}"
         training = [line for line in lines if "train/return_100" in line]
         evaluated = [line for line in lines if "eval/return_mean" in line]
-        for axis, key, unit in zip(axes, ("global_step", "time/minutes"), (1e-3, 1.0), strict=True):
+        for axis, (key, unit, _) in zip(axes, across, strict=True):
             (curve,) = axis.plot(
                 [line[key] * unit for line in training],
                 [line["train/return_100"] for line in training],
@@ -33,7 +36,7 @@ def main() -> None:
             )
             x, y = [line[key] * unit for line in evaluated], [line["eval/return_mean"] for line in evaluated]
             axis.plot(x, y, "o-", color=curve.get_color(), label=name)
-    for axis, label in zip(axes, ("thousand agent steps", "minutes"), strict=True):
+    for axis, (_, _, label) in zip(axes, across, strict=True):
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("score")

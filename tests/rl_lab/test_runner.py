@@ -32,7 +32,7 @@ def test_a_run_leaves_what_it_should(train):
     assert [e["global_step"] // 100 for e in evaluations] == [5, 10, 12]
     logged = set().union(*lines)
     for name in (
-        "train/return train/length eval/return_mean loss td_error q_mean q_max grad_norm epsilon replay/size"
+        "train/return train/length train/games eval/return_mean loss td_error q_mean q_max grad_norm epsilon replay/size"
         " speed/steps_per_s seconds/acting seconds/emulation seconds/sampling seconds/updating"
     ).split():
         assert name in logged, name
