@@ -53,7 +53,12 @@ def bfloat16_speedup(device: torch.device, size: int = 384) -> float:
             best = min(best, time.perf_counter() - start)
         return best
 
-    return seconds(torch.float32) / seconds(torch.bfloat16)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several would wait for each other wherever another process has a core
+    try:
+        return seconds(torch.float32) / seconds(torch.bfloat16)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def keep_freed_memory() -> None:
