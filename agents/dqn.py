@@ -33,7 +33,8 @@ from agents.base import (
     no_frames,
     stack_frames,
 )
-from agents.networks import MLP, Init, NatureCNN, Norm, Pixels, QNetwork, build_encoder, initialise
+from agents.encoders import MLP, NatureCNN, Norm, Pixels, build_encoder
+from agents.networks import Init, QNetwork, initialise
 from agents.optim import OptimizerName, build_optimizer, load_moments
 from agents.replay import Batch, Replay
 from agents.targets import max_value, td_target

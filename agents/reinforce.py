@@ -42,7 +42,8 @@ from agents.base import (
     no_frames,
     stack_frames,
 )
-from agents.networks import ActorCritic, FrameDifference, Init, Pixels, build_encoder, initialise
+from agents.encoders import FrameDifference, Pixels, build_encoder
+from agents.networks import ActorCritic, Init, initialise
 from agents.optim import OptimizerName, build_optimizer, load_moments
 from agents.replay import Replay
 from agents.targets import generalized_advantage

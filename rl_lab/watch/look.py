@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.base import Agent
-from agents.networks import Differences
+from agents.encoders import Differences
 from rl_lab.errors import LabError
 from rl_lab.watch.game import Screen
 from rl_lab.watch.picture import BACKGROUND, TEXT, warmed

@@ -14,8 +14,9 @@ from agents.double_dqn import DoubleDQN
 from agents.dqn import DQN, DQNConfig
 from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.dueling_dqn import DuelingDQN, DuelingDQNConfig
+from agents.encoders import ScaleGradient
 from agents.expected_sarsa import ExpectedSarsa
-from agents.networks import DuelingHead, NoisyLinear, ScaleGradient, draw_noise
+from agents.networks import DuelingHead, NoisyLinear, draw_noise
 from agents.rainbow import Rainbow, RainbowConfig
 from agents.replay import Batch
 from envs.toy import TwoArms

@@ -1,11 +1,12 @@
-"""Encoders, heads and initialisations."""
+"""Networks: encoders with heads and cores, and how their layers begin."""
 
 import pytest
 import torch
 from torch import nn
 
 from agents.base import RowSpec
-from agents.networks import FrameDifference, QNetwork, RecurrentQNetwork, build_encoder, initialise
+from agents.encoders import build_encoder
+from agents.networks import QNetwork, RecurrentQNetwork, initialise
 
 ATARI = RowSpec((84, 84), torch.uint8, 6, 8)
 VECTOR = RowSpec((4,), torch.float32, 2, 8)
@@ -20,19 +21,6 @@ def test_the_nature_network_has_the_papers_parameters():
     count = sum(p.numel() for p in build(ATARI).parameters())
     conv = (8 * 8 * 4 + 1) * 32 + (4 * 4 * 32 + 1) * 64 + (3 * 3 * 64 + 1) * 64
     assert count == conv + (7 * 7 * 64 + 1) * 512 + (512 + 1) * 6
-
-
-@pytest.mark.parametrize("k", [1, 4])
-@pytest.mark.parametrize("pixels", ["frames", "differences"])
-def test_the_first_layer_sees_what_its_name_says(pixels, k):
-    first = build_encoder(ATARI, k, hidden=512, pixels=pixels).conv[0]
-    obs = torch.randint(0, 256, (3, k, 84, 84), dtype=torch.uint8)
-    seen = obs.double() / 255
-    if pixels == "differences":
-        newest = seen[:, -1:] - (255 * seen[:, -1:].mean((2, 3), keepdim=True)).round() / 255
-        seen = torch.cat([10 * (seen[:, i + 1 : i + 2] - seen[:, i : i + 1]) for i in range(k - 1)] + [newest], 1)
-    by_hand = nn.functional.conv2d(seen, first.weight.double(), first.bias.double(), 4)
-    assert torch.allclose(first(obs).double(), by_hand, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["none", "layer", "batch"])
@@ -64,14 +52,6 @@ def test_initialisation_keeps_the_size_of_signals(init):
         bound = 2**0.5 * (6 / (3136 + 512)) ** 0.5
         assert float(hidden.detach().abs().max()) == pytest.approx(bound, rel=0.01)
     assert all(float(m.bias.detach().abs().max()) == 0 for m in network.modules() if isinstance(m, nn.Linear))
-
-
-def test_the_difference_of_two_frames():
-    """uint8 frames whose difference is negative: no wrap around."""
-    network = FrameDifference(4, 3)
-    obs = torch.tensor([[[[1, 0], [1, 1]], [[0, 1], [1, 0]]]], dtype=torch.uint8)
-    by_hand = network.hidden(torch.tensor([[-1.0, 1.0, 0.0, -1.0]])).relu()
-    assert torch.equal(network(obs), by_hand)
 
 
 @pytest.mark.parametrize("core", ["lstm", "gru"])

@@ -1,0 +1,192 @@
+"""Encoders: what makes features of a stack of observations, with the choices of normalisation and dropout.
+
+Images come in as the replay and the carry hold them, uint8[B, k, H, W], and are scaled here; vectors come in as
+float32[B, k, D]. Everything after that is an ordinary feed-forward stack.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from agents.base import RowSpec
+
+Norm = Literal["none", "layer", "batch"]
+Pixels = Literal["frames", "differences"]
+
+
+def hidden_layer(
+    inputs: int, outputs: int, norm: Norm, dropout: float, linear: type[nn.Linear] = nn.Linear
+) -> list[nn.Module]:
+    """Linear, then the normalisation (Ba et al. 2016; Ioffe and Szegedy 2015), ReLU, and dropout (Srivastava et al. 2014)."""
+    layers: list[nn.Module] = [linear(inputs, outputs)]
+    if norm == "layer":
+        layers.append(nn.LayerNorm(outputs))
+    elif norm == "batch":
+        layers.append(nn.BatchNorm1d(outputs))
+    layers.append(nn.ReLU())
+    if dropout:
+        layers.append(nn.Dropout(dropout))
+    return layers
+
+
+def channels_last(frames: Tensor) -> Tensor:
+    """The frames [B, k, H, W] in memory as [B, H, W, k]: `contiguous(memory_format=...)`, which takes twice as long on a CPU."""
+    return torch.stack(frames.unbind(1), -1).permute(0, 3, 1, 2)
+
+
+def as_computed(pixels: Tensor) -> Tensor:
+    """Pixels in the format that convolutions compute in here: bfloat16 under autocast, which knows 0 to 255 exactly, or float32."""
+    device = pixels.device.type
+    return pixels.to(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32)
+
+
+class Frames(nn.Conv2d):
+    """The first convolution over a stack of k frames, uint8[B, k, H, W], each divided by 255 (Mnih et al. 2015).
+
+    The weights are divided, which is the same and keeps the pixels whole numbers.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.conv2d(as_computed(channels_last(input)), self.weight / 255, self.bias, self.stride)
+
+
+class Differences(nn.Conv2d):
+    """The first convolution over k-1 differences of successive frames and the newest frame less its mean, all over 255.
+
+    The same information as `Frames` in a basis whose channels are centred, hardly correlated and, with the differences times
+    `CONTRAST`, of like variance: gradient descent need not learn to cancel the background first, nor to see what moves
+    (LeCun et al. 1998, "Efficient BackProp", section 4.3). Differences of the input are computed as differences of the
+    weights, w . (x' - x) = w . x' - w . x, which costs nothing; the mean, to the nearest whole number, is taken off all frames,
+    where it changes no difference, so that bfloat16 knows them exactly still.
+    """
+
+    CONTRAST = 10.0  # pixels of six games vary 7 to 21 times as much as their differences
+
+    def __init__(self, stack: int, filters: int, kernel: int, stride: int) -> None:
+        super().__init__(stack, filters, kernel, stride)
+        differences = self.CONTRAST * (torch.eye(stack).roll(1, 1) - torch.eye(stack))[:-1]
+        by_frame = torch.cat([differences, torch.eye(stack)[-1:]]) / 255
+        self.by_frame = nn.Buffer(by_frame, persistent=False)  # [channel of the weights, frame]
+
+    def forward(self, input: Tensor) -> Tensor:
+        x = as_computed(channels_last(input))
+        x -= input[:, -1:].float().mean((2, 3), keepdim=True).round().to(x.dtype)
+        with torch.autocast(input.device.type, enabled=False):
+            weight = (self.weight.permute(0, 2, 3, 1) @ self.by_frame).permute(0, 3, 1, 2)
+        return F.conv2d(x, weight, self.bias, self.stride)
+
+
+class ScaleGradient(nn.Module):
+    """The identity, whose gradient is multiplied by `scale` on its way back."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale + x.detach() * (1 - self.scale)
+
+
+class NatureCNN(nn.Module):
+    """The encoder of Mnih et al. 2015: conv 32 8x8/4, 64 4x4/2, 64 3x3/1, each with ReLU, then a hidden layer.
+
+    uint8[B, k, H, W] -> float[B, features]; H and W at least 36. `filters` stands for the first 32, and twice that for each 64.
+    Batch normalisation sits after every convolution too; layer normalisation only on the hidden layer, where it costs nothing.
+    """
+
+    def __init__(
+        self,
+        stack: int,
+        height: int,
+        width: int,
+        features: int,
+        *,
+        filters: int,
+        pixels: Pixels,
+        norm: Norm,
+        dropout: float,
+        gradient_scale: float,
+        linear: type[nn.Linear],
+    ) -> None:
+        super().__init__()
+        first = Frames if pixels == "frames" else Differences
+        layers: list[nn.Module] = []
+        channels = stack
+        for conv, outputs, kernel, stride in (
+            (first, filters, 8, 4),
+            (nn.Conv2d, 2 * filters, 4, 2),
+            (nn.Conv2d, 2 * filters, 3, 1),
+        ):
+            layers.append(conv(channels, outputs, kernel, stride))
+            if norm == "batch":
+                layers.append(nn.BatchNorm2d(outputs))
+            layers.append(nn.ReLU())
+            channels, height, width = outputs, (height - kernel) // stride + 1, (width - kernel) // stride + 1
+        if gradient_scale != 1:
+            layers.append(ScaleGradient(gradient_scale))
+        self.conv = nn.Sequential(*layers, nn.Flatten())
+        flat = channels * height * width
+        self.hidden = nn.Sequential(*(hidden_layer(flat, features, norm, dropout, linear) if features else []))
+        self.features = features or flat
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return self.hidden(self.conv(obs))
+
+
+class MLP(nn.Module):
+    """Fully connected layers with ReLU over a flattened observation: [B, k, D] -> float[B, features]."""
+
+    def __init__(
+        self, inputs: int, features: tuple[int, ...], norm: Norm, dropout: float, linear: type[nn.Linear]
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for outputs in features:
+            layers += hidden_layer(inputs, outputs, norm, dropout, linear)
+            inputs = outputs
+        self.layers = nn.Sequential(*layers)
+        self.features = inputs
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return self.layers(obs.flatten(1).float())
+
+
+class FrameDifference(nn.Module):
+    """The newest frame less the one before it, flattened, and one hidden layer (Karpathy 2016): uint8[B, 2, H, W] -> float[B, features]."""
+
+    def __init__(self, pixels: int, features: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(pixels, features)
+        self.features = features
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return F.relu(self.hidden((obs[:, 1].float() - obs[:, 0]).flatten(1)))
+
+
+def build_encoder(
+    rows: RowSpec,
+    stack: int,
+    *,
+    hidden: int,
+    filters: int = 32,
+    pixels: Pixels = "frames",
+    norm: Norm = "none",
+    dropout: float = 0.0,
+    gradient_scale: float = 1.0,
+    linear: type[nn.Linear] = nn.Linear,
+) -> NatureCNN | MLP:
+    """The encoder that fits the rows: Nature CNN for images, two hidden layers for vectors; `hidden` features out.
+
+    Without `hidden` (0) the last layer is left out: the convolutions, or the vector itself. `gradient_scale` multiplies the
+    gradient that enters the last convolution; an MLP has none. `linear` makes the fully connected layers.
+    """
+    if rows.is_image:
+        height, width = rows.frame
+        options = {"norm": norm, "dropout": dropout, "gradient_scale": gradient_scale, "linear": linear}
+        return NatureCNN(stack, height, width, hidden, filters=filters, pixels=pixels, **options)  # type: ignore[arg-type]
+    return MLP(stack * math.prod(rows.frame), (hidden, hidden) if hidden else (), norm, dropout, linear)
