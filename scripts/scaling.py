@@ -1,7 +1,7 @@
 """What grows with what: speed and memory over environments, sampling over the replay's size, and how long a command takes to begin.
 
     python scripts/scaling.py envs [--seconds 20]      # DQN on Pong with 1 to 64 environments at the same replay ratio
-    python scripts/scaling.py collectors               # the same with 8 environments here, and in 1 and 2 processes of Ray
+    python scripts/scaling.py collectors [--address ADDR]  # the same with 8 environments here, and in 1 and 2 processes of Ray
     python scripts/scaling.py replay                   # a sample of 32 from 10,000 to 1,000,000 Atari frames (7 GB)
     python scripts/scaling.py startup                  # `--help`, and `train` to its first step
 
@@ -40,13 +40,13 @@ def envs(seconds: float) -> None:
         print(f"| {n} | {min(speeds):.0f} to {max(speeds):.0f} | {max(memories):.0f} |")
 
 
-def collectors(seconds: float, rounds: int = 3) -> None:
+def collectors(seconds: float, address: str, rounds: int = 5) -> None:
     """The speed of training with collectors, in turn, and over that of training without, with its range over the rounds."""
     numbers = [0, 1, 2]
     found: dict[int, list[float]] = {n: [] for n in numbers}
     for _ in range(rounds):
         for n in numbers:
-            found[n].append(speed_and_memory(8, seconds, "--collectors", str(n))[0])
+            found[n].append(speed_and_memory(8, seconds, "--collectors", str(n), "--address", address)[0])
     print("| collectors | agent steps/s | over none |\n|---|---|---|")
     for n, speeds in found.items():
         ratios = [a / b for a, b in zip(speeds, found[0], strict=True)]
@@ -136,10 +136,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["envs", "collectors", "replay", "startup"])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement at least")
+    parser.add_argument(
+        "--address", default="", help="of the Ray cluster whose collectors are measured; none: one of its own"
+    )
     args = parser.parse_args()
     {
         "envs": lambda: envs(args.seconds),
-        "collectors": lambda: collectors(args.seconds),
+        "collectors": lambda: collectors(args.seconds, args.address),
         "replay": replay,
         "startup": startup,
     }[args.what]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,6 +89,10 @@ class Collector:
         }
         row = self.loop.row
         return Chunk(fields, played, games, {"obs": row.obs, "first": row.first, "dead": row.dead})
+
+    def machine(self) -> str:
+        """The name of the machine that it runs on."""
+        return platform.node()
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs to play the last chunk again, as arrays."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -66,6 +68,7 @@ class CollectorLoop:
             raise LabError(f"collectors is {run.collectors}; each needs a core, and Ray has {cores}")
         self.replaced = 0  # collectors that died
         self.actors = [self._new(i) for i in range(run.collectors)]
+        self._leave_cores()
         self.pending: Step | None = None  # the last row of the chunk before, complete but not yet observed
         self.pending_played: tuple[Tensor, ...] | None = None
         self.last: list[dict[str, NDArray[Any]]] = []  # the row after it, of each collector
@@ -80,6 +83,17 @@ class CollectorLoop:
         seed = int(spread_seeds([self.config.run.seed, i, self.replaced], 1)[0])
         remote: Any = ray.remote(num_cpus=1)(Collector)
         return remote.remote(self.config.to_dict(), self.card.to_dict(), self.share, seed)
+
+    def _leave_cores(self) -> None:
+        """Compute with fewer threads where collectors play on this machine: threads that want one core wait for each other."""
+        try:
+            machines: list[str] = ray.get([actor.machine.remote() for actor in self.actors])
+        except RayActorError:  # it is said, and another takes its place, when its chunk is fetched
+            return
+        left = (os.cpu_count() or 1) - machines.count(platform.node())
+        before = torch.get_num_threads()
+        self.closing.callback(torch.set_num_threads, before)
+        torch.set_num_threads(max(1, min(before, left)))
 
     def _weights(self) -> tuple[Weights, int]:
         return {

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import psutil
@@ -67,6 +69,22 @@ def test_a_collector_that_is_killed_is_replaced_and_no_transition_crosses_the_cu
     assert goes_on.mean() > 0.9
     np.testing.assert_allclose(after[goes_on], physics(before, batch.action.numpy())[goes_on], atol=1e-5)
     assert (batch.ret == 1).all()
+
+
+THREADS = """
+import os, torch, rl_lab
+os.cpu_count = lambda: 8
+torch.set_num_threads(8)
+original, asked = torch.set_num_threads, []
+torch.set_num_threads = lambda n: (asked.append(n), original(n))
+rl_lab.train("dqn", env="CartPole-v1", steps=100, collectors=2, eval_episodes=1, wandb="disabled")
+print("threads", asked[-2:], torch.get_num_threads())
+"""
+
+
+def test_the_learner_leaves_its_collectors_a_core_each(cluster, tmp_path):
+    said = subprocess.run([sys.executable, "-c", THREADS], cwd=tmp_path, capture_output=True, text=True)
+    assert "threads [6, 8] 8" in said.stdout, said.stdout + said.stderr
 
 
 @pytest.mark.parametrize(
