@@ -118,13 +118,12 @@ class DQN:
     def __init__(
         self, config: DQNConfig, rows: RowSpec, *, seed: int, device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
-        """`dtype` is what the network computes in: float32, or bfloat16 by autocast over float32 weights."""
+        """`dtype` is what the encoder of images computes in, float32 or bfloat16; the weights are float32."""
         if config.replay_size < config.batch_size:
             raise ConfigError(
                 f"replay_size is {config.replay_size}; it must be at least batch_size, {config.batch_size}"
             )
-        self.config, self.rows, self.device = config, rows, device
-        self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+        self.config, self.rows, self.device, self.dtype = config, rows, device, dtype
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             self.online = self.build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -165,7 +164,7 @@ class DQN:
     def build_encoder(self, hidden: int, **options: Any) -> NatureCNN | MLP:
         """The encoder that fits the rows, with `hidden` features, as the configuration and `options` ask for it."""
         c = self.config
-        looks = {"filters": c.filters, "pixels": c.pixels, "norm": c.norm, "dropout": c.dropout}
+        looks = {"filters": c.filters, "pixels": c.pixels, "norm": c.norm, "dropout": c.dropout, "dtype": self.dtype}
         return build_encoder(self.rows, c.frame_stack, hidden=hidden, **looks, **options)  # type: ignore[arg-type]
 
     def bootstrap(self, next_obs: Tensor) -> Tensor:
@@ -181,8 +180,7 @@ class DQN:
     def values(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
         """Q(s, .) of each environment, f32[N, A], and the next carry."""
         stack, history = stack_frames(obs, first, *carry)
-        with self.autocast:
-            return self.network.eval()(stack), (history,)
+        return self.network.eval()(stack), (history,)
 
     @torch.no_grad()
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
@@ -279,8 +277,7 @@ class DQN:
     def update(self, batch: Batch) -> Metrics:
         """One gradient step on the weighted mean of the losses; then the target's copy, when it is due."""
         c = self.config
-        with self.autocast:
-            losses, error, q = self.errors(batch)
+        losses, error, q = self.errors(batch)
         loss = (self.weights(batch) * losses).mean()
         self.optimizer.zero_grad()
         loss.backward()

@@ -95,8 +95,7 @@ class DRQN(DQN):
         """Q(h, s, .) of each environment, f32[N, A], and the next carry."""
         history, *state = carry
         stack, history = stack_frames(obs, first, history)
-        with self.autocast:
-            q, new_state = self.network.eval()(stack[None], first[None], tuple(state))
+        q, new_state = self.network.eval()(stack[None], first[None], tuple(state))
         return q[0], (history, *new_state)
 
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:

@@ -2,12 +2,16 @@
 
 Images come in as the replay and the carry hold them, uint8[B, k, H, W], and are scaled here; vectors come in as
 float32[B, k, D]. Everything after that is an ordinary feed-forward stack.
+
+An encoder of images computes in float32 or in bfloat16: its first layer makes numbers of that format of the pixels, and every
+layer computes in the format of what it is given, with weights that are float32 for the optimiser (`in_format`).
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +23,64 @@ Norm = Literal["none", "layer", "batch"]
 Pixels = Literal["frames", "differences"]
 
 
+class AsMade(torch.autograd.Function):
+    """A copy of `weight` in another format, which stands for it: the gradient comes back in the weight's own."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, made: Tensor) -> Tensor:
+        ctx.dtype = weight.dtype
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient.to(ctx.dtype), None
+
+
+def in_format(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """A parameter in the format that is computed in. On a CPU the copy is made once for each change of the parameter.
+
+    (There it takes as long as a convolution; a GPU makes it in no time, and anew whenever a CUDA graph is run.)
+    """
+    if weight.dtype == dtype:
+        return weight
+    if weight.device.type != "cpu":
+        return weight.to(dtype)
+    version, made = getattr(weight, "made", (None, None))
+    if version != weight._version:
+        made = weight.detach().to(dtype)
+        weight.made = (weight._version, made)  # type: ignore[attr-defined]
+    return AsMade.apply(weight, made)  # type: ignore[return-value]
+
+
+class Linear(nn.Linear):
+    """A linear layer that computes in the format of its input."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, in_format(self.weight, input.dtype), in_format(self.bias, input.dtype))
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution that computes in the format of its input."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        weight, bias = in_format(self.weight, input.dtype), in_format(self.bias, input.dtype)  # type: ignore[arg-type]
+        return F.conv2d(input, weight, bias, self.stride)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation (Ba et al. 2016), in float32 whatever the format of its input."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.float())
+
+
 def hidden_layer(
-    inputs: int, outputs: int, norm: Norm, dropout: float, linear: type[nn.Linear] = nn.Linear
+    inputs: int, outputs: int, norm: Norm, dropout: float, linear: type[nn.Linear] = Linear
 ) -> list[nn.Module]:
     """Linear, then the normalisation (Ba et al. 2016; Ioffe and Szegedy 2015), ReLU, and dropout (Srivastava et al. 2014)."""
     layers: list[nn.Module] = [linear(inputs, outputs)]
     if norm == "layer":
-        layers.append(nn.LayerNorm(outputs))
+        layers.append(LayerNorm(outputs))
     elif norm == "batch":
         layers.append(nn.BatchNorm1d(outputs))
     layers.append(nn.ReLU())
@@ -39,23 +94,26 @@ def channels_last(frames: Tensor) -> Tensor:
     return torch.stack(frames.unbind(1), -1).permute(0, 3, 1, 2)
 
 
-def as_computed(pixels: Tensor) -> Tensor:
-    """Pixels in the format that convolutions compute in here: bfloat16 under autocast, which knows 0 to 255 exactly, or float32."""
-    device = pixels.device.type
-    return pixels.to(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32)
-
-
 class Frames(nn.Conv2d):
     """The first convolution over a stack of k frames, uint8[B, k, H, W], each divided by 255 (Mnih et al. 2015).
 
-    The weights are divided, which is the same and keeps the pixels whole numbers.
+    The weights are divided, which is the same and keeps the pixels whole numbers, of which bfloat16 knows 0 to 255 exactly.
     """
 
+    def __init__(self, stack: int, filters: int, kernel: int, stride: int, dtype: torch.dtype) -> None:
+        super().__init__(stack, filters, kernel, stride)
+        self.computes_in = dtype
+
+    def scaled(self) -> Tensor:
+        """The weights of whole pixels, [filters, k, kernel, kernel]."""
+        return self.weight / 255
+
     def forward(self, input: Tensor) -> Tensor:
-        return F.conv2d(as_computed(channels_last(input)), self.weight / 255, self.bias, self.stride)
+        x = channels_last(input).to(self.computes_in)
+        return F.conv2d(x, self.scaled().to(x.dtype), self.bias.to(x.dtype), self.stride)  # type: ignore[union-attr]
 
 
-class Differences(nn.Conv2d):
+class Differences(Frames):
     """The first convolution over k-1 differences of successive frames and the newest frame less its mean, all over 255.
 
     The same information as `Frames` in a basis whose channels are centred, hardly correlated and, with the differences times
@@ -67,18 +125,20 @@ class Differences(nn.Conv2d):
 
     CONTRAST = 10.0  # pixels of six games vary 7 to 21 times as much as their differences
 
-    def __init__(self, stack: int, filters: int, kernel: int, stride: int) -> None:
-        super().__init__(stack, filters, kernel, stride)
+    def __init__(self, stack: int, filters: int, kernel: int, stride: int, dtype: torch.dtype) -> None:
+        super().__init__(stack, filters, kernel, stride, dtype)
         differences = self.CONTRAST * (torch.eye(stack).roll(1, 1) - torch.eye(stack))[:-1]
         by_frame = torch.cat([differences, torch.eye(stack)[-1:]]) / 255
         self.by_frame = nn.Buffer(by_frame, persistent=False)  # [channel of the weights, frame]
 
+    def scaled(self) -> Tensor:
+        """The weights of whole pixels, [filters, k, kernel, kernel]."""
+        return (self.weight.permute(0, 2, 3, 1) @ self.by_frame).permute(0, 3, 1, 2)
+
     def forward(self, input: Tensor) -> Tensor:
-        x = as_computed(channels_last(input))
+        x = channels_last(input).to(self.computes_in)
         x -= input[:, -1:].float().mean((2, 3), keepdim=True).round().to(x.dtype)
-        with torch.autocast(input.device.type, enabled=False):
-            weight = (self.weight.permute(0, 2, 3, 1) @ self.by_frame).permute(0, 3, 1, 2)
-        return F.conv2d(x, weight, self.bias, self.stride)
+        return F.conv2d(x, self.scaled().to(x.dtype), self.bias.to(x.dtype), self.stride)  # type: ignore[union-attr]
 
 
 class ScaleGradient(nn.Module):
@@ -112,15 +172,16 @@ class NatureCNN(nn.Module):
         dropout: float,
         gradient_scale: float,
         linear: type[nn.Linear],
+        dtype: torch.dtype,
     ) -> None:
         super().__init__()
-        first = Frames if pixels == "frames" else Differences
+        first = functools.partial(Frames if pixels == "frames" else Differences, dtype=dtype)
         layers: list[nn.Module] = []
         channels = stack
         for conv, outputs, kernel, stride in (
             (first, filters, 8, 4),
-            (nn.Conv2d, 2 * filters, 4, 2),
-            (nn.Conv2d, 2 * filters, 3, 1),
+            (Conv2d, 2 * filters, 4, 2),
+            (Conv2d, 2 * filters, 3, 1),
         ):
             layers.append(conv(channels, outputs, kernel, stride))
             if norm == "batch":
@@ -159,13 +220,13 @@ class MLP(nn.Module):
 class FrameDifference(nn.Module):
     """The newest frame less the one before it, flattened, and one hidden layer (Karpathy 2016): uint8[B, 2, H, W] -> float[B, features]."""
 
-    def __init__(self, pixels: int, features: int) -> None:
+    def __init__(self, pixels: int, features: int, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.hidden = nn.Linear(pixels, features)
-        self.features = features
+        self.hidden = Linear(pixels, features)
+        self.features, self.computes_in = features, dtype
 
     def forward(self, obs: Tensor) -> Tensor:
-        return F.relu(self.hidden((obs[:, 1].float() - obs[:, 0]).flatten(1)))
+        return F.relu(self.hidden((obs[:, 1].to(self.computes_in) - obs[:, 0]).flatten(1)))
 
 
 def build_encoder(
@@ -178,15 +239,17 @@ def build_encoder(
     norm: Norm = "none",
     dropout: float = 0.0,
     gradient_scale: float = 1.0,
-    linear: type[nn.Linear] = nn.Linear,
+    linear: type[nn.Linear] = Linear,
+    dtype: torch.dtype = torch.float32,
 ) -> NatureCNN | MLP:
     """The encoder that fits the rows: Nature CNN for images, two hidden layers for vectors; `hidden` features out.
 
     Without `hidden` (0) the last layer is left out: the convolutions, or the vector itself. `gradient_scale` multiplies the
-    gradient that enters the last convolution; an MLP has none. `linear` makes the fully connected layers.
+    gradient that enters the last convolution; an MLP has none. `linear` makes the fully connected layers. `dtype` is what images
+    are computed in, torch.float32 or torch.bfloat16; vectors are computed in float32.
     """
     if rows.is_image:
         height, width = rows.frame
-        options = {"norm": norm, "dropout": dropout, "gradient_scale": gradient_scale, "linear": linear}
+        options = {"norm": norm, "dropout": dropout, "gradient_scale": gradient_scale, "linear": linear, "dtype": dtype}
         return NatureCNN(stack, height, width, hidden, filters=filters, pixels=pixels, **options)  # type: ignore[arg-type]
     return MLP(stack * math.prod(rows.frame), (hidden, hidden) if hidden else (), norm, dropout, linear)

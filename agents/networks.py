@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agents.encoders import MLP, FrameDifference, NatureCNN
+from agents.encoders import MLP, FrameDifference, Linear, NatureCNN, in_format
 
 Init = Literal["torch", "orthogonal", "he", "xavier", "lecun"]
 Core = Literal["lstm", "gru"]
@@ -40,7 +40,7 @@ def initialise(network: AnyNetwork, init: Init) -> AnyNetwork:
     return network
 
 
-class NoisyLinear(nn.Linear):
+class NoisyLinear(Linear):
     """y = (W + S * e) x + (b + s * f) with learned S, s and factorised Gaussian noise e, f (Fortunato et al. 2018, eq. 10, 11).
 
     Without noise, which is how it begins and how it is evaluated, it is an ordinary linear layer. See `draw_noise`.
@@ -58,7 +58,8 @@ class NoisyLinear(nn.Linear):
             return super().forward(input)
         of_inputs, of_outputs = self.noise
         weight = self.weight + self.weight_scale * torch.outer(of_outputs, of_inputs)
-        return F.linear(input, weight, self.bias + self.bias_scale * of_outputs)
+        bias = self.bias + self.bias_scale * of_outputs
+        return F.linear(input, weight.to(input.dtype), bias.to(input.dtype))
 
 
 def draw_noise(network: nn.Module, generator: torch.Generator | None) -> None:
@@ -104,9 +105,7 @@ class QNetwork(nn.Module):
         self.head = head
 
     def forward(self, obs: Tensor) -> Tensor:
-        features = self.encoder(obs)
-        with torch.autocast(obs.device.type, enabled=False):
-            return self.head(features.float())
+        return self.head(self.encoder(obs).float())
 
 
 class DistributionNetwork(QNetwork):
@@ -158,23 +157,21 @@ class RecurrentQNetwork(nn.Module):
         """
         core, outputs = self.core, []
         features = self.encoder(obs.flatten(0, 1))
-        of_rows = (
-            F.linear(features, core.weight_ih, core.bias_ih).float().unflatten(0, obs.shape[:2])
-        )  # all in one product
-        with torch.autocast(obs.device.type, enabled=False):
-            for row, begins in zip(of_rows, first, strict=True):
-                state = tuple(part * ~begins[:, None] for part in state)
-                of_state = F.linear(state[0], core.weight_hh, core.bias_hh)
-                if isinstance(core, nn.LSTMCell):
-                    i, f, g, o = (row + of_state).chunk(4, 1)
-                    c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-                    state = (o.sigmoid() * c.tanh(), c)
-                else:
-                    (r, z, n), (r_state, z_state, n_state) = row.chunk(3, 1), of_state.chunk(3, 1)
-                    z = (z + z_state).sigmoid()
-                    state = ((1 - z) * (n + (r + r_state).sigmoid() * n_state).tanh() + z * state[0],)
-                outputs.append(state[0])
-            return self.head(torch.stack(outputs)), state
+        weight, bias = in_format(core.weight_ih, features.dtype), in_format(core.bias_ih, features.dtype)
+        of_rows = F.linear(features, weight, bias).float().unflatten(0, obs.shape[:2])  # all in one product
+        for row, begins in zip(of_rows, first, strict=True):
+            state = tuple(part * ~begins[:, None] for part in state)
+            of_state = F.linear(state[0], core.weight_hh, core.bias_hh)
+            if isinstance(core, nn.LSTMCell):
+                i, f, g, o = (row + of_state).chunk(4, 1)
+                c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
+                state = (o.sigmoid() * c.tanh(), c)
+            else:
+                (r, z, n), (r_state, z_state, n_state) = row.chunk(3, 1), of_state.chunk(3, 1)
+                z = (z + z_state).sigmoid()
+                state = ((1 - z) * (n + (r + r_state).sigmoid() * n_state).tanh() + z * state[0],)
+            outputs.append(state[0])
+        return self.head(torch.stack(outputs)), state
 
 
 class ActorCritic(nn.Module):
@@ -188,8 +185,6 @@ class ActorCritic(nn.Module):
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """log pi(. | s) float32[B, A] and V(s) float32[B], which is 0 without a baseline."""
-        features = self.encoder(obs)
-        with torch.autocast(obs.device.type, enabled=False):
-            features = features.float()
-            value = self.value(features).squeeze(1) if self.value else features.new_zeros(len(features))
-            return self.policy(features).log_softmax(1), value
+        features = self.encoder(obs).float()
+        value = self.value(features).squeeze(1) if self.value else features.new_zeros(len(features))
+        return self.policy(features).log_softmax(1), value

@@ -47,12 +47,20 @@ def eager(kind: type[torch.optim.Optimizer]) -> Any:
     """The same optimiser without torch's compiler, which it imports at its first call: that takes as long as torch itself.
 
     Nothing is compiled here. Some methods ask the compiler to leave them alone, and find its answer where it would put it;
-    `step` would break its graph, and is taken as it was before it was wrapped.
+    `step` would break its graph, and is taken as it was before it was wrapped. After it every parameter counts as changed, which
+    the fused kernels forget to say: copies of them in another format are made anew (`encoders.in_format`).
     """
     for method in vars(torch.optim.Optimizer).values():
         if inspect.isfunction(plain := getattr(method, "__wrapped__", None)):
             setattr(plain, "__dynamo_disable", plain)
-    return type(kind.__name__, (kind,), {"step": torch.no_grad()(inspect.unwrap(kind.step))})
+    plain_step = inspect.unwrap(kind.step)
+
+    @torch.no_grad()
+    def step(self: torch.optim.Optimizer) -> None:
+        plain_step(self)
+        torch.autograd.graph.increment_version([p for group in self.param_groups for p in group["params"]])
+
+    return type(kind.__name__, (kind,), {"step": step})
 
 
 Adam, RMSprop = eager(torch.optim.Adam), eager(torch.optim.RMSprop)

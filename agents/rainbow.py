@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from agents.base import Carry, ConfigError, Metrics, Range, RowSpec, Thought, stack_frames
 from agents.dqn import DQN, DQNConfig
+from agents.encoders import Linear
 from agents.networks import (
     DistributionNetwork,
     DuelingHead,
@@ -73,7 +74,7 @@ class Rainbow(DQN):
     def build(self) -> nn.Module:
         """Q(s, .), or a distribution for each action."""
         c = self.config
-        linear = NoisyLinear if c.noisy else nn.Linear
+        linear = NoisyLinear if c.noisy else Linear
         encoder = self.build_encoder(c.hidden * (2 if c.dueling else 1), linear=linear)
         atoms, num_actions = c.atoms if c.distributional else 1, self.rows.num_actions
         if c.dueling:
@@ -102,8 +103,7 @@ class Rainbow(DQN):
         if not isinstance(self.network, DistributionNetwork):
             return super().think(obs, first, carry)
         stack, history = stack_frames(obs, first, *carry)
-        with self.autocast:
-            log_p = self.network.eval().log_probabilities(stack)
+        log_p = self.network.eval().log_probabilities(stack)
         q = self.network.means(log_p)
         return Thought(q.argmax(1), q, q.amax(1), distribution=log_p.exp()), (history,)
 

@@ -131,15 +131,14 @@ class Reinforce:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`dtype` is what the network computes in: float32, or bfloat16 by autocast over float32 weights."""
+        """`dtype` is what the encoder of images computes in, float32 or bfloat16; the weights are float32."""
         if config.batch_size < rows.num_envs:
             raise ConfigError(
                 f"batch_size is {config.batch_size}; it must be at least num_envs, {rows.num_envs}: a row is a step in each"
             )
         if not config.convolutions and (not rows.is_image or config.frame_stack != 2):
             raise ConfigError("convolutions is false; that is for images with a frame_stack of 2")
-        self.config, self.rows, self.device = config, rows, device
-        self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+        self.config, self.rows, self.device, self.dtype = config, rows, device, dtype
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             self.network = self.build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -169,9 +168,10 @@ class Reinforce:
         """pi(. | s) and V(s) over one encoder."""
         c = self.config
         if c.convolutions:
-            encoder = build_encoder(self.rows, c.frame_stack, hidden=c.hidden, filters=c.filters, pixels=c.pixels)
+            looks = {"filters": c.filters, "pixels": c.pixels, "dtype": self.dtype}
+            encoder = build_encoder(self.rows, c.frame_stack, hidden=c.hidden, **looks)  # type: ignore[arg-type]
         else:
-            encoder = FrameDifference(math.prod(self.rows.frame), c.hidden)
+            encoder = FrameDifference(math.prod(self.rows.frame), c.hidden, self.dtype)
         network = initialise(ActorCritic(encoder, self.rows.num_actions, baseline=c.baseline), c.init)
         with torch.no_grad():
             network.policy.weight *= c.policy_scale
@@ -200,8 +200,7 @@ class Reinforce:
 
     def _look(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
         stack, history = stack_frames(obs, first, *carry)
-        with self.autocast:
-            log_pi, value = self.network.eval()(stack)
+        log_pi, value = self.network.eval()(stack)
         return log_pi, value, (history,)
 
     # --- the batch ------------------------------------------------------------------------------------------------
@@ -284,8 +283,7 @@ class Reinforce:
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """-r A, clipped, + value_weight (V - R)^2 - entropy_weight H(pi), means over the rows; and what it is made of."""
         c = self.config
-        with self.autocast:
-            log_pi, value = self.network.train()(batch.obs)
+        log_pi, value = self.network.train()(batch.obs)
         log_ratio = log_pi.gather(1, batch.action[:, None]).squeeze(1) - batch.log_prob
         ratio = log_ratio.exp()
         gain = ratio * batch.advantage
