@@ -16,7 +16,7 @@ test: install
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto --dist worksteal
 
 check: install
 	$(BIN)/ruff check .

@@ -204,7 +204,7 @@ def test_a_server_that_is_down_costs_seconds_and_sync_brings_everything_later(se
     run = Run.find("latest", tmp_path)
     code, said = lab("sync", "--runs-dir", str(tmp_path))
     assert code == 1
-    assert "FAILED: W&B cannot be reached" in said
+    assert "FAILED: W&B has not begun it" in said
     server.down = False
     code, said = lab("sync", "--runs-dir", str(tmp_path))
     assert code == 0, said
