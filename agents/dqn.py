@@ -7,6 +7,8 @@ Read top to bottom, this is the paper's algorithm 1. It departs from the paper's
 from __future__ import annotations
 
 import copy
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -34,8 +36,9 @@ from agents.base import (
     stack_frames,
 )
 from agents.encoders import MLP, NatureCNN, Norm, Pixels, build_encoder
+from agents.graphs import Recorded
 from agents.networks import Init, QNetwork, initialise
-from agents.optim import OptimizerName, build_optimizer, load_moments
+from agents.optim import OptimizerName, build_optimizer, descend, load_moments, set_lr
 from agents.replay import Batch, Replay
 from agents.targets import max_value, td_target
 
@@ -105,6 +108,8 @@ class DQNConfig:
     """Normalisation of the layers: layer (Ba et al. 2016) or batch (Ioffe and Szegedy 2015)."""
     dropout: Annotated[float, Range(0, 0.99)] = 0.0
     """Share of the hidden units dropped in training (Srivastava et al. 2014)."""
+    cuda_graphs: bool = False
+    """Whether a CUDA device records acting, sampling and updating and launches each as a whole. Not tried on one yet."""
 
 
 class DQN:
@@ -123,6 +128,8 @@ class DQN:
             raise ConfigError(
                 f"replay_size is {config.replay_size}; it must be at least batch_size, {config.batch_size}"
             )
+        if config.cuda_graphs and (device.type != "cuda" or config.optimizer != "adam"):
+            raise ConfigError(f"cuda_graphs is true on {device.type} with {config.optimizer}; it takes cuda and adam")
         self.config, self.rows, self.device, self.dtype = config, rows, device, dtype
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
@@ -131,8 +138,9 @@ class DQN:
             copy.deepcopy(self.online).eval().requires_grad_(config.target_tau > 0)
         )  # what plays can be asked why
         self.network = self.target if config.target_tau else self.online  # what plays
+        lr = torch.tensor(config.lr, device=device) if config.cuda_graphs else config.lr
         self.optimizer = build_optimizer(
-            config.optimizer, self.online.parameters(), lr=config.lr, eps=config.optimizer_eps
+            config.optimizer, self.online.parameters(), lr=lr, eps=config.optimizer_eps, recorded=config.cuda_graphs
         )
         self.generator = torch.Generator(device).manual_seed(seed)
         self.replay = Replay(
@@ -148,6 +156,14 @@ class DQN:
         self.steps = 0  # agent steps observed
         self.updates = 0
         self.seconds = Stopwatch()
+        self.looked, self.learned = self.values, self.learn  # what `act` and `update` call
+        if config.cuda_graphs:
+            self.record(Recorded)
+
+    def record(self, recorded: Callable[[Any], Any]) -> None:
+        """Act, build batches and learn by `recorded` versions of the functions that do, as they were never recorded before."""
+        self.looked, self.learned = recorded(self.values), recorded(self.learn)
+        self.replay.transitions = recorded(functools.partial(Replay.transitions, self.replay))
 
     @staticmethod
     def bytes_needed(config: DQNConfig, rows: RowSpec) -> int:
@@ -185,7 +201,7 @@ class DQN:
     @torch.no_grad()
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a uniformly random action."""
-        q, carry = self.values(obs, first, carry)
+        q, carry = self.looked(obs, first, carry)
         return self.choose(q, explore=explore), carry
 
     def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
@@ -274,27 +290,22 @@ class DQN:
         """What each loss counts, f32[B]."""
         return batch.weight
 
-    def update(self, batch: Batch) -> Metrics:
-        """One gradient step on the weighted mean of the losses; then the target's copy, when it is due."""
-        c = self.config
+    def learn(self, batch: Batch) -> tuple[Metrics, Tensor]:
+        """One gradient step on the weighted mean of the losses: what there is to say of it, and the errors."""
         losses, error, q = self.errors(batch)
         loss = (self.weights(batch) * losses).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.online.parameters(), c.grad_clip or float("inf"))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
-        self.optimizer.step()
+        norm = descend(self.optimizer, loss, grad_clip=self.config.grad_clip)
+        metrics = {"loss": loss.detach(), "td_error": error.abs().mean(), "q_mean": q.mean(), "q_max": q.amax(1).mean()}
+        return metrics | {"grad_norm": norm}, error
+
+    def update(self, batch: Batch) -> Metrics:
+        """One gradient step; then the target's copy, when it is due."""
+        set_lr(self.optimizer, self.lr)
+        metrics, error = self.learned(batch)
         self.replay.set_priorities(batch.cell, error)
         self.updates += 1
         self.follow()
-        return {
-            "loss": loss.detach(),
-            "td_error": error.abs().mean(),
-            "q_mean": q.mean(),
-            "q_max": q.amax(1).mean(),
-            "grad_norm": norm,
-        }
+        return metrics
 
     @torch.no_grad()
     def follow(self) -> None:
@@ -344,3 +355,5 @@ class DQN:
         self.replay.load_state_dict(state["replay"])
         self.generator.set_state(state["generator"].cpu())
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
+        if self.config.cuda_graphs:
+            self.record(Recorded)  # the optimiser's moments and the replay's rows lie elsewhere now

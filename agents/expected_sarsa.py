@@ -6,8 +6,12 @@ n > 1 the first n - 1 actions of a return are those of an older behaviour: nothi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor
 
+from agents.base import ConfigError
 from agents.dqn import DQN
 from agents.targets import epsilon_greedy_value
 
@@ -18,3 +22,6 @@ class ExpectedSarsa(DQN):
     def bootstrap(self, next_obs: Tensor) -> Tensor:
         """sum_a pi(a | s') Q-(s', a) under the epsilon-greedy behaviour of now, f32[B]."""
         return epsilon_greedy_value(self.target(next_obs), self.epsilon)
+
+    def record(self, recorded: Callable[[Any], Any]) -> None:
+        raise ConfigError("cuda_graphs is true; the targets of expected SARSA follow epsilon, so it must be false")

@@ -67,14 +67,38 @@ Adam, RMSprop = eager(torch.optim.Adam), eager(torch.optim.RMSprop)
 
 
 def build_optimizer(
-    name: OptimizerName, params: Iterable[nn.Parameter], *, lr: float, eps: float
+    name: OptimizerName, params: Iterable[nn.Parameter], *, lr: Any, eps: float, recorded: bool = False
 ) -> torch.optim.Optimizer:
-    """The optimiser that a configuration names; `eps` is its term against division by zero."""
+    """The optimiser that a configuration names; `eps` is its term against division by zero.
+
+    If its steps are to be `recorded` as a CUDA graph, adam alone can do that, with a learning rate that is a tensor on the device.
+    """
+    if recorded:
+        return Adam(params, lr=lr, eps=eps, fused=True, capturable=True)
     if name == "centered_rmsprop":
         return CenteredRMSProp(params, lr=lr, eps=eps)
     if name == "rmsprop":
         return RMSprop(params, lr=lr, eps=eps)  # squared-gradient decay .99
     return Adam(params, lr=lr, eps=eps, fused=True)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """The learning rate of the steps to come; where it is a tensor, which a CUDA graph reads, in place."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, *, grad_clip: float) -> Tensor:
+    """A step down the gradient of `loss`, shortened to the norm `grad_clip` if it is longer (0: never); its norm, f32[]."""
+    optimizer.zero_grad()
+    loss.backward()
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(params, grad_clip or float("inf"))
+    optimizer.step()
+    return norm
 
 
 def load_moments(optimizer: torch.optim.Optimizer, moments: dict[Any, dict[str, Tensor]]) -> None:

@@ -7,8 +7,9 @@ here, `n_step` and `priority_alpha` among DQN's settings.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,13 @@ class Rainbow(DQN):
         if config.value_low >= config.value_high:
             raise ConfigError(f"value_low is {config.value_low}; it must be below value_high, {config.value_high}")
         super().__init__(config, rows, seed=seed, device=device, dtype=dtype)
+
+    def record(self, recorded: Callable[[Any], Any]) -> None:
+        if self.config.noisy:
+            raise ConfigError(
+                "cuda_graphs is true; noisy layers draw anew at every call, so it must be false, or noisy"
+            )
+        super().record(recorded)
 
     def build(self) -> nn.Module:
         """Q(s, .), or a distribution for each action."""

@@ -21,7 +21,7 @@ from typing import Annotated, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.base import (
     Carry,
@@ -44,7 +44,7 @@ from agents.base import (
 )
 from agents.encoders import FrameDifference, Pixels, build_encoder
 from agents.networks import ActorCritic, Init, initialise
-from agents.optim import OptimizerName, build_optimizer, load_moments
+from agents.optim import OptimizerName, build_optimizer, descend, load_moments, set_lr
 from agents.replay import Replay
 from agents.targets import generalized_advantage
 
@@ -304,12 +304,8 @@ class Reinforce:
     def update(self, batch: Batch) -> Metrics:
         """One gradient step."""
         loss, metrics = self.loss(batch)
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.grad_clip or float("inf"))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
-        self.optimizer.step()
+        set_lr(self.optimizer, self.lr)
+        norm = descend(self.optimizer, loss, grad_clip=self.config.grad_clip)
         self.updates += 1
         return {name: x.detach() for name, x in {"loss": loss, **metrics, "grad_norm": norm}.items()}
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from agents.base import Agent, Carry, Thought
 from envs.stream import Episode, Row, Stream
+from rl_lab.device import on_device
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,7 @@ def evaluate(
 
     def think() -> tuple[Thought, Carry]:
         with torch.no_grad():
-            return agent.think(
-                torch.as_tensor(row.obs, device=device), torch.as_tensor(row.first, device=device), carry
-            )
+            return agent.think(on_device(row.obs, device), on_device(row.first, device), carry)
 
     while any(len(g) < q for g, q in zip(games, quota, strict=True)):
         thought, carry = think()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agents.base import Agent, Carry, Metrics, Step, Stopwatch
 from envs.stream import Episode, Row, Stream
+from rl_lab.device import on_device
 
 
 class Tick(NamedTuple):
@@ -37,7 +38,7 @@ class Loop:
         self.seconds = Stopwatch()
 
     def _tensor(self, array: object) -> Tensor:
-        return torch.as_tensor(array, device=self.device)
+        return on_device(array, self.device)
 
     def step(self) -> Tick:
         """Take one action in each environment."""

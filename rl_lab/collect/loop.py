@@ -23,6 +23,7 @@ from envs.stream import Episode, spread_seeds
 from rl_lab.cluster import connected
 from rl_lab.collect.collector import Chunk, Collector, Weights, plain, tensors
 from rl_lab.config import Config
+from rl_lab.device import on_device
 from rl_lab.errors import Fault, LabError
 from rl_lab.loop import Tick
 
@@ -117,7 +118,7 @@ class CollectorLoop:
         t, self.index = self.index, self.index + 1
         metrics = self._observe()
         fields = {
-            name: torch.as_tensor(np.concatenate([chunk.rows[name][t] for chunk in self.chunks]), device=self.device)
+            name: on_device(np.concatenate([chunk.rows[name][t] for chunk in self.chunks]), self.device)
             for name in Step._fields
             if name != "live"
         }
@@ -125,7 +126,7 @@ class CollectorLoop:
         self.pending = Step(**fields, live=live)
         if self.chunks[0].played:
             parts = zip(*(chunk.played[t] for chunk in self.chunks), strict=True)
-            self.pending_played = tuple(torch.as_tensor(np.concatenate(x), device=self.device) for x in parts)
+            self.pending_played = tuple(on_device(np.concatenate(x), self.device) for x in parts)
         games = [
             game._replace(env=i * self.share + game.env)
             for i, chunk in enumerate(self.chunks)
@@ -178,7 +179,7 @@ class CollectorLoop:
         mine = torch.zeros(self.config.run.num_envs, dtype=torch.bool, device=self.device)
         mine[i * self.share : (i + 1) * self.share] = True
         last = self.last[i]
-        over = torch.as_tensor(np.concatenate([row["dead"] for row in self.last]), device=self.device)
+        over = on_device(np.concatenate([row["dead"] for row in self.last]), self.device)
         running = mine & ~self.pending.dead & ~self.pending.terminated & ~over
         self.pending = self.pending._replace(truncated=self.pending.truncated | running)
         end = {name: np.zeros_like(field[:1]) for name, field in fresh.rows.items()}

@@ -13,6 +13,7 @@ from agents.base import Agent, stack_frames
 from envs.stream import Row
 from rl_lab.build import learned_with
 from rl_lab.config import Config
+from rl_lab.device import on_device
 from rl_lab.watch.game import Game, Screen
 from rl_lab.watch.saliency import Heat, Saliency, saliency
 
@@ -79,8 +80,7 @@ class Player:
         told: list[tuple[float, float, bool]] = []  # V, reward and whether it terminated, of this game's rows
         score, step, number = 0.0, 0, 1
         while True:
-            obs = torch.as_tensor(row.obs, device=self.device)
-            first = torch.as_tensor(row.first, device=self.device)
+            obs, first = on_device(row.obs, self.device), on_device(row.first, self.device)
             seen, next_history = stack_frames(obs, first, history)
             explores, random = rng.random(1)[0] < self.epsilon, int(rng.integers(card.num_actions, size=1)[0])
             while True:

@@ -24,10 +24,12 @@ settings = {
     "replay_ratio": 8.0,
     "n_step": 1,
     "target_every": 250,
+    "target_tau": 0.0,  # copies, as the others make them
     "replay_size": 100_000,
     "learning_starts": warm_up // 2,
     "epsilon_start": 0.01,
     "epsilon_end": 0.01,
+    "cuda_graphs": device == "cuda",
 }
 keep_freed_memory()
 card = api.resolve_env("Pong")

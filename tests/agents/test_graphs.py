@@ -1,0 +1,152 @@
+"""CUDA graphs: a recorded function answers like the function, and an agent that records learns like one that does not."""
+
+import dataclasses
+
+import pytest
+import torch
+from loops import CPU, in_step, toy_loop
+
+import rl_lab
+from agents.base import ConfigError, RowSpec
+from agents.dqn import DQN, DQNConfig
+from agents.drqn import DRQN, DRQNConfig
+from agents.dueling_double_dqn import DuelingDoubleDQN
+from agents.expected_sarsa import ExpectedSarsa
+from agents.graphs import WARM_UP, Recorded, mapped
+from agents.optim import build_optimizer, set_lr
+from agents.rainbow import Rainbow, RainbowConfig
+from agents.replay import Batch
+
+SMALL = DQNConfig(hidden=8, learning_starts=64, epsilon_steps=500, target_every=7, replay_size=4096, lr_steps=400)
+
+
+class OnCPU:
+    """A record as CUDA keeps one: what it is made with it reads and writes at each replay, at the same places in memory."""
+
+    def __init__(self, function):
+        self.function, self.results = function, None
+
+    def replay(self):
+        results = self.function()
+        if self.results is None:
+            self.results = mapped(torch.clone, results)
+        mapped(lambda kept, new: kept.copy_(new), self.results, results)
+
+
+def recorded(function):
+    return Recorded(function, OnCPU)
+
+
+def test_it_answers_like_the_function_for_every_shape_and_its_answers_stay():
+    def function(x, parts):
+        return {"sum": x.sum() + parts[0]}, (x * 2,)
+
+    quick = recorded(function)
+    answers, expected = [], []
+    for i in range(3 * WARM_UP):
+        for n in (2, 3):
+            given = torch.arange(float(n)) + i, (torch.tensor(float(i)),)
+            answers.append(quick(*given))
+            expected.append(function(*given))
+    assert len(quick.records) == 2
+    for (a, (b,)), (c, (d,)) in zip(answers, expected, strict=True):
+        assert torch.equal(a["sum"], c["sum"])
+        assert torch.equal(b, d)
+
+
+@pytest.mark.parametrize(
+    ("cls", "config"),
+    [
+        (DQN, SMALL),
+        (DuelingDoubleDQN, dataclasses.replace(DuelingDoubleDQN.config_class(), **dataclasses.asdict(SMALL))),
+        (
+            Rainbow,
+            RainbowConfig(**dataclasses.asdict(SMALL) | {"priority_alpha": 0.5}, noisy=False, distributional=False),
+        ),
+        (DRQN, DRQNConfig(**dataclasses.asdict(SMALL), unroll=4)),
+    ],
+    ids=["dqn", "dueling_double_dqn", "rainbow", "drqn"],
+)
+def test_an_agent_that_records_learns_like_one_that_does_not(cls, config):
+    plain, loop = toy_loop(config, 4, cls=cls)
+    quick, _ = toy_loop(config, 4, cls=cls)
+    quick.record(recorded)
+    quick.act(torch.from_numpy(loop.row.obs), torch.from_numpy(loop.row.first), loop.carry, explore=True)
+    loop.step()
+    in_step(loop, quick, 60)
+    assert quick.updates > 2 * WARM_UP
+    assert len(quick.learned.records) == len(quick.looked.records) == 1
+    for a, b in zip(plain.online.parameters(), quick.online.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_learning_rate_in_a_tensor_changes_in_place():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    lr = torch.tensor(0.5)
+    optimizer = build_optimizer("adam", [weight], lr=0.5, eps=1e-8)
+    optimizer.param_groups[0]["lr"] = lr
+    set_lr(optimizer, 0.25)
+    assert optimizer.param_groups[0]["lr"] is lr
+    assert float(lr) == 0.25
+
+
+def test_without_cuda_it_is_refused():
+    with pytest.raises(ConfigError, match="cuda_graphs is true on cpu with adam; it takes cuda and adam"):
+        toy_loop(dataclasses.replace(SMALL, cuda_graphs=True), 1)
+
+
+@pytest.mark.parametrize(
+    ("cls", "config", "says"), [(ExpectedSarsa, SMALL, "follow epsilon"), (Rainbow, RainbowConfig(noisy=True), "noisy")]
+)
+def test_what_changes_from_call_to_call_is_not_recorded(cls, config, says):
+    agent = cls(config, RowSpec((4,), torch.float32, 2, 1), seed=1, device=CPU)
+    with pytest.raises(ConfigError, match=says):
+        agent.record(recorded)
+
+
+def batches(count, rows, generator):
+    """Transitions of pictures with shapes in them."""
+    for _ in range(count):
+        blocks = torch.randint(0, 256, (64, 4, 12, 12), generator=generator, dtype=torch.uint8)
+        frames = blocks.repeat_interleave(7, 2).repeat_interleave(7, 3)
+        action = torch.randint(0, rows.num_actions, (32,), generator=generator)
+        ret = torch.randint(-1, 2, (32,), generator=generator).float()
+        yield Batch(frames[:32], action, ret, torch.full((32,), 0.95), frames[32:], torch.ones(32), torch.arange(32))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("cls", [DQN, DuelingDoubleDQN])
+@pytest.mark.parametrize("graphs", [False, True])
+def test_a_gpu_learns_what_the_cpu_learns(cls, graphs):
+    """Float32, ten updates with the same batches and a falling learning rate: losses and weights agree to rounding."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    rows = RowSpec((84, 84), torch.uint8, 6, 8)
+    config = cls.config_class(frame_stack=4, hidden=64, filters=8, lr_steps=100, target_every=4, optimizer_eps=1e-3)
+    on_cpu = cls(config, rows, seed=1, device=CPU)
+    on_gpu = cls(dataclasses.replace(config, cuda_graphs=graphs), rows, seed=1, device=torch.device("cuda"))
+    on_gpu.start_from(on_cpu.online.state_dict())
+    for batch in batches(10, rows, torch.Generator().manual_seed(0)):
+        for agent in (on_cpu, on_gpu):
+            agent.steps += 8
+        here = on_cpu.update(batch)
+        there = on_gpu.update(Batch(*(x.cuda() for x in batch)))
+        for name, value in here.items():
+            assert float(there[name]) == pytest.approx(float(value), rel=1e-2, abs=1e-4), name
+    for a, b in zip(on_cpu.online.parameters(), on_gpu.online.parameters(), strict=True):
+        assert torch.allclose(a, b.cpu(), rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["dqn", "drqn"])
+def test_recording_changes_nothing_of_a_run(name, tmp_path):
+    """A thousand steps of a game with and without graphs: the same actions, updates and losses."""
+    said = []
+    for graphs in (False, True):
+        options = {"frame_stack": 1, "learning_starts": 200, "eval_every": 0, "eval_episodes": 1, "log_every": 100}
+        run = rl_lab.train(
+            name, env="ALE/Pong-v5", steps=1000, device="cuda", precision="float32", cuda_graphs=graphs, wandb="disabled",
+            runs_dir=str(tmp_path / str(graphs)), quiet=True, **options,
+        )  # fmt: skip
+        said.append([line["loss"] for line in run.metrics() if "loss" in line])
+    assert len(said[0]) >= 5
+    assert said[1] == pytest.approx(said[0], rel=1e-2)
