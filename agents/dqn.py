@@ -109,7 +109,8 @@ class DQNConfig:
     dropout: Annotated[float, Range(0, 0.99)] = 0.0
     """Share of the hidden units dropped in training (Srivastava et al. 2014)."""
     cuda_graphs: bool = False
-    """Whether a CUDA device records acting, sampling and updating and launches each as a whole. Not tried on one yet."""
+    """Whether a CUDA device records acting, sampling and updating and launches each as a whole (with adam; no other device
+    does). Not tried on one yet."""
 
 
 class DQN:
@@ -125,11 +126,11 @@ class DQN:
     ) -> None:
         """`dtype` is what the encoder of images computes in, float32 or bfloat16; the weights are float32."""
         if config.replay_size < config.batch_size:
-            raise ConfigError(
-                f"replay_size is {config.replay_size}; it must be at least batch_size, {config.batch_size}"
-            )
-        if config.cuda_graphs and (device.type != "cuda" or config.optimizer != "adam"):
-            raise ConfigError(f"cuda_graphs is true on {device.type} with {config.optimizer}; it takes cuda and adam")
+            least = config.batch_size
+            raise ConfigError(f"replay_size is {config.replay_size}; it must be at least batch_size, {least}")
+        graphs = config.cuda_graphs and device.type == "cuda"
+        if graphs and config.optimizer != "adam":
+            raise ConfigError(f"cuda_graphs is true and optimizer is {config.optimizer}; it must be adam")
         self.config, self.rows, self.device, self.dtype = config, rows, device, dtype
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
@@ -138,9 +139,9 @@ class DQN:
             copy.deepcopy(self.online).eval().requires_grad_(config.target_tau > 0)
         )  # what plays can be asked why
         self.network = self.target if config.target_tau else self.online  # what plays
-        lr = torch.tensor(config.lr, device=device) if config.cuda_graphs else config.lr
+        lr = torch.tensor(config.lr, device=device) if graphs else config.lr
         self.optimizer = build_optimizer(
-            config.optimizer, self.online.parameters(), lr=lr, eps=config.optimizer_eps, recorded=config.cuda_graphs
+            config.optimizer, self.online.parameters(), lr=lr, eps=config.optimizer_eps, recorded=graphs
         )
         self.generator = torch.Generator(device).manual_seed(seed)
         self.replay = Replay(
@@ -157,7 +158,7 @@ class DQN:
         self.updates = 0
         self.seconds = Stopwatch()
         self.looked, self.learned = self.values, self.learn  # what `act` and `update` call
-        if config.cuda_graphs:
+        if graphs:
             self.record(Recorded)
 
     def record(self, recorded: Callable[[Any], Any]) -> None:
@@ -355,5 +356,5 @@ class DQN:
         self.replay.load_state_dict(state["replay"])
         self.generator.set_state(state["generator"].cpu())
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
-        if self.config.cuda_graphs:
+        if isinstance(self.learned, Recorded):
             self.record(Recorded)  # the optimiser's moments and the replay's rows lie elsewhere now
