@@ -45,7 +45,9 @@ class Loop:
         obs, first = self._tensor(self.row.obs), self._tensor(self.row.first)
         with self.seconds("acting"):
             action, self.carry = self.agent.act(obs, first, self.carry, explore=True)
-            self.stream.send(action.cpu().numpy())
+            chosen = action.cpu().numpy()
+        with self.seconds("emulation"):  # the emulators may wake up on this very core
+            self.stream.send(chosen)
         metrics = self.agent.observe(self.pending) if self.pending else None
         with self.seconds("emulation"):  # what is left of it after learning
             row = self.stream.recv()
