@@ -109,8 +109,8 @@ class DQNConfig:
     dropout: Annotated[float, Range(0, 0.99)] = 0.0
     """Share of the hidden units dropped in training (Srivastava et al. 2014)."""
     cuda_graphs: bool = False
-    """Whether a CUDA device records acting, sampling and updating and launches each as a whole (with adam; no other device
-    does). Not tried on one yet."""
+    """Whether a CUDA device records acting, building a batch and updating as CUDA graphs (with adam; other devices ignore it).
+    Untested: written without a CUDA device."""
 
 
 class DQN:
@@ -157,13 +157,13 @@ class DQN:
         self.steps = 0  # agent steps observed
         self.updates = 0
         self.seconds = Stopwatch()
-        self.looked, self.learned = self.values, self.learn  # what `act` and `update` call
+        self.values_now, self.learn_now = self.values, self.learn  # what `act` and `update` call
         if graphs:
             self.record(Recorded)
 
     def record(self, recorded: Callable[[Any], Any]) -> None:
         """Act, build batches and learn by `recorded` versions of the functions that do, as they were never recorded before."""
-        self.looked, self.learned = recorded(self.values), recorded(self.learn)
+        self.values_now, self.learn_now = recorded(self.values), recorded(self.learn)
         self.replay.transitions = recorded(functools.partial(Replay.transitions, self.replay))
 
     @staticmethod
@@ -202,7 +202,7 @@ class DQN:
     @torch.no_grad()
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a uniformly random action."""
-        q, carry = self.looked(obs, first, carry)
+        q, carry = self.values_now(obs, first, carry)
         return self.choose(q, explore=explore), carry
 
     def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
@@ -302,7 +302,7 @@ class DQN:
     def update(self, batch: Batch) -> Metrics:
         """One gradient step; then the target's copy, when it is due."""
         set_lr(self.optimizer, self.lr)
-        metrics, error = self.learned(batch)
+        metrics, error = self.learn_now(batch)
         self.replay.set_priorities(batch.cell, error)
         self.updates += 1
         self.follow()
@@ -356,5 +356,5 @@ class DQN:
         self.replay.load_state_dict(state["replay"])
         self.generator.set_state(state["generator"].cpu())
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
-        if isinstance(self.learned, Recorded):
+        if isinstance(self.learn_now, Recorded):
             self.record(Recorded)  # the optimiser's moments and the replay's rows lie elsewhere now

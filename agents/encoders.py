@@ -23,13 +23,13 @@ Norm = Literal["none", "layer", "batch"]
 Pixels = Literal["frames", "differences"]
 
 
-class AsMade(torch.autograd.Function):
-    """A copy of `weight` in another format, which stands for it: the gradient comes back in the weight's own."""
+class CachedCast(torch.autograd.Function):
+    """`copy`, a copy of `weight` in another format, in its place; the gradient comes back in the weight's own format."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, made: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, copy: Tensor) -> Tensor:
         ctx.dtype = weight.dtype
-        return made
+        return copy
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
@@ -37,19 +37,20 @@ class AsMade(torch.autograd.Function):
 
 
 def in_format(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """A parameter in the format that is computed in. On a CPU the copy is made once for each change of the parameter.
+    """A parameter in the format that is computed in.
 
-    (There it takes as long as a convolution; a GPU makes it in no time, and anew whenever a CUDA graph is run.)
+    On a CPU, where a cast takes as long as a convolution, the copy is kept until the parameter's `_version` tells that it was changed
+    in place (a change of `.data` it does not tell). On a GPU, where it takes no time, it is made at every use.
     """
     if weight.dtype == dtype:
         return weight
     if weight.device.type != "cpu":
         return weight.to(dtype)
-    version, made = getattr(weight, "made", (None, None))
+    version, copy = getattr(weight, "cast", (None, None))
     if version != weight._version:
-        made = weight.detach().to(dtype)
-        weight.made = (weight._version, made)  # type: ignore[attr-defined]
-    return AsMade.apply(weight, made)  # type: ignore[return-value]
+        copy = weight.detach().to(dtype)
+        weight.cast = (weight._version, copy)  # type: ignore[attr-defined]
+    return CachedCast.apply(weight, copy)  # type: ignore[return-value]
 
 
 class Linear(nn.Linear):
@@ -64,7 +65,7 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         weight, bias = in_format(self.weight, input.dtype), in_format(self.bias, input.dtype)  # type: ignore[arg-type]
-        return F.conv2d(input, weight, bias, self.stride)
+        return self._conv_forward(input, weight, bias)
 
 
 class LayerNorm(nn.LayerNorm):

@@ -38,10 +38,10 @@ class CudaRecord:
 class Recorded:
     """A function of tensors, called like the function itself.
 
-    After `WARM_UP` calls it is recorded, for each set of shapes by itself, and run from the record. So it must launch the same
-    kernels at every call, with numbers that live in tensors: what Python computes, a size, a flag, a learning rate that is a
-    float, stays as it was recorded. What it changes must be changed in place. Arguments and results are tensors, or tuples and
-    dictionaries of them; results are copies that are nobody else's.
+    After `WARM_UP` calls it is recorded, for each kind of arguments (shapes, formats, with gradients or without) by itself, and
+    run from the record. So it must launch the same kernels at every call, with numbers that live in tensors: what Python
+    computes, a size, a flag, a learning rate that is a float, stays as it was recorded. What it changes must be changed in place.
+    Arguments and results are tensors, or tuples and dictionaries of them; results are copies that are nobody else's.
     """
 
     def __init__(
@@ -51,28 +51,31 @@ class Recorded:
         self.calls: dict[Any, int] = {}
         self.arguments: dict[Any, Any] = {}
         self.records: dict[Any, Record] = {}
+        self.stream: torch.cuda.Stream | None = None  # where it warms up
 
     def __call__(self, *arguments: Any) -> Any:
-        shapes = repr(mapped(lambda x: tuple(x.shape), arguments))
-        self.calls[shapes] = calls = self.calls.get(shapes, 0) + 1
+        kind = torch.is_grad_enabled(), repr(mapped(lambda x: (tuple(x.shape), x.dtype), arguments))
+        self.calls[kind] = calls = self.calls.get(kind, 0) + 1
         if calls <= WARM_UP:
-            return self._beside(arguments)
+            return mapped(torch.clone, self._warmed_up(arguments))
         if calls == WARM_UP + 1:
-            self.arguments[shapes] = kept = mapped(torch.clone, arguments)
-            self.records[shapes] = self.record(lambda: self.function(*kept))
-        mapped(lambda kept, given: kept.copy_(given), self.arguments[shapes], arguments)
-        self.records[shapes].replay()
-        return mapped(torch.clone, self.records[shapes].results)
+            self.arguments[kind] = kept = mapped(torch.clone, arguments)
+            self.records[kind] = self.record(lambda: self.function(*kept))
+        mapped(lambda kept, given: kept.copy_(given), self.arguments[kind], arguments)
+        self.records[kind].replay()
+        return mapped(torch.clone, self.records[kind].results)
 
-    def _beside(self, arguments: tuple[Any, ...]) -> Any:
-        """The function itself, on a stream of its own: what is recorded later may have no ties to the default one."""
-        if not torch.cuda.is_available():
+    def _warmed_up(self, arguments: tuple[Any, ...]) -> Any:
+        """The function itself; on a GPU on a stream of its own, for what is recorded may have no ties to the default one."""
+        on_gpu: list[bool] = []
+        mapped(lambda x: on_gpu.append(x.is_cuda), arguments)
+        if not any(on_gpu):
             return self.function(*arguments)
-        here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
-        beside.wait_stream(here)
-        with torch.cuda.stream(beside):
+        here, self.stream = torch.cuda.current_stream(), self.stream or torch.cuda.Stream()
+        self.stream.wait_stream(here)
+        with torch.cuda.stream(self.stream):
             results = self.function(*arguments)
-        here.wait_stream(beside)
+        here.wait_stream(self.stream)
         mapped(lambda x: x.record_stream(here), results)
         return results
 

@@ -67,7 +67,7 @@ def learned_with(config: Config) -> tuple[float, float]:
 def make_explicit(config: Config, card: EnvCard) -> Config:
     """The configuration with every "auto" replaced by what it means on this machine and env."""
     device = resolve_device(config.run.device)
-    mixed = getattr(find_agent(config.agent).load(), "mixed_precision", True)
+    mixed = getattr(find_agent(config.agent).load(), "mixed_precision", True) and row_spec(card, 1).is_image
     precision = str(resolve_precision(config.run.precision if mixed else "float32", device)).removeprefix("torch.")
     as_named = card.protocol == "id" or resolve(config.run.env, card.protocol).sticky != card.sticky  # old Gym ids
     protocol = "auto" if as_named else card.protocol

@@ -65,7 +65,7 @@ class RunConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the network and the replay live; auto is cuda, else mps, else cpu."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the network computes in; auto is bfloat16 where the device is fast at it. Weights stay float32."""
+    """What the encoder of images computes in; auto is bfloat16 where the device is fast at it. All else, weights too, is float32."""
     eval_every: CountOrZero = 50_000
     """Agent steps between two evaluations; 0 evaluates at the end only."""
     eval_episodes: Count = 10

@@ -62,6 +62,11 @@ def bfloat16_speedup(device: torch.device, size: int = 384) -> float:
         torch.set_num_threads(threads)
 
 
+def num_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def on_device(array: Any, device: torch.device) -> torch.Tensor:
     """The array as a tensor there; on its way to a GPU from pinned memory, for which nobody waits. On the CPU nothing is copied."""
     tensor = torch.as_tensor(array)

@@ -38,7 +38,7 @@ class Contender:
         return ROOT / ".benchmark" / folder / "bin" / "python" if folder else Path(sys.executable)
 
 
-def contenders(precision: str) -> dict[str, Contender]:
+def contenders(device: str, precision: str) -> dict[str, Contender]:
     """Who takes part, ourselves first."""
     sb3 = ("stable-baselines3", *ATARI)
     found = {
@@ -51,6 +51,8 @@ def contenders(precision: str) -> dict[str, Contender]:
     }
     if precision != "float32":
         found["rl_lab, float32"] = Contender("lab.py", ("8", "float32"))
+    if device == "cuda":
+        found["rl_lab, CUDA graphs"] = Contender("lab.py", ("8", precision, "graphs"))
     return found
 
 
@@ -150,7 +152,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--only", nargs="*", help="contenders whose names contain one of these")
     args = parser.parse_args()
-    chosen = contenders(args.precision)
+    chosen = contenders(args.device, args.precision)
     if args.only:
         chosen = {n: c for n, c in chosen.items() if any(part in n for part in args.only)}
     for contender in chosen.values():

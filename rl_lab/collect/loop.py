@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from envs.stream import Episode, spread_seeds
 from rl_lab.cluster import connected
 from rl_lab.collect.collector import Chunk, Collector, Weights, plain, tensors
 from rl_lab.config import Config
-from rl_lab.device import on_device
+from rl_lab.device import num_cores, on_device
 from rl_lab.errors import Fault, LabError
 from rl_lab.loop import Tick
 
@@ -87,11 +86,10 @@ class CollectorLoop:
 
     def _leave_cores(self) -> None:
         """Compute with fewer threads where collectors play on this machine: threads that want one core wait for each other."""
-        try:
-            machines: list[str] = ray.get([actor.machine.remote() for actor in self.actors])
-        except RayActorError:  # it is said, and another takes its place, when its chunk is fetched
-            return
-        left = (os.cpu_count() or 1) - machines.count(platform.node())
+        left = num_cores()
+        for actor in self.actors:
+            with suppress(RayError):  # it is said, and another takes its place, when its chunk is fetched
+                left -= ray.get(actor.machine.remote()) == platform.node()
         before = torch.get_num_threads()
         self.closing.callback(torch.set_num_threads, before)
         torch.set_num_threads(max(1, min(before, left)))

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 # What says nothing about how an agent learns.
 NOT_COMPARED = set(
     "agent env seed group preset runs_dir wandb wandb_project log_every video_every eval_every eval_episodes target"
-    " device checkpoint_every checkpoint_minutes emulator_threads vectorization env_timeout address".split()
+    " device checkpoint_every checkpoint_minutes emulator_threads vectorization env_timeout address cuda_graphs".split()
 )
 METRIC = SCORE  # unless another is asked for
 FEW = 5  # with so many seeds a 95% interval holds the truth 9 times in 10, with 3 3 times in 4 (of 600 sets of normal scores)

@@ -1,4 +1,4 @@
-"""This project's DQN on Pong: python lab.py WARM_UP_STEPS DEVICE NUM_ENVS PRECISION."""
+"""This project's DQN on Pong: python lab.py WARM_UP_STEPS DEVICE NUM_ENVS PRECISION [graphs]."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ settings = {
     "learning_starts": warm_up // 2,
     "epsilon_start": 0.01,
     "epsilon_end": 0.01,
-    "cuda_graphs": device == "cuda",
+    "cuda_graphs": sys.argv[5:] == ["graphs"],
 }
 keep_freed_memory()
 card = api.resolve_env("Pong")
