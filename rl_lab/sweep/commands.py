@@ -81,6 +81,10 @@ class SearchOptions(SweepOptions):
     """YAML file of the settings to vary; else configs/search.yaml's of the agent."""
     objective: Literal["mean", "best", "final"] = "mean"
     """What is to be large: the mean of all evaluations (the area under the curve), the best, or the last."""
+    finalists: Count = 3
+    """The best trials, of which each is trained with more seeds before one is chosen; 1 chooses by the trials alone."""
+    final_seeds: Count = 3
+    """How many more seeds."""
     search_seed: Seed = 0
     """Seed of the search itself."""
     check_seeds: str = "1..3"
@@ -232,7 +236,7 @@ def _go_on(sweep: Sweep, address: str) -> None:
                     return
                 print("best: " + " ".join(f"--{key.replace('_', '-')} {value}" for key, value in settings.items()))
                 print(f"beside the agent's own settings, with the fresh seeds {sweep.asked['check_seeds']}:")
-                group = check(sweep, settings).group
+                group = check(sweep, settings)
     except LabError:
         sweep.forget_if_empty()
         raise

@@ -1,14 +1,18 @@
 """A search for good settings: Optuna proposes (Akiba et al. 2019), or a population passes them on; and then an honest check.
 
-What a search finds best is best by luck too, so its score there says little: the settings are trained anew with fresh seeds,
-beside the agent's own, and that is what is printed.
+What a search finds best is best by luck too, so its score there says little: the best trials are trained with more seeds before one
+is chosen, and its settings anew with fresh seeds, beside the agent's own, and that is what is printed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import random
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -19,13 +23,16 @@ from ray.tune.search.sample import Categorical, Integer
 
 from envs.card import EnvCard
 from rl_lab import config as configuration
+from rl_lab.config import Config
+from rl_lab.run import Run
 from rl_lab.seeds import parse_seeds
 from rl_lab.sweep.grid import Cell, grid, trials
 from rl_lab.sweep.space import read_space
 from rl_lab.sweep.sweep import Sweep, carry_out
-from rl_lab.sweep.trial import train_member, train_trial
+from rl_lab.sweep.trial import SEARCH_SEEDS, result_of, train_member, train_trial
 
 ASHA_LOOKS = 9  # a trial is first judged after this part of its steps, then after three times as many, and so on
+FINAL_SEEDS = 2 * SEARCH_SEEDS  # seeds from here on are the finalists'; no trial has them
 POPULATION_PARTS = 8  # a population's runs are trained in so many parts; after each, one may take over another
 
 
@@ -37,25 +44,59 @@ def search(sweep: Sweep) -> dict[str, Any]:
     asked = sweep.asked
     tuner = sweep.restored(_trainable(asked)) or _tuner(sweep)
     results = carry_out(tuner, all_of_them=False)
-    best = results.get_best_result(asked["objective"], "max", scope="last")
-    assert best.config is not None
+    best = finalists(
+        [results[i] for i in range(len(results))], asked["objective"], asked.get("finalists", 1)
+    )  # searches before had none
+    settings = best[0] if len(best) == 1 else _winner(sweep, best)
     own = asked["trial"]["config"]
-    return {key: value for key, value in best.config["settings"].items() if value != own[key]}
+    return {key: value for key, value in settings.items() if value != own[key]}
 
 
-def check(sweep: Sweep, settings: dict[str, Any]) -> Sweep:
-    """Train the agent's own settings and the best ones with fresh seeds, as a grid; its group holds both."""
-    own, card = configuration.from_dict(sweep.asked["trial"]["config"], "the search"), _card(sweep)
-    found = configuration.replaced(own, settings, "the search")
-    second = dataclasses.replace(
-        sweep, kind="grid", began=f"{sweep.began}-check", group=f"{sweep.group}-check", asked={}
+def finalists(results: Sequence[tune.Result], objective: str, count: int) -> list[dict[str, Any]]:
+    """The settings of the best trials, the best first, each once."""
+    found: list[dict[str, Any]] = []
+    for result in sorted(results, key=lambda x: -(x.metrics or {}).get(objective, -math.inf)):
+        whole = result.error is None and objective in (result.metrics or {})
+        if whole and (settings := (result.config or {})["settings"]) not in found:
+            found.append(settings)
+    return found[:count]
+
+
+def _winner(sweep: Sweep, best: list[dict[str, Any]]) -> dict[str, Any]:
+    """The finalist with the largest mean over more seeds of the search's own: a trial's one seed may have been lucky."""
+    own, seeds = _own(sweep), range(FINAL_SEEDS, FINAL_SEEDS + sweep.asked["final_seeds"])
+    configs = [configuration.replaced(own, settings, "the search") for settings in best]
+    made = _trained(
+        sweep, "finals", [Cell(config, _card(sweep), f"finalist {i + 1}") for i, config in enumerate(configs)], seeds
     )
-    cells = [Cell(own, card, "own"), Cell(found, card, "found")]
-    made = trials(second, cells, parse_seeds(sweep.asked["check_seeds"]))
-    if not second.path.exists():
-        dataclasses.replace(second, asked={"trials": made}).write()
-    grid(second, made)
-    return second
+    scores = [result_of(Run(Path(trial["path"])))[sweep.asked["objective"]] for trial in made]
+    means = [statistics.mean(scores[i * len(seeds) : (i + 1) * len(seeds)]) for i in range(len(best))]
+    return best[means.index(max(means))]
+
+
+def check(sweep: Sweep, settings: dict[str, Any]) -> str:
+    """Train the agent's own settings and the best ones with fresh seeds, as a grid; the group that holds both."""
+    own = _own(sweep)
+    found = configuration.replaced(own, settings, "the search")
+    cells = [Cell(own, _card(sweep), "own"), Cell(found, _card(sweep), "found")]
+    _trained(sweep, "check", cells, parse_seeds(sweep.asked["check_seeds"]))
+    return f"{sweep.group}-check"
+
+
+def _trained(sweep: Sweep, name: str, cells: Sequence[Cell], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Train each cell with each seed, as a grid whose group is the search's and `name`; the trials, cell after cell."""
+    grid_of = dataclasses.replace(
+        sweep, kind="grid", began=f"{sweep.began}-{name}", group=f"{sweep.group}-{name}", asked={}
+    )
+    made = trials(grid_of, cells, seeds)
+    if not grid_of.path.exists():
+        dataclasses.replace(grid_of, asked={"trials": made}).write()
+    grid(grid_of, made)
+    return made
+
+
+def _own(sweep: Sweep) -> Config:
+    return configuration.from_dict(sweep.asked["trial"]["config"], "the search")
 
 
 def _card(sweep: Sweep) -> EnvCard:

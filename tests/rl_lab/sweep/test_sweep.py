@@ -76,6 +76,10 @@ def test_a_run_that_breaks_is_told_and_the_others_are_carried_out(cluster, tmp_p
         "0",
         "--check-seeds",
         "1",
+        "--finalists",
+        "2",
+        "--final-seeds",
+        "2",
     ]
     driver = Command(tmp_path, *search, "--space", "space.yaml", "--search-seed", "1", "--wandb", "disabled", *short)
     code, said = driver.finish()
@@ -85,6 +89,8 @@ def test_a_run_that_breaks_is_told_and_the_others_are_carried_out(cluster, tmp_p
     assert "the best are the agent's own" in said or "next:  python -m rl_lab compare search-" in said
     sweep = min((tmp_path / "runs" / "sweeps").iterdir(), key=lambda path: len(path.name))
     assert json.loads((sweep / "sweep.json").read_text())["kind"] == "search"
+    finals = [Run(path).config.run for path in (tmp_path / "runs").glob("CartPole-v1/dqn/*-finals-*")]
+    assert sorted(run.seed for run in finals) in ([], 2 * [2_000_000] + 2 * [2_000_001])  # none where one setting was left
 
 
 @pytest.mark.parametrize(
