@@ -126,11 +126,9 @@ class DQN:
     ) -> None:
         """`dtype` is what the encoder of images computes in, float32 or bfloat16; the weights are float32."""
         if config.replay_size < config.batch_size:
-            least = config.batch_size
-            raise ConfigError(f"replay_size is {config.replay_size}; it must be at least batch_size, {least}")
-        graphs = config.cuda_graphs and device.type == "cuda"
-        if graphs and config.optimizer != "adam":
-            raise ConfigError(f"cuda_graphs is true and optimizer is {config.optimizer}; it must be adam")
+            raise ConfigError(
+                f"replay_size is {config.replay_size}; it must be at least batch_size, {config.batch_size}"
+            )
         self.config, self.rows, self.device, self.dtype = config, rows, device, dtype
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
@@ -139,9 +137,9 @@ class DQN:
             copy.deepcopy(self.online).eval().requires_grad_(config.target_tau > 0)
         )  # what plays can be asked why
         self.network = self.target if config.target_tau else self.online  # what plays
-        lr = torch.tensor(config.lr, device=device) if graphs else config.lr
+        graphs = config.cuda_graphs and device.type == "cuda"
         self.optimizer = build_optimizer(
-            config.optimizer, self.online.parameters(), lr=lr, eps=config.optimizer_eps, recorded=graphs
+            config.optimizer, self.online.parameters(), lr=config.lr, eps=config.optimizer_eps, recorded=graphs
         )
         self.generator = torch.Generator(device).manual_seed(seed)
         self.replay = Replay(

@@ -109,9 +109,13 @@ class Frames(nn.Conv2d):
         """The weights of whole pixels, [filters, k, kernel, kernel]."""
         return self.weight / 255
 
+    def seen(self, input: Tensor) -> Tensor:
+        """The pixels as whole numbers in the format that is computed in, [B, k, H, W]."""
+        return channels_last(input).to(self.computes_in)
+
     def forward(self, input: Tensor) -> Tensor:
-        x = channels_last(input).to(self.computes_in)
-        return F.conv2d(x, self.scaled().to(x.dtype), self.bias.to(x.dtype), self.stride)  # type: ignore[union-attr]
+        x = self.seen(input)
+        return self._conv_forward(x, self.scaled().to(x.dtype), self.bias.to(x.dtype))  # type: ignore[union-attr]
 
 
 class Differences(Frames):
@@ -136,10 +140,11 @@ class Differences(Frames):
         """The weights of whole pixels, [filters, k, kernel, kernel]."""
         return (self.weight.permute(0, 2, 3, 1) @ self.by_frame).permute(0, 3, 1, 2)
 
-    def forward(self, input: Tensor) -> Tensor:
-        x = channels_last(input).to(self.computes_in)
+    def seen(self, input: Tensor) -> Tensor:
+        """The pixels less the newest frame's mean, as whole numbers, [B, k, H, W]."""
+        x = super().seen(input)
         x -= input[:, -1:].float().mean((2, 3), keepdim=True).round().to(x.dtype)
-        return F.conv2d(x, self.scaled().to(x.dtype), self.bias.to(x.dtype), self.stride)  # type: ignore[union-attr]
+        return x
 
 
 class ScaleGradient(nn.Module):

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from agents.base import ConfigError
+
 OptimizerName = Literal["adam", "rmsprop", "centered_rmsprop"]
 
 
@@ -67,14 +69,18 @@ Adam, RMSprop = eager(torch.optim.Adam), eager(torch.optim.RMSprop)
 
 
 def build_optimizer(
-    name: OptimizerName, params: Iterable[nn.Parameter], *, lr: Any, eps: float, recorded: bool = False
+    name: OptimizerName, params: Iterable[nn.Parameter], *, lr: float, eps: float, recorded: bool = False
 ) -> torch.optim.Optimizer:
     """The optimiser that a configuration names; `eps` is its term against division by zero.
 
-    If its steps are to be `recorded` as a CUDA graph, adam alone can do that, with a learning rate that is a tensor on the device.
+    Its steps can be `recorded` as a CUDA graph where it is adam, whose learning rate is a tensor on the device then. Raises
+    ConfigError for another.
     """
     if recorded:
-        return Adam(params, lr=lr, eps=eps, fused=True, capturable=True)
+        if name != "adam":
+            raise ConfigError(f"cuda_graphs is true and optimizer is {name}; it must be adam")
+        params = list(params)
+        return Adam(params, lr=torch.tensor(lr, device=params[0].device), eps=eps, fused=True, capturable=True)
     if name == "centered_rmsprop":
         return CenteredRMSProp(params, lr=lr, eps=eps)
     if name == "rmsprop":

@@ -236,7 +236,7 @@ def _go_on(sweep: Sweep, address: str) -> None:
                     return
                 print("best: " + " ".join(f"--{key.replace('_', '-')} {value}" for key, value in settings.items()))
                 print(f"beside the agent's own settings, with the fresh seeds {sweep.asked['check_seeds']}:")
-                group = check(sweep, settings)
+                group = check(sweep, settings).group
     except LabError:
         sweep.forget_if_empty()
         raise

@@ -66,33 +66,29 @@ def _winner(sweep: Sweep, best: list[dict[str, Any]]) -> dict[str, Any]:
     """The finalist with the largest mean over more seeds of the search's own: a trial's one seed may have been lucky."""
     own, seeds = _own(sweep), range(FINAL_SEEDS, FINAL_SEEDS + sweep.asked["final_seeds"])
     configs = [configuration.replaced(own, settings, "the search") for settings in best]
-    made = _trained(
-        sweep, "finals", [Cell(config, _card(sweep), f"finalist {i + 1}") for i, config in enumerate(configs)], seeds
-    )
-    scores = [result_of(Run(Path(trial["path"])))[sweep.asked["objective"]] for trial in made]
+    cells = [Cell(config, _card(sweep), f"finalist {i + 1}") for i, config in enumerate(configs)]
+    trained = _trained(sweep, "finals", cells, seeds).asked["trials"]
+    scores = [result_of(Run(Path(trial["path"])))[sweep.asked["objective"]] for trial in trained]
     means = [statistics.mean(scores[i * len(seeds) : (i + 1) * len(seeds)]) for i in range(len(best))]
     return best[means.index(max(means))]
 
 
-def check(sweep: Sweep, settings: dict[str, Any]) -> str:
-    """Train the agent's own settings and the best ones with fresh seeds, as a grid; the group that holds both."""
+def check(sweep: Sweep, settings: dict[str, Any]) -> Sweep:
+    """Train the agent's own settings and the best ones with fresh seeds, as a grid; its group holds both."""
     own = _own(sweep)
     found = configuration.replaced(own, settings, "the search")
     cells = [Cell(own, _card(sweep), "own"), Cell(found, _card(sweep), "found")]
-    _trained(sweep, "check", cells, parse_seeds(sweep.asked["check_seeds"]))
-    return f"{sweep.group}-check"
+    return _trained(sweep, "check", cells, parse_seeds(sweep.asked["check_seeds"]))
 
 
-def _trained(sweep: Sweep, name: str, cells: Sequence[Cell], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Train each cell with each seed, as a grid whose group is the search's and `name`; the trials, cell after cell."""
-    grid_of = dataclasses.replace(
-        sweep, kind="grid", began=f"{sweep.began}-{name}", group=f"{sweep.group}-{name}", asked={}
-    )
-    made = trials(grid_of, cells, seeds)
-    if not grid_of.path.exists():
-        dataclasses.replace(grid_of, asked={"trials": made}).write()
-    grid(grid_of, made)
-    return made
+def _trained(sweep: Sweep, name: str, cells: Sequence[Cell], seeds: Sequence[int]) -> Sweep:
+    """Train each cell with each seed, as a grid whose group is the search's and `name`; it holds the trials, cell after cell."""
+    second = dataclasses.replace(sweep, kind="grid", began=f"{sweep.began}-{name}", group=f"{sweep.group}-{name}")
+    second = dataclasses.replace(second, asked={"trials": trials(second, cells, seeds)})
+    if not second.path.exists():
+        second.write()
+    grid(second, second.asked["trials"])
+    return second
 
 
 def _own(sweep: Sweep) -> Config:
