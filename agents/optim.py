@@ -102,7 +102,9 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, *, grad_clip: float)
     optimizer.zero_grad()
     loss.backward()
     params = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = nn.utils.clip_grad_norm_(params, grad_clip or float("inf"))
+    norm = nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
+    if grad_clip and (norm.device.type != "cpu" or norm > grad_clip):  # another device would have to be waited for
+        nn.utils.clip_grads_with_norm_(params, grad_clip, norm)
     optimizer.step()
     return norm
 

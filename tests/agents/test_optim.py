@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.optim import CenteredRMSProp, build_optimizer
+from agents.optim import CenteredRMSProp, build_optimizer, descend
 
 
 def test_it_follows_the_equations():
@@ -37,6 +37,14 @@ def test_without_the_compiler_every_step_is_torchs(name, theirs):
             optimizer.step()
         found.append(weight.detach())
     torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize(("clip", "expected"), [(0, [30.0, 40.0]), (5.0, [3.0, 4.0]), (60.0, [30.0, 40.0])])
+def test_a_gradient_longer_than_the_clip_is_shortened_to_it(clip, expected):
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    norm = descend(torch.optim.SGD(weights, lr=1.0), (weights[0] * 30 + weights[1] * 40).sum(), grad_clip=clip)
+    assert norm == 50
+    torch.testing.assert_close(torch.cat([-w.detach() for w in weights]), torch.tensor(expected), rtol=1e-6, atol=0)
 
 
 def test_training_does_not_wait_for_torchs_compiler():
