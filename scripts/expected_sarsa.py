@@ -2,7 +2,7 @@
 
     python scripts/expected_sarsa.py docs/expected-sarsa.png [--runs 100] [--long 2000]
 
-epsilon is .1 throughout and the discount 1. The first 100 episodes show how fast they learn; the last tenth of `--long` episodes
+epsilon is .1 throughout and the discount 1. The first 100 episodes show how fast they learn; the second half of `--long` episodes
 where they come to, beside the exact values of dynamic programming. Prints one line a point.
 """
 
@@ -18,15 +18,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from studies import independent_runs
+from studies import exact_limits, independent_runs
 
 AGENTS = {"SARSA": "tabular_sarsa", "expected SARSA": "tabular_expected_sarsa", "Q-learning": "tabular_q_learning"}
 ALPHAS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 WORLDS = ["CliffWalking-v1", "WindyGridworld-v0", "StochasticWindyGridworld-v0"]
-EXACT = {  # best epsilon-soft policy: expected SARSA's limit; epsilon-greedy on Q*: Q-learning's
-    "CliffWalking-v1": {"expected SARSA": -20.71, "Q-learning": -51.81},
-    "WindyGridworld-v0": {"expected SARSA": -17.05, "Q-learning": -17.05},
-}
+EPSILON = 0.1  # the agents' own
 
 
 def study(env: str, runs: int, episodes: int, last: int, alphas: list[float]) -> dict[str, NDArray[np.float64]]:
@@ -53,14 +50,16 @@ def main() -> None:
     torch.set_num_threads(1)
     figure, axes = plt.subplots(2, len(WORLDS), figsize=(13, 7), constrained_layout=True, sharex=True)
     for column, env in zip(axes.T, WORLDS, strict=True):
-        for axis, episodes, last, alphas, runs in (
-            (column[0], 100, 100, ALPHAS, args.runs),
-            (column[1], args.long, args.long // 10, [0.1, 0.5, 1.0], max(10, args.runs // 5)),
+        limits = exact_limits(env, EPSILON)
+        print(f"{env}: exact limits {limits}", flush=True)
+        for axis, episodes, last, alphas in (
+            (column[0], 100, 100, ALPHAS),
+            (column[1], args.long, args.long // 2, [0.1, 0.5, 1.0]),
         ):
-            for name, points in study(env, runs, episodes, last, alphas).items():
+            for name, points in study(env, args.runs, episodes, last, alphas).items():
                 line = axis.errorbar(alphas, points[:, 0], points[:, 1], marker="o", ms=3, label=name)
-                if last < episodes and name in EXACT.get(env, {}):
-                    axis.axhline(EXACT[env][name], color=line[0].get_color(), lw=0.8, ls="--")
+                if last < episodes and name in limits:
+                    axis.axhline(limits[name], color=line[0].get_color(), lw=0.8, ls="--")
             axis.grid(alpha=0.3)
             axis.set_title(f"{env}, episodes {episodes - last} to {episodes}", fontsize=9)
         column[1].set_xlabel("step size alpha")
