@@ -17,4 +17,5 @@ class DoubleDQN(DQN):
 
     def bootstrap(self, next_obs: Tensor) -> Tensor:
         """Q-(s', argmax_a Q(s', a)), f32[B]."""
-        return double_value(self.online.eval()(next_obs), self.target(next_obs))
+        seen = self.online.see(next_obs)  # type: ignore[operator]
+        return double_value(self.online.eval()(seen), self.target(seen))

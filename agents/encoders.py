@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -95,6 +95,12 @@ def channels_last(frames: Tensor) -> Tensor:
     return torch.stack(frames.unbind(1), -1).permute(0, 3, 1, 2)
 
 
+class Seen(NamedTuple):
+    """A stack of images as the first convolution takes it: made once where several networks look at the same one."""
+
+    pixels: Tensor  # [B, k, H, W], whole numbers in the format that is computed in
+
+
 class Frames(nn.Conv2d):
     """The first convolution over a stack of k frames, uint8[B, k, H, W], each divided by 255 (Mnih et al. 2015).
 
@@ -113,8 +119,8 @@ class Frames(nn.Conv2d):
         """The pixels as whole numbers in the format that is computed in, [B, k, H, W]."""
         return channels_last(input).to(self.computes_in)
 
-    def forward(self, input: Tensor) -> Tensor:
-        x = self.seen(input)
+    def forward(self, input: Tensor | Seen) -> Tensor:
+        x = input.pixels if isinstance(input, Seen) else self.seen(input)
         return self._conv_forward(x, self.scaled().to(x.dtype), self.bias.to(x.dtype))  # type: ignore[union-attr]
 
 
@@ -201,7 +207,13 @@ class NatureCNN(nn.Module):
         self.hidden = nn.Sequential(*(hidden_layer(flat, features, norm, dropout, linear) if features else []))
         self.features = features or flat
 
-    def forward(self, obs: Tensor) -> Tensor:
+    def see(self, obs: Tensor) -> Seen:
+        """What this encoder, and any like it, takes in place of obs."""
+        first = self.conv[0]
+        assert isinstance(first, Frames)
+        return Seen(first.seen(obs))
+
+    def forward(self, obs: Tensor | Seen) -> Tensor:
         return self.hidden(self.conv(obs))
 
 
@@ -218,6 +230,10 @@ class MLP(nn.Module):
             inputs = outputs
         self.layers = nn.Sequential(*layers)
         self.features = inputs
+
+    def see(self, obs: Tensor) -> Tensor:
+        """The observations themselves."""
+        return obs
 
     def forward(self, obs: Tensor) -> Tensor:
         return self.layers(obs.flatten(1).float())

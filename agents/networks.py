@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agents.encoders import MLP, FrameDifference, Linear, NatureCNN, in_format
+from agents.encoders import MLP, FrameDifference, Linear, NatureCNN, Seen, in_format
 
 Init = Literal["torch", "orthogonal", "he", "xavier", "lecun"]
 Core = Literal["lstm", "gru"]
@@ -104,7 +104,11 @@ class QNetwork(nn.Module):
         self.encoder = encoder
         self.head = head
 
-    def forward(self, obs: Tensor) -> Tensor:
+    def see(self, obs: Tensor) -> Tensor | Seen:
+        """What this network, and any like it, takes in place of obs."""
+        return self.encoder.see(obs)
+
+    def forward(self, obs: Tensor | Seen) -> Tensor:
         return self.head(self.encoder(obs).float())
 
 
@@ -120,11 +124,11 @@ class DistributionNetwork(QNetwork):
         super().__init__(encoder, head)
         self.register_buffer("support", torch.linspace(low, high, atoms))
 
-    def log_probabilities(self, obs: Tensor) -> Tensor:
+    def log_probabilities(self, obs: Tensor | Seen) -> Tensor:
         """log p(z | s, a) of each atom, float32[B, A, atoms]."""
         return super().forward(obs).unflatten(1, (-1, len(self.support))).log_softmax(2)
 
-    def forward(self, obs: Tensor) -> Tensor:
+    def forward(self, obs: Tensor | Seen) -> Tensor:
         return self.means(self.log_probabilities(obs))
 
     def means(self, log_p: Tensor) -> Tensor:

@@ -117,8 +117,9 @@ class Rainbow(DQN):
 
     def bootstrap(self, next_obs: Tensor) -> Tensor:
         """The value of the next state, f32[B], where the return has no distribution."""
-        next_q = self.target(next_obs)
-        return double_value(self.online.eval()(next_obs), next_q) if self.config.double else max_value(next_q)
+        seen = self.online.see(next_obs)  # type: ignore[operator]
+        next_q = self.target(seen)
+        return double_value(self.online.eval()(seen), next_q) if self.config.double else max_value(next_q)
 
     def errors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Each transition's loss and error; with distributions both are KL(projected target || p(. | s, a))."""
@@ -129,8 +130,9 @@ class Rainbow(DQN):
         assert isinstance(target, DistributionNetwork)
         rows = torch.arange(len(batch.action), device=self.device)
         with torch.no_grad():
-            next_log_p = target.log_probabilities(batch.next_obs)
-            chooser = online.eval()(batch.next_obs) if self.config.double else target.means(next_log_p)
+            seen = online.see(batch.next_obs)
+            next_log_p = target.log_probabilities(seen)
+            chooser = online.eval()(seen) if self.config.double else target.means(next_log_p)
             next_p = next_log_p[rows, chooser.argmax(1)].exp()
             y = categorical_projection(batch.ret, batch.discount, next_p, target.support)
         log_p = online.train().log_probabilities(batch.obs)
