@@ -37,6 +37,13 @@ def test_options_build_and_learn(rows, norm):
     assert torch.equal(network(obs), network(obs))
 
 
+@pytest.mark.parametrize("rows", [ATARI, VECTOR], ids=["image", "vector"])
+def test_what_one_network_saw_another_judges_as_the_frames_themselves(rows):
+    one, other = build(rows), build(rows)
+    obs = torch.randint(0, 256 if rows.is_image else 2, (8, 4, *rows.frame)).to(rows.dtype)
+    assert torch.equal(other(one.see(obs)), other(obs))
+
+
 @pytest.mark.parametrize("init", ["orthogonal", "he", "xavier", "lecun"])
 def test_initialisation_keeps_the_size_of_signals(init):
     torch.manual_seed(0)
