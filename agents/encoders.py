@@ -115,12 +115,12 @@ class Frames(nn.Conv2d):
         """The weights of whole pixels, [filters, k, kernel, kernel]."""
         return self.weight / 255
 
-    def seen(self, input: Tensor) -> Tensor:
-        """The pixels as whole numbers in the format that is computed in, [B, k, H, W]."""
-        return channels_last(input).to(self.computes_in)
+    def see(self, obs: Tensor) -> Seen:
+        """The pixels themselves."""
+        return Seen(channels_last(obs).to(self.computes_in))
 
     def forward(self, input: Tensor | Seen) -> Tensor:
-        x = input.pixels if isinstance(input, Seen) else self.seen(input)
+        x = (input if isinstance(input, Seen) else self.see(input)).pixels
         return self._conv_forward(x, self.scaled().to(x.dtype), self.bias.to(x.dtype))  # type: ignore[union-attr]
 
 
@@ -146,11 +146,11 @@ class Differences(Frames):
         """The weights of whole pixels, [filters, k, kernel, kernel]."""
         return (self.weight.permute(0, 2, 3, 1) @ self.by_frame).permute(0, 3, 1, 2)
 
-    def seen(self, input: Tensor) -> Tensor:
-        """The pixels less the newest frame's mean, as whole numbers, [B, k, H, W]."""
-        x = super().seen(input)
-        x -= input[:, -1:].float().mean((2, 3), keepdim=True).round().to(x.dtype)
-        return x
+    def see(self, obs: Tensor) -> Seen:
+        """The pixels less the newest frame's mean."""
+        seen = super().see(obs)
+        seen.pixels.sub_(obs[:, -1:].float().mean((2, 3), keepdim=True).round().to(self.computes_in))
+        return seen
 
 
 class ScaleGradient(nn.Module):
@@ -211,7 +211,7 @@ class NatureCNN(nn.Module):
         """What this encoder, and any like it, takes in place of obs."""
         first = self.conv[0]
         assert isinstance(first, Frames)
-        return Seen(first.seen(obs))
+        return first.see(obs)
 
     def forward(self, obs: Tensor | Seen) -> Tensor:
         return self.hidden(self.conv(obs))
