@@ -23,19 +23,17 @@ def main() -> None:
     across = (first, ("time/minutes", 1.0, "minutes"))
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, constrained_layout=True)
     runs = [Run.find(path) for path in args.runs]
-    for run in runs:
+    agents = list(dict.fromkeys(run.config.agent for run in runs))
+    for number, run in enumerate(runs):
+        colour = f"C{agents.index(run.config.agent) if len(agents) > 1 else number}"  # one for an agent, or for a run
         lines, name = run.metrics(), f"{run.config.agent}, seed {run.config.run.seed}"
         training = [line for line in lines if "train/return_100" in line]
         evaluated = [line for line in lines if "eval/return_mean" in line]
         for axis, (key, unit, _) in zip(axes, across, strict=True):
-            (curve,) = axis.plot(
-                [line[key] * unit for line in training],
-                [line["train/return_100"] for line in training],
-                lw=1,
-                alpha=0.6,
-            )
+            x, y = [line[key] * unit for line in training], [line["train/return_100"] for line in training]
+            axis.plot(x, y, lw=1, alpha=0.6, color=colour)
             x, y = [line[key] * unit for line in evaluated], [line["eval/return_mean"] for line in evaluated]
-            axis.plot(x, y, "o-", color=curve.get_color(), label=name)
+            axis.plot(x, y, "o-", ms=4, color=colour, label=name)
     for axis, (_, _, label) in zip(axes, across, strict=True):
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)

@@ -75,7 +75,7 @@ def main() -> None:
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
     for axis, title, measure, alphas, runs in (
         (axes[0], "random walk: error of Q", walk_errors, [0.05, 0.1, 0.2, 0.4, 0.8], 10 * args.runs),
-        (axes[1], "mountain car: steps an episode", car_steps, [0.2, 0.4, 0.7, 1.0], args.runs),
+        (axes[1], "mountain car: steps an episode", car_steps, [0.1, 0.2, 0.4, 0.7, 1.0], args.runs),
     ):
         for traces in TRACES:
             best = []
