@@ -1,7 +1,7 @@
 """Deep recurrent Q-network: Hausknecht and Stone 2015, "Deep recurrent Q-learning for partially observable MDPs".
 
 DQN that sees one frame at a time and remembers: a recurrent core (LSTM: Hochreiter and Schmidhuber 1997; GRU: Chung et al. 2014)
-stands where DQN has its hidden layer. It learns from sequences of rows that start anywhere ("bootstrapped random updates" in the
+stands where DQN has its last hidden layer. It learns from sequences of rows that start anywhere ("bootstrapped random updates" in the
 paper), with a state of zeros as in the paper or with the one that was there when they were played, and may run for some rows
 before it learns from them (burn-in; Kapturowski et al. 2019).
 """
@@ -59,8 +59,8 @@ class DRQN(DQN):
             )
         if config.dropout or config.norm == "layer" or (config.norm == "batch" and not rows.is_image):
             raise ConfigError(
-                f"dropout is {config.dropout} and norm {config.norm}; drqn has no hidden layer for them before its core:"
-                " dropout must be 0, and norm none, or batch over convolutions"
+                f"dropout is {config.dropout} and norm {config.norm}; with drqn dropout must be 0, and norm none, or batch over"
+                " convolutions"
             )
         super().__init__(config, rows, seed=seed, device=device, dtype=dtype)
         if config.start_state == "stored":
@@ -80,9 +80,9 @@ class DRQN(DQN):
         return self.config.batch_size * self.config.unroll
 
     def build(self) -> nn.Module:
-        """Q(s, .) of all that was seen: the encoder without its hidden layer, the core, one linear output an action."""
+        """Q(s, .) of all that was seen: the encoder without its last layer, the core, one linear output an action."""
         c = self.config
-        encoder = self.build_encoder(0)
+        encoder = self.build_encoder(c.hidden, last=False)
         return initialise(RecurrentQNetwork(encoder, c.core, c.hidden, self.rows.num_actions), c.init)
 
     # --- acting ---------------------------------------------------------------------------------------------------

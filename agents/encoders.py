@@ -256,6 +256,7 @@ def build_encoder(
     stack: int,
     *,
     hidden: int,
+    last: bool = True,
     filters: int = 32,
     pixels: Pixels = "frames",
     norm: Norm = "none",
@@ -266,12 +267,12 @@ def build_encoder(
 ) -> NatureCNN | MLP:
     """The encoder that fits the rows: Nature CNN for images, two hidden layers for vectors; `hidden` features out.
 
-    Without `hidden` (0) the last layer is left out: the convolutions, or the vector itself. `gradient_scale` multiplies the
+    Without its `last` layer it is the convolutions, or one hidden layer over vectors. `gradient_scale` multiplies the
     gradient that enters the last convolution; an MLP has none. `linear` makes the fully connected layers. `dtype` is what images
     are computed in, torch.float32 or torch.bfloat16; vectors are computed in float32.
     """
     if rows.is_image:
         height, width = rows.frame
         options = {"norm": norm, "dropout": dropout, "gradient_scale": gradient_scale, "linear": linear, "dtype": dtype}
-        return NatureCNN(stack, height, width, hidden, filters=filters, pixels=pixels, **options)  # type: ignore[arg-type]
-    return MLP(stack * math.prod(rows.frame), (hidden, hidden) if hidden else (), norm, dropout, linear)
+        return NatureCNN(stack, height, width, hidden if last else 0, filters=filters, pixels=pixels, **options)  # type: ignore[arg-type]
+    return MLP(stack * math.prod(rows.frame), (hidden, hidden) if last else (hidden,), norm, dropout, linear)

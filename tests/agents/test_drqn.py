@@ -171,5 +171,5 @@ def test_a_stack_of_frames_needs_room_too():
 
 @pytest.mark.parametrize("options", [{"dropout": 0.5}, {"norm": "layer"}, {"norm": "batch"}])
 def test_what_belongs_to_a_hidden_layer_is_refused(options):
-    with pytest.raises(ConfigError, match="drqn has no hidden layer for them before its core"):
+    with pytest.raises(ConfigError, match="with drqn dropout must be 0"):
         toy_loop(dataclasses.replace(SMALL, **options), 1, cls=DRQN)

@@ -62,7 +62,7 @@ def test_initialisation_keeps_the_size_of_signals(init):
 @pytest.mark.parametrize("core", ["lstm", "gru"])
 def test_the_core_is_torchs_own_row_by_row(core):
     torch.manual_seed(0)
-    network = RecurrentQNetwork(build_encoder(VECTOR, 1, hidden=0), core, 16, 2)
+    network = RecurrentQNetwork(build_encoder(VECTOR, 1, hidden=16, last=False), core, 16, 2)
     obs, first = torch.randn(7, 3, 1, 4), torch.rand(7, 3) < 0.3
     state = tuple(torch.randn(3, 16) for _ in network.initial_state(3, torch.device("cpu")))
     q, after = network(obs, first, state)
@@ -71,7 +71,7 @@ def test_the_core_is_torchs_own_row_by_row(core):
             if first[t, b]:
                 for part in state:
                     part[b] = 0
-        state = network.core(obs[t].flatten(1), state if core == "lstm" else state[0])
+        state = network.core(network.encoder(obs[t]), state if core == "lstm" else state[0])
         state = state if core == "lstm" else (state,)
         assert torch.allclose(q[t], network.head(state[0]), atol=1e-5)
         state = tuple(part.detach().clone() for part in state)
