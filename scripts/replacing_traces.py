@@ -82,9 +82,8 @@ def main() -> None:
             for decay in LAMBDAS:
                 points = []
                 for alpha in alphas:
-                    with np.errstate(
-                        over="ignore", invalid="ignore"
-                    ):  # accumulating traces diverge where both are large
+                    # accumulating traces diverge where both are large
+                    with np.errstate(over="ignore", invalid="ignore"):
                         found = measure(decay, traces, alpha, runs)
                     points.append((found.mean(), found.std(ddof=1) / np.sqrt(runs), alpha))
                 best.append(min(points))
