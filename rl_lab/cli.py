@@ -6,7 +6,7 @@ import errno
 import importlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 PROG = "python -m rl_lab"
@@ -54,8 +54,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     name, rest = args[0], args[1:]
     if name not in COMMANDS:
         fail(f"unknown command {name!r}; there are: {', '.join(COMMANDS)}")
+
+    def command() -> None:
+        getattr(importlib.import_module(COMMANDS[name]), f"{name}_command")(rest)
+
+    answer(command)
+
+
+def answer(command: Callable[[], None]) -> None:
+    """Run a command, or a script's main, and say in one line what it raises that a person can mend, with the exit codes of `main`."""
     try:
-        _run(name, rest)
+        _answer(command)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
@@ -64,11 +73,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _run(name: str, rest: list[str]) -> None:
-    from rl_lab.errors import USER_ERRORS, Fault
+def _answer(command: Callable[[], None]) -> None:
+    from rl_lab.errors import USER_ERRORS, Fault  # not at once: they import torch
 
     try:
-        getattr(importlib.import_module(COMMANDS[name]), f"{name}_command")(rest)
+        command()
     except USER_ERRORS as error:
         fail(str(error))
     except Fault as fault:

@@ -11,7 +11,6 @@ states and actions of (Q - Q^pi)^2, with Q^pi by dynamic programming. Prints the
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import matplotlib
 
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from pictures import png
 from torch import nn
 
 from agents.networks import DuelingHead, initialise
@@ -111,7 +111,7 @@ def errors(world: Corridor, *, dueling: bool, seed: int, updates: int, every: in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="PNG to write")
+    parser.add_argument("out", type=png, help="PNG to write")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--updates", type=int, default=8000)
     args = parser.parse_args()

@@ -9,7 +9,6 @@ where they come to, beside the exact values of dynamic programming. Prints one l
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import matplotlib
 
@@ -18,6 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pictures import png
 from studies import exact_limits, independent_runs
 
 AGENTS = {"SARSA": "tabular_sarsa", "expected SARSA": "tabular_expected_sarsa", "Q-learning": "tabular_q_learning"}
@@ -47,7 +47,7 @@ def study(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="PNG to write")
+    parser.add_argument("out", type=png, help="PNG to write")
     parser.add_argument("--runs", type=int, default=100, help="independent runs of a point")
     parser.add_argument("--long", type=int, default=2000, help="episodes of the long runs")
     args = parser.parse_args()

@@ -9,13 +9,15 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from pictures import png
 
+from rl_lab.cli import answer
 from rl_lab.run import Run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path, help="PNG to write")
+    parser.add_argument("out", type=png, help="PNG to write")
     parser.add_argument("runs", nargs="+", type=Path, help="run folders")
     parser.add_argument("--games", action="store_true", help="against games rather than agent steps")
     args = parser.parse_args()
@@ -46,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answer(main)

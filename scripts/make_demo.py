@@ -14,6 +14,7 @@ import yaml
 
 import rl_lab
 from rl_lab import checkpoint
+from rl_lab.cli import answer
 from rl_lab.run import DEMO, Run
 
 README = """# The agent of `python -m rl_lab watch demo`
@@ -61,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answer(main)

@@ -9,14 +9,15 @@ CartPole-v1 whose velocities are masked. Draws the evaluations of each seed and 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from pictures import png
 
 import rl_lab
+from rl_lab.cli import answer
 
 TASKS = {"Recall-v0": {}, "LongRecall-v0": {}, "CartPole-v1": {"mask_velocity": True}}
 COLOURS = {"drqn": "tab:blue", "dqn": "tab:orange"}
@@ -24,7 +25,7 @@ COLOURS = {"drqn": "tab:blue", "dqn": "tab:orange"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="PNG to write")
+    parser.add_argument("out", type=png, help="PNG to write")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--runs-dir", default="runs/memory", help="where the runs go")
     args = parser.parse_args()
@@ -48,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answer(main)

@@ -17,14 +17,16 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
+from pictures import png
 
 from agents.targets import double_value, max_value
+from rl_lab.cli import answer
 from rl_lab.run import Run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="PNG to write")
+    parser.add_argument("out", type=png, help="PNG to write")
     parser.add_argument("--samples", type=int, default=20_000, help="states for each number of actions")
     parser.add_argument("--runs", nargs="*", type=Path, default=[], help="run folders for the second picture")
     args = parser.parse_args()
@@ -67,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answer(main)

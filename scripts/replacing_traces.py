@@ -10,7 +10,6 @@ Prints one line a point.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import matplotlib
 
@@ -19,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pictures import png
 from studies import independent_runs
 
 LAMBDAS = [0.0, 0.4, 0.8, 0.9, 0.95, 0.99]
@@ -63,7 +63,7 @@ def car_steps(decay: float, traces: str, alpha: float, runs: int) -> NDArray[np.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="PNG to write")
+    parser.add_argument("out", type=png, help="PNG to write")
     parser.add_argument(
         "--runs",
         type=int,
