@@ -1,6 +1,7 @@
-"""What grows with what: speed and memory over environments, sampling over the replay's size, and how long a command takes to begin.
+"""What grows with what: speed, memory and learning over environments, sampling over the replay's size, and how long a command takes to begin.
 
     python scripts/scaling.py envs [--seconds 20]      # DQN on Pong with 1 to 64 environments at the same replay ratio
+    python scripts/scaling.py learning [--seeds 1 2 3] # DQN on CartPole with 1 to 64 environments: what it learns, and how fast
     python scripts/scaling.py collectors [--address ADDR]  # the same with 8 environments here, and in 1 and 2 processes of Ray
     python scripts/scaling.py replay                   # a sample of 32 from 10,000 to 1,000,000 Atari frames (7 GB)
     python scripts/scaling.py startup                  # `--help`, and `train` to its first step
@@ -20,24 +21,42 @@ import time
 import psutil
 import torch
 
+import rl_lab
 from agents.base import RowSpec, Step
 from agents.replay import Replay
 from rl_lab.run import Run
 
 CPU = torch.device("cpu")
 LAB = [sys.executable, "-m", "rl_lab"]
+NUM_ENVS = [1, 2, 4, 8, 16, 32, 64]
 
 
 def envs(seconds: float) -> None:
     """The speed that training logs, and the memory of its process, twice in turn for each number of environments."""
-    numbers = [1, 2, 4, 8, 16, 32, 64]
-    found: dict[int, list[tuple[float, float]]] = {n: [] for n in numbers}
-    for n in [*numbers, *reversed(numbers)]:
+    found: dict[int, list[tuple[float, float]]] = {n: [] for n in NUM_ENVS}
+    for n in [*NUM_ENVS, *reversed(NUM_ENVS)]:
         found[n].append(speed_and_memory(n, seconds))
     print("| environments | agent steps/s | memory MB |\n|---|---|---|")
     for n, pairs in found.items():
         speeds, memories = zip(*pairs, strict=True)
         print(f"| {n} | {min(speeds):.0f} to {max(speeds):.0f} | {max(memories):.0f} |")
+
+
+def learning(seeds: list[int]) -> None:
+    """The mean over seeds of each evaluation, their lowest and highest last one, and the minutes of a run."""
+    for n in NUM_ENVS:
+        with tempfile.TemporaryDirectory() as folder:
+            options = {"num_envs": n, "wandb": "disabled", "runs_dir": folder}
+            runs = [rl_lab.train("dqn", env="CartPole-v1", seed=seed, quiet=True, **options) for seed in seeds]
+            lines = [[line for line in run.metrics() if "eval/return_mean" in line] for run in runs]
+        scores = [[line["eval/return_mean"] for line in of_run] for of_run in lines]
+        if n == NUM_ENVS[0]:
+            steps = " | ".join(f"{line['global_step']:,}" for line in lines[0])
+            print(f"| environments | {steps} | last | minutes |\n{'|---' * (len(scores[0]) + 3)}|")
+        means = " | ".join(f"{statistics.mean(at):.0f}" for at in zip(*scores, strict=True))
+        last = [of_run[-1] for of_run in scores]
+        minutes = statistics.median(of_run[-1]["time/minutes"] for of_run in lines)
+        print(f"| {n} | {means} | {min(last):.0f} to {max(last):.0f} | {minutes:.1f} |", flush=True)
 
 
 def collectors(seconds: float, address: str, rounds: int = 5) -> None:
@@ -134,14 +153,16 @@ def startup(rounds: int = 5) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["envs", "collectors", "replay", "startup"])
+    parser.add_argument("what", choices=["envs", "learning", "collectors", "replay", "startup"])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement at least")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of what is learned")
     parser.add_argument(
         "--address", default="", help="of the Ray cluster whose collectors are measured; none: one of its own"
     )
     args = parser.parse_args()
     {
         "envs": lambda: envs(args.seconds),
+        "learning": lambda: learning(args.seeds),
         "collectors": lambda: collectors(args.seconds, args.address),
         "replay": replay,
         "startup": startup,
