@@ -56,14 +56,14 @@ class WindyGridworld(gymnasium.Env):
 class RandomWalk(gymnasium.Env):
     """A chain of `length` states from its middle on; left and right; 1 for leaving it at the right end, else 0.
 
-    Under a random policy state i (from 1) has the value i / (length + 1) (Sutton and Barto 2018, example 6.2).
+    Without `choice` there is one action, and chance goes left or right. Then, and under a random policy, state i (from 1) has the value i / (length + 1) (Sutton and Barto 2018, example 6.2).
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012  # as Gymnasium has it
 
-    def __init__(self, length: int = 5, render_mode: str | None = None) -> None:
-        self.length, self.render_mode = length, render_mode
-        self.observation_space, self.action_space = Discrete(length), Discrete(2)
+    def __init__(self, length: int = 5, choice: bool = True, render_mode: str | None = None) -> None:
+        self.length, self.choice, self.render_mode = length, choice, render_mode
+        self.observation_space, self.action_space = Discrete(length), Discrete(2 if choice else 1)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         super().reset(seed=seed)
@@ -71,7 +71,8 @@ class RandomWalk(gymnasium.Env):
         return self.place, {}
 
     def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
-        place = self.place + (1 if action else -1)
+        right = action if self.choice else self.np_random.integers(2)
+        place = self.place + (1 if right else -1)
         over = not 0 <= place < self.length
         self.place = min(max(place, 0), self.length - 1)
         return self.place, float(place == self.length), over, False, {}
@@ -116,7 +117,7 @@ def grid(cells: NDArray[np.uint8], agent: tuple[int, int], goal: tuple[int, int]
 gymnasium.register("WindyGridworld-v0", "envs.classic:WindyGridworld")
 gymnasium.register("StochasticWindyGridworld-v0", "envs.classic:WindyGridworld", kwargs={"slip": 0.2})
 gymnasium.register("RandomWalk-v0", "envs.classic:RandomWalk")
-gymnasium.register("LongRandomWalk-v0", "envs.classic:RandomWalk", kwargs={"length": 19})
+gymnasium.register("LongRandomWalk-v0", "envs.classic:RandomWalk", kwargs={"length": 19, "choice": False})
 gymnasium.register("Recall-v0", "envs.classic:Recall")
 gymnasium.register("LongRecall-v0", "envs.classic:Recall", kwargs={"length": 12})
 gymnasium.register(  # the 200 steps of MountainCar-v0 cut what untrained agents need

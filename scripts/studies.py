@@ -18,10 +18,10 @@ CPU = torch.device("cpu")
 
 def independent_runs(
     agent: str, env: str, *, runs: int, episodes: int, seed: int = 1, **settings: Any
-) -> tuple[NDArray[np.float64], Tabular]:
-    """The returns [runs, episodes] of the first episodes of so many runs, and the agent that holds their tables.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The returns [runs, episodes] of the first episodes of so many runs, and the table [runs, actions, features] of each after them.
 
-    Runs whose episodes are short go on learning until the last one is through.
+    Runs whose episodes are short go on until the last one is through, which neither returns nor tables show.
     """
     card = api.resolve_env(env)
     given = {"num_envs": runs, "seed": seed, "steps": 10**9, "independent": True, **settings}
@@ -30,11 +30,16 @@ def independent_runs(
     assert isinstance(learner, Tabular)
     loop = build.make_loop(resolved, card, learner, CPU)
     found: list[list[float]] = [[] for _ in range(runs)]
-    while min(map(len, found)) < episodes:
-        for game in loop.step().episodes:
+    tables = np.zeros_like(learner.weights)
+    through: list[int] = []  # runs whose last transition the next step learns, and nothing after it
+    while through or min(map(len, found)) < episodes:
+        games = loop.step().episodes
+        tables[through] = learner.weights[through]
+        for game in games:
             found[game.env].append(game.score)
+        through = [game.env for game in games if len(found[game.env]) == episodes]
     loop.close()
-    return np.array([scores[:episodes] for scores in found]), learner
+    return np.array([scores[:episodes] for scores in found]), tables
 
 
 def exact_limits(env: str, epsilon: float) -> dict[str, float]:
