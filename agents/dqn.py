@@ -133,9 +133,8 @@ class DQN:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             self.online = self.build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.target = (
-            copy.deepcopy(self.online).eval().requires_grad_(config.target_tau > 0)
-        )  # what plays can be asked why
+        # its weights keep gradients where it plays, so that it can be asked why
+        self.target = copy.deepcopy(self.online).eval().requires_grad_(config.target_tau > 0)
         self.network = self.target if config.target_tau else self.online  # what plays
         graphs = config.cuda_graphs and device.type == "cuda"
         self.optimizer = build_optimizer(
@@ -257,9 +256,12 @@ class DQN:
 
     def sample(self) -> Batch:
         """What an update learns from."""
-        c = self.config
-        beta = linear_schedule(c.priority_beta, 1.0, c.priority_beta_steps, self.steps)
-        return self.replay.sample(c.batch_size, beta=beta)
+        return self.replay.sample(self.config.batch_size, beta=self.beta)
+
+    @property
+    def beta(self) -> float:
+        """How much of the preference for large errors the weights take back, after the agent steps observed so far."""
+        return linear_schedule(self.config.priority_beta, 1.0, self.config.priority_beta_steps, self.steps)
 
     @property
     def samples_per_update(self) -> int:
@@ -290,7 +292,7 @@ class DQN:
         return batch.weight
 
     def learn(self, batch: Batch) -> tuple[Metrics, Tensor]:
-        """One gradient step on the weighted mean of the losses: what there is to say of it, and the errors."""
+        """One gradient step on the weighted mean of the losses: what there is to say of it, and the errors that priorities follow."""
         losses, error, q = self.errors(batch)
         loss = (self.weights(batch) * losses).mean()
         norm = descend(self.optimizer, loss, grad_clip=self.config.grad_clip)

@@ -3,24 +3,25 @@
 DQN that sees one frame at a time and remembers: a recurrent core (LSTM: Hochreiter and Schmidhuber 1997; GRU: Chung et al. 2014)
 stands where DQN has its last hidden layer. It learns from sequences of rows that start anywhere ("bootstrapped random updates" in the
 paper), with a state of zeros as in the paper or with the one that was there when they were played, and may run for some rows
-before it learns from them (burn-in; Kapturowski et al. 2019).
+before it learns from them (burn-in; Kapturowski et al. 2019). The target of Double DQN, the dueling network's two streams and
+priorities can be switched on.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agents.base import Carry, ConfigError, Count, CountOrZero, Range, RowSpec, Step, Thought, stack_frames
+from agents.base import Carry, ConfigError, Count, CountOrZero, Metrics, RowSpec, Step, Thought, stack_frames
 from agents.dqn import DQN, DQNConfig
 from agents.networks import Core, RecurrentQNetwork, initialise
 from agents.replay import Replay, Sequences
-from agents.targets import n_step_return, td_target
+from agents.targets import double_value, max_value, n_step_return, td_target
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,10 @@ class DRQNConfig(DQNConfig):
     """Rows before them, which only bring the core into its state."""
     start_state: Literal["zero", "stored"] = "zero"
     """What the core starts a sequence with: zeros, or its state when the sequence was played."""
-    priority_alpha: Annotated[float, Range(0, 0)] = 0.0
-    """Sequences are drawn uniformly: 0."""
+    double: bool = False
+    """Whether the online network chooses the action that the target network values (van Hasselt et al. 2015)."""
+    dueling: bool = False
+    """Whether one half of the core's units gives V and the other the advantages (Wang et al. 2015)."""
 
 
 class DRQN(DQN):
@@ -63,6 +66,7 @@ class DRQN(DQN):
                 " convolutions"
             )
         super().__init__(config, rows, seed=seed, device=device, dtype=dtype)
+        self.replay.ahead = self.length - 1
         if config.start_state == "stored":
             self.replay.keep({f"state{i}": x.shape[1:] for i, x in enumerate(self.initial_carry(1)[1:])})
         self.played: deque[Carry] = deque()  # the carries of the rows that are not observed yet
@@ -72,7 +76,7 @@ class DRQN(DQN):
         """Bytes of the replay memory, with the states if they are stored."""
         states = (2 if config.core == "lstm" else 1) * 4 * config.hidden if config.start_state == "stored" else 0
         cells = config.replay_size // rows.num_envs * rows.num_envs
-        return Replay.bytes_needed(rows, config.replay_size) + states * cells
+        return Replay.bytes_needed(rows, config.replay_size, config.priority_alpha) + states * cells
 
     @property
     def samples_per_update(self) -> int:
@@ -83,7 +87,8 @@ class DRQN(DQN):
         """Q(s, .) of all that was seen: the encoder without its last layer, the core, one linear output an action."""
         c = self.config
         encoder = self.build_encoder(c.hidden, last=False)
-        return initialise(RecurrentQNetwork(encoder, c.core, c.hidden, self.rows.num_actions), c.init)
+        network = RecurrentQNetwork(encoder, c.core, c.hidden, self.rows.num_actions, dueling=c.dueling)
+        return initialise(network, c.init)
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
@@ -118,12 +123,12 @@ class DRQN(DQN):
         self.replay.add(step, {f"state{i}": x for i, x in enumerate(state)} if stored else {})
 
     def can_sample(self) -> bool:
-        """Whether the replay holds a sequence."""
-        return self.replay.num_sequences(self.length) > 0
+        """Whether the replay holds a sequence that begins with a live row."""
+        return self.replay.num_starts > 0
 
     def sample(self) -> Sequences:  # type: ignore[override]
-        """`batch_size` sequences, weighted so that dead rows count nothing and the others the same."""
-        return self.replay.sample_sequences(self.config.batch_size, self.length)
+        """`batch_size` sequences."""
+        return self.replay.sample_sequences(self.config.batch_size, self.length, beta=self.beta)
 
     def unrolled(self, network: RecurrentQNetwork, batch: Sequences) -> Tensor:
         """Q(h, s, .) of every row of the sequences, f32[L, B, A]; what burns in sends back no gradient."""
@@ -136,11 +141,17 @@ class DRQN(DQN):
         return torch.cat([before, network(batch.obs[burn_in:], batch.first[burn_in:], state)[0]])
 
     def errors(self, batch: Sequences) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        """Each row's loss, the Huber loss of y - Q(h_t, s_t, a_t) with y = R + discount * max_a Q-(h_t+m, s_t+m, a); see DQN."""
+        """Each row's loss, the Huber loss of y - Q(h_t, s_t, a_t) with y = R + discount * max_a Q-(h_t+m, s_t+m, a); see DQN.
+
+        With `double` the a of the target is the best of the online network's Q(h_t+m, s_t+m, .).
+        """
         c = self.config
         learned = slice(c.burn_in, c.burn_in + c.unroll)
+        all_q = self.unrolled(self.online.train(), batch)  # [L, B, A]
         with torch.no_grad():
-            next_value = self.unrolled(self.target, batch).amax(2)  # [L, B]
+            next_q = self.unrolled(self.target, batch).flatten(0, 1)
+            next_value = double_value(all_q.flatten(0, 1), next_q) if c.double else max_value(next_q)
+            next_value = next_value.unflatten(0, all_q.shape[:2])
             reward, terminated, truncated = (
                 x[c.burn_in : -1].unfold(0, c.n_step, 1).flatten(0, 1)
                 for x in (batch.reward, batch.terminated, batch.truncated)
@@ -148,16 +159,26 @@ class DRQN(DQN):
             ret, discount, m = n_step_return(reward, terminated, truncated, c.gamma)
             t = torch.arange(c.burn_in, c.burn_in + c.unroll, device=self.device)[:, None].expand(-1, c.batch_size)
             y = td_target(ret, discount, next_value.gather(0, t + m.view_as(t)).flatten())
-        q = self.unrolled(self.online.train(), batch)[learned]
+        q = all_q[learned]
         taken = q.gather(2, batch.action[learned][:, :, None]).flatten()
         losses = F.smooth_l1_loss(taken, y, reduction="none")
         return losses, (y - taken).detach(), q.detach().flatten(0, 1)
 
+    def alive(self, batch: Sequences) -> Tensor:
+        """1 for the rows that are learned from, 0 for dead ones among them, f32[unroll, B]."""
+        return (~batch.dead[self.config.burn_in : self.config.burn_in + self.config.unroll]).float()
+
     def weights(self, batch: Sequences) -> Tensor:  # type: ignore[override]
-        """0 for dead rows, and for the others what makes the mean of all a mean over them. f32[unroll * B]."""
-        c = self.config
-        alive = (~batch.dead[c.burn_in : c.burn_in + c.unroll]).float().flatten()
-        return alive / alive.mean().clamp(min=1e-6)
+        """0 for dead rows, and for the others their sequence's, times what makes the mean of all a mean over them. f32[unroll * B]."""
+        alive = self.alive(batch)
+        return (batch.weight * alive / alive.mean().clamp(min=1e-6)).flatten()
+
+    def learn(self, batch: Sequences) -> tuple[Metrics, Tensor]:  # type: ignore[override]
+        """DQN's; a sequence's priority follows .9 max |error| + .1 mean |error| of its live rows (Kapturowski et al. 2019)."""
+        metrics, error = super().learn(batch)  # type: ignore[arg-type]
+        alive = self.alive(batch)
+        sizes = error.view_as(alive).abs() * alive
+        return metrics, 0.9 * sizes.amax(0) + 0.1 * sizes.sum(0) / alive.sum(0).clamp(min=1)
 
     # --- state ----------------------------------------------------------------------------------------------------
 

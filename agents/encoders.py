@@ -153,15 +153,28 @@ class Differences(Frames):
         return seen
 
 
-class ScaleGradient(nn.Module):
+class ScaledGradient(torch.autograd.Function):
     """The identity, whose gradient is multiplied by `scale` on its way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient * ctx.scale, None
+
+
+class ScaleGradient(nn.Module):
+    """`ScaledGradient` as a layer."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale + x.detach() * (1 - self.scale)
+        return ScaledGradient.apply(x, self.scale)  # type: ignore[return-value]
 
 
 class NatureCNN(nn.Module):

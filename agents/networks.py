@@ -143,11 +143,13 @@ class RecurrentQNetwork(nn.Module):
     in one product for all of them, and its state in float32.
     """
 
-    def __init__(self, encoder: NatureCNN | MLP, core: Core, hidden: int, num_actions: int) -> None:
+    def __init__(
+        self, encoder: NatureCNN | MLP, core: Core, hidden: int, num_actions: int, *, dueling: bool = False
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.core = (nn.LSTMCell if core == "lstm" else nn.GRUCell)(encoder.features, hidden)
-        self.head = nn.Linear(hidden, num_actions)
+        self.head = (DuelingHead if dueling else nn.Linear)(hidden, num_actions)
 
     def initial_state(self, n: int, device: torch.device) -> tuple[Tensor, ...]:
         """The core's state at an episode's beginning: zeros [n, hidden], (h, c) for an LSTM and (h,) for a GRU."""
@@ -175,7 +177,7 @@ class RecurrentQNetwork(nn.Module):
                 z = (z + z_state).sigmoid()
                 state = ((1 - z) * (n + (r + r_state).sigmoid() * n_state).tanh() + z * state[0],)
             outputs.append(state[0])
-        return self.head(torch.stack(outputs)), state
+        return self.head(torch.cat(outputs)).unflatten(0, obs.shape[:2]), state
 
 
 class ActorCritic(nn.Module):

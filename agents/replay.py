@@ -48,7 +48,8 @@ class Sequences(NamedTuple):
     terminated: Tensor  # bool[L, B]
     truncated: Tensor  # bool[L, B]
     kept: dict[str, Tensor]  # what else was kept of each row, f32[L, B, ...]
-    cell: Tensor  # i64[L, B]: where in the replay the rows lie
+    weight: Tensor  # f32[B]: as of a Batch
+    cell: Tensor  # i64[B]: where in the replay the sequences start
 
 
 SMALLEST_ERROR = 1e-6  # is added to every error, so that no transition is never drawn again
@@ -85,6 +86,7 @@ class Replay:
                 f"replay_size is {capacity}; with {rows.num_envs} environments it must be at least {least}"
                 " (frame_stack + n_step rows)"
             )
+        self.ahead = n_step  # rows after a cell that must be there before it can be drawn by priority, or alone
         self.total_rows = 0  # rows ever written; the next goes to ring position total_rows % num_rows
         self.total_live = 0  # live cells ever written
         self.live_before = np.zeros(self.num_rows, np.int64)  # live cells written before the row at this ring position
@@ -200,7 +202,7 @@ class Replay:
         """The interval of rows (counted from the first ever) whose cells are valid starts where they are not dead."""
         oldest = max(0, self.total_rows - self.num_rows)
         first = oldest + self.stack - 1 if oldest else 0  # the row before lost part of its stack to the ring
-        return first, max(first, self.total_rows - self.n_step)  # the last row's bootstrap row t+n is not written yet
+        return first, max(first, self.total_rows - self.ahead)  # the last row's bootstrap row t+n is not written yet
 
     def _starts(self) -> tuple[int, int]:
         """The interval of `live` (counted from the first row ever) whose cells are valid starts."""
@@ -219,16 +221,21 @@ class Replay:
         if high <= low:
             raise ValueError(f"nothing to sample yet: the replay holds {self.total_rows} rows of {self.num_envs}")
         if self.priorities:
-            cell = self.priorities.draw(batch_size, self.generator)
-            probability = self.priorities.values[cell] / self.priorities.total
-            weight = ((high - low) * probability) ** -beta
-            return self.transitions(cell)._replace(weight=(weight / weight.max()).float())
+            cell, weight = self._draw(self.priorities, batch_size, beta)
+            return self.transitions(cell)._replace(weight=weight)
         draw = torch.randint(low, high, (batch_size,), generator=self.generator, device=self.device)
         cell = self.storage["live"].take(draw % (self.num_rows * self.num_envs)).long()
         return self.transitions(cell)
 
+    def _draw(self, priorities: SumTree, batch_size: int, beta: float) -> tuple[Tensor, Tensor]:
+        """Cells drawn by priority, i64[B], and their weights, f32[B]."""
+        cell = priorities.draw(batch_size, self.generator)
+        probability = priorities.values[cell] / priorities.total
+        weight = (self.num_starts * probability) ** -beta
+        return cell, (weight / weight.max()).float()
+
     def set_priorities(self, cell: Tensor, error: Tensor) -> None:
-        """Remember the errors f32[B] of transitions just sampled; without priorities nothing happens."""
+        """Remember the errors f32[B] of what was just sampled; without priorities nothing happens."""
         if self.priorities:
             priority = (error.double().abs() + SMALLEST_ERROR) ** self.priority_alpha
             self.priorities.set(cell, priority)
@@ -259,11 +266,17 @@ class Replay:
         whole = min(self.total_rows, self.num_rows) - (self.stack - 1 if self.total_rows > self.num_rows else 0)
         return max(0, whole - length + 1) * self.num_envs
 
-    def sample_sequences(self, batch_size: int, length: int) -> Sequences:
-        """B sequences of `length` rows, drawn uniformly, with replacement. Raises ValueError while there is none."""
+    def sample_sequences(self, batch_size: int, length: int, *, beta: float = 1.0) -> Sequences:
+        """B sequences of `length` rows, drawn with replacement; by priority as in `sample`, where `ahead` is length - 1.
+
+        Uniform draws may begin with a dead row, which learns nothing. Raises ValueError while there is none to draw.
+        """
         n, count = self.num_envs, self.num_sequences(length)
-        if not count:
+        if not count or (self.priorities and not self.num_starts):
             raise ValueError(f"no sequence of {length} rows yet: the replay holds {self.total_rows} rows of {n}")
+        if self.priorities:
+            cell, weight = self._draw(self.priorities, batch_size, beta)
+            return self.sequences(cell, length)._replace(weight=weight)
         draw = torch.randint(count, (batch_size,), generator=self.generator, device=self.device)
         begin = draw + (self.total_rows - length + 1) * n - count  # (row, environment), counted from the first ever
         return self.sequences(begin, length)
@@ -276,7 +289,7 @@ class Replay:
         return self.sequences(begin + torch.arange(self.num_envs, device=self.device), length)
 
     def sequences(self, begin: Tensor, length: int) -> Sequences:
-        """The sequences of `length` rows that start in these cells, i64[B], counted from the first one ever."""
+        """The sequences of `length` rows that start in these cells, i64[B], counted from the first one ever or in the ring."""
         s, n = self.storage, self.num_envs
         cell = (begin + torch.arange(length, device=self.device)[:, None] * n) % (self.num_rows * n)
         return Sequences(
@@ -288,7 +301,8 @@ class Replay:
             terminated=s["terminated"].take(cell),
             truncated=s["truncated"].take(cell),
             kept={name: s[name][cell] for name in self.more},
-            cell=cell,
+            weight=torch.ones(len(begin), device=self.device),
+            cell=cell[0],
         )
 
     def stacks(self, cell: Tensor) -> Tensor:

@@ -51,7 +51,12 @@ OWN_AGENTS = [
         "DuelingDQN",
         "value and advantage streams: Wang et al. 2015, Dueling network architectures",
     ),
-    _ours("dueling_double_dqn", "agents.dueling_double_dqn", "DuelingDoubleDQN", "the two above together"),
+    _ours(
+        "dueling_double_dqn",
+        "agents.dueling_double_dqn",
+        "DuelingDoubleDQN",
+        "double and dueling together, Wang et al. 2015",
+    ),
     _ours("drqn", "agents.drqn", "DRQN", "with a memory: Hausknecht and Stone 2015, Deep recurrent Q-learning"),
     _ours("rainbow", "agents.rainbow", "Rainbow", "DQN with everything: Hessel et al. 2018, Rainbow"),
     _ours(

@@ -2,7 +2,7 @@
 
     python scripts/memory.py docs/memory.png [--seeds 1 2 3] [--runs-dir runs/memory]
 
-Trains drqn and dqn, each with one frame, on Recall-v0 and LongRecall-v0 (a bit shown 4 or 12 rows before it is asked for) and on
+Trains drqn and dqn, each with one frame, as many steps and as many samples a step, on Recall-v0 and LongRecall-v0 (a bit shown 4 or 12 rows before it is asked for) and on
 CartPole-v1 whose velocities are masked. Draws the evaluations of each seed and prints the last and the best.
 """
 
@@ -19,7 +19,11 @@ from pictures import png
 import rl_lab
 from rl_lab.cli import answer
 
-TASKS = {"Recall-v0": {}, "LongRecall-v0": {}, "CartPole-v1": {"mask_velocity": True}}
+TASKS = {  # with the steps and samples of drqn's presets for both
+    "Recall-v0": {"replay_ratio": 16.0},
+    "LongRecall-v0": {"replay_ratio": 64.0},
+    "CartPole-v1": {"mask_velocity": True, "steps": 80_000, "replay_ratio": 64.0},
+}
 COLOURS = {"drqn": "tab:blue", "dqn": "tab:orange"}
 
 
@@ -40,7 +44,7 @@ def main() -> None:
                 label = agent if seed == args.seeds[0] else None
                 axis.plot([line["global_step"] / 1000 for line in lines], scores, color=colour, label=label)
                 print(f"{env}, {agent}, seed {seed}: last {scores[-1]:.2f}, best {max(scores):.2f}", flush=True)
-        axis.set_title(env + (", velocities masked" if options else ""), fontsize=9)
+        axis.set_title(env + (", velocities masked" if "mask_velocity" in options else ""), fontsize=9)
         axis.set_xlabel("thousand agent steps")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("return of an evaluation")

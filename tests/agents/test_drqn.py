@@ -40,7 +40,7 @@ def test_acting_and_replay_think_the_same(core, start):
         batch = agent.sample()
         with torch.no_grad():
             q = agent.unrolled(agent.network, batch)
-        for b, cell in enumerate(batch.cell[0].tolist()):
+        for b, cell in enumerate(batch.cell.tolist()):
             known = start == "stored"
             for t in range(agent.length):
                 known = known or bool(batch.first[t, b])
@@ -50,10 +50,13 @@ def test_acting_and_replay_think_the_same(core, start):
     assert compared > 200
 
 
-@pytest.mark.parametrize(("burn_in", "n_step"), [(0, 1), (0, 3), (4, 2)])
-def test_the_loss_is_that_of_a_walk_through_each_sequence(burn_in, n_step):
+@pytest.mark.parametrize(
+    ("burn_in", "n_step", "more"),
+    [(0, 1, {}), (0, 3, {}), (4, 2, {}), (0, 3, {"double": True}), (4, 2, {"double": True, "dueling": True})],
+)
+def test_the_loss_is_that_of_a_walk_through_each_sequence(burn_in, n_step, more):
     """Row by row with the equations of the GRU's own cell: states, masks, n-step returns cut at ends, bootstraps."""
-    config = dataclasses.replace(SMALL, core="gru", burn_in=burn_in, n_step=n_step, replay_ratio=0, gamma=0.9)
+    config = dataclasses.replace(SMALL, core="gru", burn_in=burn_in, n_step=n_step, replay_ratio=0, gamma=0.9, **more)
     agent, loop = toy_loop(config, 3, cls=DRQN)
     agent.target = toy_loop(config, 3, seed=2, cls=DRQN)[0].target
     for _ in range(80):
@@ -85,7 +88,8 @@ def test_the_loss_is_that_of_a_walk_through_each_sequence(burn_in, n_step):
                         seen_cut += j < t + n_step - 1
                         break
                 if not batch.terminated[j, b]:
-                    y += discount * float(q["target"][j + 1].max())
+                    chooser = q["online" if "double" in more else "target"][j + 1]
+                    y += discount * float(q["target"][j + 1][chooser.argmax()])
                 error = y - float(q["online"][t][batch.action[t, b]])
                 assert float(errors.view(5, 6)[k, b]) == pytest.approx(error, abs=1e-4)
                 huber = error**2 / 2 if abs(error) < 1 else abs(error) - 0.5
@@ -93,6 +97,47 @@ def test_the_loss_is_that_of_a_walk_through_each_sequence(burn_in, n_step):
         assert float(weights.mean()) == pytest.approx(1)
     assert seen_dead
     assert seen_cut or n_step == 1
+
+
+@pytest.mark.parametrize(("burn_in", "rows"), [(0, 30), (3, 200)])
+def test_sequences_by_priority_are_whole_and_begin_alive(burn_in, rows):
+    """Whatever the replay holds, before and after it is full, just those cells have a priority that a list of rows says."""
+    config = dataclasses.replace(SMALL, burn_in=burn_in, priority_alpha=0.7, replay_size=3 * 40, frame_stack=2)
+    agent, loop = toy_loop(config, 3, cls=DRQN)
+    dead, remember = [], agent.remember
+    agent.remember = lambda step: (dead.append(step.dead.tolist()), remember(step))[1]
+    for _ in range(rows):
+        loop.step()
+        oldest = max(0, len(dead) - 40)
+        whole = range(oldest + (1 if oldest else 0), len(dead) - agent.length + 1)  # the stack of two takes a row more
+        starts = {(t % 40) * 3 + e for t in whole for e in range(3) if not dead[t][e]}
+        assert set(agent.replay.priorities.values.nonzero().flatten().tolist()) == starts
+    assert agent.updates > 0
+    batch = agent.sample()
+    assert not batch.dead[0].any()
+    assert torch.equal(batch.dead, agent.replay.sequences(batch.cell, agent.length).dead)
+
+
+def test_a_sequence_is_as_likely_as_its_errors_are_large():
+    config = dataclasses.replace(SMALL, priority_alpha=1.0, priority_beta=0.5, replay_ratio=0)
+    agent, loop = toy_loop(config, 3, cls=DRQN)
+    for _ in range(60):
+        loop.step()
+    assert torch.equal(agent.sample().weight, torch.ones(6))  # all are new
+    batch = agent.sample()
+    errors = agent.errors(batch)[1].view(5, 6).tolist()
+    agent.update(batch)
+    p = dict.fromkeys(agent.replay.priorities.values.nonzero().flatten().tolist(), 1.0)
+    for b, cell in enumerate(batch.cell.tolist()):
+        live = [abs(errors[k][b]) for k in range(5) if not batch.dead[k, b]]
+        p[cell] = 0.9 * max(live) + 0.1 * sum(live) / len(live) + 1e-6
+    for cell, value in p.items():
+        assert float(agent.replay.priorities.values[cell]) == pytest.approx(value, abs=1e-6)
+    again = agent.sample()
+    raw = [(len(p) * p[cell] / sum(p.values())) ** -agent.beta for cell in again.cell.tolist()]
+    assert again.weight.tolist() == pytest.approx([w / max(raw) for w in raw], rel=1e-5)
+    alive = (~again.dead[:5]).float()
+    assert torch.allclose(agent.weights(again).view(5, 6), alive * again.weight / alive.mean())
 
 
 def test_burning_in_sends_back_no_gradient():
@@ -133,9 +178,9 @@ def test_it_remembers_what_dqn_cannot(start):
     assert abs(scores[DQN]) < 0.4
 
 
-@pytest.mark.parametrize("start", ["zero", "stored"])
-def test_state_dict_goes_on_where_it_was(start):
-    config = dataclasses.replace(SMALL, start_state=start)
+@pytest.mark.parametrize(("start", "alpha"), [("zero", 0.0), ("stored", 0.0), ("stored", 0.5)])
+def test_state_dict_goes_on_where_it_was(start, alpha):
+    config = dataclasses.replace(SMALL, start_state=start, priority_alpha=alpha)
     agent, loop = toy_loop(config, 2, cls=DRQN)
     for _ in range(200):
         loop.step()

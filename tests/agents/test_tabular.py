@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from studies import independent_runs
+from studies import exact_limits, independent_runs
 
 import rl_lab
 from agents.base import ConfigError, RowSpec, Step
@@ -137,6 +137,24 @@ def test_the_first_episodes_are_those_of_the_paper():
     """
     returns, _ = independent_runs("tabular_expected_sarsa", "WindyGridworld-v0", runs=40, episodes=100, alpha=1.0)
     assert returns.mean() == pytest.approx(-45.0, rel=0.03)
+
+
+def test_a_study_sees_each_run_after_its_own_episodes():
+    """One episode of TD(0) changes the value of the state it ends in alone, however long the others go on."""
+    settings = {"alpha": 0.5, "gamma": 1.0, "initial": 0.5}
+    returns, tables = independent_runs("tabular_sarsa", "LongRandomWalk-v0", runs=20, episodes=1, **settings)
+    assert set(returns.flatten()) == {0.0, 1.0}
+    for table, ret in zip(tables[:, 0], returns[:, 0], strict=True):
+        by_hand = np.full(19, 0.5)
+        by_hand[18 if ret else 0] += 0.5 * (ret - 0.5)
+        np.testing.assert_array_equal(table, by_hand)
+
+
+def test_the_exact_limits_are_the_known_ones():
+    """At epsilon .1: the best epsilon-soft policy of the cliff and of the wind, and greedy play on Q* in the wind."""
+    assert exact_limits("CliffWalking-v1", 0.1)["expected SARSA"] == pytest.approx(-20.71, abs=0.005)
+    windy = exact_limits("WindyGridworld-v0", 0.1)
+    assert windy == pytest.approx({"expected SARSA": -17.05, "Q-learning": -17.05}, abs=0.005)
 
 
 def test_a_random_walk_gets_the_values_of_the_textbook():

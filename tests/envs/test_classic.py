@@ -45,6 +45,18 @@ def test_a_walk_ends_at_both_ends_and_pays_at_one():
         assert steps == [(0.0, False), (0.0, False), (pay, True)]
 
 
+def test_a_walk_without_choice_goes_as_chance_has_it():
+    env = RandomWalk(length=19, choice=False)
+    env.reset(seed=0)
+    assert env.action_space.n == 1
+    ends = []
+    for _ in range(4000):
+        env.place = 9
+        ends.append(env.step(0)[0])
+    assert sorted(set(ends)) == [8, 10]
+    assert ends.count(10) / 4000 == pytest.approx(0.5, abs=0.03)
+
+
 def test_states_that_are_numbers_come_as_one_hot_vectors_and_grids_have_a_limit():
     card = resolve("CliffWalking-v1")
     assert (card.frame, card.dtype, card.one_hot, card.family) == ((48,), "float32", True, "vector")
