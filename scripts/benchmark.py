@@ -2,12 +2,14 @@
 
 The work: Pong with four frames of 84 x 84, Nature network, batch 32, one update per 4 agent steps, replay of 100,000, epsilon
 .01. Every contender is a process that has warmed up and waits; each round runs them one after another, in an order that
-changes from round to round, so that a ratio compares neighbours in time. Peers get virtual environments of their own under .benchmark/.
+changes from round to round, so that a ratio compares neighbours in time. Peers get virtual environments of their own under
+.benchmark/; with --here nothing is installed, and those take part that this Python can import. Shares are of the host's time.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import subprocess
@@ -32,10 +34,16 @@ class Contender:
     args: tuple[str, ...] = ()
     packages: tuple[str, ...] | None = None  # None: our own environment
 
-    @property
-    def python(self) -> Path:
-        folder = Path(self.script).stem if self.packages is not None else ""
-        return ROOT / ".benchmark" / folder / "bin" / "python" if folder else Path(sys.executable)
+    def python(self, here: bool) -> Path:
+        """The interpreter that runs it: of its own environment, or `here` of ours."""
+        if here or self.packages is None:
+            return Path(sys.executable)
+        return ROOT / ".benchmark" / Path(self.script).stem / "bin" / "python"
+
+    def importable(self) -> bool:
+        """Whether this Python has the package that it is about."""
+        name = (self.packages or ("rl_lab",))[0].split("==")[0].replace("-", "_")
+        return importlib.util.find_spec(name) is not None
 
 
 def contenders(device: str, precision: str) -> dict[str, Contender]:
@@ -52,18 +60,19 @@ def contenders(device: str, precision: str) -> dict[str, Contender]:
     if precision != "float32":
         found["rl_lab, float32"] = Contender("lab.py", ("8", "float32"))
     if device == "cuda":
-        found["rl_lab, CUDA graphs"] = Contender("lab.py", ("8", precision, "graphs"))
+        for n in (8, 32):
+            found[f"rl_lab, CUDA graphs, {n} envs"] = Contender("lab.py", (str(n), precision, "graphs"))
     return found
 
 
 def install(contender: Contender) -> None:
     """Make the virtual environment of a peer, once."""
-    folder = contender.python.parent.parent
+    folder = contender.python(here=False).parent.parent
     if contender.packages is None or (folder / "installed").exists():
         return
     print(f"installing {contender.packages[0]} into {folder}", flush=True)
     venv.create(folder, with_pip=True, clear=True)
-    pip = [str(contender.python), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
+    pip = [str(contender.python(here=False)), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
     subprocess.run([*pip, "torch"], check=True)
     subprocess.run([*pip, *contender.packages], check=True)
     (folder / "installed").touch()
@@ -101,24 +110,25 @@ def middle(values: list[float], digits: int = 2) -> str:
 
 
 def report(rounds: list[dict[str, dict[str, Any]]], limits: list[dict[str, float]]) -> str:
-    """The figures as a Markdown table, and what the machine would allow."""
+    """The figures as a Markdown table, with the ratios of our first contender and of ours in float32, and what the machine would allow."""
     names = list(rounds[0])
+    ours = [name for name in dict.fromkeys([names[0], "rl_lab, float32"]) if name in names]
     rates = {name: [r[name]["steps"] / r[name]["seconds"] for r in rounds] for name in names}
     lines = [
-        "| | agent steps/s | updates/s | rl_lab is faster by | peak memory | acting | emulation | sampling | updating | other |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| | agent steps/s | updates/s | {''.join(f'{o} over it | ' for o in ours)}peak memory | acting | emulation | sampling | updating | other |",
+        "|---" * (9 + len(ours)) + "|",
     ]
     for name in names:
         mine = [r[name] for r in rounds]
         seconds = sum(r["seconds"] for r in mine)
         kinds = ("acting", "emulation", "sampling", "updating")
         shares = [sum(r["shares"].get(kind, 0.0) for r in mine) / seconds for kind in kinds]
-        ratios = [ours / theirs for ours, theirs in zip(rates[names[0]], rates[name], strict=True)]
+        ratios = [[a / b for a, b in zip(rates[o], rates[name], strict=True)] for o in ours]
         cells = [
             name,
             middle(rates[name], 0),
             f"{sum(r['updates'] for r in mine) / seconds:.1f}",
-            middle(ratios),
+            *map(middle, ratios),
             f"{max(r['bytes'] for r in mine) / 1e9:.2f} GB",
             *(f"{share:.1%}" for share in [*shares, 1 - sum(shares)]),
         ]
@@ -145,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Our DQN and others' on the same machine, the same work, in turn.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1_000, help="agent steps of each contender in a round")
+    parser.add_argument("--here", action="store_true", help="install nothing: run those that this Python can import")
     parser.add_argument(
         "--warm-up", type=int, default=3_000, help="agent steps before, the second half of them learning"
     )
@@ -155,14 +166,18 @@ def main() -> None:
     chosen = contenders(args.device, args.precision)
     if args.only:
         chosen = {n: c for n, c in chosen.items() if any(part in n for part in args.only)}
+    if args.here:
+        chosen = {n: c for n, c in chosen.items() if c.importable()}
     for contender in chosen.values():
-        install(contender)
+        if not args.here:
+            install(contender)
     running: dict[str, Process] = {}
-    limits = Process([sys.executable, str(HERE / "limits.py"), "8"])
+    limits = Process([sys.executable, str(HERE / "limits.py"), "8", args.device])
     try:
         for name, c in chosen.items():
             print(f"warming up {name}", flush=True)
-            running[name] = Process([str(c.python), str(HERE / c.script), str(args.warm_up), args.device, *c.args])
+            command = [str(c.python(args.here)), str(HERE / c.script), str(args.warm_up), args.device, *c.args]
+            running[name] = Process(command)
         rounds, found = [], []
         for i in range(args.rounds):
             order = list(running)[i % len(running) :] + list(running)[: i % len(running)]

@@ -1,6 +1,6 @@
 """What this machine can do at most: matrix products, the bare emulators, and our stream over them.
 
-python limits.py NUM_ENVS answers each line of input with one JSON object: rates a second.
+python limits.py NUM_ENVS DEVICE answers each line of input with one JSON object: rates a second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from envs.atari import make_vector_env, resolve
 from envs.stream import Stream
 
-num_envs = int(sys.argv[1])
+num_envs, device = int(sys.argv[1]), torch.device(sys.argv[2])
 card = resolve("Pong", None)
 assert card is not None
 bare, streamed = make_vector_env(card, num_envs), Stream(make_vector_env(card, num_envs), life_loss=card.life_loss)
@@ -36,8 +36,15 @@ def rate(call: Callable[[int], object], work: float, seconds: float = 1.0) -> fl
 
 
 def matrices(dtype: torch.dtype) -> float:
-    a = torch.ones(768, 768, dtype=dtype)
-    return rate(lambda _: a @ a, 2 * 768**3)
+    size = 768 if device.type == "cpu" else 8192
+    a = torch.rand(size, size, device=device).to(dtype)
+
+    def product(_: int) -> None:
+        torch.mm(a, a)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return rate(product, 2 * size**3)
 
 
 def step_stream(t: int) -> None:
