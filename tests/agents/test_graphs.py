@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from loops import CPU, in_step, toy_loop
+from oracles import RandomRows
 
 import rl_lab
-from agents.base import ConfigError, RowSpec
+from agents.base import ConfigError, RowSpec, Step
 from agents.dqn import DQN, DQNConfig
 from agents.drqn import DRQN, DRQNConfig
 from agents.dueling_double_dqn import DuelingDoubleDQN
@@ -168,3 +170,41 @@ def test_a_run_that_records_learns_as_much(name, tmp_path):
         said.append([(line["updates"], line["loss"]) for line in run.metrics() if "loss" in line])
     assert [n for n, _ in said[0]] == [n for n, _ in said[1]]
     assert [x for _, x in said[0][:2]] == pytest.approx([x for _, x in said[1][:2]], rel=1e-2)
+
+
+def tensors(batch):
+    """All tensors of a Batch or of Sequences, on the CPU."""
+    return [x.cpu() for x in torch.utils._pytree.tree_leaves(batch)]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("graphs", [False, True])
+def test_a_gpu_remembers_and_acts_as_the_cpu_does(graphs, monkeypatch):
+    """The same rows: equal transitions and priorities for the same cells, and the same greedy actions but for rounding."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    there = torch.device("cuda")
+    data = RandomRows.make(np.random.default_rng(0), 3, 60, 0.1, 0.1, 0.1)
+    rows = RowSpec((3,), torch.float32, 2, 3)
+    config = dataclasses.replace(SMALL, frame_stack=2, n_step=3, priority_alpha=0.6, replay_size=120, replay_ratio=0)
+    on_cpu = DQN(config, rows, seed=1, device=CPU)
+    on_gpu = DQN(dataclasses.replace(config, cuda_graphs=graphs), rows, seed=1, device=there)
+    on_gpu.start_from(on_cpu.online.state_dict())
+    carries = on_cpu.initial_carry(3), on_gpu.initial_carry(3)
+    for step in data.steps:
+        moved = Step(*(x.to(there) if isinstance(x, torch.Tensor) else x for x in step))
+        here, carry = on_cpu.values_now(step.obs, step.first, carries[0])
+        far, other = on_gpu.values_now(moved.obs, moved.first, carries[1])
+        assert torch.allclose(here, far.cpu(), rtol=1e-4, atol=1e-5)
+        carries = carry, other
+        on_cpu.observe(step)
+        on_gpu.observe(moved)
+    cell = on_cpu.replay.priorities.values.nonzero().flatten()
+    assert torch.equal(cell, on_gpu.replay.priorities.values.nonzero().flatten().cpu())
+    for mine, its in zip(
+        tensors(on_cpu.replay.transitions(cell)), tensors(on_gpu.replay.transitions(cell.to(there))), strict=True
+    ):
+        assert torch.allclose(mine, its)
+    drawn = on_gpu.replay.sample(4096, beta=0.5)
+    assert set(drawn.cell.tolist()) <= set(cell.tolist())
+    for mine, its in zip(tensors(on_cpu.replay.latest(5)), tensors(on_gpu.replay.latest(5)), strict=True):
+        assert torch.equal(mine, its)
