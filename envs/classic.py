@@ -56,7 +56,8 @@ class WindyGridworld(gymnasium.Env):
 class RandomWalk(gymnasium.Env):
     """A chain of `length` states from its middle on; left and right; 1 for leaving it at the right end, else 0.
 
-    Without `choice` there is one action, and chance goes left or right. Then, and under a random policy, state i (from 1) has the value i / (length + 1) (Sutton and Barto 2018, example 6.2).
+    Without `choice` there is one action, and chance goes left or right. Then, and under a random policy, state i (from 1) has
+    the value i / (length + 1) (Sutton and Barto 2018, example 6.2).
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012  # as Gymnasium has it

@@ -110,7 +110,7 @@ def middle(values: list[float], digits: int = 2) -> str:
 
 
 def report(rounds: list[dict[str, dict[str, Any]]], limits: list[dict[str, float]]) -> str:
-    """The figures as a Markdown table, with the ratios of our first contender and of ours in float32, and what the machine would allow."""
+    """The figures as a Markdown table, with the rates of the first contender and of ours in float32 over each, and the limits."""
     names = list(rounds[0])
     ours = [name for name in dict.fromkeys([names[0], "rl_lab, float32"]) if name in names]
     rates = {name: [r[name]["steps"] / r[name]["seconds"] for r in rounds] for name in names}

@@ -1,4 +1,4 @@
-"""What grows with what: speed, memory and learning over environments, sampling over the replay's size, and how long a command takes to begin.
+"""What grows with what: speed, memory and learning over environments, sampling over the replay's size; and the time to begin.
 
     python scripts/scaling.py envs [--seconds 20]      # DQN on Pong with 1 to 64 environments at the same replay ratio
     python scripts/scaling.py learning [--seeds 1 2 3] # DQN on CartPole with 1 to 64 environments: what it learns, and how fast
