@@ -251,7 +251,7 @@ class DQN:
         self.replay.add(step)
 
     def can_sample(self) -> bool:
-        """Whether the replay holds a transition whose n steps are complete."""
+        """Whether the replay holds a start whose n steps, or whose whole sequence, are complete."""
         return self.replay.num_starts > 0
 
     def sample(self) -> Batch:

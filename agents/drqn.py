@@ -122,10 +122,6 @@ class DRQN(DQN):
         stored = self.config.start_state == "stored"
         self.replay.add(step, {f"state{i}": x for i, x in enumerate(state)} if stored else {})
 
-    def can_sample(self) -> bool:
-        """Whether the replay holds a sequence that begins with a live row."""
-        return self.replay.num_starts > 0
-
     def sample(self) -> Sequences:  # type: ignore[override]
         """`batch_size` sequences."""
         return self.replay.sample_sequences(self.config.batch_size, self.length, beta=self.beta)
