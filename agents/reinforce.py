@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -43,10 +44,10 @@ from agents.base import (
     stack_frames,
 )
 from agents.encoders import FrameDifference, Pixels, build_encoder
+from agents.graphs import Recorded
 from agents.networks import ActorCritic, Init, initialise
 from agents.optim import OptimizerName, build_optimizer, descend, load_moments, set_lr
-from agents.replay import Replay
-from agents.targets import generalized_advantage
+from agents.rollout import Batch, Rollout
 
 
 @dataclass(frozen=True)
@@ -105,20 +106,13 @@ class ReinforceConfig:
     """Factor on the policy layer's first weights: a small one begins with nearly equal probabilities."""
     pixels: Pixels = "differences"
     """What the first convolution sees of a stack of images: its frames, or the newest one and differences."""
-
-
-class Batch(NamedTuple):
-    """B rows to learn from."""
-
-    obs: Tensor  # [B, k, *frame]
-    action: Tensor  # i64[B]
-    log_prob: Tensor  # f32[B]: log pi of the action when it was played
-    advantage: Tensor  # f32[B]
-    ret: Tensor  # f32[B]: what the baseline should have said
+    cuda_graphs: bool = False
+    """Whether a CUDA device records acting and updating as CUDA graphs (with adam; other devices ignore it), updating for each
+    size of minibatch by itself. Untested: written without a CUDA device."""
 
 
 class Reinforce:
-    """A policy, its baseline, the rows of the batch to come, and the methods of the `Agent` protocol."""
+    """A policy, its baseline, the rollout that its batches come from, and the methods of the `Agent` protocol."""
 
     config_class = ReinforceConfig
 
@@ -142,27 +136,39 @@ class Reinforce:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             self.network = self.build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        graphs = config.cuda_graphs and device.type == "cuda"
         self.optimizer = build_optimizer(
-            config.optimizer, self.network.parameters(), lr=config.lr, eps=config.optimizer_eps
+            config.optimizer, self.network.parameters(), lr=config.lr, eps=config.optimizer_eps, recorded=graphs
         )
         self.generator = torch.Generator(device).manual_seed(seed)
-        self.batch_rows = config.batch_size // rows.num_envs
-        shape = {"stack": config.frame_stack, "n_step": 1, "gamma": config.gamma}
-        self.memory = Replay(rows, _capacity(config, rows), device=device, generator=self.generator, **shape)
-        self.memory.keep({"log_prob": (), "value": ()})
+        self.rollout = Rollout(
+            rows,
+            batch_size=config.batch_size,
+            batch_games=config.batch_games,
+            stack=config.frame_stack,
+            gamma=config.gamma,
+            trace_decay=config.trace_decay,
+            baseline=config.baseline,
+            points_end_returns=config.points_end_returns,
+            generator=self.generator,
+            device=device,
+        )
         self.played: deque[tuple[Tensor, Tensor]] = deque()  # log pi and V of the rows that are not observed yet
-        self.open = torch.zeros(rows.num_envs, dtype=torch.int64, device=device)  # first row of each env not yet used
-        self.batch_ended = 0  # the first row that was in no batch
-        self.games = 0  # that have ended since then
         self.steps = 0  # agent steps observed
         self.updates = 0
         self.seconds = Stopwatch()
+        self.look_now, self.gradient_step_now = self.look, self.gradient_step  # what `act` and `update` call
+        if graphs:
+            self.record(Recorded)
+
+    def record(self, recorded: Callable[[Any], Any]) -> None:
+        """Act and learn by `recorded` versions of the functions that do, as they were never recorded before."""
+        self.look_now, self.gradient_step_now = recorded(self.look), recorded(self.gradient_step)
 
     @staticmethod
     def bytes_needed(config: ReinforceConfig, rows: RowSpec) -> int:
         """Bytes of the rows that wait for their batch."""
-        capacity = _capacity(config, rows)
-        return Replay.bytes_needed(rows, capacity) + 8 * capacity
+        return Rollout.bytes_needed(rows, config.batch_size, config.frame_stack)
 
     def build(self) -> ActorCritic:
         """pi(. | s) and V(s) over one encoder."""
@@ -186,7 +192,7 @@ class Reinforce:
     @torch.no_grad()
     def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """Actions drawn from pi(. | s); the most probable ones unless `explore`."""
-        log_pi, value, carry = self._look(obs, first, carry)
+        log_pi, value, carry = self.look_now(obs, first, carry)
         if not explore:
             return log_pi.argmax(1), carry
         action = torch.multinomial(log_pi.exp(), 1, generator=self.generator)
@@ -195,69 +201,28 @@ class Reinforce:
 
     def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
         """The most probable action, pi(. | s), and V(s), which is 0 without a baseline."""
-        log_pi, value, carry = self._look(obs, first, carry)
+        log_pi, value, carry = self.look(obs, first, carry)
         return Thought(log_pi.argmax(1), log_pi.exp(), value, is_policy=True), carry
 
-    def _look(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
+    def look(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
+        """log pi(. | s) f32[N, A] and V(s) f32[N] of each environment, and the next carry."""
         stack, history = stack_frames(obs, first, *carry)
         log_pi, value = self.network.eval()(stack)
         return log_pi, value, (history,)
 
-    # --- the batch ------------------------------------------------------------------------------------------------
+    # --- learning -------------------------------------------------------------------------------------------------
 
     def observe(self, step: Step) -> Metrics | None:
         """Remember the row; learn when the batch is complete."""
-        c = self.config
         with self.seconds("sampling"):
-            log_prob, value = self.played.popleft()
-            self.memory.add(clip_rewards(step, c.reward_clip), {"log_prob": log_prob, "value": value})
+            self.rollout.add(clip_rewards(step, self.config.reward_clip), *self.played.popleft())
         self.steps += step.live
-        self.games += self.rows.num_envs - step.live
-        rows = self.memory.total_rows - 1 - self.batch_ended  # the newest row's successor is not known yet
-        if rows < 1 or (rows < self.batch_rows and not 0 < c.batch_games <= self.games):
+        if not self.rollout.complete:
             return None
         with self.seconds("sampling"):
-            batch = self.take_batch()
+            batch = self.rollout.take()
         with self.seconds("updating"):
             return self.learn(batch)
-
-    @torch.no_grad()
-    def take_batch(self) -> Batch:
-        """The rows that are used now, once and for all; dead ones are never among them.
-
-        With a baseline these are all but the newest, whose value stands for what comes after. Without one they are those whose
-        return is complete; the others wait for the next batch, so that long returns are not left out in favour of short ones
-        (one that takes longer than a whole batch loses its beginning).
-        """
-        c = self.config
-        newest = self.memory.total_rows - 1
-        oldest = max(0, self.memory.total_rows - self.memory.num_sequences(1) // self.rows.num_envs)
-        self.open = self.open.clamp(min=oldest)
-        begin = int(self.open.min())
-        rows = self.memory.latest(newest + 1 - begin)
-        reward, terminated, truncated = rows.reward[:-1], rows.terminated[:-1], rows.truncated[:-1]
-        if c.points_end_returns:
-            terminated = terminated | (reward != 0)
-        decay = c.trace_decay if c.baseline else 1.0
-        advantage = generalized_advantage(reward, terminated, truncated, rows.kept["value"], c.gamma, decay)
-        number = torch.arange(begin, newest, device=self.device)[:, None].expand_as(reward)
-        used = ~rows.dead[:-1] & (number >= self.open)
-        if c.baseline:
-            self.open = torch.full_like(self.open, newest)
-        else:
-            last = torch.where(terminated | truncated, number, begin - 1).amax(0)  # the last complete return's last row
-            used &= number <= last
-            self.open = torch.maximum(self.open, last + 1)
-        self.games, self.batch_ended = 0, newest
-        return Batch(
-            obs=rows.obs[:-1][used],
-            action=rows.action[:-1][used],
-            log_prob=rows.kept["log_prob"][:-1][used],
-            advantage=advantage[used],
-            ret=(advantage + rows.kept["value"][:-1])[used],
-        )
-
-    # --- learning -------------------------------------------------------------------------------------------------
 
     @property
     def lr(self) -> float:
@@ -301,13 +266,18 @@ class Reinforce:
         }
         return policy_loss + c.value_weight * value_loss - c.entropy_weight * entropy, metrics
 
-    def update(self, batch: Batch) -> Metrics:
-        """One gradient step."""
+    def gradient_step(self, batch: Batch) -> Metrics:
+        """A step down the gradient of the loss, and what there is to say of it."""
         loss, metrics = self.loss(batch)
+        metrics |= {"loss": loss, "grad_norm": descend(self.optimizer, loss, grad_clip=self.config.grad_clip)}
+        return {name: x.detach() for name, x in metrics.items()}
+
+    def update(self, batch: Batch) -> Metrics:
+        """One gradient step, with the learning rate of now."""
         set_lr(self.optimizer, self.lr)
-        norm = descend(self.optimizer, loss, grad_clip=self.config.grad_clip)
+        metrics = self.gradient_step_now(batch)
         self.updates += 1
-        return {name: x.detach() for name, x in {"loss": loss, **metrics, "grad_norm": norm}.items()}
+        return metrics
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with these weights."""
@@ -325,11 +295,8 @@ class Reinforce:
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
-            "memory": self.memory.state_dict(),
             "generator": self.generator.get_state(),
-            "open": self.open,
-            "batch_ended": self.batch_ended,
-            "games": self.games,
+            **self.rollout.state_dict(),
             "steps": self.steps,
             "updates": self.updates,
             **({"played": played} if played else {}),
@@ -339,15 +306,10 @@ class Reinforce:
         """Go on from what `state_dict` returned. Raises ValueError or RuntimeError where shapes do not fit."""
         self.network.load_state_dict(state["network"])
         load_moments(self.optimizer, state.get("optimizer", {}))  # nothing before the first update
-        self.memory.load_state_dict(state["memory"])
+        self.rollout.load_state_dict(state)
         self.generator.set_state(state["generator"].cpu())
-        self.open.copy_(state["open"])
-        self.batch_ended, self.games = int(state["batch_ended"]), int(state["games"])
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
         played = state.get("played", {})
         self.played = deque((played[str(i)]["log_prob"], played[str(i)]["value"]) for i in range(len(played)))
-
-
-def _capacity(config: ReinforceConfig, rows: RowSpec) -> int:
-    """Cells of the memory: two batches, the newest row, and the frames of the oldest one's stack."""
-    return (2 * (config.batch_size // rows.num_envs) + 1 + config.frame_stack) * rows.num_envs
+        if isinstance(self.gradient_step_now, Recorded):
+            self.record(Recorded)  # the optimiser's moments lie elsewhere now

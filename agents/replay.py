@@ -288,6 +288,16 @@ class Replay:
         begin = (self.total_rows - length) * self.num_envs
         return self.sequences(begin + torch.arange(self.num_envs, device=self.device), length)
 
+    def live_among(self, begin: int, end: int) -> Tensor:
+        """Which cells of the rows [begin, end), counted from the first ever, are live: i64, as numbers of those rows flattened.
+
+        How many there are is known without asking the device. Row `end` must be there.
+        """
+        cells = self.num_rows * self.num_envs
+        low, high = (int(self.live_before[row % self.num_rows]) for row in (begin, end))
+        listed = torch.arange(low, high, device=self.device) % cells
+        return (self.storage["live"].take(listed).long() - begin * self.num_envs) % cells
+
     def sequences(self, begin: Tensor, length: int) -> Sequences:
         """The sequences of `length` rows that start in these cells, i64[B], counted from the first one ever or in the ring."""
         s, n = self.storage, self.num_envs

@@ -1,11 +1,32 @@
-"""Schedules and the ranges of settings."""
+"""Schedules, the ranges of settings, and that no agent waits for its device."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from agents.base import ConfigError, Count, Fraction, Positive, Range, Stopwatch, check_fields, linear_schedule
+from agents.base import (
+    ConfigError,
+    Count,
+    Fraction,
+    Positive,
+    Range,
+    RowSpec,
+    Step,
+    Stopwatch,
+    check_fields,
+    linear_schedule,
+)
+from agents.double_dqn import DoubleDQN
+from agents.dqn import DQN
+from agents.drqn import DRQN
+from agents.dueling_double_dqn import DuelingDoubleDQN
+from agents.expected_sarsa import ExpectedSarsa
+from agents.rainbow import Rainbow
+from agents.reinforce import Reinforce
 
 
 @dataclass
@@ -70,3 +91,73 @@ def test_stopwatch_adds_up():
             pass
     assert list(seconds) == ["a"]
     assert 0 < seconds["a"] < 1
+
+
+class HostGenerator(torch.Generator):
+    """A generator that says it draws on any device."""
+
+    def __new__(cls, device=None):
+        return super().__new__(cls)
+
+
+class NothingMoves(TorchDispatchMode):
+    """Fails at every operation that brings numbers from one device to another."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        seen = {x.device.type for x in tree_leaves((args, kwargs, result)) if isinstance(x, torch.Tensor) and x.dim()}
+        assert len(seen) < 2, f"{func} moves numbers between {seen}"
+        return result
+
+
+REPLAYS = {"learning_starts": 32, "replay_size": 240, "replay_ratio": 1.0, "frame_stack": 4, "priority_alpha": 0.5}
+SEQUENCES = REPLAYS | {"frame_stack": 1, "unroll": 4, "replay_ratio": 4.0}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("cls", "settings"),
+    [
+        (DQN, REPLAYS | {"n_step": 3}),
+        (DQN, REPLAYS | {"priority_alpha": 0.0, "target_tau": 0.01}),
+        (DQN, REPLAYS | {"optimizer": "centered_rmsprop", "norm": "batch", "pixels": "frames"}),
+        (DoubleDQN, REPLAYS),
+        (DuelingDoubleDQN, REPLAYS),
+        (ExpectedSarsa, REPLAYS),
+        (Rainbow, REPLAYS),
+        (DRQN, SEQUENCES),
+        (DRQN, SEQUENCES | {"priority_alpha": 0.0, "core": "gru", "start_state": "stored"}),
+        (Reinforce, {"batch_size": 64, "minibatch_size": 32, "frame_stack": 4}),
+        (Reinforce, {"batch_size": 64, "minibatch_size": 0, "frame_stack": 2, "convolutions": False, "epochs": 2}),
+    ],
+)
+def test_no_agent_waits_for_its_device(cls, settings, dtype, monkeypatch):
+    """On the meta device, which computes shapes and no numbers: who asks for a number, or for as many as it decides, fails.
+
+    (adam's fused kernel is not made for that device.)
+    """
+    monkeypatch.setattr(torch, "Generator", HostGenerator)
+    device, n = torch.device("meta"), 8
+    config = cls.config_class(**{"hidden": 16, "filters": 8, "optimizer": "rmsprop"} | settings)
+    agent = cls(config, RowSpec((84, 84), torch.uint8, 6, n), seed=1, device=device, dtype=dtype)
+    carry = agent.initial_carry(n)
+
+    def row():
+        return torch.empty((n, 84, 84), dtype=torch.uint8, device=device), torch.empty(
+            n, dtype=torch.bool, device=device
+        )
+
+    def steps(count, carry):
+        for _ in range(count):
+            obs, flags = row()
+            action, carry = agent.act(obs, flags, carry, explore=True)
+            reward = torch.empty(n, device=device)
+            metrics.update(agent.observe(Step(obs, flags, flags, action, reward, flags, flags, live=n - 1)) or {})
+        return carry
+
+    metrics = {}
+    carry = steps(1, carry)  # the memory is allocated
+    with NothingMoves():
+        steps(40, carry)
+    assert agent.updates > 3
+    assert {x.device for x in metrics.values()} == {device}

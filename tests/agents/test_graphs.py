@@ -17,6 +17,7 @@ from agents.expected_sarsa import ExpectedSarsa
 from agents.graphs import WARM_UP, Recorded, mapped
 from agents.optim import build_optimizer, set_lr
 from agents.rainbow import Rainbow, RainbowConfig
+from agents.reinforce import Reinforce, ReinforceConfig
 from agents.replay import Batch
 
 SMALL = DQNConfig(
@@ -98,6 +99,20 @@ def test_an_agent_that_records_learns_like_one_that_does_not(cls, config):
         assert torch.equal(a, b)
 
 
+def test_a_policy_gradient_that_records_learns_like_one_that_does_not():
+    config = ReinforceConfig(hidden=8, batch_size=64, minibatch_size=20, lr_steps=400, lr_end=1e-6)
+    plain, loop = toy_loop(config, 4, cls=Reinforce)
+    quick, _ = toy_loop(config, 4, cls=Reinforce)
+    quick.record(recorded_of(quick))
+    quick.act(torch.from_numpy(loop.row.obs), torch.from_numpy(loop.row.first), loop.carry, explore=True)
+    loop.step()
+    in_step(loop, quick, 300)
+    assert len(quick.look_now.records) == 1
+    assert len(quick.gradient_step_now.records) > 1  # minibatches differ in size, as dead rows are none of theirs
+    for a, b in zip(plain.network.parameters(), quick.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_a_learning_rate_in_a_tensor_changes_in_place():
     weight = torch.nn.Parameter(torch.zeros(1))
     lr = torch.tensor(0.5)
@@ -157,12 +172,13 @@ def test_a_gpu_learns_what_the_cpu_learns(cls, graphs, monkeypatch):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", ["dqn", "drqn"])
+@pytest.mark.parametrize("name", ["dqn", "drqn", "reinforce"])
 def test_a_run_that_records_learns_as_much(name, tmp_path):
     """A thousand steps of a game with and without graphs: as many updates, and the first losses alike."""
     said = []
     for graphs in (False, True):
-        options = {"frame_stack": 1, "learning_starts": 200, "eval_every": 0, "eval_episodes": 1, "log_every": 100}
+        options = {"frame_stack": 1, "eval_every": 0, "eval_episodes": 1, "log_every": 100}
+        options |= {"batch_size": 256, "minibatch_size": 64} if name == "reinforce" else {"learning_starts": 200}
         run = rl_lab.train(
             name, env="ALE/Pong-v5", steps=1000, device="cuda", precision="float32", cuda_graphs=graphs, wandb="disabled",
             runs_dir=str(tmp_path / str(graphs)), quiet=True, **options,
