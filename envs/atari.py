@@ -10,7 +10,6 @@ All three max-pool the last two frames of a skip, scale to 84 x 84 grey levels a
 
 from __future__ import annotations
 
-import os
 import re
 from functools import cache
 from typing import Any
@@ -101,17 +100,14 @@ def action_names(game: str, *, full: bool) -> tuple[str, ...]:
     return tuple(a.name for a in (ale.getLegalActionSet() if full else ale.getMinimalActionSet()))
 
 
-def make_vector_env(card: EnvCard, num_envs: int, threads: int = 0) -> AtariVectorEnv:
-    """ALE's own vector environment as the card says.
-
-    `threads`: emulator threads; 0 takes one for each core, and never more than environments.
-    """
+def make_vector_env(card: EnvCard, num_envs: int, threads: int = 1) -> AtariVectorEnv:
+    """ALE's own vector environment as the card says, with so many emulator threads, but never more than environments."""
     assert card.frame_skip is not None
     height, width = card.frame if card.view == "grey" else SCREEN
     return _vector_env(
         card,
         num_envs,
-        num_threads=min(threads or os.cpu_count() or 1, num_envs),
+        num_threads=min(threads, num_envs),
         img_height=height,
         img_width=width,
         grayscale=True,

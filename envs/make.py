@@ -66,8 +66,8 @@ def adapt(
     return card
 
 
-def make_stream(card: EnvCard, num_envs: int, *, threads: int = 0, vectorization: Vectorization = "auto") -> Stream:
-    """`num_envs` copies of the card's environment as one stream; `threads` for ALE's emulators, 0 for one a core."""
+def make_stream(card: EnvCard, num_envs: int, *, threads: int = 1, vectorization: Vectorization = "auto") -> Stream:
+    """`num_envs` copies of the card's environment as one stream; `threads` are for ALE's emulators."""
     if card.backend == "ale":
         env = atari.make_vector_env(card, num_envs, threads)
     else:

@@ -13,7 +13,7 @@ from envs.make import make_stream, resolve
 from envs.stream import Stream
 from rl_lab.cluster import require_ray
 from rl_lab.config import Config
-from rl_lab.device import check_memory, resolve_device, resolve_precision
+from rl_lab.device import check_memory, num_cores, resolve_device, resolve_precision
 from rl_lab.loop import Loop
 from rl_lab.registry import find_agent
 
@@ -42,7 +42,8 @@ def make_player(config: Config, card: EnvCard) -> Agent:
 def make_envs(config: Config, card: EnvCard, num_envs: int) -> Stream:
     """`num_envs` environments of the card, run the way the configuration says."""
     run = config.run
-    return make_stream(card, num_envs, threads=run.emulator_threads, vectorization=run.vectorization)
+    threads = run.emulator_threads or num_cores()
+    return make_stream(card, num_envs, threads=threads, vectorization=run.vectorization)
 
 
 def make_loop(config: Config, card: EnvCard, agent: Agent, device: torch.device) -> Any:

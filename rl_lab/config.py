@@ -55,7 +55,7 @@ class RunConfig:
     num_envs: Count = 8
     """Environments that run side by side."""
     emulator_threads: CountOrZero = 0
-    """Threads for Atari's emulators; 0 is one a core."""
+    """Threads for Atari's emulators; 0 is one for each core that the process may use."""
     collectors: CountOrZero = 0
     """Processes of Ray that play, on this machine or on others, and send their rows to this one; 0 plays here."""
     address: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +10,7 @@ from pathlib import Path
 import torch
 
 from rl_lab import __version__
-from rl_lab.device import bfloat16_speedup, free_memory, resolve_device, resolve_precision
+from rl_lab.device import bfloat16_speedup, free_memory, num_cores, resolve_device, resolve_precision
 from rl_lab.tracking import wandb_mode
 
 PACKAGES = (
@@ -45,7 +44,7 @@ def report() -> tuple[list[str], list[str]]:
     lines = [
         f"rl_lab {__version__}, Python {platform.python_version()}, {platform.platform()}",
         "packages: " + ", ".join(f"{p} {_version(p) or 'MISSING'}" for p in PACKAGES),
-        f"device: {device.type} ({name}), {os.cpu_count()} cores, {torch.get_num_threads()} torch threads",
+        f"device: {device.type} ({name}), {num_cores()} cores, {torch.get_num_threads()} torch threads",
         f"precision: {precision} (bfloat16 is {bfloat16_speedup(device):.2f} times as fast as float32 at matrices here)",
         f"memory: {free_memory(torch.device('cpu')) / 1e9:.1f} GB free"
         + (f", {free_memory(device) / 1e9:.1f} GB free on the GPU" if device.type == "cuda" else ""),

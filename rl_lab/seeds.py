@@ -23,6 +23,7 @@ from rich.console import Console
 from rl_lab import checkpoint
 from rl_lab.board import Board, Line
 from rl_lab.config import Config
+from rl_lab.device import num_cores
 from rl_lab.errors import Fault, LabError
 from rl_lab.guard import lock
 from rl_lab.registry import is_resumable
@@ -153,11 +154,10 @@ def train_group(all_jobs: Sequence[Job], *, side_by_side: int, group: str) -> No
     with fewer of them. Ctrl-C and SIGTERM are passed on: each run saves and says how to go on. Raises Stopped then, and Fault when
     one has failed (the others are trained all the same).
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment = dict(os.environ)
     side_by_side = min(side_by_side, len(all_jobs))
     if side_by_side > 1:
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // side_by_side)))
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // side_by_side)))
     asked: list[int] = []  # the signals that came
 
     def stop(number: int, frame: object) -> None:

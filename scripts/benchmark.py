@@ -52,8 +52,10 @@ def contenders(device: str, precision: str) -> dict[str, Contender]:
     found = {
         "rl_lab": Contender("lab.py", ("8", precision)),
         "rl_lab, 1 env": Contender("lab.py", ("1", precision)),
+        "rl_lab, 32 envs": Contender("lab.py", ("32", precision)),
         "SB3, 1 env": Contender("sb3_dqn.py", ("1",), sb3),
         "SB3, 8 envs": Contender("sb3_dqn.py", ("8",), sb3),
+        "SB3, 32 envs": Contender("sb3_dqn.py", ("32",), sb3),
         "Tianshou, 8 envs": Contender("tianshou_dqn.py", ("8",), ("tianshou==2.0.1", *ATARI)),
         "single file, 1 env": Contender("single_file.py", (), tuple(ATARI)),
     }
@@ -66,16 +68,18 @@ def contenders(device: str, precision: str) -> dict[str, Contender]:
 
 
 def install(contender: Contender) -> None:
-    """Make the virtual environment of a peer, once."""
+    """Make the virtual environment of a peer, where it is not there yet with what is asked for."""
     folder = contender.python(here=False).parent.parent
-    if contender.packages is None or (folder / "installed").exists():
+    constraints = ROOT / "constraints.txt"
+    asked, installed = f"{contender.packages}\n{constraints.read_text()}", folder / "installed"
+    if contender.packages is None or (installed.exists() and installed.read_text() == asked):
         return
     print(f"installing {contender.packages[0]} into {folder}", flush=True)
     venv.create(folder, with_pip=True, clear=True)
-    pip = [str(contender.python(here=False)), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
+    pip = [str(contender.python(here=False)), "-m", "pip", "install", "--quiet", "-c", str(constraints)]
     subprocess.run([*pip, "torch"], check=True)
     subprocess.run([*pip, *contender.packages], check=True)
-    (folder / "installed").touch()
+    installed.write_text(asked)
 
 
 class Process:
@@ -110,9 +114,10 @@ def middle(values: list[float], digits: int = 2) -> str:
 
 
 def report(rounds: list[dict[str, dict[str, Any]]], limits: list[dict[str, float]]) -> str:
-    """The figures as a Markdown table, with the rates of the first contender and of ours in float32 over each, and the limits."""
+    """The figures as a Markdown table, with the rates of the first contender, of ours in float32 and with 32 environments over
+    each, and the limits."""
     names = list(rounds[0])
-    ours = [name for name in dict.fromkeys([names[0], "rl_lab, float32"]) if name in names]
+    ours = [name for name in dict.fromkeys([names[0], "rl_lab, float32", "rl_lab, 32 envs"]) if name in names]
     rates = {name: [r[name]["steps"] / r[name]["seconds"] for r in rounds] for name in names}
     lines = [
         f"| | agent steps/s | updates/s | {''.join(f'{o} over it | ' for o in ours)}peak memory | acting | emulation | sampling | updating | other |",

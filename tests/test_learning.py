@@ -14,8 +14,10 @@ def test_dqn_solves_cartpole_in_two_minutes(seed, tmp_path):
     assert run.metrics()[-1]["time/minutes"] < 2
 
 
-def test_dqn_learns_pong(tmp_path):
-    run = rl_lab.train("dqn", env="Pong", seed=1, wandb="disabled", runs_dir=str(tmp_path), quiet=True)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_dqn_learns_pong(precision, tmp_path):
+    options = {"precision": precision, "steps": 300_000, "wandb": "disabled", "quiet": True}
+    run = rl_lab.train("dqn", env="Pong", seed=2, runs_dir=str(tmp_path), **options)
     assert rl_lab.evaluate(run, episodes=10, seed=100).mean >= 18
 
 

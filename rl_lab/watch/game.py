@@ -31,7 +31,7 @@ class Game:
         self.card = card
         self.twin: AtariVectorEnv | None = None
         if card.backend == "ale":
-            self.stream = make_stream(card, 1, threads=1)
+            self.stream = make_stream(card, 1)
             self.twin = atari.make_screen_env(card)
         else:
             _draw_without_display()
