@@ -109,8 +109,8 @@ class DQNConfig:
     dropout: Annotated[float, Range(0, 0.99)] = 0.0
     """Share of the hidden units dropped in training (Srivastava et al. 2014)."""
     cuda_graphs: bool = False
-    """Whether a CUDA device records acting, building a batch and updating as CUDA graphs (with adam; other devices ignore it).
-    Untested: written without a CUDA device."""
+    """Whether a CUDA device records acting, building a batch and updating as CUDA graphs (the optimizer must be adam; other
+    devices ignore it). Untested: written without a CUDA device."""
 
 
 class DQN:
@@ -159,7 +159,7 @@ class DQN:
             self.record(Recorded)
 
     def record(self, recorded: Callable[[Any], Any]) -> None:
-        """Act, build batches and learn by `recorded` versions of the functions that do, as they were never recorded before."""
+        """Act, build batches and learn by fresh `recorded` versions of the functions that do."""
         self.values_now, self.learn_now = recorded(self.values), recorded(self.learn)
         self.replay.transitions = recorded(functools.partial(Replay.transitions, self.replay))
 

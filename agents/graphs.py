@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+MOST_RECORDS = 8  # of a function: each keeps memory of its own, as much as the function takes
 WARM_UP = 3  # calls that run as they are, in which libraries choose their algorithms and an optimiser makes its moments
 
 
@@ -39,7 +40,7 @@ class Recorded:
     """A function of tensors, called like the function itself.
 
     After `WARM_UP` calls it is recorded, for each kind of arguments (shapes, formats, with gradients or without) by itself, and
-    run from the record. So it must launch the same kernels at every call, with numbers that live in tensors: what Python
+    run from the record; kinds that come when there are `MOST_RECORDS` already run as they are. So it must launch the same kernels at every call, with numbers that live in tensors: what Python
     computes, a size, a flag, a learning rate that is a float, stays as it was recorded. What it changes must be changed in place.
     Arguments and results are tensors, or tuples and dictionaries of them; results are copies that are nobody else's.
     """
@@ -56,9 +57,9 @@ class Recorded:
     def __call__(self, *arguments: Any) -> Any:
         kind = torch.is_grad_enabled(), repr(mapped(lambda x: (tuple(x.shape), x.dtype), arguments))
         self.calls[kind] = calls = self.calls.get(kind, 0) + 1
-        if calls <= WARM_UP:
+        if calls <= WARM_UP or (kind not in self.records and len(self.records) == MOST_RECORDS):
             return mapped(torch.clone, self._warmed_up(arguments))
-        if calls == WARM_UP + 1:
+        if kind not in self.records:
             self.arguments[kind] = kept = mapped(torch.clone, arguments)
             self.records[kind] = self.record(lambda: self.function(*kept))
         mapped(lambda kept, given: kept.copy_(given), self.arguments[kind], arguments)

@@ -107,8 +107,8 @@ class ReinforceConfig:
     pixels: Pixels = "differences"
     """What the first convolution sees of a stack of images: its frames, or the newest one and differences."""
     cuda_graphs: bool = False
-    """Whether a CUDA device records acting and updating as CUDA graphs (with adam; other devices ignore it), updating for each
-    size of minibatch by itself. Untested: written without a CUDA device."""
+    """Whether a CUDA device records acting and updating as CUDA graphs (the optimizer must be adam; other devices ignore it).
+    Untested: written without a CUDA device."""
 
 
 class Reinforce:
@@ -162,7 +162,7 @@ class Reinforce:
             self.record(Recorded)
 
     def record(self, recorded: Callable[[Any], Any]) -> None:
-        """Act and learn by `recorded` versions of the functions that do, as they were never recorded before."""
+        """Act and learn by fresh `recorded` versions of the functions that do."""
         self.look_now, self.gradient_step_now = recorded(self.look), recorded(self.gradient_step)
 
     @staticmethod

@@ -291,7 +291,7 @@ class Replay:
     def live_among(self, begin: int, end: int) -> Tensor:
         """Which cells of the rows [begin, end), counted from the first ever, are live: i64, as numbers of those rows flattened.
 
-        How many there are is known without asking the device. Row `end` must be there.
+        How many there are is known without asking the device. The memory must still hold row `begin`, and already row `end`.
         """
         cells = self.num_rows * self.num_envs
         low, high = (int(self.live_before[row % self.num_rows]) for row in (begin, end))

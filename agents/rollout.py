@@ -50,9 +50,9 @@ class Rollout:
         capacity = self.capacity(rows, batch_size, stack)
         self.memory = Replay(rows, capacity, stack=stack, n_step=1, gamma=gamma, device=device, generator=generator)
         self.memory.keep({"log_prob": (), "value": ()})
-        self.ended = 0  # the first row after the last batch
+        self.batch_ended = 0  # the newest row when the last batch was taken
         self.games = 0  # that have ended since then
-        # without a baseline, the first row of each environment that was in no batch
+        # without a baseline, the first row of each environment that may still be in a batch
         self.open = torch.zeros(rows.num_envs, dtype=torch.int64, device=device)
 
     @staticmethod
@@ -74,7 +74,7 @@ class Rollout:
     @property
     def complete(self) -> bool:
         """Whether it is time for a batch."""
-        rows = self.memory.total_rows - 1 - self.ended  # the newest row's successor is not known yet
+        rows = self.memory.total_rows - 1 - self.batch_ended  # the newest row's successor is not known yet
         return rows >= 1 and (rows >= self.batch_rows or 0 < self.batch_games <= self.games)
 
     @torch.no_grad()
@@ -82,7 +82,7 @@ class Rollout:
         """The rows that are used now, once and for all, with generalised advantages (agents/targets.py); maybe none."""
         newest = self.memory.total_rows - 1
         oldest = max(0, self.memory.total_rows - self.memory.num_sequences(1) // self.num_envs)
-        begin = max(oldest, self.ended if self.baseline else int(self.open.min()))
+        begin = max(oldest, self.batch_ended if self.baseline else int(self.open.min()))  # int waits for a GPU
         rows = self.memory.latest(newest + 1 - begin)
         reward, terminated, truncated = rows.reward[:-1], rows.terminated[:-1], rows.truncated[:-1]
         log_prob, value = rows.kept["log_prob"], rows.kept["value"]
@@ -96,18 +96,23 @@ class Rollout:
             last = torch.where(terminated | truncated, number, begin - 1).amax(0)  # the last complete return's last row
             over = ~rows.dead[:-1] & (number >= self.open) & (number <= last)
             self.open = torch.maximum(self.open, last + 1)
-            used = over.flatten().nonzero().squeeze(1)  # a GPU is waited for: only it knows how many these are
-        self.games, self.ended = 0, newest
+            used = over.flatten().nonzero().squeeze(1)  # and so does nonzero: only a GPU knows how many these are
+        self.games, self.batch_ended = 0, newest
         return Batch(
             *(x.flatten(0, 1)[used] for x in (rows.obs, rows.action, log_prob, advantage, advantage + value[:-1]))
         )
 
     def state_dict(self) -> dict[str, Any]:
         """The rows that wait, and which are used."""
-        return {"memory": self.memory.state_dict(), "open": self.open, "batch_ended": self.ended, "games": self.games}
+        return {
+            "memory": self.memory.state_dict(),
+            "open": self.open,
+            "batch_ended": self.batch_ended,
+            "games": self.games,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned. Raises ValueError where shapes do not fit."""
         self.memory.load_state_dict(state["memory"])
         self.open.copy_(state["open"])
-        self.ended, self.games = int(state["batch_ended"]), int(state["games"])
+        self.batch_ended, self.games = int(state["batch_ended"]), int(state["games"])

@@ -17,6 +17,7 @@ import torch
 from rl_lab.errors import LabError
 
 Bytes = int
+CGROUP = Path("/sys/fs/cgroup")  # where Linux tells a container what it may take
 
 
 def resolve_device(name: str) -> torch.device:
@@ -63,8 +64,13 @@ def bfloat16_speedup(device: torch.device, size: int = 384) -> float:
 
 
 def num_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use: by its affinity, and by its container's share of processor time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if (CGROUP / "cpu.max").exists():
+        quota, period = (CGROUP / "cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
 
 
 def on_device(array: Any, device: torch.device) -> torch.Tensor:
@@ -90,10 +96,9 @@ def free_memory(device: torch.device) -> Bytes:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = psutil.virtual_memory().available
-    cgroup = Path("/sys/fs/cgroup")
-    if (cgroup / "memory.max").exists() and (limit := (cgroup / "memory.max").read_text().strip()).isdigit():
-        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-        used = int((cgroup / "memory.current").read_text()) - int(stat.get("inactive_file", 0))  # its cache can go
+    if (CGROUP / "memory.max").exists() and (limit := (CGROUP / "memory.max").read_text().strip()).isdigit():
+        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        used = int((CGROUP / "memory.current").read_text()) - int(stat.get("inactive_file", 0))  # its cache can go
         free = min(free, int(limit) - used)
     return free
 

@@ -22,6 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "scripts" / "contenders"
 ATARI = ["ale-py", "gymnasium", "opencv-python-headless", "numpy"]
+COMPARED = ["rl_lab, float32", "rl_lab, 32 envs", "rl_lab, CUDA graphs, 32 envs"]  # with everyone
 MACS_FORWARD = 400 * 32 * 256 + 81 * 64 * 512 + 49 * 64 * 576 + 3136 * 512 + 512 * 6  # of the Nature network, a state
 MACS_FIRST_LAYER = 400 * 32 * 256  # has no gradient of its input
 
@@ -114,10 +115,9 @@ def middle(values: list[float], digits: int = 2) -> str:
 
 
 def report(rounds: list[dict[str, dict[str, Any]]], limits: list[dict[str, float]]) -> str:
-    """The figures as a Markdown table, with the rates of the first contender, of ours in float32 and with 32 environments over
-    each, and the limits."""
+    """The figures as a Markdown table, with the rates of the first contender and of some more of ours over each, and the limits."""
     names = list(rounds[0])
-    ours = [name for name in dict.fromkeys([names[0], "rl_lab, float32", "rl_lab, 32 envs"]) if name in names]
+    ours = [name for name in dict.fromkeys([names[0], *COMPARED]) if name in names]
     rates = {name: [r[name]["steps"] / r[name]["seconds"] for r in rounds] for name in names}
     lines = [
         f"| | agent steps/s | updates/s | {''.join(f'{o} over it | ' for o in ours)}peak memory | acting | emulation | sampling | updating | other |",

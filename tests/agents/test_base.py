@@ -24,6 +24,7 @@ from agents.double_dqn import DoubleDQN
 from agents.dqn import DQN
 from agents.drqn import DRQN
 from agents.dueling_double_dqn import DuelingDoubleDQN
+from agents.dueling_dqn import DuelingDQN
 from agents.expected_sarsa import ExpectedSarsa
 from agents.rainbow import Rainbow
 from agents.reinforce import Reinforce
@@ -114,6 +115,7 @@ REPLAYS = {"learning_starts": 32, "replay_size": 240, "replay_ratio": 1.0, "fram
 SEQUENCES = REPLAYS | {"frame_stack": 1, "unroll": 4, "replay_ratio": 4.0}
 
 
+@pytest.mark.parametrize("place", ["meta", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(
     ("cls", "settings"),
@@ -122,6 +124,7 @@ SEQUENCES = REPLAYS | {"frame_stack": 1, "unroll": 4, "replay_ratio": 4.0}
         (DQN, REPLAYS | {"priority_alpha": 0.0, "target_tau": 0.01}),
         (DQN, REPLAYS | {"optimizer": "centered_rmsprop", "norm": "batch", "pixels": "frames"}),
         (DoubleDQN, REPLAYS),
+        (DuelingDQN, REPLAYS),
         (DuelingDoubleDQN, REPLAYS),
         (ExpectedSarsa, REPLAYS),
         (Rainbow, REPLAYS),
@@ -131,33 +134,38 @@ SEQUENCES = REPLAYS | {"frame_stack": 1, "unroll": 4, "replay_ratio": 4.0}
         (Reinforce, {"batch_size": 64, "minibatch_size": 0, "frame_stack": 2, "convolutions": False, "epochs": 2}),
     ],
 )
-def test_no_agent_waits_for_its_device(cls, settings, dtype, monkeypatch):
+def test_no_agent_waits_for_its_device(cls, settings, dtype, place, monkeypatch):
     """On the meta device, which computes shapes and no numbers: who asks for a number, or for as many as it decides, fails.
 
-    (adam's fused kernel is not made for that device.)
+    (adam's fused kernel is not made for that device.) On a GPU torch itself tells.
     """
-    monkeypatch.setattr(torch, "Generator", HostGenerator)
-    device, n = torch.device("meta"), 8
-    config = cls.config_class(**{"hidden": 16, "filters": 8, "optimizer": "rmsprop"} | settings)
+    device, n = torch.device(place), 8
+    settings = {"hidden": 16, "filters": 8} | settings
+    if place == "meta":
+        monkeypatch.setattr(torch, "Generator", HostGenerator)
+        settings = {"optimizer": "rmsprop"} | settings
+    config = cls.config_class(**settings)
     agent = cls(config, RowSpec((84, 84), torch.uint8, 6, n), seed=1, device=device, dtype=dtype)
     carry = agent.initial_carry(n)
 
-    def row():
-        return torch.empty((n, 84, 84), dtype=torch.uint8, device=device), torch.empty(
-            n, dtype=torch.bool, device=device
-        )
+    obs, reward = torch.zeros((n, 84, 84), dtype=torch.uint8, device=device), torch.zeros(n, device=device)
+    no = torch.zeros(n, dtype=torch.bool, device=device)
 
     def steps(count, carry):
         for _ in range(count):
-            obs, flags = row()
-            action, carry = agent.act(obs, flags, carry, explore=True)
-            reward = torch.empty(n, device=device)
-            metrics.update(agent.observe(Step(obs, flags, flags, action, reward, flags, flags, live=n - 1)) or {})
+            action, carry = agent.act(obs, no, carry, explore=True)
+            metrics.update(agent.observe(Step(obs, no, no, action, reward, no, no, live=n)) or {})
         return carry
 
     metrics = {}
-    carry = steps(1, carry)  # the memory is allocated
-    with NothingMoves():
-        steps(40, carry)
+    carry = steps(15, carry)  # everything is allocated
+    if place == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        with NothingMoves():
+            steps(40, carry)
+    finally:
+        if place == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
     assert agent.updates > 3
-    assert {x.device for x in metrics.values()} == {device}
+    assert {x.device.type for x in metrics.values()} == {place}

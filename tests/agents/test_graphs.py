@@ -14,7 +14,7 @@ from agents.dqn import DQN, DQNConfig
 from agents.drqn import DRQN, DRQNConfig
 from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.expected_sarsa import ExpectedSarsa
-from agents.graphs import WARM_UP, Recorded, mapped
+from agents.graphs import MOST_RECORDS, WARM_UP, Recorded, mapped
 from agents.optim import build_optimizer, set_lr
 from agents.rainbow import Rainbow, RainbowConfig
 from agents.reinforce import Reinforce, ReinforceConfig
@@ -70,6 +70,14 @@ def test_it_answers_like_the_function_for_every_shape_and_its_answers_stay():
     for (a, (b,)), (c, (d,)) in zip(answers, expected, strict=True):
         assert torch.equal(a["sum"], c["sum"])
         assert torch.equal(b, d)
+
+
+def test_of_many_shapes_the_first_are_recorded():
+    quick = recorded(lambda x: x * 2)
+    for _ in range(3 * WARM_UP):
+        for n in range(1, MOST_RECORDS + 4):
+            assert torch.equal(quick(torch.ones(n)), torch.full((n,), 2.0))
+    assert len(quick.records) == len(quick.arguments) == MOST_RECORDS
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,10 @@ def test_a_collector_that_is_killed_is_replaced_and_no_transition_crosses_the_cu
 
 
 THREADS = """
-import os, platform, sys, torch, rl_lab
+import os, pathlib, platform, sys, torch, rl_lab
+from rl_lab import device
 os.sched_getaffinity = lambda pid: set(range(8))
+device.CGROUP = pathlib.Path("nowhere")
 platform.node = lambda here=platform.node(): here if sys.argv[1] == "here" else "elsewhere"
 torch.set_num_threads(8)
 original, asked = torch.set_num_threads, []
