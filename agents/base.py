@@ -157,6 +157,13 @@ def clip_rewards(step: Step, limit: float) -> Step:
     return step._replace(reward=step.reward.clamp(-limit, limit)) if limit else step
 
 
+def mean_metrics(made: list[Metrics]) -> Metrics | None:
+    """The mean of each metric over the updates that were made; None where there were none."""
+    if len(made) < 2:
+        return made[0] if made else None
+    return {name: torch.stack([metrics[name] for metrics in made]).mean() for name in made[0]}
+
+
 class Stopwatch(dict[str, float]):
     """Seconds by name: `with seconds("sampling"): ...` adds to `seconds["sampling"]`."""
 

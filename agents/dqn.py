@@ -1,7 +1,6 @@
 """Deep Q-network: Mnih et al. 2015, "Human-level control through deep reinforcement learning".
 
-Read top to bottom, this is the paper's algorithm 1. It departs from the paper's settings where the defaults below do;
-`--preset paper` has the paper's.
+Read top to bottom, this is the paper's algorithm 1; `--preset paper` has the paper's settings, where the defaults differ.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from agents.base import (
     Thought,
     clip_rewards,
     linear_schedule,
+    mean_metrics,
     no_frames,
     stack_frames,
 )
@@ -242,9 +242,7 @@ class DQN:
                 batch = self.sample()
             with self.seconds("updating"):
                 made.append(self.update(batch))
-        if len(made) < 2:
-            return made[0] if made else None
-        return {name: torch.stack([metrics[name] for metrics in made]).mean() for name in made[0]}
+        return mean_metrics(made)
 
     def remember(self, step: Step) -> None:
         """Put the row into the replay."""

@@ -40,6 +40,7 @@ from agents.base import (
     Thought,
     clip_rewards,
     linear_schedule,
+    mean_metrics,
     no_frames,
     stack_frames,
 )
@@ -243,7 +244,7 @@ class Reinforce:
             order = torch.randperm(size, generator=self.generator, device=self.device)
             parts = max(1, round(size / c.minibatch_size)) if c.minibatch_size else 1
             made += [self.update(Batch(*(x[index] for x in batch))) for index in order.chunk(parts)]
-        return {name: torch.stack([metrics[name] for metrics in made]).mean() for name in made[0]}
+        return mean_metrics(made)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """-r A, clipped, + value_weight (V - R)^2 - entropy_weight H(pi), means over the rows; and what it is made of."""

@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-RESEED_AFTER = 10_000  # rows; a seeded reset loads the game anew, which takes as long as 200 to 300 steps of its emulator
+RESEED_AFTER = 10_000  # rows; a seeded reset of an emulator costs as much as 200 to 300 steps of it
 
 
 class Row(NamedTuple):
