@@ -40,9 +40,10 @@ class Recorded:
     """A function of tensors, called like the function itself.
 
     After `WARM_UP` calls it is recorded, for each kind of arguments (shapes, formats, with gradients or without) by itself, and
-    run from the record; kinds that come when there are `MOST_RECORDS` already run as they are. So it must launch the same kernels at every call, with numbers that live in tensors: what Python
-    computes, a size, a flag, a learning rate that is a float, stays as it was recorded. What it changes must be changed in place.
-    Arguments and results are tensors, or tuples and dictionaries of them; results are copies that are nobody else's.
+    run from the record; kinds that come when there are `MOST_RECORDS` already run as they are. So it must launch the same
+    kernels at every call, with numbers that live in tensors: what Python computes, a size, a flag, a learning rate that is a
+    float, stays as it was recorded. What it changes must be changed in place. Arguments and results are tensors, or tuples and
+    dictionaries of them; results are copies that are nobody else's.
     """
 
     def __init__(
