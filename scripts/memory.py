@@ -3,7 +3,8 @@
     python scripts/memory.py docs/memory.png [--seeds 1 2 3] [--runs-dir runs/memory]
 
 Trains drqn and dqn, each with one frame, as many steps and as many samples a step, on Recall-v0 and LongRecall-v0 (a bit shown
-4 or 12 rows before it is asked for) and on CartPole-v1 whose velocities are masked. Draws the evaluations of each seed and prints the last and the best.
+4 or 12 rows before it is asked for) and on CartPole-v1 whose velocities are masked. Draws the evaluations of each seed and
+prints the last and the best.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python scripts/replacing_traces.py docs/replacing-traces.png [--runs 20]
 
 Left: a random walk over 19 states, where nothing is to be chosen; root mean square error of V after the first 10 episodes, at
-the best of the step sizes. Right: mountain car with 8 tilings of 8 x 8; steps an episode over the first 50, at the best of the step sizes.
-Prints one line a point.
+the best of the step sizes. Right: mountain car with 8 tilings of 8 x 8; steps an episode over the first 50, at the best of
+the step sizes. Prints one line a point.
 """
 
 from __future__ import annotations

@@ -72,6 +72,22 @@ def test_it_answers_like_the_function_for_every_shape_and_its_answers_stay():
         assert torch.equal(b, d)
 
 
+def after_the_same_rows(cls, config, rows):
+    """An agent, and one that records, which saw and did the same."""
+    plain, loop = toy_loop(config, 4, cls=cls)
+    quick, _ = toy_loop(config, 4, cls=cls)
+    quick.record(recorded_of(quick))
+    quick.act(torch.from_numpy(loop.row.obs), torch.from_numpy(loop.row.first), loop.carry, explore=True)
+    loop.step()
+    in_step(loop, quick, rows)
+    return plain, quick
+
+
+def assert_equal_weights(one, other):
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_of_many_shapes_the_first_are_recorded():
     quick = recorded(lambda x: x * 2)
     for _ in range(3 * WARM_UP):
@@ -94,31 +110,19 @@ def test_of_many_shapes_the_first_are_recorded():
     ids=["dqn", "dueling_double_dqn", "rainbow", "drqn"],
 )
 def test_an_agent_that_records_learns_like_one_that_does_not(cls, config):
-    plain, loop = toy_loop(config, 4, cls=cls)
-    quick, _ = toy_loop(config, 4, cls=cls)
-    quick.record(recorded_of(quick))
-    quick.act(torch.from_numpy(loop.row.obs), torch.from_numpy(loop.row.first), loop.carry, explore=True)
-    loop.step()
-    in_step(loop, quick, 60)
+    plain, quick = after_the_same_rows(cls, config, 60)
     assert quick.updates > 2 * WARM_UP
     assert len(quick.learn_now.records) == len(quick.values_now.records) == 1
     assert len(quick.replay.transitions.records) == (cls is not DRQN)  # whose sequences are built by other means
-    for a, b in zip(plain.online.parameters(), quick.online.parameters(), strict=True):
-        assert torch.equal(a, b)
+    assert_equal_weights(plain.online, quick.online)
 
 
 def test_a_policy_gradient_that_records_learns_like_one_that_does_not():
     config = ReinforceConfig(hidden=8, batch_size=64, minibatch_size=20, lr_steps=400, lr_end=1e-6)
-    plain, loop = toy_loop(config, 4, cls=Reinforce)
-    quick, _ = toy_loop(config, 4, cls=Reinforce)
-    quick.record(recorded_of(quick))
-    quick.act(torch.from_numpy(loop.row.obs), torch.from_numpy(loop.row.first), loop.carry, explore=True)
-    loop.step()
-    in_step(loop, quick, 300)
+    plain, quick = after_the_same_rows(Reinforce, config, 300)
     assert len(quick.look_now.records) == 1
     assert len(quick.gradient_step_now.records) > 1  # minibatches differ in size, as dead rows are none of theirs
-    for a, b in zip(plain.network.parameters(), quick.network.parameters(), strict=True):
-        assert torch.equal(a, b)
+    assert_equal_weights(plain.network, quick.network)
 
 
 def test_a_learning_rate_in_a_tensor_changes_in_place():
