@@ -34,6 +34,15 @@ PROTOCOLS: dict[Protocol, dict[str, float | bool | int]] = {
 FRAME_SKIP = 4
 MAX_FRAMES = 108_000
 SCREEN = (210, 160)
+# At these games' start nothing of the machine depends on the games before, whatever was in its memory.
+INDEPENDENT = frozenset(
+    """
+    AirRaid Amidar Asterix Atlantis Atlantis2 BasicMath BattleZone Blackjack Bowling Breakout Carnival Casino Centipede
+    Defender DonkeyKong DoubleDunk Et FlagCapture Frogger Gopher Jamesbond JourneyEscape KeystoneKapers KingKong Koolaid
+    LostLuggage MrDo MsPacman NameThisGame Othello Pacman Pong Qbert RoadRunner Robotank Skiing SpaceInvaders Tetris
+    TicTacToe3D Trondead Turmoil VideoCheckers VideoChess VideoPinball WizardOfWor WordZapper
+    """.split()
+)
 PONG_BACKGROUNDS = (0, 87, 107)  # grey levels of black and of the browns 144 and 109 of the red channel
 
 
@@ -88,6 +97,14 @@ def resolve(name: str, protocol: Protocol | None) -> EnvCard | None:
         max_frames=MAX_FRAMES,
         **settings,  # type: ignore[arg-type]
     )
+
+
+def has_independent_episodes(card: EnvCard) -> bool:
+    """Whether a game follows from the seed, the number of games before it, and its own actions.
+
+    Sticky actions are drawn from a generator that moves on at every frame, so with them it does not.
+    """
+    return card.backend == "ale" and card.sticky == 0 and card.name in INDEPENDENT
 
 
 @cache

@@ -84,4 +84,5 @@ def stream_of(env: VectorEnv, card: EnvCard) -> Stream:
         masked=card.masked,
         view=atari.playing_field if card.view == "binary" else None,
         action_numbers=card.action_numbers,
+        independent_episodes=atari.has_independent_episodes(card),
     )

@@ -4,7 +4,9 @@ The environments autoreset in NEXT_STEP mode: when an episode ends, its last obs
 dead row; the action given there is ignored, and the row after it is the next episode's first.
 
 Emulators cannot be copied to disk, so their state is kept as the way to it: each environment's last seeded reset and the
-actions since. Now and then an episode begins with a seeded reset, so that the way stays short.
+actions since. Where an episode depends on nothing that was done in those before it, the way skips them: the seeded reset, as
+many resets without a seed, and the actions of the running episode. Now and then an episode begins with a seeded reset, so
+that the way stays short.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-RESEED_AFTER = 10_000  # rows; a seeded reset of an emulator costs as much as 200 to 300 steps of it
+RESEED_AFTER = 10_000  # steps of the way; a seeded reset of an emulator takes as long as 200 to 300
+RESET = (
+    25  # of them take as long as a reset without a seed, which happen one after another where steps share the threads
+)
 
 
 class Row(NamedTuple):
@@ -60,13 +65,16 @@ class Stream:
         masked: tuple[int, ...] = (),
         view: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
         action_numbers: tuple[int, ...] = (),
+        independent_episodes: bool = False,
         reseed_after: int = RESEED_AFTER,
     ) -> None:
-        """`life_loss`: report a drop of info["lives"] as terminated. `reseed_after`: rows; see `state`.
+        """`life_loss`: report a drop of info["lives"] as terminated.
 
         `flicker`: the probability that an observation is blank. `masked`: entries of a vector that are always 0.
         `view`: what makes frames [N, *frame] of the environments' own. `action_numbers`: the environments' numbers of the
-        actions that can be sent, counted from 0; all where it is empty.
+        actions that can be sent, counted from 0; all where it is empty. `independent_episodes`: an episode follows from the
+        last seeded reset, the number of episodes since, and its own actions. `reseed_after`: the longest way at which an
+        episode begins without a seeded reset; see `state`.
         """
         space = env.single_action_space
         if not isinstance(space, gymnasium.spaces.Discrete):
@@ -88,11 +96,14 @@ class Stream:
         self.view = view
         self.frame = view(np.zeros((1, *self._shape), self.dtype)).shape[1:] if view else self._shape
         self._actions: NDArray[np.int64] | None = None
-        self._seed, self.reseed_after = 0, reseed_after
+        self._seed, self.independent_episodes, self.reseed_after = 0, independent_episodes, reseed_after
         self._seeds = np.zeros(self.num_envs, np.int64)  # of each environment's last seeded reset
-        self._seeded_at = np.zeros(self.num_envs, np.int64)  # the row it happened in
+        self._skipped = np.zeros(self.num_envs, np.int64)  # the resets without a seed since, that the way goes
+        self._since = np.zeros(
+            self.num_envs, np.int64
+        )  # the row of the last reset of the way, whose actions then follow
         self._row = 0  # rows since `reset`
-        self._log: deque[NDArray[np.int64]] = deque()  # the actions of the last rows, as far back as any reset
+        self._log: deque[NDArray[np.int64]] = deque()  # the actions of the last rows, as far back as any way needs
         self._dead = self._nobody()
         self._lives = np.zeros(self.num_envs, np.int64)
         self._score = np.zeros(self.num_envs)
@@ -122,24 +133,29 @@ class Stream:
         """Begin all episodes anew, on seeds drawn from `seed`; the row has no rewards."""
         self._seed, self._row = seed, 0
         self._log.clear()
-        obs = self._seeded_reset(~self._nobody(), spread_seeds(seed, self.num_envs))
+        obs = self._reset(~self._nobody(), spread_seeds(seed, self.num_envs))
         self._dead = self._nobody()
         self._score[:], self._length[:] = 0, 0
         self._episodes.clear()
         nothing = np.zeros(self.num_envs, np.float32)
         return Row(self._frames(obs), ~self._nobody(), self._nobody(), nothing, self._nobody(), self._nobody())
 
-    def _seeded_reset(self, who: NDArray[np.bool_], seeds: NDArray[np.int64]) -> Any:
-        """Begin an episode from a seed in some environments; the observations of all."""
+    def _reset(self, who: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> Any:
+        """Begin an episode in some environments, with seeds or without; the observations of all."""
         options = None if who.all() else {"reset_mask": who.copy()}
-        if hasattr(self.env, "ale"):
+        if seeds is None:
+            obs, info = self.env.reset(options=options)
+        elif hasattr(self.env, "ale"):
             obs, info = self.env.reset(seed=seeds[who], options=options)  # type: ignore[arg-type]
         else:
             obs, info = self.env.reset(seed=[int(s) for s in seeds], options=options)  # type: ignore[arg-type]
         if "lives" in info:
             self._lives = np.where(who, info["lives"], self._lives)
-        self._seeds = np.where(who, seeds, self._seeds)
-        self._seeded_at = np.where(who, self._row, self._seeded_at)
+        if seeds is not None:
+            self._seeds, self._skipped = np.where(who, seeds, self._seeds), np.where(who, 0, self._skipped)
+        else:
+            self._skipped = self._skipped + who
+        self._since = np.where(who, self._row, self._since)
         return obs
 
     def send(self, actions: NDArray[np.int64]) -> None:
@@ -180,25 +196,36 @@ class Stream:
             lives = np.asarray(info["lives"], np.int64)
             terminated = terminated | ((lives < self._lives) & ~first & ~self._dead)
             self._lives = lives
-        due = first & (self._row - self._seeded_at >= self.reseed_after)
+        if first.any():
+            obs = self._begin(first, obs)
+        return Row(self._frames(obs), first, self._dead, reward, terminated, truncated & ~terminated)
+
+    def _begin(self, who: NDArray[np.bool_], obs: Any) -> Any:
+        """Shorten the way of environments whose episodes begin, if need be with a seeded reset; the observations of all."""
+        if self.independent_episodes:
+            self._skipped, self._since = self._skipped + who, np.where(who, self._row, self._since)
+        due = who & (self._row - self._since + RESET * self._skipped >= self.reseed_after)
         if due.any():
             entropy = [[self._seed, self._row, i] for i in range(self.num_envs)]
-            obs = self._seeded_reset(due, np.array([spread_seeds(e, 1)[0] for e in entropy]))
-            for _ in range(len(self._log) - (self._row - int(self._seeded_at.min()))):
-                self._log.popleft()
-        return Row(self._frames(obs), first, self._dead, reward, terminated, truncated & ~terminated)
+            obs = self._reset(due, np.array([spread_seeds(e, 1)[0] for e in entropy]))
+        for _ in range(len(self._log) - (self._row - int(self._since.min()))):
+            self._log.popleft()
+        return obs
 
     def _count(self, reward: NDArray[np.float32], first: NDArray[np.bool_]) -> None:
         """Keep each game's score and length; a first row counts nothing, for its action and reward were nobody's."""
-        self._score = np.where(first, 0.0, self._score + reward)
-        self._length = np.where(first, 0, self._length + 1)
+        self._score += reward
+        self._length += 1
+        if first.any():
+            self._score[first], self._length[first] = 0, 0
         for i in np.flatnonzero(self._dead):
             self._episodes.append(Episode(int(i), float(self._score[i]), int(self._length[i])))
 
     def state(self) -> dict[str, NDArray[np.int64]]:
         """The way to the present row, from which `restore` finds it again; nothing may be in flight."""
         log = np.array(self._log, np.int64).reshape(len(self._log), self.num_envs)
-        return {"seeds": self._seeds, "age": self._row - self._seeded_at, "log": log, "row": np.array(self._row)}
+        age, row = self._row - self._since, np.array(self._row)
+        return {"seeds": self._seeds, "skipped": self._skipped, "age": age, "log": log, "row": row}
 
     def restore(self, seed: int, state: dict[str, NDArray[np.int64]]) -> Row:
         """Go the way again: the row that was present when `state` of a stream reset with `seed` was taken.
@@ -206,6 +233,7 @@ class Stream:
         Exact where an environment does the same after the same seeded reset and actions. The row's rewards are not known
         any more and come as zeros.
         """
+        skipped = state.get("skipped", np.zeros_like(state["age"]))  # old states skip nothing
         log, begin = state["log"], len(state["log"]) - state["age"]
         flicker, self.flicker = self.flicker, 0.0  # the rows of the way have other numbers than they had
         row = self.reset(seed)
@@ -213,7 +241,9 @@ class Stream:
         for t in range(len(log) + 1):
             begins = begin == t
             if begins.any():
-                obs = self._seeded_reset(begins, state["seeds"])
+                obs = self._reset(begins, state["seeds"])
+                for n in range(skipped[begins].max()):
+                    obs = self._reset(begins & (skipped > n), None)
                 self._dead = self._dead & ~begins
                 self._score, self._length = np.where(begins, 0.0, self._score), np.where(begins, 0, self._length)
                 row = row._replace(obs=self._frames(obs), first=row.first | begins, dead=row.dead & ~begins)
@@ -221,7 +251,7 @@ class Stream:
                 self.send(log[t])
                 row = self.recv()
         shift = int(state["row"]) - self._row
-        self._row, self._seeded_at, self.reseed_after = int(state["row"]), self._seeded_at + shift, reseed_after
+        self._row, self._since, self.reseed_after = int(state["row"]), self._since + shift, reseed_after
         self._episodes.clear()
         self.flicker = flicker
         return row._replace(obs=self._blank(row.obs))

@@ -14,15 +14,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from envs.atari import make_vector_env, resolve
-from envs.stream import Stream
+from envs.atari import make_vector_env
+from envs.make import make_stream, resolve
 from rl_lab.device import num_cores
 
 num_envs, device = int(sys.argv[1]), torch.device(sys.argv[2])
-card = resolve("Pong", None)
-assert card is not None
-bare, under = (make_vector_env(card, num_envs, num_cores()) for _ in range(2))
-streamed = Stream(under, life_loss=card.life_loss)
+card = resolve("Pong")
+bare, streamed = make_vector_env(card, num_envs, num_cores()), make_stream(card, num_envs, threads=num_cores())
 bare.reset(seed=1)
 streamed.reset(seed=1)
 actions = np.random.default_rng(0).integers(0, card.num_actions, (1_000, num_envs))

@@ -6,7 +6,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from envs.atari import make_vector_env
 from envs.make import make_stream, resolve
-from envs.stream import Stream, spread_seeds
+from envs.stream import RESET, Stream, spread_seeds
 from envs.toy import NumberedSteps
 
 N = 3
@@ -143,19 +143,23 @@ def test_seeds_of_two_runs_have_nothing_in_common():
     assert spread_seeds(2**31 - 1, 4).max() < 2**31
 
 
+@pytest.mark.parametrize("independent", [False, True])
 @pytest.mark.parametrize("kind", ["sync", "async", "ale"])
-def test_the_way_to_a_row_leads_back_to_it(kind):
+def test_the_way_to_a_row_leads_back_to_it(kind, independent):
     """After several seeded resets: a fresh stream that goes the way again is at the same row and stays there."""
 
     def make():
         if kind == "ale":
-            stream = make_stream(resolve("ALE/Breakout-v5"), N, threads=2)  # sticky actions, short games
-            stream.reseed_after = 150
+            stream = make_stream(resolve("Breakout" if independent else "ALE/Breakout-v5"), N, threads=2)  # short games
+            assert stream.independent_episodes == independent  # with sticky actions they are not
+            stream.reseed_after = 4 * RESET if independent else 150
             return stream
         vector = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}[kind]
-        return Stream(vector([NumberedSteps] * N, autoreset_mode=AutoresetMode.NEXT_STEP), reseed_after=20)
+        env = vector([NumberedSteps] * N, autoreset_mode=AutoresetMode.NEXT_STEP)
+        return Stream(env, independent_episodes=independent, reseed_after=5 * RESET if independent else 20)
 
     one, rng = make(), np.random.default_rng(1)
+    skipped = []
     row, rows = one.reset(5), 0
     for stop in (0, 1, 130, 577, 900):
         for _ in range(stop - rows):
@@ -166,7 +170,9 @@ def test_the_way_to_a_row_leads_back_to_it(kind):
         again = other.restore(5, one.state())
         for name in ("obs", "first", "dead"):
             assert np.array_equal(getattr(row, name), getattr(again, name)), (stop, name)
-        assert len(one.state()["log"]) <= 800
+        assert len(one.state()["log"]) <= (800 if not independent else 300 if kind == "ale" else 8)
+        skipped.append(one.state()["skipped"].max())
+    assert (0 < max(skipped) <= 4) if independent else max(skipped) == 0
     one.finished()
     for _ in range(400):
         actions = rng.integers(one.num_actions, size=N)
