@@ -222,7 +222,11 @@ class Stream:
             self._episodes.append(Episode(int(i), float(self._score[i]), int(self._length[i])))
 
     def state(self) -> dict[str, NDArray[np.int64]]:
-        """The way to the present row, from which `restore` finds it again; nothing may be in flight."""
+        """The way to the present row, from which `restore` finds it again; nothing may be in flight.
+
+        `seeds` i64[N] of the last seeded resets, `skipped` i64[N] resets without a seed after them, `age` i64[N] rows since, and
+        `log` i64[T, N], whose last `age` actions the environment then took; `row` is the number of the present row.
+        """
         log = np.array(self._log, np.int64).reshape(len(self._log), self.num_envs)
         age, row = self._row - self._since, np.array(self._row)
         return {"seeds": self._seeds, "skipped": self._skipped, "age": age, "log": log, "row": row}

@@ -31,6 +31,7 @@ PONG = {
     "eval_episodes": 1,
     "checkpoint_every": 200,
 }
+BREAKOUT = {**PONG, "env": "Breakout"}  # the way to a state skips finished games
 REINFORCE = {"agent": "reinforce", "batch_size": 96, "minibatch_size": 24}
 REINFORCE_PONG = {
     **{k: v for k, v in PONG.items() if k not in ("learning_starts", "replay_size", "replay_ratio")},
@@ -47,6 +48,7 @@ REINFORCE_PONG = {
         {**CARTPOLE, "agent": "drqn", "hidden": 16, "start_state": "stored", "mask_velocity": True},
         {**CARTPOLE, **REINFORCE, "batch_games": 3, "baseline": False},
         PONG,
+        BREAKOUT,
         pytest.param(REINFORCE_PONG, marks=pytest.mark.slow),
         pytest.param({**PONG, "agent": "rainbow"}, marks=pytest.mark.slow),
     ],
@@ -57,6 +59,7 @@ REINFORCE_PONG = {
         "drqn on cartpole",
         "reinforce on cartpole",
         "pong",
+        "breakout",
         "reinforce on pong",
         "rainbow on pong",
     ],
@@ -113,11 +116,12 @@ def begin(args, said):
     [
         {**CARTPOLE, "steps": 30000, "learning_starts": 500, "checkpoint_every": 500},
         {**PONG, "steps": 9000, "frame_stack": 4},
+        {**BREAKOUT, "steps": 9000, "frame_stack": 4},
         {**PONG, "steps": 5000, "frame_stack": 4, "agent": "rainbow"},
         {**PONG, "steps": 5000, "agent": "drqn", "start_state": "stored", "flicker": 0.5},
         {**REINFORCE_PONG, "steps": 9000},
     ],
-    ids=["cartpole", "pong", "rainbow on pong", "drqn on flickering pong", "reinforce on pong"],
+    ids=["cartpole", "pong", "breakout", "rainbow on pong", "drqn on flickering pong", "reinforce on pong"],
 )
 def test_killed_at_any_moment(settings, tmp_path):
     """SIGKILL ten times: at random moments, and every second time when a checkpoint is half written."""
