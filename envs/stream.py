@@ -21,9 +21,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 RESEED_AFTER = 10_000  # steps of the way; a seeded reset of an emulator takes as long as 200 to 300
-RESET = (
-    25  # of them take as long as a reset without a seed, which happen one after another where steps share the threads
-)
+RESET_STEPS = 25  # as many steps of the way count for a reset without a seed, of which no two happen at once
 
 
 class Row(NamedTuple):
@@ -99,9 +97,7 @@ class Stream:
         self._seed, self.independent_episodes, self.reseed_after = 0, independent_episodes, reseed_after
         self._seeds = np.zeros(self.num_envs, np.int64)  # of each environment's last seeded reset
         self._skipped = np.zeros(self.num_envs, np.int64)  # the resets without a seed since, that the way goes
-        self._since = np.zeros(
-            self.num_envs, np.int64
-        )  # the row of the last reset of the way, whose actions then follow
+        self._since = np.zeros(self.num_envs, np.int64)  # the row of the way's last reset; its actions follow
         self._row = 0  # rows since `reset`
         self._log: deque[NDArray[np.int64]] = deque()  # the actions of the last rows, as far back as any way needs
         self._dead = self._nobody()
@@ -204,7 +200,7 @@ class Stream:
         """Shorten the way of environments whose episodes begin, if need be with a seeded reset; the observations of all."""
         if self.independent_episodes:
             self._skipped, self._since = self._skipped + who, np.where(who, self._row, self._since)
-        due = who & (self._row - self._since + RESET * self._skipped >= self.reseed_after)
+        due = who & (self._row - self._since + RESET_STEPS * self._skipped >= self.reseed_after)
         if due.any():
             entropy = [[self._seed, self._row, i] for i in range(self.num_envs)]
             obs = self._reset(due, np.array([spread_seeds(e, 1)[0] for e in entropy]))

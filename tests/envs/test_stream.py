@@ -6,7 +6,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from envs.atari import make_vector_env
 from envs.make import make_stream, resolve
-from envs.stream import RESET, Stream, spread_seeds
+from envs.stream import RESET_STEPS, Stream, spread_seeds
 from envs.toy import NumberedSteps
 
 N = 3
@@ -152,11 +152,11 @@ def test_the_way_to_a_row_leads_back_to_it(kind, independent):
         if kind == "ale":
             stream = make_stream(resolve("Breakout" if independent else "ALE/Breakout-v5"), N, threads=2)  # short games
             assert stream.independent_episodes == independent  # with sticky actions they are not
-            stream.reseed_after = 4 * RESET if independent else 150
+            stream.reseed_after = 4 * RESET_STEPS if independent else 150
             return stream
         vector = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}[kind]
         env = vector([NumberedSteps] * N, autoreset_mode=AutoresetMode.NEXT_STEP)
-        return Stream(env, independent_episodes=independent, reseed_after=5 * RESET if independent else 20)
+        return Stream(env, independent_episodes=independent, reseed_after=5 * RESET_STEPS if independent else 20)
 
     one, rng = make(), np.random.default_rng(1)
     skipped = []
