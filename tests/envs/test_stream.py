@@ -185,6 +185,24 @@ def test_the_way_to_a_row_leads_back_to_it(kind, independent):
     other.close()
 
 
+def test_a_way_that_skips_nothing_is_known_too():
+    """The states of before episodes were skipped: the next one made after them skips, and leads to the same rows."""
+
+    def make(independent):
+        env = SyncVectorEnv([NumberedSteps] * N, autoreset_mode=AutoresetMode.NEXT_STEP)
+        return Stream(env, independent_episodes=independent)
+
+    old, new, newer = make(False), make(True), make(True)
+    row = old.reset(5)
+    for _ in range(40):
+        old.send(np.zeros(N, np.int64))
+        row = old.recv()
+    state = {name: array for name, array in old.state().items() if name != "skipped"}
+    assert np.array_equal(new.restore(5, state).obs, row.obs)
+    assert new.state()["skipped"].min() > 1
+    assert np.array_equal(newer.restore(5, new.state()).obs, row.obs)
+
+
 def walk(flicker=0.0, masked=()):
     """500 rows of four environments, the first one after `reset(5)`."""
     env = SyncVectorEnv([NumberedSteps] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
