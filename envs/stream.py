@@ -147,12 +147,16 @@ class Stream:
             obs, info = self.env.reset(seed=[int(s) for s in seeds], options=options)  # type: ignore[arg-type]
         if "lives" in info:
             self._lives = np.where(who, info["lives"], self._lives)
-        if seeds is not None:
-            self._seeds, self._skipped = np.where(who, seeds, self._seeds), np.where(who, 0, self._skipped)
-        else:
-            self._skipped = self._skipped + who
-        self._since = np.where(who, self._row, self._since)
+        self._add_reset(who, seeds)
         return obs
+
+    def _add_reset(self, who: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> None:
+        """Add a reset of some environments to their ways: one with seeds begins a way, one without is skipped to."""
+        if seeds is None:
+            self._skipped = self._skipped + who
+        else:
+            self._seeds, self._skipped = np.where(who, seeds, self._seeds), np.where(who, 0, self._skipped)
+        self._since = np.where(who, self._row, self._since)
 
     def send(self, actions: NDArray[np.int64]) -> None:
         """Give each environment its action, i64[N]. Raises ValueError where one is out of range: ALE would hang."""
@@ -199,7 +203,7 @@ class Stream:
     def _begin(self, who: NDArray[np.bool_], obs: Any) -> Any:
         """Shorten the way of environments whose episodes begin, if need be with a seeded reset; the observations of all."""
         if self.independent_episodes:
-            self._skipped, self._since = self._skipped + who, np.where(who, self._row, self._since)
+            self._add_reset(who, None)
         due = who & (self._row - self._since + RESET_STEPS * self._skipped >= self.reseed_after)
         if due.any():
             entropy = [[self._seed, self._row, i] for i in range(self.num_envs)]

@@ -43,7 +43,7 @@ def test_other_games_remember_something(game):
     assert not all(np.array_equal(first, other) for other in others)
 
 
-def test_with_sticky_actions_no_game_is_independent():
+def test_only_these_games_and_without_sticky_actions():
     assert has_independent_episodes(resolve("Pong"))
     assert not has_independent_episodes(resolve("ALE/Pong-v5"))
     assert not has_independent_episodes(resolve("Seaquest"))
