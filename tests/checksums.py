@@ -1,0 +1,151 @@
+"""Train every agent for a moment with fixed seeds and compare checksums with recorded ones.
+
+A change that must not alter behaviour is checked with this script:
+
+    python tests/checksums.py record tests/data/checksums.json    before the change
+    python tests/checksums.py check tests/data/checksums.json     after it
+
+Runs are started through the command line, and only the files of the run folders are read. So the script does not depend on
+names inside the project: tensors are compared by their contents, whatever their keys are called. Equal checksums on one machine
+mean equal weights, optimiser moments, replay rows, random generators and logged metrics, bit for bit. Checksums from
+another kind of processor may differ, because the order of floating-point operations differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+TIME_KEYS = ("time/", "speed/", "seconds/", "checkpoint/")
+COMMON = "--seed 3 --wandb disabled --log-every 200 --checkpoint-every 0 --eval-episodes 2 --emulator-threads 1"
+CARTPOLE = f"--env CartPole-v1 --steps 1200 --eval-every 600 {COMMON}"
+PONG = f"--env Pong --steps 800 --eval-every 0 --eval-episodes 1 {COMMON} --eval-epsilon 0.3"
+STARTS = "--learning-starts 200"
+SMALL = f"{STARTS} --replay-size 2000"
+TABULAR = f"--env CliffWalking-v1 --steps 2000 --eval-every 0 --eval-epsilon 0.3 {COMMON}"
+TILES = f"--env MountainCar-v0 --steps 2000 --eval-every 0 {COMMON}"
+
+VALUE_AGENTS = "dqn double_dqn dueling_dqn dueling_double_dqn expected_sarsa drqn".split()
+TABULAR_AGENTS = "tabular_sarsa tabular_expected_sarsa tabular_q_learning tabular_sarsa_lambda".split()
+
+RUNS: dict[str, str] = {
+    **{f"{name} CartPole": f"{name} {CARTPOLE} {STARTS}" for name in VALUE_AGENTS},
+    **{f"{name} Pong": f"{name} {PONG} {SMALL} --precision float32" for name in VALUE_AGENTS},
+    "rainbow CartPole": f"rainbow {CARTPOLE} {STARTS} --noisy --distributional --value-low 0 --value-high 100",
+    "rainbow Pong": f"rainbow {PONG} {SMALL} --precision float32 --noisy --distributional",
+    "reinforce CartPole": f"reinforce {CARTPOLE} --batch-size 256",
+    "reinforce Pong": f"reinforce {PONG} --batch-size 256 --precision float32",
+    **{f"{name} CliffWalking": f"{name} {TABULAR}" for name in TABULAR_AGENTS},
+    **{f"{name} MountainCar": f"{name} {TILES}" for name in TABULAR_AGENTS},
+    "sb3_dqn CartPole": f"sb3_dqn {CARTPOLE} --learning-starts 200",
+    "sb3_ppo CartPole": f"sb3_ppo {CARTPOLE}",
+    "sb3_a2c CartPole": f"sb3_a2c {CARTPOLE} --rmsprop-tf-like",
+    "sb3_dqn Pong": f"sb3_dqn {PONG} --learning-starts 200 --buffer-size 2000",
+    "sb3_ppo Pong": f"sb3_ppo {PONG}",
+    "sb3_a2c Pong": f"sb3_a2c {PONG}",
+    # Options that change a code path.
+    "dqn bfloat16": f"dqn {PONG} {SMALL} --precision bfloat16",
+    "dqn priorities": f"dqn {CARTPOLE} {STARTS} --priority-alpha 0.6 --target-tau 0.01 --norm layer --dropout 0.1",
+    "dqn paper": f"dqn {PONG} {SMALL} --preset paper --epsilon-hold 100 --epsilon-steps 500",
+    "dqn batch norm": f"dqn {PONG} {SMALL} --norm batch --precision float32 --optimizer rmsprop --init he",
+    "drqn stored": f"drqn {CARTPOLE} {STARTS} --core gru --start-state stored --burn-in 3 --priority-alpha 0.5 --double"
+    " --dueling --mask-velocity",
+    "rainbow plain": f"rainbow {CARTPOLE} {STARTS} --no-noisy --no-distributional",
+    "reinforce karpathy": f"reinforce {PONG} --preset karpathy --steps 3000 --batch-games 1",
+    "reinforce no baseline": f"reinforce {CARTPOLE} --no-baseline --batch-size 256 --epochs 2",
+    "dqn flicker": f"dqn {PONG} {SMALL} --flicker 0.5 --precision float32 --protocol machado",
+    "dqn collectors": f"dqn {CARTPOLE} {STARTS} --collectors 2",
+}
+
+
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """Return a digest of a tensor's shape, type and contents."""
+    flat = tensor.contiguous().flatten()
+    data = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+    return hashlib.sha256(f"{tensor.dtype}{list(tensor.shape)}".encode() + data).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Return a digest of the tensors in a safetensors file, whatever their names."""
+    digests = sorted(tensor_digest(tensor) for tensor in load_file(path).values())
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
+
+
+def metrics_digest(path: Path) -> str:
+    """Return a digest of the logged numbers that do not depend on the clock."""
+    lines = []
+    for text in path.read_text().splitlines():
+        values = {key: value for key, value in json.loads(text).items() if not key.startswith(TIME_KEYS)}
+        lines.append(json.dumps(values, sort_keys=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def run_digest(run: Path) -> dict[str, str]:
+    """Return the digests of everything in a run folder that must be reproduced."""
+    checkpoints = run / "checkpoints"
+    newest = max(checkpoints.glob("step-*"))
+    found = {"metrics": metrics_digest(run / "metrics.jsonl")}
+    for folder in (newest, checkpoints / "best"):
+        for file in sorted(folder.glob("*.safetensors")):
+            found[f"{folder.name}/{file.name}"] = file_digest(file)
+    for index, file in enumerate(sorted((checkpoints / "rows").glob("*"))):
+        found[f"rows {index}"] = file_digest(file)
+    return found
+
+
+def train(command: str) -> dict[str, Any]:
+    """Run one training command, resume value agents for 100 further steps, and return the digests of both states."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    with tempfile.TemporaryDirectory() as folder:
+        lab = [sys.executable, "-m", "rl_lab"]
+        subprocess.run([*lab, "train", *command.split(), "--runs-dir", folder], check=True, env=environment,
+                       capture_output=True)  # fmt: skip
+        (run,) = Path(folder).glob("*/*/*")
+        digests: dict[str, Any] = {"trained": run_digest(run)}
+        if not command.startswith("sb3_"):
+            steps = int(command.split("--steps ")[-1].split()[0]) + 100
+            subprocess.run([*lab, "resume", str(run), "--steps", str(steps)], check=True, env=environment,
+                           capture_output=True)  # fmt: skip
+            digests["resumed"] = run_digest(run)
+    return digests
+
+
+def main() -> None:
+    """Record or check the checksums of every run whose name contains one of the words that are given."""
+    mode, path, *words = sys.argv[1:]
+    chosen = {name: command for name, command in RUNS.items() if not words or any(word in name for word in words)}
+
+    def named(name: str) -> tuple[str, Any]:
+        try:
+            digests: Any = train(chosen[name])
+        except subprocess.CalledProcessError as error:
+            digests = {"failed": error.stderr.decode()[-500:]}
+        print(name, digests if "failed" in digests else "trained", flush=True)
+        return name, digests
+
+    with ThreadPoolExecutor(int(os.environ.get("JOBS", "2"))) as pool:
+        results = dict(pool.map(named, chosen))
+    versions = {"torch": torch.__version__, "numpy": np.__version__, "machine": platform.processor()}
+    if mode == "record":
+        Path(path).write_text(json.dumps({"versions": versions, "runs": results}, indent=1) + "\n")
+        return
+    expected = json.loads(Path(path).read_text())["runs"]
+    different = [name for name in results if results[name] != expected.get(name)]
+    print(f"{len(results) - len(different)} of {len(results)} runs are equal" + (f"; different: {different}" if different else ""))
+    sys.exit(1 if different else 0)
+
+
+if __name__ == "__main__":
+    main()
