@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from agents.core.targets import double_value
 from agents.dqn import DQN
-from agents.targets import double_value
 
 
 class DoubleDQN(DQN):

@@ -9,108 +9,48 @@ import copy
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agents.base import (
-    Carry,
-    ConfigError,
-    Count,
-    CountOrZero,
-    Fraction,
-    Metrics,
-    NonNegative,
-    Positive,
-    Range,
-    RowSpec,
-    Step,
-    Stopwatch,
-    Thought,
-    clip_rewards,
-    linear_schedule,
-    mean_metrics,
-    no_frames,
-    stack_frames,
-)
-from agents.encoders import MLP, NatureCNN, Norm, Pixels, build_encoder
-from agents.graphs import Recorded
-from agents.networks import Init, QNetwork, initialise
-from agents.optim import OptimizerName, build_optimizer, descend, load_moments, set_lr
-from agents.replay import Batch, Replay
-from agents.targets import max_value, td_target
+from agents.core.cuda_graphs import CudaGraphFunction
+from agents.core.frame_stack import empty_history, stack_frames
+from agents.core.optimizers import OptimizerConfig, build_optimizer, descend, load_moments, set_lr
+from agents.core.schedules import linear_schedule
+from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, NonNegative
+from agents.core.stopwatch import Stopwatch
+from agents.core.targets import max_value, td_target
+from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, clip_rewards, mean_metrics
+from agents.memory.config import ReplayConfig
+from agents.memory.replay import Batch, Replay
+from agents.nn.config import NetworkConfig
+from agents.nn.encoders import MLP, NatureCNN, build_encoder
+from agents.nn.networks import QNetwork, initialise
 
 
 @dataclass(frozen=True)
-class DQNConfig:
-    """The settings of DQN. An agent step is one decision in one environment; an update is one gradient step."""
+class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig):
+    """Settings of DQN. An agent step is one decision in one environment; an update is one gradient step."""
 
-    lr: Positive = 1e-4
-    """Learning rate."""
-    lr_end: Positive = 1e-4
-    """Learning rate from agent step lr_steps on."""
-    lr_hold: CountOrZero = 0
-    """Agent steps with the full learning rate, before it falls linearly from lr to lr_end."""
-    lr_steps: CountOrZero = 0
-    """Agent step at which the learning rate has come to lr_end; 0 keeps it at lr for ever."""
     gamma: Fraction = 0.99
     """Discount per agent step."""
-    batch_size: Count = 32
-    """Transitions an update learns from."""
-    replay_size: Count = 100_000
-    """Rows the replay keeps, in agent steps over all environments (1M Atari frames are 7.1 GB)."""
-    learning_starts: CountOrZero = 5_000
-    """Agent steps before the first update."""
-    replay_ratio: NonNegative = 8.0
-    """Gradient samples per agent step: batch 32 each 4 steps is 8. 0 never learns."""
-    n_step: Count = 1
-    """Rewards summed before the bootstrap (uncorrected for exploration)."""
+    reward_clip: NonNegative = 0.0
+    """Clip rewards to [-reward_clip, reward_clip] before they are stored. 0 disables clipping."""
     target_every: Count = 1_000
     """Updates between two copies of the online network into the target network."""
     target_tau: Fraction = 0.0
-    """Share of the online network that moves into the target network at every update, in place of copies; and the target
-    network, being a mean of the last 1 / target_tau online ones, plays (Schwarzer et al. 2023, BBF). 0 copies."""
+    """Polyak step: share of the online network that moves into the target network after every update, in place of copies.
+    The averaged target network then also plays (Schwarzer et al. 2023, BBF). 0 uses copies."""
     epsilon_start: Fraction = 1.0
-    """Share of random actions at the first agent step."""
+    """Probability of a random action at the first agent step."""
     epsilon_end: Fraction = 0.01
-    """Share of random actions from epsilon_steps on."""
+    """Probability of a random action from agent step epsilon_steps on."""
     epsilon_hold: CountOrZero = 0
-    """Agent steps with epsilon_start, before it falls linearly."""
+    """Agent steps before epsilon begins to fall, linearly."""
     epsilon_steps: CountOrZero = 50_000
-    """Agent step at which epsilon has come to epsilon_end."""
-    grad_clip: NonNegative = 10.0
-    """Largest gradient norm, over all parameters (Pascanu et al. 2013). 0 turns clipping off."""
-    reward_clip: NonNegative = 0.0
-    """Rewards are clipped to +- this before they are remembered. 0 turns clipping off."""
-    frame_stack: Annotated[int, Range(1, 16)] = 1
-    """Frames the network sees: the last ones of the episode, zeros before its first."""
-    priority_alpha: Fraction = 0.0
-    """How much transitions with large errors are preferred in sampling (Schaul et al. 2016); 0 samples uniformly."""
-    priority_beta: Fraction = 0.4
-    """How much of that preference the weights of the loss take back, at the first agent step."""
-    priority_beta_steps: Count = 1_000_000
-    """Agent steps over which priority_beta goes linearly to 1."""
-    optimizer: OptimizerName = "adam"
-    """adam (Kingma and Ba 2015), rmsprop (Tieleman and Hinton 2012), or the centered_rmsprop of the 2015 paper."""
-    optimizer_eps: Positive = 1.5e-4
-    """The optimiser's term against division by zero."""
-    hidden: Count = 512
-    """Units of each fully connected hidden layer."""
-    filters: Count = 32
-    """Filters of the first convolution; the other two have twice as many."""
-    init: Init = "orthogonal"
-    """Initialisation of the layers' weights; "torch" is the uniform +-1/sqrt(fan_in) of torch and of the 2015 paper."""
-    pixels: Pixels = "differences"
-    """What the first layer sees of a stack of images: the "frames" of the 2015 paper, or the newest one and "differences"."""
-    norm: Norm = "none"
-    """Normalisation of the layers: layer (Ba et al. 2016) or batch (Ioffe and Szegedy 2015)."""
-    dropout: Annotated[float, Range(0, 0.99)] = 0.0
-    """Share of the hidden units dropped in training (Srivastava et al. 2014)."""
-    cuda_graphs: bool = False
-    """Whether a CUDA device records acting, building a batch and updating as CUDA graphs (the optimizer must be adam; other
-    devices ignore it). Untested: written without a CUDA device."""
+    """Agent step at which epsilon reaches epsilon_end."""
 
 
 class DQN:
@@ -122,7 +62,7 @@ class DQN:
     config_class = DQNConfig
 
     def __init__(
-        self, config: DQNConfig, rows: RowSpec, *, seed: int, device: torch.device, dtype: torch.dtype = torch.float32
+        self, config: DQNConfig, rows: EnvSpaces, *, seed: int, device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
         """`dtype` is what the encoder of images computes in, float32 or bfloat16; the weights are float32."""
         if config.replay_size < config.batch_size:
@@ -156,7 +96,7 @@ class DQN:
         self.seconds = Stopwatch()
         self.values_now, self.learn_now = self.values, self.learn  # what `act` and `update` call
         if graphs:
-            self.record(Recorded)
+            self.record(CudaGraphFunction)
 
     def record(self, recorded: Callable[[Any], Any]) -> None:
         """Act, build batches and learn by fresh `recorded` versions of the functions that do."""
@@ -164,7 +104,7 @@ class DQN:
         self.replay.transitions = recorded(functools.partial(Replay.transitions, self.replay))
 
     @staticmethod
-    def bytes_needed(config: DQNConfig, rows: RowSpec) -> int:
+    def bytes_needed(config: DQNConfig, rows: EnvSpaces) -> int:
         """Bytes of the replay memory on the agent's device."""
         return Replay.bytes_needed(rows, config.replay_size, config.priority_alpha)
 
@@ -189,23 +129,23 @@ class DQN:
 
     def initial_carry(self, n: int) -> Carry:
         """The k-1 frames before the first one: zeros [n, k-1, *frame]."""
-        return (no_frames(n, self.config.frame_stack - 1, self.rows, self.device),)
+        return (empty_history(n, self.config.frame_stack - 1, self.rows, self.device),)
 
-    def values(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+    def values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
         """Q(s, .) of each environment, f32[N, A], and the next carry."""
-        stack, history = stack_frames(obs, first, *carry)
+        stack, history = stack_frames(obs, is_first, *carry)
         return self.network.eval()(stack), (history,)
 
     @torch.no_grad()
-    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+    def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a uniformly random action."""
-        q, carry = self.values_now(obs, first, carry)
+        q, carry = self.values_now(obs, is_first, carry)
         return self.choose(q, explore=explore), carry
 
-    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
         """The greedy action, Q(s, .) and its maximum."""
-        q, carry = self.values(obs, first, carry)
-        return Thought(q.argmax(1), q, q.amax(1)), carry
+        q, carry = self.values(obs, is_first, carry)
+        return PolicyOutput(q.argmax(1), q, q.amax(1)), carry
 
     def choose(self, q: Tensor, *, explore: bool) -> Tensor:
         """The best action of each row of q [N, A], or where it explores a random one."""
@@ -226,16 +166,15 @@ class DQN:
     @property
     def lr(self) -> float:
         """The learning rate after the agent steps observed so far."""
-        c = self.config
-        return linear_schedule(c.lr, c.lr_end, c.lr_steps, self.steps, hold=c.lr_hold) if c.lr_steps else c.lr
+        return self.config.learning_rate(self.steps)
 
     # --- learning -------------------------------------------------------------------------------------------------
 
-    def observe(self, step: Step) -> Metrics | None:
+    def observe(self, step: StepResult) -> Metrics | None:
         """Remember the row; then make the updates that are due, `replay_ratio / batch_size` per agent step."""
         with self.seconds("sampling"):
             self.remember(clip_rewards(step, self.config.reward_clip))
-        self.steps += step.live
+        self.steps += step.num_active
         made = []
         while self.updates < self.updates_due():
             with self.seconds("sampling"):
@@ -244,7 +183,7 @@ class DQN:
                 made.append(self.update(batch))
         return mean_metrics(made)
 
-    def remember(self, step: Step) -> None:
+    def remember(self, step: StepResult) -> None:
         """Put the row into the replay."""
         self.replay.add(step)
 
@@ -354,5 +293,5 @@ class DQN:
         self.replay.load_state_dict(state["replay"])
         self.generator.set_state(state["generator"].cpu())
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
-        if isinstance(self.learn_now, Recorded):
-            self.record(Recorded)  # the optimiser's moments and the replay's rows lie elsewhere now
+        if isinstance(self.learn_now, CudaGraphFunction):
+            self.record(CudaGraphFunction)  # the optimiser's moments and the replay's rows lie elsewhere now

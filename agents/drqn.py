@@ -17,11 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agents.base import Carry, ConfigError, Count, CountOrZero, Metrics, RowSpec, Step, Thought, stack_frames
+from agents.core.frame_stack import stack_frames
+from agents.core.settings import ConfigError, Count, CountOrZero
+from agents.core.targets import double_value, max_value, n_step_return, td_target
+from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult
 from agents.dqn import DQN, DQNConfig
-from agents.networks import Core, RecurrentQNetwork, initialise
-from agents.replay import Replay, Sequences
-from agents.targets import double_value, max_value, n_step_return, td_target
+from agents.memory.replay import Replay, Sequences
+from agents.nn.networks import Core, RecurrentQNetwork, initialise
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,13 @@ class DRQN(DQN):
     target: RecurrentQNetwork
 
     def __init__(
-        self, config: DRQNConfig, rows: RowSpec, *, seed: int, device: torch.device, dtype: torch.dtype = torch.float32
+        self,
+        config: DRQNConfig,
+        rows: EnvSpaces,
+        *,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.length = config.burn_in + config.unroll + config.n_step  # rows of a sequence
         least = (self.length + config.frame_stack - 1) * rows.num_envs
@@ -72,7 +80,7 @@ class DRQN(DQN):
         self.played: deque[Carry] = deque()  # the carries of the rows that are not observed yet
 
     @staticmethod
-    def bytes_needed(config: DRQNConfig, rows: RowSpec) -> int:  # type: ignore[override]
+    def bytes_needed(config: DRQNConfig, rows: EnvSpaces) -> int:  # type: ignore[override]
         """Bytes of the replay memory, with the states if they are stored."""
         states = (2 if config.core == "lstm" else 1) * 4 * config.hidden if config.start_state == "stored" else 0
         cells = config.replay_size // rows.num_envs * rows.num_envs
@@ -96,27 +104,27 @@ class DRQN(DQN):
         """The frames before the first one, as in DQN, and the core's state: zeros [n, hidden], once or twice."""
         return (*super().initial_carry(n), *self.network.initial_state(n, self.device))
 
-    def values(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+    def values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
         """Q(h, s, .) of each environment, f32[N, A], and the next carry."""
         history, *state = carry
-        stack, history = stack_frames(obs, first, history)
-        q, new_state = self.network.eval()(stack[None], first[None], tuple(state))
+        stack, history = stack_frames(obs, is_first, history)
+        q, new_state = self.network.eval()(stack[None], is_first[None], tuple(state))
         return q[0], (history, *new_state)
 
-    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+    def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """DQN's; the state it acted from is kept for `remember`."""
         if explore:
             self.played.append(carry[1:])
-        return super().act(obs, first, carry, explore=explore)
+        return super().act(obs, is_first, carry, explore=explore)
 
-    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
         """DQN's, and the size of h."""
-        thought, carry = super().think(obs, first, carry)
+        thought, carry = super().policy_output(obs, is_first, carry)
         return thought._replace(state_norm=carry[1].norm(dim=1)), carry
 
     # --- learning -------------------------------------------------------------------------------------------------
 
-    def remember(self, step: Step) -> None:
+    def remember(self, step: StepResult) -> None:
         """Put the row into the replay, with the state that it was played from."""
         state = self.played.popleft()
         stored = self.config.start_state == "stored"
@@ -131,10 +139,10 @@ class DRQN(DQN):
         burn_in = self.config.burn_in
         state = tuple(x[0] for x in batch.kept.values()) or network.initial_state(batch.obs.shape[1], self.device)
         if not burn_in:
-            return network(batch.obs, batch.first, state)[0]
+            return network(batch.obs, batch.is_first, state)[0]
         with torch.no_grad():
-            before, state = network(batch.obs[:burn_in], batch.first[:burn_in], state)
-        return torch.cat([before, network(batch.obs[burn_in:], batch.first[burn_in:], state)[0]])
+            before, state = network(batch.obs[:burn_in], batch.is_first[:burn_in], state)
+        return torch.cat([before, network(batch.obs[burn_in:], batch.is_first[burn_in:], state)[0]])
 
     def errors(self, batch: Sequences) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         """Each row's loss, the Huber loss of y - Q(h_t, s_t, a_t) with y = R + discount * max_a Q-(h_t+m, s_t+m, a); see DQN.
@@ -162,7 +170,7 @@ class DRQN(DQN):
 
     def alive(self, batch: Sequences) -> Tensor:
         """1 for the rows that are learned from, 0 for dead ones among them, f32[unroll, B]."""
-        return (~batch.dead[self.config.burn_in : self.config.burn_in + self.config.unroll]).float()
+        return (~batch.is_last[self.config.burn_in : self.config.burn_in + self.config.unroll]).float()
 
     def weights(self, batch: Sequences) -> Tensor:  # type: ignore[override]
         """0 for dead rows, and for the others their sequence's, times what makes the mean of all a mean over them. f32[unroll * B]."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from agents.dqn import DQN, DQNConfig
-from agents.networks import DuelingHead, QNetwork, initialise
+from agents.nn.networks import DuelingHead, QNetwork, initialise
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from agents.base import ConfigError
+from agents.core.settings import ConfigError
+from agents.core.targets import epsilon_greedy_value
 from agents.dqn import DQN
-from agents.targets import epsilon_greedy_value
 
 
 class ExpectedSarsa(DQN):

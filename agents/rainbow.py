@@ -14,19 +14,14 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from agents.base import Carry, ConfigError, Metrics, Range, RowSpec, Thought, stack_frames
+from agents.core.frame_stack import stack_frames
+from agents.core.settings import ConfigError, Range
+from agents.core.targets import categorical_projection, double_value, max_value
+from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
 from agents.dqn import DQN, DQNConfig
-from agents.encoders import Linear
-from agents.networks import (
-    DistributionNetwork,
-    DuelingHead,
-    NoisyLinear,
-    QNetwork,
-    draw_noise,
-    initialise,
-)
-from agents.replay import Batch
-from agents.targets import categorical_projection, double_value, max_value
+from agents.memory.replay import Batch
+from agents.nn.encoders import Linear
+from agents.nn.networks import DistributionNetwork, DuelingHead, NoisyLinear, QNetwork, draw_noise, initialise
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class Rainbow(DQN):
     def __init__(
         self,
         config: RainbowConfig,
-        rows: RowSpec,
+        rows: EnvSpaces,
         *,
         seed: int,
         device: torch.device,
@@ -100,20 +95,20 @@ class Rainbow(DQN):
         """The probability of a random action: none where noise explores."""
         return 0.0 if self.config.noisy else super().epsilon
 
-    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+    def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """DQN's, with fresh noise for each row of environments, or with none."""
         draw_noise(self.network, self.generator if explore else None)
-        return super().act(obs, first, carry, explore=explore)
+        return super().act(obs, is_first, carry, explore=explore)
 
-    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
         """DQN's, without noise, and the distribution of each action's return."""
         draw_noise(self.network, None)
         if not isinstance(self.network, DistributionNetwork):
-            return super().think(obs, first, carry)
-        stack, history = stack_frames(obs, first, *carry)
+            return super().policy_output(obs, is_first, carry)
+        stack, history = stack_frames(obs, is_first, *carry)
         log_p = self.network.eval().log_probabilities(stack)
         q = self.network.means(log_p)
-        return Thought(q.argmax(1), q, q.amax(1), distribution=log_p.exp()), (history,)
+        return PolicyOutput(q.argmax(1), q, q.amax(1), distribution=log_p.exp()), (history,)
 
     def bootstrap(self, next_obs: Tensor) -> Tensor:
         """The value of the next state, f32[B], where the return has no distribution."""

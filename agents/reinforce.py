@@ -18,98 +18,62 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agents.base import (
-    Carry,
-    ConfigError,
-    Count,
-    CountOrZero,
-    Fraction,
-    Metrics,
-    NonNegative,
-    Positive,
-    Range,
-    RowSpec,
-    Step,
-    Stopwatch,
-    Thought,
-    clip_rewards,
-    linear_schedule,
-    mean_metrics,
-    no_frames,
-    stack_frames,
-)
-from agents.encoders import FrameDifference, Pixels, build_encoder
-from agents.graphs import Recorded
-from agents.networks import ActorCritic, Init, initialise
-from agents.optim import OptimizerName, build_optimizer, descend, load_moments, set_lr
-from agents.rollout import Batch, Rollout
+from agents.core.cuda_graphs import CudaGraphFunction
+from agents.core.frame_stack import empty_history, stack_frames
+from agents.core.optimizers import OptimizerConfig, build_optimizer, descend, load_moments, set_lr
+from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, NonNegative, Positive
+from agents.core.stopwatch import Stopwatch
+from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, clip_rewards, mean_metrics
+from agents.memory.rollout import Batch, Rollout
+from agents.nn.config import NetworkConfig
+from agents.nn.encoders import FrameDifference, build_encoder
+from agents.nn.networks import ActorCritic, initialise
 
 
 @dataclass(frozen=True)
-class ReinforceConfig:
-    """The settings of REINFORCE. An agent step is one decision in one environment; an update is one gradient step."""
+class ReinforceConfig(NetworkConfig, OptimizerConfig):
+    """Settings of REINFORCE. An agent step is one decision in one environment; an update is one gradient step."""
 
     lr: Positive = 2.5e-4
-    """Learning rate at the first agent step."""
     lr_end: Positive = 2.5e-5
-    """Learning rate from agent step lr_steps on."""
-    lr_steps: CountOrZero = 0
-    """Agent steps over which the learning rate goes linearly from lr to lr_end; 0 keeps it at lr for ever."""
+    optimizer_eps: Positive = 1e-5
+    grad_clip: NonNegative = 0.5
     gamma: Fraction = 0.99
     """Discount per agent step."""
-    baseline: bool = True
-    """Whether a value V(s) is learned and taken off the returns; it also stands for what comes after a batch or a truncation."""
-    trace_decay: Fraction = 0.95
-    """lambda of the generalised advantage; 1 is the return less the baseline. Without a baseline it is 1 always."""
-    batch_size: Count = 1024
-    """Agent steps of a batch; with batch_games the most that one can hold."""
-    batch_games: CountOrZero = 0
-    """Games that end in a batch, whatever they take; 0 counts agent steps instead."""
-    points_end_returns: bool = False
-    """Whether every reward but 0 ends its return, as a point does in Pong: what comes later is not its doing."""
-    standardize: bool = True
-    """Whether the advantages of a batch are shifted and scaled to mean 0 and standard deviation 1."""
-    epochs: Count = 1
-    """Times that a batch is gone through."""
-    minibatch_size: CountOrZero = 256
-    """Agent steps of an update; 0 takes the batch as a whole."""
-    ratio_clip: NonNegative = 0.2
-    """How far the ratio may move from 1 before an update gains nothing more by it. 0 turns clipping off."""
-    value_weight: NonNegative = 0.5
-    """Weight of the baseline's squared error in the loss."""
-    entropy_weight: NonNegative = 0.01
-    """Weight of the policy's entropy, in nats, which the loss rewards (Williams and Peng 1991)."""
-    grad_clip: NonNegative = 0.5
-    """Largest gradient norm, over all parameters (Pascanu et al. 2013). 0 turns clipping off."""
     reward_clip: NonNegative = 0.0
-    """Rewards are clipped to +- this before they are remembered. 0 turns clipping off."""
-    frame_stack: Annotated[int, Range(1, 16)] = 1
-    """Frames the network sees: the last ones of the episode, zeros before its first."""
-    optimizer: OptimizerName = "adam"
-    """adam (Kingma and Ba 2015), rmsprop (Tieleman and Hinton 2012), or the centered_rmsprop of Mnih et al. 2015."""
-    optimizer_eps: Positive = 1e-5
-    """The optimiser's term against division by zero."""
-    hidden: Count = 512
-    """Units of each fully connected hidden layer."""
-    filters: Count = 32
-    """Filters of the first convolution; the other two have twice as many."""
+    """Clip rewards to [-reward_clip, reward_clip] before they are stored. 0 disables clipping."""
+    baseline: bool = True
+    """Learn a value V(s) and subtract it from the returns. It also bootstraps at the end of a batch and after a truncation."""
+    trace_decay: Fraction = 0.95
+    """lambda of the generalised advantage. 1 is the return minus the baseline. Without a baseline, lambda is always 1."""
+    batch_size: Count = 1024
+    """Agent steps of a batch. With batch_games, the largest number of agent steps that a batch can hold."""
+    batch_games: CountOrZero = 0
+    """Complete a batch after this many finished games. 0 counts agent steps instead."""
+    points_end_returns: bool = False
+    """End the return at every reward that is not 0, as Karpathy (2016) does for the points of Pong."""
+    standardize: bool = True
+    """Shift and scale the advantages of a batch to mean 0 and standard deviation 1."""
+    epochs: Count = 1
+    """Passes over each batch."""
+    minibatch_size: CountOrZero = 256
+    """Agent steps of an update. 0 uses the whole batch."""
+    ratio_clip: NonNegative = 0.2
+    """Clip the probability ratio to [1 - ratio_clip, 1 + ratio_clip] (Schulman et al. 2017). 0 disables clipping."""
+    value_weight: NonNegative = 0.5
+    """Weight of the squared error of the baseline in the loss."""
+    entropy_weight: NonNegative = 0.01
+    """Weight of the entropy bonus, in nats (Williams and Peng 1991)."""
     convolutions: bool = True
-    """Whether images go through the Nature CNN; else one hidden layer sees the newest frame less the one before it."""
-    init: Init = "orthogonal"
-    """Initialisation of the layers' weights."""
+    """Use the Nature CNN for images. False uses one hidden layer over the difference of the two newest frames."""
     policy_scale: Positive = 0.01
-    """Factor on the policy layer's first weights: a small one begins with nearly equal probabilities."""
-    pixels: Pixels = "differences"
-    """What the first convolution sees of a stack of images: its frames, or the newest one and differences."""
-    cuda_graphs: bool = False
-    """Whether a CUDA device records acting and updating as CUDA graphs (the optimizer must be adam; other devices ignore it).
-    Untested: written without a CUDA device."""
+    """Factor on the initial weights of the policy layer. A small factor starts with nearly uniform probabilities."""
 
 
 class Reinforce:
@@ -120,7 +84,7 @@ class Reinforce:
     def __init__(
         self,
         config: ReinforceConfig,
-        rows: RowSpec,
+        rows: EnvSpaces,
         *,
         seed: int,
         device: torch.device,
@@ -160,14 +124,14 @@ class Reinforce:
         self.seconds = Stopwatch()
         self.look_now, self.gradient_step_now = self.look, self.gradient_step  # what `act` and `update` call
         if graphs:
-            self.record(Recorded)
+            self.record(CudaGraphFunction)
 
     def record(self, recorded: Callable[[Any], Any]) -> None:
         """Act and learn by fresh `recorded` versions of the functions that do."""
         self.look_now, self.gradient_step_now = recorded(self.look), recorded(self.gradient_step)
 
     @staticmethod
-    def bytes_needed(config: ReinforceConfig, rows: RowSpec) -> int:
+    def bytes_needed(config: ReinforceConfig, rows: EnvSpaces) -> int:
         """Bytes of the rows that wait for their batch."""
         return Rollout.bytes_needed(rows, config.batch_size, config.frame_stack)
 
@@ -178,7 +142,7 @@ class Reinforce:
             looks = {"filters": c.filters, "pixels": c.pixels, "dtype": self.dtype}
             encoder = build_encoder(self.rows, c.frame_stack, hidden=c.hidden, **looks)  # type: ignore[arg-type]
         else:
-            encoder = FrameDifference(math.prod(self.rows.frame), c.hidden, self.dtype)
+            encoder = FrameDifference(math.prod(self.rows.obs_shape), c.hidden, self.dtype)
         network = initialise(ActorCritic(encoder, self.rows.num_actions, baseline=c.baseline), c.init)
         with torch.no_grad():
             network.policy.weight *= c.policy_scale
@@ -188,36 +152,36 @@ class Reinforce:
 
     def initial_carry(self, n: int) -> Carry:
         """The k-1 frames before the first one: zeros [n, k-1, *frame]."""
-        return (no_frames(n, self.config.frame_stack - 1, self.rows, self.device),)
+        return (empty_history(n, self.config.frame_stack - 1, self.rows, self.device),)
 
     @torch.no_grad()
-    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+    def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """Actions drawn from pi(. | s); the most probable ones unless `explore`."""
-        log_pi, value, carry = self.look_now(obs, first, carry)
+        log_pi, value, carry = self.look_now(obs, is_first, carry)
         if not explore:
             return log_pi.argmax(1), carry
         action = torch.multinomial(log_pi.exp(), 1, generator=self.generator)
         self.played.append((log_pi.gather(1, action).squeeze(1), value))
         return action.squeeze(1), carry
 
-    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
         """The most probable action, pi(. | s), and V(s), which is 0 without a baseline."""
-        log_pi, value, carry = self.look(obs, first, carry)
-        return Thought(log_pi.argmax(1), log_pi.exp(), value, is_policy=True), carry
+        log_pi, value, carry = self.look(obs, is_first, carry)
+        return PolicyOutput(log_pi.argmax(1), log_pi.exp(), value, is_policy=True), carry
 
-    def look(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
+    def look(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
         """log pi(. | s) f32[N, A] and V(s) f32[N] of each environment, and the next carry."""
-        stack, history = stack_frames(obs, first, *carry)
+        stack, history = stack_frames(obs, is_first, *carry)
         log_pi, value = self.network.eval()(stack)
         return log_pi, value, (history,)
 
     # --- learning -------------------------------------------------------------------------------------------------
 
-    def observe(self, step: Step) -> Metrics | None:
+    def observe(self, step: StepResult) -> Metrics | None:
         """Remember the row; learn when the batch is complete."""
         with self.seconds("sampling"):
             self.rollout.add(clip_rewards(step, self.config.reward_clip), *self.played.popleft())
-        self.steps += step.live
+        self.steps += step.num_active
         if not self.rollout.complete:
             return None
         with self.seconds("sampling"):
@@ -228,8 +192,7 @@ class Reinforce:
     @property
     def lr(self) -> float:
         """The learning rate after the agent steps observed so far."""
-        c = self.config
-        return linear_schedule(c.lr, c.lr_end, c.lr_steps, self.steps) if c.lr_steps else c.lr
+        return self.config.learning_rate(self.steps)
 
     def learn(self, batch: Batch) -> Metrics | None:
         """`epochs` passes over the batch, each in minibatches of a new order; the mean metrics of the updates."""
@@ -312,5 +275,5 @@ class Reinforce:
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
         played = state.get("played", {})
         self.played = deque((played[str(i)]["log_prob"], played[str(i)]["value"]) for i in range(len(played)))
-        if isinstance(self.gradient_step_now, Recorded):
-            self.record(Recorded)  # the optimiser's moments lie elsewhere now
+        if isinstance(self.gradient_step_now, CudaGraphFunction):
+            self.record(CudaGraphFunction)  # the optimiser's moments lie elsewhere now

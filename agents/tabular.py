@@ -22,20 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.base import (
-    Carry,
-    ConfigError,
-    Count,
-    CountOrZero,
-    Fraction,
-    Metrics,
-    Range,
-    RowSpec,
-    Step,
-    Stopwatch,
-    Thought,
-    linear_schedule,
-)
+from agents.core.schedules import linear_schedule
+from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, Range
+from agents.core.stopwatch import Stopwatch
+from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult
 
 
 @dataclass(frozen=True)
@@ -105,7 +95,7 @@ class Tabular(ABC):
     def __init__(
         self,
         config: TabularConfig,
-        rows: RowSpec,
+        rows: EnvSpaces,
         *,
         seed: int,
         device: torch.device,
@@ -117,7 +107,7 @@ class Tabular(ABC):
             raise ConfigError(f"device is {device.type}; tabular agents work in numpy, so it must be cpu")
         self.config, self.rows = config, rows
         self.tile = TileCoding(rows.bounds, config.tilings, config.tiles) if rows.bounds else None
-        features = self.tile.count if self.tile else rows.frame[0]
+        features = self.tile.count if self.tile else rows.obs_shape[0]
         self.active = config.tilings if self.tile else 1  # features at a time
         tables = rows.num_envs if config.independent else 1
         self.network = Table(tables, rows.num_actions, features, config.initial / self.active)
@@ -127,9 +117,9 @@ class Tabular(ABC):
         self.seconds = Stopwatch()
 
     @staticmethod
-    def bytes_needed(config: TabularConfig, rows: RowSpec) -> int:
+    def bytes_needed(config: TabularConfig, rows: EnvSpaces) -> int:
         """Bytes of the tables."""
-        features = rows.frame[0]
+        features = rows.obs_shape[0]
         if rows.bounds:
             features = TileCoding.features(len(rows.bounds), config.tilings, config.tiles)
         return 8 * rows.num_actions * features * (rows.num_envs if config.independent else 1)
@@ -160,7 +150,7 @@ class Tabular(ABC):
         """Nothing: the state is all that counts."""
         return ()
 
-    def act(self, obs: Tensor, first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+    def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """The greedy action, or while it explores what `choose` says; that and the row are kept for `observe`."""
         here = self.features(obs)
         q = self.values(here)
@@ -177,10 +167,10 @@ class Tabular(ABC):
         other = self.rng.integers(0, self.rows.num_actions, n)
         return np.where(self.rng.random(n) < self.epsilon, other, best)
 
-    def think(self, obs: Tensor, first: Tensor, carry: Carry) -> tuple[Thought, Carry]:
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
         """The greedy action, Q(s, .) and its maximum."""
         q = torch.from_numpy(self.values(self.features(obs))).float()
-        return Thought(q.argmax(1), q, q.amax(1)), carry
+        return PolicyOutput(q.argmax(1), q, q.amax(1)), carry
 
     @property
     def epsilon(self) -> float:
@@ -194,14 +184,14 @@ class Tabular(ABC):
     def target(self, next_q: NDArray[np.float64], next_action: NDArray[np.int64]) -> NDArray[np.float64]:
         """The values of the next states [N], from Q(s', .) [N, A] and the actions taken there [N]."""
 
-    def observe(self, step: Step) -> Metrics | None:
+    def observe(self, step: StepResult) -> Metrics | None:
         """Learn from the row's transitions, all at once: they end in the row in which `act` has just chosen."""
-        self.steps += step.live
-        if self.arrived is None or not step.live:
+        self.steps += step.num_active
+        if self.arrived is None or not step.num_active:
             return None
         there, next_action = self.arrived
         with self.seconds("updating"):
-            env = np.flatnonzero(~step.dead.numpy())
+            env = np.flatnonzero(~step.is_last.numpy())
             action, reward = step.action.numpy()[env], step.reward.numpy()[env].astype(np.float64)
             terminated, truncated = step.terminated.numpy()[env], step.truncated.numpy()[env]
             here = self.features(step.obs)[env]
@@ -303,7 +293,7 @@ class TabularSarsaLambda(TabularSarsa):
     def __init__(
         self,
         config: SarsaLambdaConfig,
-        rows: RowSpec,
+        rows: EnvSpaces,
         *,
         seed: int,
         device: torch.device,
@@ -313,7 +303,7 @@ class TabularSarsaLambda(TabularSarsa):
         self.trace = np.zeros((rows.num_envs, *self.weights.shape[1:]))
 
     @staticmethod
-    def bytes_needed(config: TabularConfig, rows: RowSpec) -> int:
+    def bytes_needed(config: TabularConfig, rows: EnvSpaces) -> int:
         """Bytes of the tables, of a trace for each environment, and of what moves them."""
         tables = Tabular.bytes_needed(config, rows)
         return tables + 2 * rows.num_envs * tables // (rows.num_envs if config.independent else 1)

@@ -21,7 +21,7 @@ from ale_py import AtariVectorEnv, roms
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from envs.card import EnvCard, Protocol
+from envs.spec import EnvSpec, Protocol
 
 gymnasium.register_envs(ale_py)
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -63,7 +63,7 @@ def find_game(name: str) -> str | None:
     return next((game for game in games() if _plain(game) == _plain(name)), None)
 
 
-def resolve(name: str, protocol: Protocol | None) -> EnvCard | None:
+def resolve(name: str, protocol: Protocol | None) -> EnvSpec | None:
     """The card of a game's name, of ALE/<game>-v5 or of <game>NoFrameskip-v<n>; None for any other name.
 
     A protocol given by name overrules the one that the name implies.
@@ -84,7 +84,7 @@ def resolve(name: str, protocol: Protocol | None) -> EnvCard | None:
     settings = PROTOCOLS[chosen]
     if protocol is None and sticky is not None:
         settings = {**settings, "sticky": sticky}
-    return EnvCard(
+    return EnvSpec(
         name=game,
         id=f"ALE/{game}-v5",
         family="atari",
@@ -99,12 +99,12 @@ def resolve(name: str, protocol: Protocol | None) -> EnvCard | None:
     )
 
 
-def has_independent_episodes(card: EnvCard) -> bool:
+def has_independent_episodes(env_spec: EnvSpec) -> bool:
     """Whether a game follows from the seed, the number of games before it, and its own actions.
 
     Sticky actions are drawn from a generator that moves on at every frame, so with them it does not.
     """
-    return card.backend == "ale" and card.sticky == 0 and card.name in INDEPENDENT
+    return env_spec.backend == "ale" and env_spec.sticky == 0 and env_spec.name in INDEPENDENT
 
 
 @cache
@@ -117,42 +117,42 @@ def action_names(game: str, *, full: bool) -> tuple[str, ...]:
     return tuple(a.name for a in (ale.getLegalActionSet() if full else ale.getMinimalActionSet()))
 
 
-def make_vector_env(card: EnvCard, num_envs: int, threads: int = 1) -> AtariVectorEnv:
+def make_vector_env(env_spec: EnvSpec, num_envs: int, threads: int = 1) -> AtariVectorEnv:
     """ALE's own vector environment as the card says, with so many emulator threads, but never more than environments."""
-    assert card.frame_skip is not None
-    height, width = card.frame if card.view == "grey" else SCREEN
+    assert env_spec.frame_skip is not None
+    height, width = env_spec.frame if env_spec.view == "grey" else SCREEN
     return _vector_env(
-        card,
+        env_spec,
         num_envs,
         num_threads=min(threads, num_envs),
         img_height=height,
         img_width=width,
         grayscale=True,
-        frameskip=card.frame_skip,
-        maxpool=card.view == "grey",
+        frameskip=env_spec.frame_skip,
+        maxpool=env_spec.view == "grey",
     )
 
 
-def make_screen_env(card: EnvCard) -> AtariVectorEnv:
+def make_screen_env(env_spec: EnvSpec) -> AtariVectorEnv:
     """One environment of the card that sends every frame of the emulator's screen in colour: same seed, same game."""
     height, width = SCREEN
     return _vector_env(
-        card, 1, num_threads=1, img_height=height, img_width=width, grayscale=False, frameskip=1, maxpool=False
+        env_spec, 1, num_threads=1, img_height=height, img_width=width, grayscale=False, frameskip=1, maxpool=False
     )
 
 
-def _vector_env(card: EnvCard, num_envs: int, **picture: Any) -> AtariVectorEnv:
+def _vector_env(env_spec: EnvSpec, num_envs: int, **picture: Any) -> AtariVectorEnv:
     """AtariVectorEnv with every setting given: its defaults clip rewards and take all host cores."""
-    assert card.max_frames is not None
+    assert env_spec.max_frames is not None
     return AtariVectorEnv(
-        games()[card.name],
+        games()[env_spec.name],
         num_envs,
-        max_num_frames_per_episode=card.max_frames,
-        repeat_action_probability=card.sticky,
-        full_action_space=card.protocol == "machado",
+        max_num_frames_per_episode=env_spec.max_frames,
+        repeat_action_probability=env_spec.sticky,
+        full_action_space=env_spec.protocol == "machado",
         autoreset_mode=AutoresetMode.NEXT_STEP,
         stack_num=1,
-        noop_max=card.noop_max,
+        noop_max=env_spec.noop_max,
         episodic_life=False,
         life_loss_info=False,
         reward_clipping=False,

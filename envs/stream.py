@@ -28,8 +28,8 @@ class Row(NamedTuple):
     """What arrives together: the observations of row t, and what the actions of row t-1 earned."""
 
     obs: NDArray[Any]  # [N, *frame]
-    first: NDArray[np.bool_]  # [N]: obs is an episode's first
-    dead: NDArray[np.bool_]  # [N]: obs is an episode's last
+    is_first: NDArray[np.bool_]  # [N]: obs is an episode's first
+    is_last: NDArray[np.bool_]  # [N]: obs is an episode's last
     reward: NDArray[np.float32]  # [N]: raw; of row t-1, like the two below
     terminated: NDArray[np.bool_]  # [N]: bootstrapping stops (a life lost too, where the protocol says so)
     truncated: NDArray[np.bool_]  # [N]: the episode ended without terminating
@@ -100,7 +100,7 @@ class Stream:
         self._since = np.zeros(self.num_envs, np.int64)  # the row of the way's last reset; its actions follow
         self._row = 0  # rows since `reset`
         self._log: deque[NDArray[np.int64]] = deque()  # the actions of the last rows, as far back as any way needs
-        self._dead = self._nobody()
+        self._is_last = self._nobody()
         self._lives = np.zeros(self.num_envs, np.int64)
         self._score = np.zeros(self.num_envs)
         self._length = np.zeros(self.num_envs, np.int64)
@@ -130,7 +130,7 @@ class Stream:
         self._seed, self._row = seed, 0
         self._log.clear()
         obs = self._reset(~self._nobody(), spread_seeds(seed, self.num_envs))
-        self._dead = self._nobody()
+        self._is_last = self._nobody()
         self._score[:], self._length[:] = 0, 0
         self._episodes.clear()
         nothing = np.zeros(self.num_envs, np.float32)
@@ -190,15 +190,15 @@ class Stream:
             obs, reward, terminated, truncated, info = self.env.step(self._actions)
         self._actions, self._row = None, self._row + 1
         reward = np.asarray(reward, np.float32)
-        first, self._dead = self._dead, terminated | truncated
-        self._count(reward, first)
+        is_first, self._is_last = self._is_last, terminated | truncated
+        self._count(reward, is_first)
         if self.life_loss:
             lives = np.asarray(info["lives"], np.int64)
-            terminated = terminated | ((lives < self._lives) & ~first & ~self._dead)
+            terminated = terminated | ((lives < self._lives) & ~is_first & ~self._is_last)
             self._lives = lives
-        if first.any():
-            obs = self._begin(first, obs)
-        return Row(self._frames(obs), first, self._dead, reward, terminated, truncated & ~terminated)
+        if is_first.any():
+            obs = self._begin(is_first, obs)
+        return Row(self._frames(obs), is_first, self._is_last, reward, terminated, truncated & ~terminated)
 
     def _begin(self, who: NDArray[np.bool_], obs: Any) -> Any:
         """Shorten the way of environments whose episodes begin, if need be with a seeded reset; the observations of all."""
@@ -212,13 +212,13 @@ class Stream:
             self._log.popleft()
         return obs
 
-    def _count(self, reward: NDArray[np.float32], first: NDArray[np.bool_]) -> None:
+    def _count(self, reward: NDArray[np.float32], is_first: NDArray[np.bool_]) -> None:
         """Keep each game's score and length; a first row counts nothing, for its action and reward were nobody's."""
         self._score += reward
         self._length += 1
-        if first.any():
-            self._score[first], self._length[first] = 0, 0
-        for i in np.flatnonzero(self._dead):
+        if is_first.any():
+            self._score[is_first], self._length[is_first] = 0, 0
+        for i in np.flatnonzero(self._is_last):
             self._episodes.append(Episode(int(i), float(self._score[i]), int(self._length[i])))
 
     def state(self) -> dict[str, NDArray[np.int64]]:
@@ -248,9 +248,9 @@ class Stream:
                 obs = self._reset(begins, state["seeds"])
                 for n in range(skipped[begins].max()):
                     obs = self._reset(begins & (skipped > n), None)
-                self._dead = self._dead & ~begins
+                self._is_last = self._is_last & ~begins
                 self._score, self._length = np.where(begins, 0.0, self._score), np.where(begins, 0, self._length)
-                row = row._replace(obs=self._frames(obs), first=row.first | begins, dead=row.dead & ~begins)
+                row = row._replace(obs=self._frames(obs), is_first=row.is_first | begins, is_last=row.is_last & ~begins)
             if t < len(log):
                 self.send(log[t])
                 row = self.recv()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rl_lab.api import load as load
     from rl_lab.api import resume as resume
     from rl_lab.api import train as train
-    from rl_lab.run import Run as Run
+    from rl_lab.experiment.run import Run as Run
 
 __version__ = "0.1.0"
 
@@ -26,7 +26,7 @@ _PUBLIC = {  # imported when first asked for, so that `--help` need not wait for
     "resume": "rl_lab.api",
     "load": "rl_lab.api",
     "evaluate": "rl_lab.api",
-    "Run": "rl_lab.run",
+    "Run": "rl_lab.experiment.run",
     "DQN": "agents.dqn",
 }
 __all__ = ["DQN", "Run", "evaluate", "load", "resume", "train"]

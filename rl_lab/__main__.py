@@ -1,6 +1,6 @@
 """`python -m rl_lab`."""
 
-from rl_lab.cli import main
+from rl_lab.cli.main import main
 
 if __name__ == "__main__":
     main()

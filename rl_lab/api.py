@@ -7,18 +7,20 @@ from typing import Any
 
 import torch
 
-from agents.base import Agent
+from agents.core.agent import Agent
 from envs import make
 from envs.atari import games
-from envs.card import EnvCard
-from envs.gym import other_ids
-from rl_lab import build, checkpoint, config, evaluation, start
-from rl_lab.evaluation import Evaluation
-from rl_lab.registry import load_env_plugins
-from rl_lab.run import Run
+from envs.gymnasium_envs import other_ids
+from envs.spec import EnvSpec
+from rl_lab import checkpoint
+from rl_lab.experiment import config, factory, launch
+from rl_lab.experiment.registry import load_env_plugins
+from rl_lab.experiment.run import Run
+from rl_lab.training import evaluation
+from rl_lab.training.evaluation import Evaluation
 
 
-def resolve_env(name: str, protocol: str = "auto") -> EnvCard:
+def resolve_env(name: str, protocol: str = "auto") -> EnvSpec:
     """The env card of a name, installed packages' environments included. Raises EnvError."""
     load_env_plugins()
     return make.resolve(name, None if protocol == "auto" else protocol)  # type: ignore[arg-type]
@@ -38,9 +40,9 @@ def train(
     Raises ConfigError, EnvError or LabError, each in one line, before a run folder is made; Fault, with the command to go on,
     where it breaks on the way; Interrupted after a signal.
     """
-    card = resolve_env(env, settings.get("protocol", config.protocol_of(config_file)))
-    resolved = config.resolve(agent, card, {"env": env, **settings}, preset=preset, file=config_file)
-    return start.train(resolved, card, quiet=quiet)
+    env_spec = resolve_env(env, settings.get("protocol", config.protocol_of(config_file)))
+    resolved = config.resolve(agent, env_spec, {"env": env, **settings}, preset=preset, file=config_file)
+    return launch.train(resolved, env_spec, quiet=quiet)
 
 
 def resume(
@@ -57,7 +59,7 @@ def resume(
     nothing to go on from; Fault and Interrupted as `train`.
     """
     load_env_plugins()
-    return start.resume(Run.find(run, runs_dir), steps=steps, address=address, quiet=quiet)
+    return launch.resume(Run.find(run, runs_dir), steps=steps, address=address, quiet=quiet)
 
 
 def load(run: str | Path | Run, *, which: str | None = None, runs_dir: str = "runs") -> Agent:
@@ -65,7 +67,7 @@ def load(run: str | Path | Run, *, which: str | None = None, runs_dir: str = "ru
     run = Run.find(run, runs_dir)
     load_env_plugins()
     folder = checkpoint.find(run.path, which)
-    agent = build.make_player(run.config, run.card)
+    agent = factory.make_player(run.config, run.env_spec)
     checkpoint.load_network(folder, agent)
     return agent
 
@@ -89,8 +91,8 @@ def evaluate(
 
 def play(run: Run, agent: Agent, *, episodes: int, epsilon: float | None, seed: int) -> Evaluation:
     """Evaluate this agent as the run's own would be; it needs `initial_carry` and `think`."""
-    resolved, card = run.config, run.card
-    stream = build.make_envs(resolved, card, min(build.EVAL_ENVS, episodes))
+    resolved, env_spec = run.config, run.env_spec
+    stream = factory.make_envs(resolved, env_spec, min(factory.EVAL_ENVS, episodes))
     try:
         return evaluation.evaluate(
             agent,
@@ -99,7 +101,7 @@ def play(run: Run, agent: Agent, *, episodes: int, epsilon: float | None, seed: 
             epsilon=resolved.run.eval_epsilon if epsilon is None else epsilon,
             seed=seed,
             device=torch.device("cpu"),
-            learned_with=build.learned_with(resolved),
+            value_scaling=factory.value_scaling(resolved),
         )
     finally:
         stream.close()

@@ -1,7 +1,7 @@
 """The errors that a person can mend: shown as one line and no traceback."""
 
-from agents.base import ConfigError
-from envs.card import EnvError
+from agents.core.settings import ConfigError
+from envs.spec import EnvError
 
 
 class LabError(Exception):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 import rl_lab
-from rl_lab.run import Run
+from rl_lab.experiment.run import Run
 from rl_lab.watch.game import Game
 from rl_lab.watch.picture import compose
 from rl_lab.watch.player import Player
@@ -30,11 +30,11 @@ def main() -> None:
     given = parser.parse_args()
     run = Run.find("demo")
     kind = "grad-cam" if given.saliency else "off"
-    player = Player(rl_lab.load(run), run.config, Game(run.card), epsilon=0.001, seed=1, saliency=kind)
+    player = Player(rl_lab.load(run), run.config, Game(run.env_spec), epsilon=0.001, seed=1, saliency=kind)
     fps = picture_rate(player, smooth=False)
     moments = islice(player, given.from_step, given.from_step + round(given.seconds * fps))
     animation = cv2.Animation()
-    animation.frames = [_half(compose(m, m.screens[-1], run.card, "DQN on Pong")) for m in moments]
+    animation.frames = [_half(compose(m, m.screens[-1], run.env_spec, "DQN on Pong")) for m in moments]
     animation.durations = [round(1000 / fps)] * len(animation.frames)
     if not cv2.imwriteanimation(str(FILE), animation, [cv2.IMWRITE_WEBP_QUALITY, 60]):
         raise SystemExit(f"{FILE} cannot be written")

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from pictures import png
 from torch import nn
 
-from agents.networks import DuelingHead, initialise
-from agents.targets import td_target
+from agents.core.targets import td_target
+from agents.nn.networks import DuelingHead, initialise
 
 VERTICAL, HORIZONTAL = 10, 50
 GAMMA, EPSILON = 0.99, 0.001

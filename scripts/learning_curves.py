@@ -11,8 +11,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from pictures import png
 
-from rl_lab.cli import answer
-from rl_lab.run import Run
+from rl_lab.experiment.run import Run
+from rl_lab.system.exit_codes import answer
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     title = "dots: greedy evaluations; lines: last 100 training games"
     figure.legend(handles, labels, title=title, loc="outside lower center", ncols=5, fontsize=8, title_fontsize=8)
-    figure.suptitle(runs[0].card.name)
+    figure.suptitle(runs[0].env_spec.name)
     figure.savefig(args.out, dpi=110)
 
 

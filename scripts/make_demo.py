@@ -14,12 +14,12 @@ import yaml
 
 import rl_lab
 from rl_lab import checkpoint
-from rl_lab.cli import answer
-from rl_lab.run import DEMO, Run
+from rl_lab.experiment.run import DEMO, Run
+from rl_lab.system.exit_codes import answer
 
 README = """# The agent of `python -m rl_lab watch demo`
 
-{agent} on {card}, trained by
+{agent} on {env_spec}, trained by
 
     {command}
 
@@ -48,7 +48,7 @@ def main() -> None:
     (DEMO / "README.md").write_text(
         README.format(
             agent=config.agent,
-            card=run.card,
+            env_spec=run.env_spec,
             command=f"python -m rl_lab train {config.agent} --env {config.run.env} --seed {config.run.seed}",
             commit=given.commit,
             step=state["steps"],

@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 from pictures import png
 
 import rl_lab
-from rl_lab.cli import answer
+from rl_lab.system.exit_codes import answer
 
 TASKS = {  # with the steps and samples of drqn's presets for both
     "Recall-v0": {"replay_ratio": 16.0},

@@ -19,9 +19,9 @@ import matplotlib.pyplot as plt
 import torch
 from pictures import png
 
-from agents.targets import double_value, max_value
-from rl_lab.cli import answer
-from rl_lab.run import Run
+from agents.core.targets import double_value, max_value
+from rl_lab.experiment.run import Run
+from rl_lab.system.exit_codes import answer
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def main() -> None:
         name = f"{run.config.agent}, seed {run.config.run.seed}"
         (curve,) = axes[0, 1].plot(x, [line["eval/value"] for line in lines], label=f"{name}: expected")
         axes[0, 1].plot(x, [line["eval/realised"] for line in lines], "--", color=curve.get_color(), label="realised")
-        axes[0, 1].set_title(f"{run.card.name}, evaluations")
+        axes[0, 1].set_title(f"{run.env_spec.name}, evaluations")
         axes[0, 1].set_xlabel("thousand agent steps")
         axes[0, 1].set_ylabel("discounted return, mean over states")
     if args.runs:

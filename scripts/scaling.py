@@ -22,9 +22,9 @@ import psutil
 import torch
 
 import rl_lab
-from agents.base import RowSpec, Step
-from agents.replay import Replay
-from rl_lab.run import Run
+from agents.core.types import EnvSpaces, StepResult
+from agents.memory.replay import Replay
+from rl_lab.experiment.run import Run
 
 CPU = torch.device("cpu")
 LAB = [sys.executable, "-m", "rl_lab"]
@@ -98,7 +98,7 @@ def speed_and_memory(num_envs: int, seconds: float, *more: str) -> tuple[float, 
 def replay() -> None:
     """The median time of 200 samples of 32 transitions, uniform and by priority."""
     print("| frames | uniform, ms | by priority, ms |\n|---|---|---|")
-    rows = RowSpec((84, 84), torch.uint8, 6, 8)
+    rows = EnvSpaces((84, 84), torch.uint8, 6, 8)
     for size in (10_000, 30_000, 100_000, 300_000, 1_000_000):
         times = []
         for alpha in (0.0, 0.5):
@@ -116,7 +116,7 @@ def replay() -> None:
             for t in range(size // 8):
                 obs = torch.full((8, 84, 84), t % 256, dtype=torch.uint8)
                 over = torch.arange(8) == t % 797  # a game ends now and then
-                memory.add(Step(obs, no, no, no.long(), no.float(), over, no, 8))
+                memory.add(StepResult(obs, no, no, no.long(), no.float(), over, no, 8))
             taken = []
             for _ in range(200):
                 start = time.perf_counter()

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from agents.tabular import Tabular
-from envs.classic import WindyGridworld
-from rl_lab import api, build, config
+from envs.textbook import WindyGridworld
+from rl_lab import api
+from rl_lab.experiment import config, factory
 
 CPU = torch.device("cpu")
 
@@ -23,12 +24,12 @@ def independent_runs(
 
     Runs whose episodes are short go on until the last one is through, which neither returns nor tables show.
     """
-    card = api.resolve_env(env)
+    env_spec = api.resolve_env(env)
     given = {"num_envs": runs, "seed": seed, "steps": 10**9, "independent": True, **settings}
-    resolved = config.resolve(agent, card, given)
-    learner = build.make_agent(resolved, card, CPU)
+    resolved = config.resolve(agent, env_spec, given)
+    learner = factory.make_agent(resolved, env_spec, CPU)
     assert isinstance(learner, Tabular)
-    loop = build.make_loop(resolved, card, learner, CPU)
+    loop = factory.make_loop(resolved, env_spec, learner, CPU)
     found: list[list[float]] = [[] for _ in range(runs)]
     tables = np.zeros_like(learner.weights)
     through: list[int] = []  # runs whose last transition the next step learns, and nothing after it

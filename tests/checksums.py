@@ -143,7 +143,10 @@ def main() -> None:
         return
     expected = json.loads(Path(path).read_text())["runs"]
     different = [name for name in results if results[name] != expected.get(name)]
-    print(f"{len(results) - len(different)} of {len(results)} runs are equal" + (f"; different: {different}" if different else ""))
+    print(
+        f"{len(results) - len(different)} of {len(results)} runs are equal"
+        + (f"; different: {different}" if different else "")
+    )
     sys.exit(1 if different else 0)
 
 

@@ -3,9 +3,10 @@
 import torch
 from safetensors.torch import load_file
 
-from agents.base import Ring
-from rl_lab import checkpoint, files
-from rl_lab.run import Run
+from agents.memory.ring import Ring
+from rl_lab import checkpoint
+from rl_lab.checkpoint import ring_files
+from rl_lab.experiment.run import Run
 
 OF_THE_CLOCK = ("time/", "speed/", "seconds/", "checkpoint/")
 
@@ -20,7 +21,7 @@ def replay_rows(folder) -> Ring:
     state = checkpoint._read_state(folder)["state"]
     (name,) = (key.removesuffix("/segments") for key in state if key.endswith("/segments"))
     paths = [folder.parent / file for file in state[f"{name}/segments"]]
-    stored = files.StoredRing(paths, state[f"{name}/capacity"], state[f"{name}/total"])
+    stored = ring_files.StoredRing(paths, state[f"{name}/capacity"], state[f"{name}/total"])
     fields = {k: torch.zeros((stored.capacity, *x.shape[1:]), dtype=x.dtype) for k, x in load_file(paths[0]).items()}
     stored.copy_into(fields)
     return Ring(fields, stored.total)

@@ -2,12 +2,12 @@
 
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from toy_envs import NumberedSteps
 
-from agents.base import RowSpec
+from agents.core.types import EnvSpaces
 from agents.dqn import DQN
 from envs.stream import Stream
-from envs.toy import NumberedSteps
-from rl_lab.loop import Loop
+from rl_lab.training.loop import Loop
 
 CPU = torch.device("cpu")
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 def toy_loop(config, num_envs, env=NumberedSteps, seed=1, cls=DQN):
     """An untrained agent and its loop over `num_envs` toy environments."""
     stream = Stream(SyncVectorEnv([env] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP))
-    rows = RowSpec(stream.frame, torch.float32, stream.num_actions, num_envs)
+    rows = EnvSpaces(stream.frame, torch.float32, stream.num_actions, num_envs)
     agent = cls(config, rows, seed=seed, device=CPU)
     return agent, Loop(agent, stream, CPU, seed)
 
@@ -25,6 +25,6 @@ def in_step(loop, other, rows):
     for _ in range(rows):
         row, step = loop.row, loop.pending
         assert step is not None
-        other.act(torch.from_numpy(row.obs), torch.from_numpy(row.first), loop.carry, explore=True)
+        other.act(torch.from_numpy(row.obs), torch.from_numpy(row.is_first), loop.carry, explore=True)
         other.observe(step)
         loop.step()

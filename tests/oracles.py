@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from agents.base import Step
+from agents.core.types import StepResult
 
 
 @dataclass
@@ -41,7 +41,7 @@ class NaiveEpisode:
 class RandomRows:
     """Rows of environments that end, truncate and lose lives at random; each frame is [env, episode, step + 1]."""
 
-    steps: list[Step]
+    steps: list[StepResult]
     episodes: dict[tuple[int, int], NaiveEpisode]  # by (env, episode)
 
     @classmethod
@@ -53,15 +53,15 @@ class RandomRows:
         over = [False] * num_envs  # the row to come is the dead one
         out = []
         for _ in range(rows):
-            columns: dict[str, list] = {name: [] for name in Step._fields[:-1]}
+            columns: dict[str, list] = {name: [] for name in StepResult._fields[:-1]}
             for e in range(num_envs):
                 episode = episodes.setdefault((e, number[e]), NaiveEpisode())
                 frame = np.array([e, number[e], step[e] + 1], np.float32)
                 episode.obs.append(frame)
-                dead = over[e]
+                is_last = over[e]
                 terminated = truncated = False
                 action, reward = int(rng.integers(4)), float(rng.normal())
-                if not dead:
+                if not is_last:
                     truncated = bool(rng.random() < p_truncate)
                     ends = not truncated and bool(rng.random() < p_terminate)
                     terminated = ends or (not truncated and bool(rng.random() < p_life))
@@ -72,19 +72,19 @@ class RandomRows:
                     over[e] = ends or truncated
                 for name, value in (
                     ("obs", frame),
-                    ("first", step[e] == 0),
-                    ("dead", dead),
+                    ("is_first", step[e] == 0),
+                    ("is_last", is_last),
                     ("action", action),
                     ("reward", reward),
                     ("terminated", terminated),
                     ("truncated", truncated),
                 ):
                     columns[name].append(value)
-                if dead:
+                if is_last:
                     number[e], step[e], over[e] = number[e] + 1, 0, False
                 else:
                     step[e] += 1
             tensors = {name: torch.as_tensor(np.array(values)) for name, values in columns.items()}
             tensors["reward"] = tensors["reward"].float()
-            out.append(Step(**tensors, live=int((~tensors["dead"]).sum())))
+            out.append(StepResult(**tensors, num_active=int((~tensors["is_last"]).sum())))
         return cls(out, episodes)

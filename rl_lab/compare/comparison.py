@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.card import EnvCard
+from envs.spec import EnvSpec
 from rl_lab.compare import scores as known_scores
 from rl_lab.compare.runs import Result, labels
 from rl_lab.compare.statistics import Estimate, band, estimate, iqm, mean, median
-from rl_lab.tracking import SCORE
+from rl_lab.tracking.tracker import SCORE
 
 Array = NDArray[np.float64]
 AXES = ("steps", "frames", "minutes")
@@ -26,7 +26,7 @@ class Group:
     """The seeds of one agent with the same settings on one environment."""
 
     label: str
-    card: EnvCard
+    env_spec: EnvSpec
     results: list[Result]
     metric: str
     target: float | None
@@ -44,7 +44,9 @@ class Group:
 
     def normalised(self) -> Array | None:
         """The final scores on the scale of the environment, where there is one, and they are scores."""
-        scale = known_scores.scale(self.card) if self.metric.endswith(("return", "return_mean", "return_100")) else None
+        scale = (
+            known_scores.scale(self.env_spec) if self.metric.endswith(("return", "return_mean", "return_100")) else None
+        )
         return None if scale is None else (self.final - scale[0]) / (scale[1] - scale[0])
 
     def curve(self, x: str) -> dict[str, list[float]]:
@@ -71,7 +73,7 @@ class Group:
         normalised = self.normalised()
         return {
             "agent": self.label,
-            "env": self.card.name,
+            "env": self.env_spec.name,
             "seeds": sorted(r.seed for r in self.results),
             "final": estimate([self.final], iqm),
             "best": estimate([self.best], iqm),
@@ -86,7 +88,7 @@ class Group:
 
 def own_target(results: Sequence[Result], env: str, metric: str) -> float | None:
     """The score that the runs on an environment were to reach, where they name one and the same, and scores are compared."""
-    named = {r.config.run.target for r in results if r.card.name == env} - {None}
+    named = {r.config.run.target for r in results if r.env_spec.name == env} - {None}
     return named.pop() if len(named) == 1 and metric == SCORE else None
 
 
@@ -102,10 +104,16 @@ class Comparison:
         """The runs in their groups. Without a `target`, that of each environment's runs, if they agree in it."""
         named: dict[tuple[str, str], list[Result]] = {}
         for label, result in zip(labels(results), results, strict=True):
-            named.setdefault((result.card.name, label), []).append(result)
+            named.setdefault((result.env_spec.name, label), []).append(result)
         return cls(
             [
-                Group(label, here[0].card, here, metric, own_target(results, env, metric) if target is None else target)
+                Group(
+                    label,
+                    here[0].env_spec,
+                    here,
+                    metric,
+                    own_target(results, env, metric) if target is None else target,
+                )
                 for (env, label), here in sorted(named.items(), key=lambda x: x[0][0])
             ],
             metric,
@@ -113,10 +121,10 @@ class Comparison:
 
     @cached_property
     def envs(self) -> list[str]:
-        return list(dict.fromkeys(g.card.name for g in self.groups))
+        return list(dict.fromkeys(g.env_spec.name for g in self.groups))
 
     def on(self, env: str) -> list[Group]:
-        return [g for g in self.groups if g.card.name == env]
+        return [g for g in self.groups if g.env_spec.name == env]
 
     def everywhere(self) -> dict[str, list[Array]]:
         """The normalised final scores by agent, of those that ran on every environment that has a scale."""

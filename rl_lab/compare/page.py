@@ -46,7 +46,7 @@ def content(comparison: Comparison, *, x: str, warnings: list[str]) -> dict[str,
         "envs": [
             {
                 "name": env,
-                "protocol": comparison.on(env)[0].card.protocol,
+                "protocol": comparison.on(env)[0].env_spec.protocol,
                 "target": comparison.on(env)[0].target,
                 "groups": [
                     {"label": g.label, "seeds": len(g.results), "curves": {axis: g.curve(axis) for axis in AXES}}
@@ -57,7 +57,9 @@ def content(comparison: Comparison, *, x: str, warnings: list[str]) -> dict[str,
         ],
         "rows": [plain(g.row()) for g in groups],
         "scales": {
-            env: None if (s := scale(comparison.on(env)[0].card)) is None else f"{s[2]}: 0 is {s[0]:g}, 1 is {s[1]:g}"
+            env: None
+            if (s := scale(comparison.on(env)[0].env_spec)) is None
+            else f"{s[2]}: 0 is {s[0]:g}, 1 is {s[1]:g}"
             for env in comparison.envs
         },
         "aggregates": {a: {k: plain(e) for k, e in row.items()} for a, row in comparison.aggregates().items()},
@@ -78,10 +80,10 @@ def content(comparison: Comparison, *, x: str, warnings: list[str]) -> dict[str,
             if agent not in everywhere
         ],
         "videos": [
-            {"label": f"{g.label} on {g.card.name}", "data": video} for g in groups if (video := _video(g.results))
+            {"label": f"{g.label} on {g.env_spec.name}", "data": video} for g in groups if (video := _video(g.results))
         ],
         "differences": {
-            "groups": [f"{g.label} on {g.card.name}" for g in groups],
+            "groups": [f"{g.label} on {g.env_spec.name}" for g in groups],
             "keys": comparison.differences(),
         },
     }
@@ -107,7 +109,7 @@ def _efficiency(comparison: Comparison, axis: str) -> dict[str, dict[str, list[f
     """The mean over environments of the normalised curves of each agent, where all have some; no curve where they have nothing in common."""
     found = {}
     for agent in comparison.everywhere():
-        groups = [g for g in comparison.groups if g.results[0].config.agent == agent and scale(g.card) is not None]
+        groups = [g for g in comparison.groups if g.results[0].config.agent == agent and scale(g.env_spec) is not None]
         curves = [g.curve(axis) for g in groups]
         if not all(c["x"] for c in curves):
             continue
@@ -117,7 +119,7 @@ def _efficiency(comparison: Comparison, axis: str) -> dict[str, dict[str, list[f
         grid = np.linspace(start, end, 40)
         normalised = []
         for group, curve in zip(groups, curves, strict=True):
-            low, high, _ = scale(group.card) or (0.0, 1.0, "")
+            low, high, _ = scale(group.env_spec) or (0.0, 1.0, "")
             normalised.append((np.interp(grid, curve["x"], curve["y"]) - low) / (high - low))
         found[agent] = {"x": grid.round(3).tolist(), "y": np.mean(normalised, 0).round(4).tolist()}
     return found
@@ -125,7 +127,7 @@ def _efficiency(comparison: Comparison, axis: str) -> dict[str, dict[str, list[f
 
 def _video(results: list[Any]) -> str | None:
     """The beginning of the newest video of the best of a group's runs that have one, as the page can hold it."""
-    from rl_lab.watch.video import beginning  # opens codecs
+    from rl_lab.watch.sinks.video import beginning  # opens codecs
 
     for result in sorted(results, key=lambda r: r.scores[-1], reverse=True):
         for path in sorted((result.run.path / "videos").glob("step-*"), reverse=True):

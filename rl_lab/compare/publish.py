@@ -9,7 +9,7 @@ from typing import Any
 
 from rl_lab.compare.comparison import Comparison, Group
 from rl_lab.errors import Fault, LabError
-from rl_lab.tracking import AXIS
+from rl_lab.tracking.tracker import AXIS
 
 
 def publish(comparison: Comparison, page: Path | None) -> list[str]:
@@ -44,7 +44,7 @@ def publish(comparison: Comparison, page: Path | None) -> list[str]:
                 config={
                     "runs": runs,
                     "metric": comparison.metric,
-                    "targets": {group.card.name: group.target for group in comparison.groups},
+                    "targets": {group.env_spec.name: group.target for group in comparison.groups},
                 },
                 settings=settings,
             ) as run,
@@ -73,7 +73,7 @@ def _ids(group: Group) -> list[str]:
 def _numbers(comparison: Comparison) -> dict[str, float]:
     found = {}
     for group in comparison.groups:
-        final, name = group.row()["final"], f"{group.card.name}/{group.label}"
+        final, name = group.row()["final"], f"{group.env_spec.name}/{group.label}"
         found |= {f"{name}/iqm": final.value, f"{name}/low": final.low, f"{name}/high": final.high}
     return found
 
@@ -149,7 +149,7 @@ def _report(comparison: Comparison, ids: list[list[str]], entity: str, project: 
                 groupby=["config.agent"],
             )
             for g, names in zip(comparison.groups, ids, strict=True)
-            if g.card.name == env
+            if g.env_spec.name == env
         ]
         blocks += [wr.H2(text=env), wr.PanelGrid(runsets=sets, panels=[_curves(comparison, env)])]
     lines = [HEADS, ["-"] * len(HEADS), *_rows(comparison)]

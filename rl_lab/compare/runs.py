@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.card import EnvCard
-from rl_lab.config import Config
+from envs.spec import EnvSpec
 from rl_lab.errors import USER_ERRORS, LabError
-from rl_lab.registry import is_resumable
-from rl_lab.run import Run
-from rl_lab.tracking import SCORE
+from rl_lab.experiment.config import Config
+from rl_lab.experiment.registry import is_resumable
+from rl_lab.experiment.run import Run
+from rl_lab.tracking.tracker import SCORE
 
 Array = NDArray[np.float64]
 # What says nothing about how an agent learns.
@@ -36,7 +36,7 @@ class Result:
 
     run: Run
     config: Config
-    card: EnvCard
+    env_spec: EnvSpec
     steps: Array  # agent steps at which the metric was logged, rising
     minutes: Array
     scores: Array
@@ -57,7 +57,7 @@ class Result:
 
     def axis(self, x: str) -> Array:
         """The curve's x: agent steps, emulator frames or minutes."""
-        return {"steps": self.steps, "frames": self.steps * (self.card.frame_skip or 1), "minutes": self.minutes}[x]
+        return {"steps": self.steps, "frames": self.steps * (self.env_spec.frame_skip or 1), "minutes": self.minutes}[x]
 
     def reached(self, target: float) -> tuple[float, float] | None:
         """Agent steps and minutes at the first value of at least `target`."""
@@ -111,7 +111,7 @@ def read_results(runs: Sequence[Run], metric: str = METRIC) -> tuple[list[Result
 
 
 def _read(run: Run, metric: str) -> Result:
-    config, card, lines = run.config, run.card, run.metrics()
+    config, env_spec, lines = run.config, run.env_spec, run.metrics()
     shown = [line for line in lines if isinstance(line.get(metric), int | float) and np.isfinite(line[metric])]
     if not shown:
         known = sorted({k for line in lines for k in line if "/" in k or k == "loss"})
@@ -124,7 +124,7 @@ def _read(run: Run, metric: str) -> Result:
     return Result(
         run,
         config,
-        card,
+        env_spec,
         np.array(sorted(last), float),
         np.array([last[step].get("time/minutes", np.nan) for step in sorted(last)]),
         np.array([last[step][metric] for step in sorted(last)], float),
@@ -137,9 +137,9 @@ def check_comparable(results: Sequence[Result]) -> list[str]:
     problems = []
     by_env: dict[str, list[Result]] = defaultdict(list)
     for result in results:
-        by_env[result.card.name].append(result)
+        by_env[result.env_spec.name].append(result)
     for env, here in by_env.items():
-        terms = [{**r.card.to_dict(), "eval_epsilon": r.config.run.eval_epsilon} for r in here]
+        terms = [{**r.env_spec.to_dict(), "eval_epsilon": r.config.run.eval_epsilon} for r in here]
         for key in terms[0]:
             values = list(dict.fromkeys(repr(t.get(key)) for t in terms))
             if len(values) > 1:
@@ -153,7 +153,7 @@ def remarks(results: Sequence[Result]) -> list[str]:
     together: dict[tuple[str, str], list[Result]] = defaultdict(list)
     ends_on: dict[str, dict[str, float]] = defaultdict(dict)
     for label, result in zip(labels(results), results, strict=True):
-        together[label, result.card.name].append(result)
+        together[label, result.env_spec.name].append(result)
     for (label, env), here in together.items():
         ends_on[env][label] = max(float(r.steps[-1]) for r in here)
         seeds = [r.seed for r in here]
@@ -179,10 +179,10 @@ def labels(results: Sequence[Result]) -> list[str]:
     """The agent of each run, with the settings in which runs of that agent on that environment differ."""
     by_agent: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in results:
-        by_agent[result.config.agent, result.card.name].append(result)
+        by_agent[result.config.agent, result.env_spec.name].append(result)
     said = []
     for result in results:
-        others = by_agent[result.config.agent, result.card.name]
+        others = by_agent[result.config.agent, result.env_spec.name]
         keys = [k for k in result.settings if len({repr(o.settings.get(k)) for o in others}) > 1]
         said.append(" ".join([result.config.agent, *(f"{k}={result.settings[k]}" for k in keys)]))
     return said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gymnasium
 
-from envs.card import EnvCard
+from envs.spec import EnvSpec
 
 # Random play and a professional tester: Wang et al. 2015, table 2 (30 no-ops). Mnih et al. 2015 have other people (Pong 9.3).
 RANDOM_AND_HUMAN = {
@@ -22,15 +22,15 @@ RANDOM_AND_HUMAN = {
 }
 
 
-def scale(card: EnvCard) -> tuple[float, float, str] | None:
+def scale(env_spec: EnvSpec) -> tuple[float, float, str] | None:
     """The scores that count as 0 and as 1 on an environment, and what they are; None where nobody says.
 
     Atari games: random play and a person. Others: 0 and the score at which Gymnasium calls them solved, where that is positive.
     """
-    if card.backend == "ale":
-        game = card.id.removeprefix("ALE/").rsplit("-", 1)[0]
+    if env_spec.backend == "ale":
+        game = env_spec.id.removeprefix("ALE/").rsplit("-", 1)[0]
         known = RANDOM_AND_HUMAN.get(game)
         return (*known, "human-normalised") if known else None
-    spec = gymnasium.registry.get(card.id)
+    spec = gymnasium.registry.get(env_spec.id)
     solved = spec.reward_threshold if spec else None
     return (0.0, solved, "share of the score that counts as solved") if solved and solved > 0 else None

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from ray import tune
 
-from envs.card import EnvCard
-from rl_lab.config import Config
-from rl_lab.run import Run
+from envs.spec import EnvSpec
+from rl_lab.experiment.config import Config
+from rl_lab.experiment.run import Run
 from rl_lab.sweep.sweep import Sweep, carry_out
 from rl_lab.sweep.trial import plain, train_trial
 
@@ -19,18 +19,18 @@ class Cell(NamedTuple):
     """One agent on one environment; `label` tells it from another with the same of both."""
 
     config: Config
-    card: EnvCard
+    env_spec: EnvSpec
     label: str = ""
 
 
 def trials(sweep: Sweep, cells: Sequence[Cell], seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Each cell with each seed, in the sweep's group. The cell's number is in the name of the run folder."""
     made = []
-    for number, (config, card, label) in enumerate(cells, 1):
+    for number, (config, env_spec, label) in enumerate(cells, 1):
         for seed in seeds:
             its = replace(config, run=replace(config.run, seed=seed, group=sweep.group))
-            path = Run.folder_of(its, card) / f"{sweep.began}-{number}-s{seed}"
-            made.append(plain(its, card, path, label))
+            path = Run.folder_of(its, env_spec) / f"{sweep.began}-{number}-s{seed}"
+            made.append(plain(its, env_spec, path, label))
     return made
 
 

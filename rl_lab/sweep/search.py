@@ -21,11 +21,11 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.sample import Categorical, Integer
 
-from envs.card import EnvCard
-from rl_lab import config as configuration
-from rl_lab.config import Config
-from rl_lab.run import Run
-from rl_lab.seeds import parse_seeds
+from envs.spec import EnvSpec
+from rl_lab.experiment import config as configuration
+from rl_lab.experiment.config import Config
+from rl_lab.experiment.run import Run
+from rl_lab.experiment.seed_group import parse_seeds
 from rl_lab.sweep.grid import Cell, grid, trials
 from rl_lab.sweep.space import read_space
 from rl_lab.sweep.sweep import Sweep, carry_out
@@ -95,8 +95,8 @@ def _own(sweep: Sweep) -> Config:
     return configuration.from_dict(sweep.asked["trial"]["config"], "the search")
 
 
-def _card(sweep: Sweep) -> EnvCard:
-    return EnvCard.from_dict(sweep.asked["trial"]["card"])
+def _card(sweep: Sweep) -> EnvSpec:
+    return EnvSpec.from_dict(sweep.asked["trial"]["card"])
 
 
 def _trainable(asked: dict[str, Any]) -> Any:

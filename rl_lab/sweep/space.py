@@ -12,10 +12,10 @@ from typing import Any
 
 from ray import tune
 
-from agents.base import ConfigError
-from rl_lab.config import Config, read_yaml, replaced
+from agents.core.settings import ConfigError
 from rl_lab.errors import LabError
-from rl_lab.registry import CONFIGS
+from rl_lab.experiment.config import Config, read_yaml, replaced
+from rl_lab.experiment.registry import CONFIGS
 
 DEFAULT = CONFIGS / "search.yaml"
 # What may change in the middle of a run: anything else is built into the network or the memory, or counted from the beginning.

@@ -15,11 +15,11 @@ from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from rl_lab.board import Board, Line
 from rl_lab.errors import Fault, LabError
-from rl_lab.run import Run
-from rl_lab.start import is_through
+from rl_lab.experiment.launch import is_through
+from rl_lab.experiment.run import Run
 from rl_lab.sweep.trial import described
+from rl_lab.tracking.run_table import Board, Line
 
 STATES = {"PENDING": "waits", "RUNNING": "runs", "PAUSED": "waits", "TERMINATED": "done", "ERROR": "failed"}
 

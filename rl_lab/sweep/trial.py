@@ -15,29 +15,30 @@ from typing import Any
 
 from ray import tune
 
-from envs.card import EnvCard
-from rl_lab import checkpoint, config, start
-from rl_lab.config import Config
+from envs.spec import EnvSpec
+from rl_lab import checkpoint
 from rl_lab.errors import LabError
-from rl_lab.guard import lock
-from rl_lab.registry import is_resumable, load_env_plugins
-from rl_lab.run import Run
-from rl_lab.tracking import SCORE, summarise
+from rl_lab.experiment import config, launch
+from rl_lab.experiment.config import Config
+from rl_lab.experiment.registry import is_resumable, load_env_plugins
+from rl_lab.experiment.run import Run
+from rl_lab.system.lock import lock
+from rl_lab.tracking.tracker import SCORE, summarise
 
 PATIENCE = 60.0  # seconds that a trial waits for the one before it, on a node that is gone, to let go of its run
 SEARCH_SEEDS = 10**6  # seeds from here on are the searches'
 
 
-def plain(resolved: Config, card: EnvCard, path: Path, label: str = "") -> dict[str, Any]:
+def plain(resolved: Config, env_spec: EnvSpec, path: Path, label: str = "") -> dict[str, Any]:
     """A trial as plain values, which Tune hands to a worker; `label` goes before its name in tables."""
     run = replace(resolved.run, runs_dir=str(Path(resolved.run.runs_dir).resolve()))  # a worker is elsewhere
     if run.init_from:
         run = replace(run, init_from=str(Run.find(run.init_from, run.runs_dir).path.resolve()))
     config = replace(resolved, run=run).to_dict()
-    return {"config": config, "card": card.to_dict(), "path": str(path.resolve()), "label": label}
+    return {"config": config, "card": env_spec.to_dict(), "path": str(path.resolve()), "label": label}
 
 
-def described(params: dict[str, Any], trial_id: str) -> tuple[Config, EnvCard, Path]:
+def described(params: dict[str, Any], trial_id: str) -> tuple[Config, EnvSpec, Path]:
     """The configuration, the env card and the run folder of a trial.
 
     In a search the settings are the trial's own, and so is the seed; the folder's name ends with the trial's.
@@ -48,26 +49,26 @@ def described(params: dict[str, Any], trial_id: str) -> tuple[Config, EnvCard, P
         seed = SEARCH_SEEDS + zlib.crc32(trial_id.encode()) % SEARCH_SEEDS
         resolved = config.replaced(resolved, params["settings"] | {"seed": seed}, "the search")
         path = path.with_name(f"{path.name}-{trial_id}")
-    return resolved, EnvCard.from_dict(given["card"]), path
+    return resolved, EnvSpec.from_dict(given["card"]), path
 
 
 def train_trial(params: dict[str, Any]) -> None:
     """What Tune calls in a worker: train the run to its end; it begins, goes on from its last checkpoint, or is through already."""
     load_env_plugins()
-    resolved, card, path = described(params, tune.get_context().get_trial_id())
+    resolved, env_spec, path = described(params, tune.get_context().get_trial_id())
     run = Run(path)
     if path.exists():
         with lock(path, patience=PATIENCE):
-            through = start.is_through(run)
+            through = launch.is_through(run)
         if through:
             tune.report(result_of(run))
             return
         if is_resumable(resolved.agent) and checkpoint.generations(path):
-            start.resume(run, quiet=True, listener=Reports(run))
+            launch.resume(run, quiet=True, listener=Reports(run))
             tune.report(result_of(run))
             return
         shutil.rmtree(path)
-    start.train(resolved, card, quiet=True, path=path, listener=Reports(run))
+    launch.train(resolved, env_spec, quiet=True, path=path, listener=Reports(run))
     tune.report(result_of(run))
 
 
@@ -77,7 +78,7 @@ def train_member(params: dict[str, Any]) -> None:
     Which run it goes on with it learns from a checkpoint of Tune's that holds nothing but the path of a run folder.
     """
     load_env_plugins()
-    resolved, card, path = described(params, tune.get_context().get_trial_id())
+    resolved, env_spec, path = described(params, tune.get_context().get_trial_id())
     total, part = resolved.run.steps, params["trial"]["part"]
     handed = tune.get_checkpoint()
     run, steps = None, 0
@@ -94,9 +95,9 @@ def train_member(params: dict[str, Any]) -> None:
         if run is None:
             shutil.rmtree(path, ignore_errors=True)
             first = replace(resolved, run=replace(resolved.run, steps=goal))
-            run = start.train(first, card, quiet=True, path=path)
+            run = launch.train(first, env_spec, quiet=True, path=path)
         else:
-            start.resume(run, steps=goal, quiet=True)
+            launch.resume(run, steps=goal, quiet=True)
         steps = _steps(run)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "run").write_text(str(run))

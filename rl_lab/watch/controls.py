@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from rl_lab.watch.saliency import Saliency
+from rl_lab.analysis.saliency import Saliency
 
 KEYS = {
     " ": "pause or go on",

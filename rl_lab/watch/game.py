@@ -14,11 +14,11 @@ from ale_py import AtariVectorEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
-from envs import atari, gym
-from envs.card import EnvCard
+from envs import atari, gymnasium_envs
 from envs.make import make_stream, stream_of
+from envs.spec import EnvSpec
 from envs.stream import Row, spread_seeds
-from rl_lab.device import has_display
+from rl_lab.system.device import has_display
 
 Screen = NDArray[np.uint8]  # [H, W, 3], RGB
 EMULATOR_FPS = 60
@@ -27,19 +27,19 @@ EMULATOR_FPS = 60
 class Game:
     """One environment: `reset`, then `step`, each with the screens that a person would have seen."""
 
-    def __init__(self, card: EnvCard) -> None:
-        self.card = card
+    def __init__(self, env_spec: EnvSpec) -> None:
+        self.env_spec = env_spec
         self.twin: AtariVectorEnv | None = None
-        if card.backend == "ale":
-            self.stream = make_stream(card, 1)
-            self.twin = atari.make_screen_env(card)
+        if env_spec.backend == "ale":
+            self.stream = make_stream(env_spec, 1)
+            self.twin = atari.make_screen_env(env_spec)
         else:
             _draw_without_display()
-            spec = gym.find_spec(card.id)
+            spec = gymnasium_envs.find_spec(env_spec.id)
             self.env = SyncVectorEnv(
-                [lambda: gym.make_env(spec, render_mode="rgb_array")], autoreset_mode=AutoresetMode.NEXT_STEP
+                [lambda: gymnasium_envs.make_env(spec, render_mode="rgb_array")], autoreset_mode=AutoresetMode.NEXT_STEP
             )
-            self.stream = stream_of(self.env, card)
+            self.stream = stream_of(self.env, env_spec)
         self.stream.reseed_after = 2**62  # the twin would have to be seeded anew too
         self.over = False
 
@@ -64,11 +64,11 @@ class Game:
         actions = np.array([action])
         self.stream.send(actions)
         row = self.stream.recv()
-        begins, self.over = self.over, bool(row.dead[0])
+        begins, self.over = self.over, bool(row.is_last[0])
         if self.twin is None:
             return row, [self._render()]
         screens: list[Screen] = []
-        for _ in range(1 if begins else self.card.frame_skip or 1):
+        for _ in range(1 if begins else self.env_spec.frame_skip or 1):
             obs, _, terminated, truncated, _ = self.twin.step(self.stream.environment_actions(actions))
             screens.append(_picture(obs))
             if terminated[0] or truncated[0]:

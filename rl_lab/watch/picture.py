@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.card import EnvCard
+from envs.spec import EnvSpec
+from rl_lab.analysis.saliency import Heat
 from rl_lab.watch.game import Screen
 from rl_lab.watch.player import Moment
-from rl_lab.watch.saliency import Heat
 
 WIDTH, HEIGHT = 880, 640  # even, as video wants them
 GAME_WIDTH = 500
@@ -20,11 +20,11 @@ EMPTY = np.full((HEIGHT, WIDTH, 3), BACKGROUND, np.uint8)  # copied for each pic
 LEFT, RIGHT = GAME_WIDTH + 16, WIDTH - 16  # of the panel
 
 
-def compose(moment: Moment, screen: Screen, card: EnvCard, title: str) -> Screen:
+def compose(moment: Moment, screen: Screen, env_spec: EnvSpec, title: str) -> Screen:
     """One picture, u8[640, 880, 3]: `screen` is one of the moment's."""
     canvas = EMPTY.copy()
     heat = moment.saliency
-    if heat is not None and card.view == "grey":  # the other view is a part of the screen
+    if heat is not None and env_spec.view == "grey":  # the other view is a part of the screen
         screen = warmed(screen, heat)
     _place(canvas, screen, (0, 0, GAME_WIDTH, HEIGHT))
     (wide, _), _ = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
@@ -32,9 +32,9 @@ def compose(moment: Moment, screen: Screen, card: EnvCard, title: str) -> Screen
     state = "over" if moment.over else f"step {moment.step:,}"
     _text(canvas, f"game {moment.game}   {state}   score {moment.score:g}", (LEFT, 48), size=0.5)
     top = 64
-    if card.white:
-        top = _frames(canvas, moment.seen, card.white, heat, top)
-    top = _bars(canvas, moment, card, top + 18)
+    if env_spec.white:
+        top = _frames(canvas, moment.seen, env_spec.white, heat, top)
+    top = _bars(canvas, moment, env_spec, top + 18)
     if moment.state_norm is not None:
         _text(canvas, f"size of the memory |h| = {moment.state_norm:.2f}", (LEFT, top + 10), color=FAINT)
         top += 20
@@ -84,7 +84,7 @@ def _frames(canvas: Screen, seen: NDArray[np.generic], white: int, heat: Heat | 
     return top + size
 
 
-def _bars(canvas: Screen, moment: Moment, card: EnvCard, top: int) -> int:
+def _bars(canvas: Screen, moment: Moment, env_spec: EnvSpec, top: int) -> int:
     """A bar for each action's Q or probability; the one it did is green, or orange where it explored."""
     scores, actions = moment.scores, len(moment.scores)
     low, high = (0.0, 1.0) if moment.is_policy else (float(scores.min()), float(scores.max()))
@@ -98,7 +98,7 @@ def _bars(canvas: Screen, moment: Moment, card: EnvCard, top: int) -> int:
         color = (EXPLORED if moment.action != moment.greedy else CHOSEN) if did else BAR
         cv2.rectangle(canvas, (LEFT + 110, y + 2), (LEFT + 110 + length, y + height - 3), color, -1)
         size = 0.42 if height >= 16 else 0.3
-        _text(canvas, card.actions[i].lower(), (LEFT, y + height - 6), size=size, color=TEXT if did else FAINT)
+        _text(canvas, env_spec.actions[i].lower(), (LEFT, y + height - 6), size=size, color=TEXT if did else FAINT)
         _text(canvas, f"{score:.3f}", (RIGHT - 64, y + height - 6), size=size)
     return top + 14 + actions * height
 

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.base import Agent, stack_frames
+from agents.core.agent import Agent
+from agents.core.frame_stack import stack_frames
 from envs.stream import Row
-from rl_lab.build import learned_with
-from rl_lab.config import Config
-from rl_lab.device import on_device
+from rl_lab.analysis.saliency import Heat, Saliency, saliency
+from rl_lab.experiment.config import Config
+from rl_lab.experiment.factory import value_scaling
+from rl_lab.system.device import on_device
 from rl_lab.watch.game import Game, Screen
-from rl_lab.watch.saliency import Heat, Saliency, saliency
 
 CPU = torch.device("cpu")
 LOOK_BACK = 300  # rows of the values that a moment tells
@@ -60,7 +61,7 @@ class Player:
         self.saliency: Saliency = saliency
         self.restart = False  # to be set between two moments: begin the seed's games anew
         self.again = False  # and this one: tell the same moment again, as the agent sees it now
-        self.gamma, self.reward_clip = learned_with(config)
+        self.gamma, self.reward_clip = value_scaling(config)
         self.stack = getattr(config.settings, "frame_stack", 1)
 
     def __iter__(self) -> Iterator[Moment]:
@@ -73,21 +74,23 @@ class Player:
     def _games(self) -> Iterator[Moment]:
         """The games of the seed from the first one on, until it is asked to begin anew."""
         rng = np.random.default_rng(self.seed)
-        card, agent = self.game.card, self.agent
+        env_spec, agent = self.game.env_spec, self.agent
         row, screens = self.game.reset(self.seed)
         carry = agent.initial_carry(1)
-        history = torch.zeros((1, self.stack - 1, *card.frame), dtype=getattr(torch, card.dtype), device=self.device)
+        history = torch.zeros(
+            (1, self.stack - 1, *env_spec.frame), dtype=getattr(torch, env_spec.dtype), device=self.device
+        )
         told: list[tuple[float, float, bool]] = []  # V, reward and whether it terminated, of this game's rows
         score, step, number = 0.0, 0, 1
         while True:
-            obs, first = on_device(row.obs, self.device), on_device(row.first, self.device)
-            seen, next_history = stack_frames(obs, first, history)
-            explores, random = rng.random(1)[0] < self.epsilon, int(rng.integers(card.num_actions, size=1)[0])
+            obs, is_first = on_device(row.obs, self.device), on_device(row.is_first, self.device)
+            seen, next_history = stack_frames(obs, is_first, history)
+            explores, random = rng.random(1)[0] < self.epsilon, int(rng.integers(env_spec.num_actions, size=1)[0])
             while True:
                 self.again = False
-                heat = saliency(self.saliency, agent, obs, first, carry)
+                heat = saliency(self.saliency, agent, obs, is_first, carry)
                 with torch.no_grad():
-                    thought, next_carry = agent.think(obs, first, carry)
+                    thought, next_carry = agent.policy_output(obs, is_first, carry)
                 greedy, value = int(thought.action[0]), float(thought.value[0])
                 action = random if explores else greedy
                 yield Moment(
@@ -105,14 +108,14 @@ class Player:
                     score=score,
                     step=step,
                     game=number,
-                    over=bool(row.dead[0]),
+                    over=bool(row.is_last[0]),
                 )
                 if not self.again:
                     break
                 screens = screens[-1:]
             if self.restart:
                 return
-            begins, history, carry = bool(row.dead[0]), next_history, next_carry
+            begins, history, carry = bool(row.is_last[0]), next_history, next_carry
             row, screens = self.game.step(action)
             if begins:
                 told, score, step, number = [], 0.0, 0, number + 1

@@ -56,7 +56,7 @@ def show(
         for moment in player:
             again = False
             for screen in moment.screens if smooth else moment.screens[-1:]:
-                sink.show(compose(moment, screen, player.game.card, title()), moment)
+                sink.show(compose(moment, screen, player.game.env_spec, title()), moment)
                 pictures += 1
                 if controls is not None and (again := controls.stay(period, sink.idle)):
                     break
@@ -79,5 +79,5 @@ def show(
 def picture_rate(player: Player, *, smooth: bool) -> float:
     """Pictures a second at which the game has its own speed: 15 decisions of an Atari game, or all its 60 frames."""
     game = player.game
-    skipped = 1 if smooth or game.twin is None else game.card.frame_skip or 1
+    skipped = 1 if smooth or game.twin is None else game.env_spec.frame_skip or 1
     return game.screens_per_second / skipped

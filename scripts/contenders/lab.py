@@ -7,10 +7,11 @@ from collections import defaultdict
 
 from serve import serve
 
-from rl_lab import api, build, config
-from rl_lab.device import keep_freed_memory, resolve_device
-from rl_lab.loop import Loop
-from rl_lab.metrics import Window
+from rl_lab import api
+from rl_lab.experiment import config, factory
+from rl_lab.system.device import keep_freed_memory, resolve_device
+from rl_lab.training.loop import Loop
+from rl_lab.training.metrics import Window
 
 warm_up, device, num_envs, precision = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
 settings = {
@@ -32,10 +33,10 @@ settings = {
     "cuda_graphs": sys.argv[5:] == ["graphs"],
 }
 keep_freed_memory()
-card = api.resolve_env("Pong")
-resolved = config.resolve("dqn", card, {"env": "Pong", **settings})
-agent = build.make_agent(resolved, card, resolve_device(device))
-loop = Loop(agent, build.make_envs(resolved, card, num_envs), resolve_device(device), seed=1)
+env_spec = api.resolve_env("Pong")
+resolved = config.resolve("dqn", env_spec, {"env": "Pong", **settings})
+agent = factory.make_agent(resolved, env_spec, resolve_device(device))
+loop = Loop(agent, factory.make_envs(resolved, env_spec, num_envs), resolve_device(device), seed=1)
 window = Window()
 shares: dict[str, float] = defaultdict(float)
 
@@ -45,7 +46,7 @@ def train(steps: int) -> tuple[int, int]:
     while done < steps:
         tick = loop.step()
         window.add(tick)
-        done += tick.live
+        done += tick.num_active
     window.close()
     shares.update({**loop.seconds, **agent.seconds})
     return done, int(agent.gauges()["updates"] - updates)

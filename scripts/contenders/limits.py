@@ -16,14 +16,14 @@ import torch
 
 from envs.atari import make_vector_env
 from envs.make import make_stream, resolve
-from rl_lab.device import num_cores
+from rl_lab.system.device import num_cores
 
 num_envs, device = int(sys.argv[1]), torch.device(sys.argv[2])
-card = resolve("Pong")
-bare, streamed = make_vector_env(card, num_envs, num_cores()), make_stream(card, num_envs, threads=num_cores())
+env_spec = resolve("Pong")
+bare, streamed = make_vector_env(env_spec, num_envs, num_cores()), make_stream(env_spec, num_envs, threads=num_cores())
 bare.reset(seed=1)
 streamed.reset(seed=1)
-actions = np.random.default_rng(0).integers(0, card.num_actions, (1_000, num_envs))
+actions = np.random.default_rng(0).integers(0, env_spec.num_actions, (1_000, num_envs))
 
 
 def rate(call: Callable[[int], object], work: float, seconds: float = 1.0) -> float:

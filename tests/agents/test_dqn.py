@@ -8,14 +8,15 @@ import pytest
 import torch
 from loops import CPU, in_step, toy_loop
 from torch import nn
+from toy_envs import NumberedSteps, TwoArms
 
-from agents.base import ConfigError, RowSpec
+from agents.core.settings import ConfigError
+from agents.core.types import EnvSpaces
 from agents.dqn import DQN, DQNConfig
 from agents.dueling_double_dqn import DuelingDoubleDQN
-from agents.replay import Batch
+from agents.memory.replay import Batch
 from envs.make import make_stream, resolve
-from envs.toy import NumberedSteps, TwoArms
-from rl_lab.loop import Loop
+from rl_lab.training.loop import Loop
 
 SMALL = DQNConfig(hidden=8, learning_starts=64, epsilon_steps=500, target_every=7, replay_size=4096)
 
@@ -74,9 +75,9 @@ def test_the_number_of_environments_changes_no_schedule():
 
 def test_dead_rows_are_no_agent_steps():
     agent, loop = toy_loop(SMALL, 2)
-    live = sum(loop.step().live for _ in range(50))
+    num_active = sum(loop.step().num_active for _ in range(50))
     loop.step()
-    assert agent.steps == live < 100
+    assert agent.steps == num_active < 100
 
 
 @pytest.mark.parametrize("name", ["toy", "Pong"])
@@ -86,10 +87,10 @@ def test_the_same_seed_twice_gives_the_same_parameters_bit_for_bit(name):
         if name == "toy":
             agent, loop = toy_loop(SMALL, 4, seed=seed)
         else:
-            card = resolve("Pong")
+            env_spec = resolve("Pong")
             config = DQNConfig(frame_stack=4, filters=8, learning_starts=100, replay_size=2000, n_step=3)
-            agent = DQN(config, RowSpec(card.frame, torch.uint8, 6, 4), seed=seed, device=CPU)
-            loop = Loop(agent, make_stream(card, 4), CPU, seed)
+            agent = DQN(config, EnvSpaces(env_spec.frame, torch.uint8, 6, 4), seed=seed, device=CPU)
+            loop = Loop(agent, make_stream(env_spec, 4), CPU, seed)
         for _ in range(60):
             loop.step()
         assert agent.updates > 20
@@ -102,7 +103,7 @@ def test_the_same_seed_twice_gives_the_same_parameters_bit_for_bit(name):
 def test_an_update_is_one_huber_step_on_the_target():
     """The gradient that an update takes, against the closed form of a linear network and a small learning rate."""
     config = DQNConfig(lr=1.0, grad_clip=0, batch_size=4)
-    agent = DQN(config, RowSpec((2,), torch.float32, 3, 1), seed=0, device=CPU)
+    agent = DQN(config, EnvSpaces((2,), torch.float32, 3, 1), seed=0, device=CPU)
     agent.online = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
     agent.target = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
     agent.optimizer = torch.optim.SGD(agent.online.parameters(), lr=1.0)
@@ -169,7 +170,7 @@ def test_the_learning_rate_anneals_over_agent_steps():
         agent.optimizer = torch.optim.SGD(agent.network.parameters(), lr=1.0)
         agent.steps = steps
         before = parameters(agent)
-        ones, obs = torch.ones(4), torch.rand(4, 1, *agent.rows.frame)
+        ones, obs = torch.ones(4), torch.rand(4, 1, *agent.rows.obs_shape)
         agent.update(Batch(obs, torch.zeros(4, dtype=torch.int64), ones, ones, obs, ones, torch.zeros(4).long()))
         grad = torch.cat([p.grad.flatten() for p in agent.network.parameters()])
         assert torch.allclose(parameters(agent), before - lr * grad)
@@ -178,11 +179,11 @@ def test_the_learning_rate_anneals_over_agent_steps():
 
 def test_exploration_is_drawn_for_each_environment():
     agent, _ = toy_loop(dataclasses.replace(SMALL, epsilon_start=0.5), 1)
-    obs, first = torch.zeros(20_000, 3), torch.ones(20_000, dtype=torch.bool)
+    obs, is_first = torch.zeros(20_000, 3), torch.ones(20_000, dtype=torch.bool)
     carry = agent.initial_carry(20_000)
-    greedy, _ = agent.act(obs, first, carry, explore=False)
+    greedy, _ = agent.act(obs, is_first, carry, explore=False)
     assert len(greedy.unique()) == 1
-    explored, _ = agent.act(obs, first, carry, explore=True)
+    explored, _ = agent.act(obs, is_first, carry, explore=True)
     assert float((explored != greedy).float().mean()) == pytest.approx(0.25, abs=0.02)
 
 
@@ -200,7 +201,7 @@ def test_a_replay_smaller_than_a_batch_is_refused():
 @pytest.mark.parametrize("kind", [DQN, DuelingDoubleDQN])
 def test_bfloat16_aims_where_float32_does(kind):
     """Targets and gradients of the same batch with the same weights, in either format: under 1% and 10% apart."""
-    rows = RowSpec((84, 84), torch.uint8, 6, 2)
+    rows = EnvSpaces((84, 84), torch.uint8, 6, 2)
     config = kind.config_class(frame_stack=4, hidden=64, filters=8, replay_size=4096)
     generator = torch.Generator().manual_seed(0)
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from loops import in_step, toy_loop
 
-from agents.base import ConfigError, RowSpec
+from agents.core.settings import ConfigError
+from agents.core.types import EnvSpaces
 from agents.dqn import DQN, DQNConfig
 from agents.drqn import DRQN, DRQNConfig
-from envs.classic import Recall
+from envs.textbook import Recall
 
 SMALL = DRQNConfig(
     hidden=8, learning_starts=64, epsilon_steps=500, target_every=7, replay_size=4096, batch_size=6, unroll=5, n_step=2
@@ -43,7 +44,7 @@ def test_acting_and_replay_think_the_same(core, start):
         for b, cell in enumerate(batch.cell.tolist()):
             known = start == "stored"
             for t in range(agent.length):
-                known = known or bool(batch.first[t, b])
+                known = known or bool(batch.is_first[t, b])
                 if known:
                     assert torch.allclose(q[t, b], acted[cell // 3 + t][cell % 3], atol=1e-5)
                     compared += 1
@@ -71,15 +72,15 @@ def test_the_loss_is_that_of_a_walk_through_each_sequence(burn_in, n_step, more)
             for name, net in (("online", agent.network), ("target", agent.target)):
                 h, q[name] = torch.zeros(1, 8), []
                 for t in range(agent.length):
-                    if batch.first[t, b]:
+                    if batch.is_first[t, b]:
                         h = torch.zeros(1, 8)
                     h = net.core(net.encoder(batch.obs[t, b : b + 1]), h)
                     q[name].append(net.head(h)[0].detach())
             for k in range(5):
                 t = burn_in + k
-                seen_dead += bool(batch.dead[t, b])
-                assert bool(weights[k, b] == 0) == bool(batch.dead[t, b])
-                if batch.dead[t, b]:
+                seen_dead += bool(batch.is_last[t, b])
+                assert bool(weights[k, b] == 0) == bool(batch.is_last[t, b])
+                if batch.is_last[t, b]:
                     continue
                 y, discount = 0.0, 1.0
                 for j in range(t, t + n_step):
@@ -104,18 +105,20 @@ def test_sequences_by_priority_are_whole_and_begin_alive(burn_in, rows):
     """Whatever the replay holds, before and after it is full, just those cells have a priority that a list of rows says."""
     config = dataclasses.replace(SMALL, burn_in=burn_in, priority_alpha=0.7, replay_size=3 * 40, frame_stack=2)
     agent, loop = toy_loop(config, 3, cls=DRQN)
-    dead, remember = [], agent.remember
-    agent.remember = lambda step: (dead.append(step.dead.tolist()), remember(step))[1]
+    is_last, remember = [], agent.remember
+    agent.remember = lambda step: (is_last.append(step.is_last.tolist()), remember(step))[1]
     for _ in range(rows):
         loop.step()
-        oldest = max(0, len(dead) - 40)
-        whole = range(oldest + (1 if oldest else 0), len(dead) - agent.length + 1)  # the stack of two takes a row more
-        starts = {(t % 40) * 3 + e for t in whole for e in range(3) if not dead[t][e]}
+        oldest = max(0, len(is_last) - 40)
+        whole = range(
+            oldest + (1 if oldest else 0), len(is_last) - agent.length + 1
+        )  # the stack of two takes a row more
+        starts = {(t % 40) * 3 + e for t in whole for e in range(3) if not is_last[t][e]}
         assert set(agent.replay.priorities.values.nonzero().flatten().tolist()) == starts
     assert agent.updates > 0
     batch = agent.sample()
-    assert not batch.dead[0].any()
-    assert torch.equal(batch.dead, agent.replay.sequences(batch.cell, agent.length).dead)
+    assert not batch.is_last[0].any()
+    assert torch.equal(batch.is_last, agent.replay.sequences(batch.cell, agent.length).is_last)
 
 
 def test_a_sequence_is_as_likely_as_its_errors_are_large():
@@ -129,14 +132,14 @@ def test_a_sequence_is_as_likely_as_its_errors_are_large():
     agent.update(batch)
     p = dict.fromkeys(agent.replay.priorities.values.nonzero().flatten().tolist(), 1.0)
     for b, cell in enumerate(batch.cell.tolist()):
-        live = [abs(errors[k][b]) for k in range(5) if not batch.dead[k, b]]
-        p[cell] = 0.9 * max(live) + 0.1 * sum(live) / len(live) + 1e-6
+        num_active = [abs(errors[k][b]) for k in range(5) if not batch.is_last[k, b]]
+        p[cell] = 0.9 * max(num_active) + 0.1 * sum(num_active) / len(num_active) + 1e-6
     for cell, value in p.items():
         assert float(agent.replay.priorities.values[cell]) == pytest.approx(value, abs=1e-6)
     again = agent.sample()
     raw = [(len(p) * p[cell] / sum(p.values())) ** -agent.beta for cell in again.cell.tolist()]
     assert again.weight.tolist() == pytest.approx([w / max(raw) for w in raw], rel=1e-5)
-    alive = (~again.dead[:5]).float()
+    alive = (~again.is_last[:5]).float()
     assert torch.allclose(agent.weights(again).view(5, 6), alive * again.weight / alive.mean())
 
 
@@ -193,7 +196,7 @@ def test_state_dict_goes_on_where_it_was(start, alpha):
 
 
 def test_its_bytes_are_known():
-    rows = RowSpec((3,), torch.float32, 2, 2)
+    rows = EnvSpaces((3,), torch.float32, 2, 2)
     for start in ("zero", "stored"):
         config = dataclasses.replace(SMALL, start_state=start)
         agent, loop = toy_loop(config, 2, cls=DRQN)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from loops import CPU, toy_loop
+from toy_envs import TwoArms
 
-from agents.base import ConfigError, RowSpec
+from agents.core.settings import ConfigError
+from agents.core.types import EnvSpaces
 from agents.reinforce import Batch, Reinforce, ReinforceConfig
-from envs.toy import TwoArms
 
 SMALL = ReinforceConfig(hidden=8, batch_size=60, minibatch_size=20, gamma=0.9, trace_decay=0.8)
-VECTOR = RowSpec((3,), torch.float32, 4, 3)
+VECTOR = EnvSpaces((3,), torch.float32, 4, 3)
 
 
 def test_the_gradient_on_a_two_armed_bandit():
@@ -24,8 +25,8 @@ def test_the_gradient_on_a_two_armed_bandit():
     p = float(agent.network(torch.zeros(1, 1, 1))[0].detach().exp()[0, 1])
     assert p == pytest.approx(1 / (1 + np.exp(0.8)), abs=1e-5)
     n = 100_000
-    obs, first = torch.zeros(n, 1), torch.ones(n, dtype=torch.bool)
-    action, _ = agent.act(obs, first, agent.initial_carry(n), explore=True)
+    obs, is_first = torch.zeros(n, 1), torch.ones(n, dtype=torch.bool)
+    action, _ = agent.act(obs, is_first, agent.initial_carry(n), explore=True)
     log_prob, _ = agent.played.pop()
     batch = Batch(obs[:, None], action, log_prob, action.float(), action.float())
     loss, _ = agent.loss(batch)

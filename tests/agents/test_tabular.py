@@ -9,7 +9,8 @@ import torch
 from studies import exact_limits, independent_runs
 
 import rl_lab
-from agents.base import ConfigError, RowSpec, Step
+from agents.core.settings import ConfigError
+from agents.core.types import EnvSpaces, StepResult
 from agents.tabular import (
     SarsaLambdaConfig,
     TabularConfig,
@@ -21,19 +22,19 @@ from agents.tabular import (
 )
 from envs.make import make_stream, resolve
 from rl_lab import api
-from rl_lab.build import row_spec
-from rl_lab.loop import Loop
+from rl_lab.experiment.factory import env_spaces
+from rl_lab.training.loop import Loop
 
 CPU = torch.device("cpu")
 
 
 def trained(cls, env, rows, num_envs=1, seed=1, **settings):
     """An agent after so many rows, and all these rows."""
-    card = resolve(env)
-    agent = cls(cls.config_class(**settings), row_spec(card, num_envs), seed=seed, device=CPU)
+    env_spec = resolve(env)
+    agent = cls(cls.config_class(**settings), env_spaces(env_spec, num_envs), seed=seed, device=CPU)
     observed, observe = [], agent.observe
     agent.observe = lambda step: (observed.append(step), observe(step))[1]
-    stream = make_stream(card, num_envs)
+    stream = make_stream(env_spec, num_envs)
     loop = Loop(agent, stream, CPU, seed)
     for _ in range(rows):
         loop.step()
@@ -48,7 +49,7 @@ def by_dictionary(steps, rule, alpha, gamma, epsilon, decay=0.0, traces="replaci
     for now, then in pairwise(steps):
         old = defaultdict(float, q)  # all environments learn at once
         for i in range(len(now.action)):
-            if now.dead[i]:
+            if now.is_last[i]:
                 continue
             s, a, s2, a2 = int(now.obs[i].argmax()), int(now.action[i]), int(then.obs[i].argmax()), int(then.action[i])
             greedy = max(old[s2, b] for b in actions)
@@ -101,7 +102,10 @@ def test_independent_tables_are_independent_runs(cls):
     agent, steps = trained(cls, "CliffWalking-v1", 400, 3, independent=True, **settings)
     for i in range(3):
         alone = [
-            Step(**{k: x[i : i + 1] for k, x in step._asdict().items() if k != "live"}, live=int(~step.dead[i]))
+            StepResult(
+                **{k: x[i : i + 1] for k, x in step._asdict().items() if k != "num_active"},
+                num_active=int(~step.is_last[i]),
+            )
             for step in steps
         ]
         rule, decay = ("expected", 0.0) if cls is TabularExpectedSarsa else ("sarsa", 0.9)
@@ -112,20 +116,22 @@ def test_independent_tables_are_independent_runs(cls):
 
 
 def test_a_truncated_episode_bootstraps_and_a_terminated_one_does_not():
-    rows = RowSpec((3,), torch.float32, 2, 1, one_hot=True)
+    rows = EnvSpaces((3,), torch.float32, 2, 1, one_hot=True)
 
-    def row(state, *, dead=False, terminated=False, truncated=False):
-        flag = {"first": False, "dead": dead, "terminated": terminated, "truncated": truncated}
+    def row(state, *, is_last=False, terminated=False, truncated=False):
+        flag = {"is_first": False, "is_last": is_last, "terminated": terminated, "truncated": truncated}
         flags = {k: torch.tensor([v]) for k, v in flag.items()}
         obs = torch.nn.functional.one_hot(torch.tensor([state]), 3).float()
-        return Step(obs=obs, action=torch.tensor([0]), reward=torch.tensor([1.0]), live=1 - dead, **flags)
+        return StepResult(
+            obs=obs, action=torch.tensor([0]), reward=torch.tensor([1.0]), num_active=1 - is_last, **flags
+        )
 
     for end, expected in (("truncated", 1 + 0.5 * 7), ("terminated", 1.0)):
         agent = TabularQLearning(TabularConfig(alpha=1.0, gamma=0.5), rows, seed=0, device=CPU)
         agent.weights[0, :, 2] = 7.0
-        steps = (row(0, **{end: True}), row(2, dead=True), row(1))
+        steps = (row(0, **{end: True}), row(2, is_last=True), row(1))
         for before, step in pairwise(steps):
-            agent.act(step.obs, step.first, (), explore=True)
+            agent.act(step.obs, step.is_first, (), explore=True)
             agent.observe(before)
         assert agent.weights[0, 0].tolist() == [expected, 0.0, 7.0]  # and nothing was learned from the dead row
 
@@ -207,19 +213,19 @@ def test_tiles_are_shifted_and_cover_the_bounds():
 
 
 def test_what_is_no_table_is_refused():
-    for rows in (RowSpec((84, 84), torch.uint8, 4, 1), RowSpec((4,), torch.float32, 2, 1)):
+    for rows in (EnvSpaces((84, 84), torch.uint8, 4, 1), EnvSpaces((4,), torch.float32, 2, 1)):
         with pytest.raises(ConfigError, match="tabular agents need states that are numbers, or vectors whose entries"):
             TabularSarsa(TabularConfig(), rows, seed=0, device=CPU)
-    lake = row_spec(resolve("FrozenLake-v1"), 1)
+    lake = env_spaces(resolve("FrozenLake-v1"), 1)
     with pytest.raises(ConfigError, match="device is cuda; tabular agents work in numpy, so it must be cpu"):
         TabularSarsaLambda(SarsaLambdaConfig(), lake, seed=0, device=torch.device("cuda"))
 
 
 def test_more_tiles_than_numbers_are_counted_before_they_are_refused():
-    rows = RowSpec((6,), torch.float32, 3, 1, False, ((-1.0, 1.0),) * 6)
+    rows = EnvSpaces((6,), torch.float32, 3, 1, False, ((-1.0, 1.0),) * 6)
     assert TabularSarsa.bytes_needed(TabularConfig(tilings=8, tiles=2000), rows) == 8 * 3 * 8 * 2001**6
 
 
 def test_traces_are_counted_with_the_tables():
-    lake = row_spec(resolve("FrozenLake-v1"), 4)
+    lake = env_spaces(resolve("FrozenLake-v1"), 4)
     assert TabularSarsaLambda.bytes_needed(SarsaLambdaConfig(), lake) == 8 * 4 * 16 * (1 + 2 * 4)

@@ -4,17 +4,23 @@ import numpy as np
 import pytest
 
 from envs.atari import games
-from envs.card import EnvCard, EnvError
-from envs.gym import other_ids
+from envs.gymnasium_envs import other_ids
 from envs.make import adapt, make_stream, resolve
+from envs.spec import EnvError, EnvSpec
 
 
 @pytest.mark.parametrize("name", ["Pong", "pong", "PONG", "PongNoFrameskip-v4"])
 def test_the_bare_game_is_the_classic_protocol(name):
-    card = resolve(name)
-    assert (card.name, card.protocol, card.sticky, card.frame_skip, card.noop_max) == ("Pong", "classic", 0.0, 4, 30)
-    assert card.life_loss
-    assert card.actions == ("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
+    env_spec = resolve(name)
+    assert (env_spec.name, env_spec.protocol, env_spec.sticky, env_spec.frame_skip, env_spec.noop_max) == (
+        "Pong",
+        "classic",
+        0.0,
+        4,
+        30,
+    )
+    assert env_spec.life_loss
+    assert env_spec.actions == ("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
 
 
 def test_the_other_protocols():
@@ -26,9 +32,14 @@ def test_the_other_protocols():
 
 
 def test_an_id_that_draws_its_frame_skip_is_played_as_it_says():
-    card = resolve("Pong-v4")
-    assert (card.family, card.backend, card.frame_skip, card.sticky) == ("atari", "gymnasium", None, 0.0)
-    stream = make_stream(card, 2, vectorization="sync")
+    env_spec = resolve("Pong-v4")
+    assert (env_spec.family, env_spec.backend, env_spec.frame_skip, env_spec.sticky) == (
+        "atari",
+        "gymnasium",
+        None,
+        0.0,
+    )
+    stream = make_stream(env_spec, 2, vectorization="sync")
     row = stream.reset(1)
     assert row.obs.shape == (2, 84, 84)
     assert row.obs.std() > 1
@@ -36,8 +47,8 @@ def test_an_id_that_draws_its_frame_skip_is_played_as_it_says():
 
 
 def test_vectors_and_every_atari_name():
-    card = resolve("CartPole-v1")
-    assert (card.family, card.frame, card.num_actions, card.dtype) == ("vector", (4,), 2, "float32")
+    env_spec = resolve("CartPole-v1")
+    assert (env_spec.family, env_spec.frame, env_spec.num_actions, env_spec.dtype) == ("vector", (4,), 2, "float32")
     assert len(games()) > 100
     assert resolve("ms_pacman").name == "MsPacman"
     others = set(other_ids())
@@ -75,25 +86,25 @@ def test_a_protocol_is_for_atari_only():
 def test_the_card_survives_json(name):
     import json
 
-    card = resolve(name)
-    assert EnvCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card
+    env_spec = resolve(name)
+    assert EnvSpec.from_dict(json.loads(json.dumps(env_spec.to_dict()))) == env_spec
 
 
 def test_what_is_adapted_stands_on_the_card():
-    card = adapt(resolve("CartPole-v1"), flicker=0.5, mask_velocity=True)
-    assert (card.flicker, card.masked) == (0.5, (1, 3))
-    assert "50% of the observations blank, entries 1, 3 masked" in str(card)
-    assert type(card).from_dict(card.to_dict()) == card
+    env_spec = adapt(resolve("CartPole-v1"), flicker=0.5, mask_velocity=True)
+    assert (env_spec.flicker, env_spec.masked) == (0.5, (1, 3))
+    assert "50% of the observations blank, entries 1, 3 masked" in str(env_spec)
+    assert type(env_spec).from_dict(env_spec.to_dict()) == env_spec
     with pytest.raises(EnvError, match="mask_velocity is for CartPole-v1, .*; what are speeds in Pong is not known"):
         adapt(resolve("Pong"), mask_velocity=True)
 
 
 def test_the_binary_view_of_pong_and_two_actions():
     """Ball and paddles are 1, everything else 0; RIGHT and LEFT move the right paddle up and down."""
-    card = adapt(resolve("Pong"), view="binary", actions="RIGHT,LEFT")
-    assert (card.frame, card.num_actions, card.action_numbers) == ((80, 80), 2, (2, 3))
-    assert EnvCard.from_dict(card.to_dict()) == card
-    stream = make_stream(card, 2)
+    env_spec = adapt(resolve("Pong"), view="binary", actions="RIGHT,LEFT")
+    assert (env_spec.frame, env_spec.num_actions, env_spec.action_numbers) == ((80, 80), 2, (2, 3))
+    assert EnvSpec.from_dict(env_spec.to_dict()) == env_spec
+    stream = make_stream(env_spec, 2)
     row = stream.reset(seed=1)
     places = []
     for t in range(60):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from toy_envs import NumberedSteps
 
 from envs.atari import make_vector_env
 from envs.make import make_stream, resolve
 from envs.stream import RESET_STEPS, Stream, spread_seeds
-from envs.toy import NumberedSteps
 
 N = 3
 
@@ -15,19 +15,19 @@ N = 3
 def naive_rows(env, seed, actions, *, life_loss):
     """The rows of one environment by hand: (obs, first, dead, reward, terminated, truncated) for each action and a last."""
     obs, info = env.reset(seed=seed)
-    rows, first, dead, earned = [], True, False, (0.0, False, False)
+    rows, first, is_last, earned = [], True, False, (0.0, False, False)
     for action in [*actions, None]:
-        rows.append((obs, first, dead, *earned))
+        rows.append((obs, first, is_last, *earned))
         if action is None:
             return rows
-        if dead:
+        if is_last:
             obs, info = env.reset()
-            first, dead, earned = True, False, (0.0, False, False)
+            first, is_last, earned = True, False, (0.0, False, False)
             continue
         lives = info["lives"]
         obs, reward, terminated, truncated, info = env.step(action)
-        first, dead = False, terminated or truncated
-        lost = life_loss and not dead and info["lives"] < lives
+        first, is_last = False, terminated or truncated
+        lost = life_loss and not is_last and info["lives"] < lives
         earned = (reward, terminated or lost, truncated)
     raise AssertionError
 
@@ -67,28 +67,28 @@ def test_atari_rows_equal_what_ale_says(game, max_frames):
     """Two ALE vector envs, same seeds and actions; the second one's answers are read by the naive rules above."""
     from dataclasses import replace
 
-    card = replace(resolve(game), max_frames=max_frames)
-    stream = make_stream(card, N, threads=2)
-    raw = make_vector_env(card, N, 2)
+    env_spec = replace(resolve(game), max_frames=max_frames)
+    stream = make_stream(env_spec, N, threads=2)
+    raw = make_vector_env(env_spec, N, 2)
     row = stream.reset(3)
     obs, info = raw.reset(seed=spread_seeds(3, N))
-    assert row.first.all()
-    assert not row.dead.any()
+    assert row.is_first.all()
+    assert not row.is_last.any()
     rng = np.random.default_rng(0)
     ends = lost = 0
     over, lives = np.zeros(N, bool), info["lives"]
     for _ in range(1200):
         assert row.obs.dtype == np.uint8
         assert np.array_equal(row.obs, obs[:, 0])
-        action = rng.integers(card.num_actions, size=N)
+        action = rng.integers(env_spec.num_actions, size=N)
         stream.send(action)
         row = stream.recv()
         obs, reward, terminated, truncated, info = raw.step(action)
         for e in range(N):
             done = terminated[e] or truncated[e]
             life = not over[e] and not done and info["lives"][e] < lives[e]
-            assert row.first[e] == over[e]
-            assert row.dead[e] == done
+            assert row.is_first[e] == over[e]
+            assert row.is_last[e] == done
             assert row.reward[e] == reward[e]
             assert row.terminated[e] == (terminated[e] or life)
             assert row.truncated[e] == truncated[e]
@@ -168,7 +168,7 @@ def test_the_way_to_a_row_leads_back_to_it(kind, independent):
         rows = stop
         other = make()
         again = other.restore(5, one.state())
-        for name in ("obs", "first", "dead"):
+        for name in ("obs", "is_first", "is_last"):
             assert np.array_equal(getattr(row, name), getattr(again, name)), (stop, name)
         assert len(one.state()["log"]) <= (800 if not independent else 300 if kind == "ale" else 8)
         skipped.append(one.state()["skipped"].max())

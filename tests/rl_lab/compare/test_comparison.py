@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from browser import browser_tab, needs_browser
 
-from rl_lab.cli import main
+from rl_lab.cli.main import main
 from rl_lab.compare import page
 from rl_lab.compare.comparison import Comparison
 from rl_lab.compare.runs import METRIC, read_results
@@ -31,7 +31,7 @@ def study(make):
 
 def test_the_table_by_hand(study):
     comparison = Comparison.of(read_results(study)[0], METRIC, 12.0)
-    assert [(g.label, g.card.name) for g in comparison.groups] == [
+    assert [(g.label, g.env_spec.name) for g in comparison.groups] == [
         ("dqn", "CartPole-v1"),
         ("double_dqn", "CartPole-v1"),
         ("dqn", "Pong"),

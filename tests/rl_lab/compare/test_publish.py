@@ -5,7 +5,7 @@ import json
 import pytest
 from wandb_server import WandbServer
 
-from rl_lab.compare.commands import compare_command
+from rl_lab.cli.compare import compare_command
 from rl_lab.errors import LabError
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from rl_lab.compare.runs import check_comparable, find_runs, labels, read_results, remarks
 from rl_lab.errors import LabError
-from rl_lab.run import Run
+from rl_lab.experiment.run import Run
 
 
 def test_a_name_is_a_folder_a_pattern_a_group_or_a_part_of_names(make, tmp_path):
@@ -57,9 +57,9 @@ def test_runs_on_other_terms_are_told_apart(make):
     results, _ = read_results([make(), make(eval_epsilon=0.05)])
     assert check_comparable(results) == ["runs on CartPole-v1 differ in eval_epsilon: 0.001 and 0.05"]
     sticky = Run(machado.path)
-    card = json.loads((sticky.path / "env.json").read_text())
+    env_spec = json.loads((sticky.path / "env.json").read_text())
     (sticky.path / "env.json").write_text(
-        json.dumps({**card, **json.loads((pong.path / "env.json").read_text()), "sticky": 0.25})
+        json.dumps({**env_spec, **json.loads((pong.path / "env.json").read_text()), "sticky": 0.25})
     )
     results, _ = read_results([pong, sticky])
     assert check_comparable(results) == ["runs on Pong differ in sticky: 0.0 and 0.25"]
@@ -83,12 +83,12 @@ def test_what_a_reader_should_know_is_said(make):
 
 
 def test_damage_costs_only_the_run_that_has_it(make, tmp_path):
-    good, card, log, numbers = make(seed=1), make(seed=2), make(seed=3), make(seed=4)
-    (card.path / "env.json").write_text("[]")
+    good, env_spec, log, numbers = make(seed=1), make(seed=2), make(seed=3), make(seed=4)
+    (env_spec.path / "env.json").write_text("[]")
     (log.path / "metrics.jsonl").write_bytes(b"\xff\xfe\n")
     (numbers.path / "metrics.jsonl").write_text('3\n{"eval/return_mean": 1.0}\n')
     (no_step := make(seed=5)).path.joinpath("metrics.jsonl").write_text('{"eval/return_mean": 1.0}\n')
-    results, problems = read_results([good, card, log, numbers, no_step])
+    results, problems = read_results([good, env_spec, log, numbers, no_step])
     assert [r.seed for r in results] == [1]
     assert len(problems) == 4
     assert all("is left out: " in problem for problem in problems)

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rl_lab import config as configuration
 from rl_lab.api import resolve_env
+from rl_lab.experiment import config as configuration
 from rl_lab.sweep import search
 from rl_lab.sweep.sweep import Sweep
 from rl_lab.sweep.trial import plain
@@ -31,9 +31,9 @@ def test_the_finalists_are_the_best_trials_that_ended_each_settings_once():
 @pytest.mark.parametrize(("scores", "winner"), [([1, 9, 2, 4, 4, 5], 1), ([4, 4, 5, 1, 10, 1], 0)])
 def test_the_winner_is_best_over_all_its_seeds(scores, winner, monkeypatch, tmp_path):
     """Two finalists with three seeds each, whose runs are not carried out: neither the best nor the first seed decides."""
-    card = resolve_env("CartPole-v1")
-    resolved = configuration.resolve("dqn", card, {"env": "CartPole-v1", "runs_dir": str(tmp_path)})
-    asked = {"objective": "mean", "final_seeds": 3, "trial": plain(resolved, card, tmp_path / "trial")}
+    env_spec = resolve_env("CartPole-v1")
+    resolved = configuration.resolve("dqn", env_spec, {"env": "CartPole-v1", "runs_dir": str(tmp_path)})
+    asked = {"objective": "mean", "final_seeds": 3, "trial": plain(resolved, env_spec, tmp_path / "trial")}
     sweep = Sweep("search", "now", "group", str(tmp_path), 1.0, 0.0, 0, asked)
     trained = []
 

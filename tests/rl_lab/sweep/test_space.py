@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from agents.base import ConfigError
-from rl_lab import api, config, start
-from rl_lab.config import read_yaml
+from agents.core.settings import ConfigError
+from rl_lab import api
 from rl_lab.errors import LabError
-from rl_lab.registry import OWN_AGENTS
-from rl_lab.run import Run
+from rl_lab.experiment import config, launch
+from rl_lab.experiment.config import read_yaml
+from rl_lab.experiment.registry import OWN_AGENTS
+from rl_lab.experiment.run import Run
 from rl_lab.sweep import trial as trial_of
 from rl_lab.sweep.search import inside
 from rl_lab.sweep.space import DEFAULT, read_space
@@ -19,8 +20,8 @@ from rl_lab.sweep.trial import SEARCH_SEEDS, branch, described, plain
 
 
 def resolved(agent, env="CartPole-v1"):
-    card = api.resolve_env(env)
-    return config.resolve(agent, card, {}), card
+    env_spec = api.resolve_env(env)
+    return config.resolve(agent, env_spec, {}), env_spec
 
 
 @pytest.mark.parametrize("entry", OWN_AGENTS, ids=lambda entry: entry.name)
@@ -75,11 +76,11 @@ def test_a_changed_setting_stays_inside_the_space(tmp_path):
 
 
 def test_a_trial_of_a_search_has_its_own_settings_seed_and_folder(tmp_path):
-    own, card = resolved("dqn")
-    trial = plain(own, card, tmp_path / "20261121-120000")
-    one, its_card, path = described({"trial": trial, "settings": {"lr": 2e-3, "n_step": 7}}, "ab12")
+    own, env_spec = resolved("dqn")
+    trial = plain(own, env_spec, tmp_path / "20261121-120000")
+    one, its_env_spec, path = described({"trial": trial, "settings": {"lr": 2e-3, "n_step": 7}}, "ab12")
     other, _, elsewhere = described({"trial": trial, "settings": {"lr": 2e-3, "n_step": 7}}, "cd34")
-    assert (one.settings.lr, one.settings.n_step, its_card) == (2e-3, 7, card)
+    assert (one.settings.lr, one.settings.n_step, its_env_spec) == (2e-3, 7, env_spec)
     assert path == tmp_path / "20261121-120000-ab12"
     assert path != elsewhere
     assert one.run.seed != other.run.seed
@@ -95,13 +96,13 @@ def test_a_member_that_was_killed_in_its_first_part_goes_on_from_its_own_checkpo
     monkeypatch.setattr(trial_of.tune, "get_context", lambda: SimpleNamespace(get_trial_id=lambda: "ab12"))
     monkeypatch.setattr(trial_of.tune, "get_checkpoint", lambda: None)
     monkeypatch.setattr(trial_of.tune, "report", lambda result, checkpoint: told.append(result["steps"]))
-    card = api.resolve_env("CartPole-v1")
+    env_spec = api.resolve_env("CartPole-v1")
     short = {"steps": 900, "learning_starts": 100, "eval_every": 300, "eval_episodes": 1, "wandb": "disabled"}
-    own = config.resolve("dqn", card, {"env": card.name, "runs_dir": str(runs), **short})
-    params = {"trial": {**plain(own, card, runs / "member"), "part": 450}, "settings": {}}
+    own = config.resolve("dqn", env_spec, {"env": env_spec.name, "runs_dir": str(runs), **short})
+    params = {"trial": {**plain(own, env_spec, runs / "member"), "part": 450}, "settings": {}}
     first, _, path = described(params, "ab12")
     cut = dataclasses.replace(first, run=dataclasses.replace(first.run, steps=300))
-    killed = start.train(cut, card, quiet=True, path=path)
+    killed = launch.train(cut, env_spec, quiet=True, path=path)
     before = killed.metrics()
     trial_of.train_member(params)
     assert [steps // 100 for steps in told] == [4, 9]

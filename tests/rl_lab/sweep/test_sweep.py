@@ -11,7 +11,7 @@ from sweep_cluster import Command
 import rl_lab
 from rl_lab import checkpoint, cli
 from rl_lab.errors import LabError
-from rl_lab.run import Run
+from rl_lab.experiment.run import Run
 
 SETTINGS = {"steps": 4500, "eval_every": 1500, "eval_episodes": 2, "checkpoint_every": 500, "learning_starts": 300}
 FLAGS = [word for key, value in SETTINGS.items() for word in (f"--{key.replace('_', '-')}", str(value))]
@@ -140,8 +140,8 @@ def test_what_no_node_has_is_refused_and_leaves_no_sweep(cluster, tmp_path):
 
 
 def test_without_ray_the_command_says_what_to_install(monkeypatch):
-    from rl_lab import cluster
+    from rl_lab.distributed import ray_cluster
 
-    monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(ray_cluster.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LabError, match=r"pip install 'rl-lab\[cluster\]'"):
-        cluster.require_ray()
+        ray_cluster.require_ray()

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from agents.base import Thought
+from agents.core.types import PolicyOutput
 from rl_lab import api
-from rl_lab.run import Run
+from rl_lab.experiment.run import Run
 from rl_lab.watch.game import Game
 from rl_lab.watch.player import Player
 
@@ -17,7 +17,7 @@ def demo():
 
 @pytest.fixture
 def demo_player(demo):
-    player = Player(api.load(demo), demo.config, Game(demo.card), epsilon=0.001, seed=1)
+    player = Player(api.load(demo), demo.config, Game(demo.env_spec), epsilon=0.001, seed=1)
     yield player
     player.game.close()
 
@@ -31,10 +31,10 @@ class Planted:
     def initial_carry(self, n):
         return (torch.zeros(n, self.stack - 1, 20, 20, dtype=torch.uint8),)
 
-    def think(self, obs, first, carry):
+    def policy_output(self, obs, is_first, carry):
         stack = torch.cat([carry[0], obs[:, None]], 1)
         q = self.network(stack.float())
-        return Thought(q.argmax(1), q, q.amax(1)), (stack[:, 1:],)
+        return PolicyOutput(q.argmax(1), q, q.amax(1)), (stack[:, 1:],)
 
 
 @pytest.fixture

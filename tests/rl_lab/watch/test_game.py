@@ -4,18 +4,18 @@ import cv2
 import gymnasium
 import numpy as np
 import pytest
+from toy_envs import NumberedSteps
 
-from envs.card import EnvError
 from envs.make import adapt, make_stream, resolve
-from envs.toy import NumberedSteps
+from envs.spec import EnvError
 from rl_lab.watch.game import Game
 
 
 @pytest.mark.parametrize("protocol", ["classic", "machado"])
 def test_the_watched_game_is_the_trained_one(protocol):
     """Same seed and actions: the frames of a training stream; and the screens, in grey and scaled, are those frames."""
-    card = resolve("Pong", protocol)
-    game, stream = Game(card), make_stream(card, 1)
+    env_spec = resolve("Pong", protocol)
+    game, stream = Game(env_spec), make_stream(env_spec, 1)
     row, screens = game.reset(7)
     trained, rng, compared, games = stream.reset(7), np.random.default_rng(0), 0, 0
     for _ in range(1300):
@@ -25,11 +25,11 @@ def test_the_watched_game_is_the_trained_one(protocol):
             grey = cv2.resize(pooled, (84, 84), interpolation=cv2.INTER_AREA)
             assert np.abs(grey.astype(int) - row.obs[0]).max() <= 1
             compared += 1
-        action = int(rng.integers(card.num_actions))
+        action = int(rng.integers(env_spec.num_actions))
         stream.send(np.array([action]))
         trained = stream.recv()
         row, screens = game.step(action)
-        games += int(row.dead[0])
+        games += int(row.is_last[0])
     game.close()
     stream.close()
     assert compared > 1000
@@ -37,8 +37,8 @@ def test_the_watched_game_is_the_trained_one(protocol):
 
 
 def test_fewer_actions_reach_the_screen_too():
-    card = adapt(resolve("Pong"), view="binary", actions="RIGHT,LEFT")
-    game = Game(card)
+    env_spec = adapt(resolve("Pong"), view="binary", actions="RIGHT,LEFT")
+    game = Game(env_spec)
     game.reset(1)
     heights = []
     for _ in range(30):

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from rl_lab import api
-from rl_lab.cli import main
-from rl_lab.run import DEMO
+from rl_lab.cli.main import main
+from rl_lab.experiment.run import DEMO
 from rl_lab.watch.game import Game
 from rl_lab.watch.player import Player
 from rl_lab.watch.show import picture_rate, show
-from rl_lab.watch.video import Video
+from rl_lab.watch.sinks.video import Video
 
 
-def film(run, path, *, card=None, smooth=False, episodes=1, **options):
-    player = Player(api.load(run), run.config, Game(card or run.card), seed=2, **options)
+def film(run, path, *, env_spec=None, smooth=False, episodes=1, **options):
+    player = Player(api.load(run), run.config, Game(env_spec or run.env_spec), seed=2, **options)
     video = Video(path, picture_rate(player, smooth=smooth))
     return show(player, video, title=lambda: "title", episodes=episodes, smooth=smooth), video.fps
 
@@ -46,8 +46,8 @@ def test_a_video_of_every_agent(agent, tmp_path):
 def test_an_atari_game_at_its_own_speed(demo, tmp_path, smooth, fps):
     """15 decisions a second, or all 60 frames: the same seconds."""
     av = pytest.importorskip("av")
-    short = dataclasses.replace(demo.card, max_frames=600)
-    shown, _ = film(demo, tmp_path / "game.mp4", card=short, smooth=smooth, epsilon=1.0)
+    short = dataclasses.replace(demo.env_spec, max_frames=600)
+    shown, _ = film(demo, tmp_path / "game.mp4", env_spec=short, smooth=smooth, epsilon=1.0)
     with av.open(str(tmp_path / "game.mp4")) as container:
         stream = container.streams.video[0]
         assert stream.average_rate == fps

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from rl_lab.watch.terminal import half_blocks
+from rl_lab.watch.sinks.terminal import half_blocks
 
 CELL = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m▀|▀")
 

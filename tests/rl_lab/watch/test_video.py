@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rl_lab.errors import LabError
-from rl_lab.watch.video import SUFFIX, Video, beginning
+from rl_lab.watch.sinks.video import SUFFIX, Video, beginning
 
 
 def test_a_video_that_cannot_be_is_refused(tmp_path):
@@ -38,8 +38,8 @@ def test_a_beginning_is_the_first_seconds(tmp_path, seconds, pictures):
 
 
 def test_without_pyav_it_is_a_webm_of_opencv(tmp_path, monkeypatch):
-    monkeypatch.setattr("rl_lab.watch.video.av", None)
-    monkeypatch.setattr("rl_lab.watch.video.SUFFIX", ".webm")
+    monkeypatch.setattr("rl_lab.watch.sinks.video.av", None)
+    monkeypatch.setattr("rl_lab.watch.sinks.video.SUFFIX", ".webm")
     with pytest.raises(LabError, match=r"must end in \.webm: PyAV is not installed"):
         Video(tmp_path / "game.mp4", 15)
     video = Video(tmp_path / "game.webm", 15)

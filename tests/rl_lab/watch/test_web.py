@@ -15,9 +15,9 @@ from browser import browser_tab, needs_browser
 
 from rl_lab import api
 from rl_lab.errors import LabError
+from rl_lab.watch.checkpoint_selector import Weights
 from rl_lab.watch.controls import Controls
-from rl_lab.watch.web import Web
-from rl_lab.watch.weights import Weights
+from rl_lab.watch.sinks.web import Web
 
 
 class FakeMoment:

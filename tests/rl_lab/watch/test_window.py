@@ -12,7 +12,7 @@ import pytest
 
 from rl_lab.errors import LabError
 from rl_lab.watch.controls import Controls
-from rl_lab.watch.window import Window
+from rl_lab.watch.sinks.window import Window
 
 TOOLS = [name for name in ("Xvfb", "xdotool") if shutil.which(name) is None]
 WIDTH, HEIGHT = 1024, 768

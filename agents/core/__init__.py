@@ -1,0 +1,1 @@
+"""What all agents share: the protocol, settings, schedules, targets and optimisers."""

@@ -1,0 +1,113 @@
+"""The protocols that agents follow. `Agent` is required; the others describe optional abilities.
+
+An agent from another package (entry point `rl_lab.agents`) follows `Agent` and names its settings dataclass as `config_class`.
+It is built as `cls(config, spaces, seed=..., device=..., dtype=...)`. `Agent` does not have to be subclassed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from agents.core.stopwatch import Stopwatch
+from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, ValueScaling
+
+
+class Abilities(NamedTuple):
+    """What an agent class supports. A class states exceptions in a class attribute: `abilities = Abilities(...)`."""
+
+    resumable: bool = True  # its state_dict is complete, so that a resumed run equals an uninterrupted one
+    bfloat16: bool = True  # its image encoder can compute in bfloat16
+
+
+class Agent(Protocol):
+    """The interface between an algorithm and the trainer, the evaluator and the viewer."""
+
+    network: nn.Module
+    """The network that plays. Its weights alone reproduce the greedy policy."""
+    seconds: Stopwatch
+    """Host seconds spent in "sampling" and "updating"."""
+
+    @staticmethod
+    def bytes_needed(config: Any, spaces: EnvSpaces) -> int:
+        """Return the bytes that the agent's memory allocates on its device."""
+        ...
+
+    @property
+    def value_scaling(self) -> ValueScaling:
+        """Return the discount and the reward clip behind the agent's value estimates."""
+        ...
+
+    def initial_carry(self, n: int) -> Carry:
+        """Return the carry of n environments before their first row."""
+        ...
+
+    def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """Choose actions.
+
+        Args:
+            obs: Observations [N, *obs_shape], without frame stacking.
+            is_first: bool[N], True where an episode begins.
+            carry: The carry that the previous call returned, or `initial_carry(N)`.
+            explore: Explore as in training. False means greedy actions.
+
+        Returns:
+            Actions i64[N], and the carry for the next call.
+        """
+        ...
+
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
+        """Return the greedy actions with their values, and the carry for the next call.
+
+        The arguments are those of `act`; `obs` may also be float32. The result is differentiable; wrap the call in
+        `torch.no_grad()` for inference.
+        """
+        ...
+
+    def observe(self, step: StepResult) -> Metrics | None:
+        """Store the row, and learn if an update is due.
+
+        Every row for which `act` was called with `explore=True` arrives here, in order, one row later.
+
+        Returns:
+            The metrics, averaged over the updates that were made, or None if there were none.
+        """
+        ...
+
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Initialise the networks with these weights of `network`. Raises RuntimeError if they do not fit."""
+        ...
+
+    def gauges(self) -> dict[str, float]:
+        """Return numbers that are known on the host at any time, such as epsilon, updates and replay size."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the full state as nested dicts and lists of tensors, numbers, strings and `Ring`s."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state that `state_dict` returned. Raises ValueError or RuntimeError if shapes do not fit."""
+        ...
+
+
+@runtime_checkable
+class ReplayAgent(Agent, Protocol):
+    """An agent that learns from a replay memory, so that its rows may be played in other processes (`--collectors`)."""
+
+    replay: Any
+    steps: int
+    """Agent steps observed so far; exploration depends on them."""
+    generator: torch.Generator
+    """Generator of the exploration noise."""
+
+
+@runtime_checkable
+class RecordsActing(Protocol):
+    """An agent whose `act` leaves tensors for the `observe` of the same row, such as log-probabilities or recurrent states."""
+
+    acting_records: deque[tuple[Tensor, ...]]
+    """Oldest first: one entry for each row that `act` has explored and `observe` has not yet received."""

@@ -1,0 +1,1 @@
+"""Memories that agents learn from: replay, rollouts, and the sum tree behind priorities."""

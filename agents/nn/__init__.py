@@ -1,0 +1,1 @@
+"""Neural network parts: encoders, heads, recurrent cores and initialisation."""

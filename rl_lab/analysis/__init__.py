@@ -1,0 +1,1 @@
+"""What a network has learned: saliency, feature visualisation and adversarial attacks."""

@@ -1,0 +1,1 @@
+"""Experiments: configuration, agents by name, run folders, and starting or resuming runs."""

@@ -1,0 +1,1 @@
+"""The machine: device, memory, disk, locks, signals and the watchdog."""

@@ -1,0 +1,1 @@
+"""Logged metrics: metrics.jsonl, Weights & Biases, progress lines and tables of runs."""
