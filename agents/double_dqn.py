@@ -17,5 +17,5 @@ class DoubleDQN(DQN):
 
     def bootstrap(self, next_obs: Tensor) -> Tensor:
         """Q-(s', argmax_a Q(s', a)), f32[B]."""
-        seen = self.online.see(next_obs)  # type: ignore[operator]
+        seen = self.online.preprocess(next_obs)  # type: ignore[operator]
         return double_value(self.online.eval()(seen), self.target(seen))

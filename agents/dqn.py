@@ -24,7 +24,7 @@ from agents.core.stopwatch import Stopwatch
 from agents.core.targets import max_value, td_target
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, clip_rewards, mean_metrics
 from agents.memory.config import ReplayConfig
-from agents.memory.replay import Batch, Replay
+from agents.memory.replay import Replay, TransitionBatch
 from agents.nn.config import NetworkConfig
 from agents.nn.encoders import MLP, NatureCNN, build_encoder
 from agents.nn.networks import QNetwork, initialise
@@ -56,7 +56,7 @@ class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig):
 class DQN:
     """A Q-network, its slow copy, a replay memory, and the methods of the `Agent` protocol.
 
-    A variant overrides `build` (another network), `bootstrap` (another value of the next state) or `errors` (another loss).
+    A variant overrides `build` (another network), `bootstrap` (another value of the next state) or `td_loss` (another loss).
     """
 
     config_class = DQNConfig
@@ -191,7 +191,7 @@ class DQN:
         """Whether the replay holds a start whose n steps, or whose whole sequence, are complete."""
         return self.replay.num_starts > 0
 
-    def sample(self) -> Batch:
+    def sample(self) -> TransitionBatch:
         """What an update learns from."""
         return self.replay.sample(self.config.batch_size, beta=self.beta)
 
@@ -216,7 +216,7 @@ class DQN:
             return 0
         return int(learning_steps * c.replay_ratio / self.samples_per_update)
 
-    def errors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def td_loss(self, batch: TransitionBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Each transition's loss, the Huber loss of y - Q(s, a) with y = R + discount * bootstrap(s'); its error; and Q(s, .)."""
         with torch.no_grad():
             y = td_target(batch.ret, batch.discount, self.bootstrap(batch.next_obs))
@@ -224,29 +224,29 @@ class DQN:
         taken = q.gather(1, batch.action[:, None]).squeeze(1)
         return F.smooth_l1_loss(taken, y, reduction="none"), (y - taken).detach(), q.detach()
 
-    def weights(self, batch: Batch) -> Tensor:
+    def weights(self, batch: TransitionBatch) -> Tensor:
         """What each loss counts, f32[B]."""
         return batch.weight
 
-    def learn(self, batch: Batch) -> tuple[Metrics, Tensor]:
+    def learn(self, batch: TransitionBatch) -> tuple[Metrics, Tensor]:
         """One gradient step on the weighted mean of the losses: what there is to say of it, and the errors that priorities follow."""
-        losses, error, q = self.errors(batch)
+        losses, error, q = self.td_loss(batch)
         loss = (self.weights(batch) * losses).mean()
         norm = descend(self.optimizer, loss, grad_clip=self.config.grad_clip)
         metrics = {"loss": loss.detach(), "td_error": error.abs().mean(), "q_mean": q.mean(), "q_max": q.amax(1).mean()}
         return metrics | {"grad_norm": norm}, error
 
-    def update(self, batch: Batch) -> Metrics:
+    def update(self, batch: TransitionBatch) -> Metrics:
         """One gradient step; then the target's copy, when it is due."""
         set_lr(self.optimizer, self.lr)
         metrics, error = self.learn_now(batch)
         self.replay.set_priorities(batch.cell, error)
         self.updates += 1
-        self.follow()
+        self.update_target()
         return metrics
 
     @torch.no_grad()
-    def follow(self) -> None:
+    def update_target(self) -> None:
         """Bring the target network nearer to the online one after an update: a little, or where it is time all the way."""
         c = self.config
         if c.target_tau:

@@ -22,7 +22,7 @@ from agents.core.settings import ConfigError, Count, CountOrZero
 from agents.core.targets import double_value, max_value, n_step_return, td_target
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult
 from agents.dqn import DQN, DQNConfig
-from agents.memory.replay import Replay, Sequences
+from agents.memory.replay import Replay, SequenceBatch
 from agents.nn.networks import Core, RecurrentQNetwork, initialise
 
 
@@ -77,7 +77,7 @@ class DRQN(DQN):
         self.replay.ahead = self.length - 1
         if config.start_state == "stored":
             self.replay.keep({f"state{i}": x.shape[1:] for i, x in enumerate(self.initial_carry(1)[1:])})
-        self.played: deque[Carry] = deque()  # the carries of the rows that are not observed yet
+        self.acting_records: deque[Carry] = deque()  # the carries of the rows that are not observed yet
 
     @staticmethod
     def bytes_needed(config: DRQNConfig, rows: EnvSpaces) -> int:  # type: ignore[override]
@@ -114,7 +114,7 @@ class DRQN(DQN):
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """DQN's; the state it acted from is kept for `remember`."""
         if explore:
-            self.played.append(carry[1:])
+            self.acting_records.append(carry[1:])
         return super().act(obs, is_first, carry, explore=explore)
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
@@ -126,15 +126,15 @@ class DRQN(DQN):
 
     def remember(self, step: StepResult) -> None:
         """Put the row into the replay, with the state that it was played from."""
-        state = self.played.popleft()
+        state = self.acting_records.popleft()
         stored = self.config.start_state == "stored"
         self.replay.add(step, {f"state{i}": x for i, x in enumerate(state)} if stored else {})
 
-    def sample(self) -> Sequences:  # type: ignore[override]
+    def sample(self) -> SequenceBatch:  # type: ignore[override]
         """`batch_size` sequences."""
         return self.replay.sample_sequences(self.config.batch_size, self.length, beta=self.beta)
 
-    def unrolled(self, network: RecurrentQNetwork, batch: Sequences) -> Tensor:
+    def unrolled(self, network: RecurrentQNetwork, batch: SequenceBatch) -> Tensor:
         """Q(h, s, .) of every row of the sequences, f32[L, B, A]; what burns in sends back no gradient."""
         burn_in = self.config.burn_in
         state = tuple(x[0] for x in batch.kept.values()) or network.initial_state(batch.obs.shape[1], self.device)
@@ -144,7 +144,7 @@ class DRQN(DQN):
             before, state = network(batch.obs[:burn_in], batch.is_first[:burn_in], state)
         return torch.cat([before, network(batch.obs[burn_in:], batch.is_first[burn_in:], state)[0]])
 
-    def errors(self, batch: Sequences) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def td_loss(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         """Each row's loss, the Huber loss of y - Q(h_t, s_t, a_t) with y = R + discount * max_a Q-(h_t+m, s_t+m, a); see DQN.
 
         With `double` the a of the target is the best of the online network's Q(h_t+m, s_t+m, .).
@@ -168,16 +168,16 @@ class DRQN(DQN):
         losses = F.smooth_l1_loss(taken, y, reduction="none")
         return losses, (y - taken).detach(), q.detach().flatten(0, 1)
 
-    def alive(self, batch: Sequences) -> Tensor:
+    def alive(self, batch: SequenceBatch) -> Tensor:
         """1 for the rows that are learned from, 0 for dead ones among them, f32[unroll, B]."""
         return (~batch.is_last[self.config.burn_in : self.config.burn_in + self.config.unroll]).float()
 
-    def weights(self, batch: Sequences) -> Tensor:  # type: ignore[override]
+    def weights(self, batch: SequenceBatch) -> Tensor:  # type: ignore[override]
         """0 for dead rows, and for the others their sequence's, times what makes the mean of all a mean over them. f32[unroll * B]."""
         alive = self.alive(batch)
         return (batch.weight * alive / alive.mean().clamp(min=1e-6)).flatten()
 
-    def learn(self, batch: Sequences) -> tuple[Metrics, Tensor]:  # type: ignore[override]
+    def learn(self, batch: SequenceBatch) -> tuple[Metrics, Tensor]:  # type: ignore[override]
         """DQN's; a sequence's priority follows .9 max |error| + .1 mean |error| of its live rows (Kapturowski et al. 2019)."""
         metrics, error = super().learn(batch)  # type: ignore[arg-type]
         alive = self.alive(batch)
@@ -188,13 +188,13 @@ class DRQN(DQN):
 
     def state_dict(self) -> dict[str, Any]:
         """DQN's, and the states of the rows that are not observed yet."""
-        played = {str(i): {str(j): x for j, x in enumerate(state)} for i, state in enumerate(self.played)}
-        return {**super().state_dict(), **({"played": played} if played else {})}
+        played = {str(i): {str(j): x for j, x in enumerate(state)} for i, state in enumerate(self.acting_records)}
+        return {**super().state_dict(), **({"acting_records": played} if played else {})}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         super().load_state_dict(state)
-        played = state.get("played", {})
-        self.played = deque(
+        played = state.get("acting_records", {})
+        self.acting_records = deque(
             tuple(played[str(i)][str(j)] for j in range(len(played[str(i)]))) for i in range(len(played))
         )

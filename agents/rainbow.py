@@ -19,7 +19,7 @@ from agents.core.settings import ConfigError, Range
 from agents.core.targets import categorical_projection, double_value, max_value
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
 from agents.dqn import DQN, DQNConfig
-from agents.memory.replay import Batch
+from agents.memory.replay import TransitionBatch
 from agents.nn.encoders import Linear
 from agents.nn.networks import DistributionNetwork, DuelingHead, NoisyLinear, QNetwork, draw_noise, initialise
 
@@ -112,20 +112,20 @@ class Rainbow(DQN):
 
     def bootstrap(self, next_obs: Tensor) -> Tensor:
         """The value of the next state, f32[B], where the return has no distribution."""
-        seen = self.online.see(next_obs)  # type: ignore[operator]
+        seen = self.online.preprocess(next_obs)  # type: ignore[operator]
         next_q = self.target(seen)
         return double_value(self.online.eval()(seen), next_q) if self.config.double else max_value(next_q)
 
-    def errors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def td_loss(self, batch: TransitionBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Each transition's loss and error; with distributions both are KL(projected target || p(. | s, a))."""
         if not self.config.distributional:
-            return super().errors(batch)
+            return super().td_loss(batch)
         online, target = self.online, self.target
         assert isinstance(online, DistributionNetwork)
         assert isinstance(target, DistributionNetwork)
         rows = torch.arange(len(batch.action), device=self.device)
         with torch.no_grad():
-            seen = online.see(batch.next_obs)
+            seen = online.preprocess(batch.next_obs)
             next_log_p = target.log_probabilities(seen)
             chooser = online.eval()(seen) if self.config.double else target.means(next_log_p)
             next_p = next_log_p[rows, chooser.argmax(1)].exp()
@@ -134,7 +134,7 @@ class Rainbow(DQN):
         loss = (torch.special.xlogy(y, y) - y * log_p[rows, batch.action]).sum(1)
         return loss, loss.detach(), online.means(log_p.detach())
 
-    def update(self, batch: Batch) -> Metrics:
+    def update(self, batch: TransitionBatch) -> Metrics:
         """DQN's, with fresh noise in both networks."""
         if self.config.noisy:
             draw_noise(self.online, self.generator)

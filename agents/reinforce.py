@@ -30,7 +30,7 @@ from agents.core.optimizers import OptimizerConfig, build_optimizer, descend, lo
 from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, NonNegative, Positive
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, clip_rewards, mean_metrics
-from agents.memory.rollout import Batch, Rollout
+from agents.memory.rollout import Rollout, RolloutBatch
 from agents.nn.config import NetworkConfig
 from agents.nn.encoders import FrameDifference, build_encoder
 from agents.nn.networks import ActorCritic, initialise
@@ -118,7 +118,9 @@ class Reinforce:
             generator=self.generator,
             device=device,
         )
-        self.played: deque[tuple[Tensor, Tensor]] = deque()  # log pi and V of the rows that are not observed yet
+        self.acting_records: deque[tuple[Tensor, Tensor]] = (
+            deque()
+        )  # log pi and V of the rows that are not observed yet
         self.steps = 0  # agent steps observed
         self.updates = 0
         self.seconds = Stopwatch()
@@ -161,7 +163,7 @@ class Reinforce:
         if not explore:
             return log_pi.argmax(1), carry
         action = torch.multinomial(log_pi.exp(), 1, generator=self.generator)
-        self.played.append((log_pi.gather(1, action).squeeze(1), value))
+        self.acting_records.append((log_pi.gather(1, action).squeeze(1), value))
         return action.squeeze(1), carry
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
@@ -180,7 +182,7 @@ class Reinforce:
     def observe(self, step: StepResult) -> Metrics | None:
         """Remember the row; learn when the batch is complete."""
         with self.seconds("sampling"):
-            self.rollout.add(clip_rewards(step, self.config.reward_clip), *self.played.popleft())
+            self.rollout.add(clip_rewards(step, self.config.reward_clip), *self.acting_records.popleft())
         self.steps += step.num_active
         if not self.rollout.complete:
             return None
@@ -194,7 +196,7 @@ class Reinforce:
         """The learning rate after the agent steps observed so far."""
         return self.config.learning_rate(self.steps)
 
-    def learn(self, batch: Batch) -> Metrics | None:
+    def learn(self, batch: RolloutBatch) -> Metrics | None:
         """`epochs` passes over the batch, each in minibatches of a new order; the mean metrics of the updates."""
         c, size = self.config, len(batch.action)
         if size < 2:  # no return is complete yet, or there is nothing to compare one with
@@ -206,10 +208,10 @@ class Reinforce:
         for _ in range(c.epochs):
             order = torch.randperm(size, generator=self.generator, device=self.device)
             parts = max(1, round(size / c.minibatch_size)) if c.minibatch_size else 1
-            made += [self.update(Batch(*(x[index] for x in batch))) for index in order.chunk(parts)]
+            made += [self.update(RolloutBatch(*(x[index] for x in batch))) for index in order.chunk(parts)]
         return mean_metrics(made)
 
-    def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
+    def loss(self, batch: RolloutBatch) -> tuple[Tensor, Metrics]:
         """-r A, clipped, + value_weight (V - R)^2 - entropy_weight H(pi), means over the rows; and what it is made of."""
         c = self.config
         log_pi, value = self.network.train()(batch.obs)
@@ -230,13 +232,13 @@ class Reinforce:
         }
         return policy_loss + c.value_weight * value_loss - c.entropy_weight * entropy, metrics
 
-    def gradient_step(self, batch: Batch) -> Metrics:
+    def gradient_step(self, batch: RolloutBatch) -> Metrics:
         """A step down the gradient of the loss, and what there is to say of it."""
         loss, metrics = self.loss(batch)
         metrics |= {"loss": loss, "grad_norm": descend(self.optimizer, loss, grad_clip=self.config.grad_clip)}
         return {name: x.detach() for name, x in metrics.items()}
 
-    def update(self, batch: Batch) -> Metrics:
+    def update(self, batch: RolloutBatch) -> Metrics:
         """One gradient step, with the learning rate of now."""
         set_lr(self.optimizer, self.lr)
         metrics = self.gradient_step_now(batch)
@@ -255,7 +257,9 @@ class Reinforce:
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimiser, the rows that wait, counters and the random generator."""
-        played = {str(i): {"log_prob": log_prob, "value": value} for i, (log_prob, value) in enumerate(self.played)}
+        played = {
+            str(i): {"log_prob": log_prob, "value": value} for i, (log_prob, value) in enumerate(self.acting_records)
+        }
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
@@ -263,7 +267,7 @@ class Reinforce:
             **self.rollout.state_dict(),
             "steps": self.steps,
             "updates": self.updates,
-            **({"played": played} if played else {}),
+            **({"acting_records": played} if played else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -273,7 +277,7 @@ class Reinforce:
         self.rollout.load_state_dict(state)
         self.generator.set_state(state["generator"].cpu())
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
-        played = state.get("played", {})
-        self.played = deque((played[str(i)]["log_prob"], played[str(i)]["value"]) for i in range(len(played)))
+        played = state.get("acting_records", {})
+        self.acting_records = deque((played[str(i)]["log_prob"], played[str(i)]["value"]) for i in range(len(played)))
         if isinstance(self.gradient_step_now, CudaGraphFunction):
             self.record(CudaGraphFunction)  # the optimiser's moments lie elsewhere now

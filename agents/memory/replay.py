@@ -27,7 +27,7 @@ from agents.memory.ring import Ring
 from agents.memory.sum_tree import SumTree
 
 
-class Batch(NamedTuple):
+class TransitionBatch(NamedTuple):
     """B transitions; the target of each is ret + discount * V(next_obs)."""
 
     obs: Tensor  # [B, k, *frame], as stored
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
     cell: Tensor  # i64[B]: where in the replay the transitions start
 
 
-class Sequences(NamedTuple):
+class SequenceBatch(NamedTuple):
     """L successive rows of B environments, whatever episodes they belong to."""
 
     obs: Tensor  # [L, B, k, *frame], as stored
@@ -218,7 +218,7 @@ class Replay:
             return 0, 0
         return int(self.active_before[first % self.num_rows]), int(self.active_before[last % self.num_rows])
 
-    def sample(self, batch_size: int, *, beta: float = 1.0) -> Batch:
+    def sample(self, batch_size: int, *, beta: float = 1.0) -> TransitionBatch:
         """B transitions, drawn with replacement. Raises ValueError while there is nothing to sample.
 
         Uniform draws have the weight 1; prioritised ones (N P(i))^-beta over the batch's largest, which for beta = 1 makes up
@@ -248,7 +248,7 @@ class Replay:
             self.priorities.set(cell, priority)
             self.largest = torch.maximum(self.largest, priority.max())
 
-    def transitions(self, cell: Tensor) -> Batch:
+    def transitions(self, cell: Tensor) -> TransitionBatch:
         """The transitions that start in these cells, i64[B]."""
         s, cells = self.storage, self.num_rows * self.num_envs
         ahead = torch.arange(self.n_step, device=self.device) * self.num_envs
@@ -258,7 +258,7 @@ class Replay:
         )
         next_cell = (cell + m * self.num_envs) % cells
         both = self.stacks(torch.cat([cell, next_cell]))
-        return Batch(
+        return TransitionBatch(
             obs=both[: len(cell)],
             action=s["action"].take(cell).long(),
             ret=ret,
@@ -273,7 +273,7 @@ class Replay:
         whole = min(self.total_rows, self.num_rows) - (self.stack - 1 if self.total_rows > self.num_rows else 0)
         return max(0, whole - length + 1) * self.num_envs
 
-    def sample_sequences(self, batch_size: int, length: int, *, beta: float = 1.0) -> Sequences:
+    def sample_sequences(self, batch_size: int, length: int, *, beta: float = 1.0) -> SequenceBatch:
         """B sequences of `length` rows, drawn with replacement; by priority as in `sample`, where `ahead` is length - 1.
 
         Uniform draws may begin with a dead row, which learns nothing. Raises ValueError while there is none to draw.
@@ -288,7 +288,7 @@ class Replay:
         begin = draw + (self.total_rows - length + 1) * n - count  # (row, environment), counted from the first ever
         return self.sequences(begin, length)
 
-    def latest(self, length: int) -> Sequences:
+    def latest(self, length: int) -> SequenceBatch:
         """The last `length` rows of every environment. Raises ValueError where they, or their stacks, are not there."""
         if self.num_sequences(length) <= 0:
             raise ValueError(f"no {length} rows yet: the replay holds {self.total_rows} rows of {self.num_envs}")
@@ -305,11 +305,11 @@ class Replay:
         listed = torch.arange(low, high, device=self.device) % cells
         return (self.storage["active"].take(listed).long() - begin * self.num_envs) % cells
 
-    def sequences(self, begin: Tensor, length: int) -> Sequences:
+    def sequences(self, begin: Tensor, length: int) -> SequenceBatch:
         """The sequences of `length` rows that start in these cells, i64[B], counted from the first one ever or in the ring."""
         s, n = self.storage, self.num_envs
         cell = (begin + torch.arange(length, device=self.device)[:, None] * n) % (self.num_rows * n)
-        return Sequences(
+        return SequenceBatch(
             obs=self.stacks(cell.flatten()).unflatten(0, cell.shape),
             is_first=s["age"].take(cell) == 0,
             is_last=s["is_last"].take(cell),

@@ -12,7 +12,7 @@ from agents.core.types import EnvSpaces, StepResult
 from agents.memory.replay import Replay
 
 
-class Batch(NamedTuple):
+class RolloutBatch(NamedTuple):
     """B rows to learn from."""
 
     obs: Tensor  # [B, k, *frame]
@@ -78,7 +78,7 @@ class Rollout:
         return rows >= 1 and (rows >= self.batch_rows or 0 < self.batch_games <= self.games)
 
     @torch.no_grad()
-    def take(self) -> Batch:
+    def take(self) -> RolloutBatch:
         """The rows that are used now, once and for all, with generalised advantages (agents/targets.py); maybe none."""
         newest = self.memory.total_rows - 1
         oldest = max(0, self.memory.total_rows - self.memory.num_sequences(1) // self.num_envs)
@@ -98,7 +98,7 @@ class Rollout:
             self.open = torch.maximum(self.open, last + 1)
             used = over.flatten().nonzero().squeeze(1)  # and so does nonzero: only a GPU knows how many these are
         self.games, self.batch_ended = 0, newest
-        return Batch(
+        return RolloutBatch(
             *(x.flatten(0, 1)[used] for x in (rows.obs, rows.action, log_prob, advantage, advantage + value[:-1]))
         )
 

@@ -93,7 +93,7 @@ def channels_last(frames: Tensor) -> Tensor:
     return torch.stack(frames.unbind(1), -1).permute(0, 3, 1, 2)
 
 
-class Seen(NamedTuple):
+class PreprocessedImages(NamedTuple):
     """A stack of images as the first convolution takes it: made once where several networks look at the same one."""
 
     pixels: Tensor  # [B, k, H, W], whole numbers in the format that is computed in
@@ -113,12 +113,12 @@ class Frames(nn.Conv2d):
         """The weights of whole pixels, [filters, k, kernel, kernel]."""
         return self.weight / 255
 
-    def see(self, obs: Tensor) -> Seen:
+    def preprocess(self, obs: Tensor) -> PreprocessedImages:
         """The pixels themselves."""
-        return Seen(channels_last(obs).to(self.computes_in))
+        return PreprocessedImages(channels_last(obs).to(self.computes_in))
 
-    def forward(self, input: Tensor | Seen) -> Tensor:
-        x = (input if isinstance(input, Seen) else self.see(input)).pixels
+    def forward(self, input: Tensor | PreprocessedImages) -> Tensor:
+        x = (input if isinstance(input, PreprocessedImages) else self.preprocess(input)).pixels
         return self._conv_forward(x, self.scaled().to(x.dtype), self.bias.to(x.dtype))  # type: ignore[union-attr]
 
 
@@ -144,9 +144,9 @@ class Differences(Frames):
         """The weights of whole pixels, [filters, k, kernel, kernel]."""
         return (self.weight.permute(0, 2, 3, 1) @ self.by_frame).permute(0, 3, 1, 2)
 
-    def see(self, obs: Tensor) -> Seen:
+    def preprocess(self, obs: Tensor) -> PreprocessedImages:
         """The pixels less the newest frame's mean."""
-        seen = super().see(obs)
+        seen = super().preprocess(obs)
         seen.pixels.sub_(obs[:, -1:].float().mean((2, 3), keepdim=True).round().to(self.computes_in))
         return seen
 
@@ -218,13 +218,13 @@ class NatureCNN(nn.Module):
         self.hidden = nn.Sequential(*(hidden_layer(flat, features, norm, dropout, linear) if features else []))
         self.features = features or flat
 
-    def see(self, obs: Tensor) -> Seen:
+    def preprocess(self, obs: Tensor) -> PreprocessedImages:
         """What this encoder, and any like it, takes in place of obs."""
         first = self.conv[0]
         assert isinstance(first, Frames)
-        return first.see(obs)
+        return first.preprocess(obs)
 
-    def forward(self, obs: Tensor | Seen) -> Tensor:
+    def forward(self, obs: Tensor | PreprocessedImages) -> Tensor:
         return self.hidden(self.conv(obs))
 
 
@@ -242,7 +242,7 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.features = inputs
 
-    def see(self, obs: Tensor) -> Tensor:
+    def preprocess(self, obs: Tensor) -> Tensor:
         """The observations themselves."""
         return obs
 

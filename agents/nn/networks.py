@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agents.nn.config import Init
-from agents.nn.encoders import MLP, FrameDifference, Linear, NatureCNN, Seen, in_format
+from agents.nn.encoders import MLP, FrameDifference, Linear, NatureCNN, PreprocessedImages, in_format
 
 Core = Literal["lstm", "gru"]
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
@@ -104,11 +104,11 @@ class QNetwork(nn.Module):
         self.encoder = encoder
         self.head = head
 
-    def see(self, obs: Tensor) -> Tensor | Seen:
+    def preprocess(self, obs: Tensor) -> Tensor | PreprocessedImages:
         """What this network, and any like it, takes in place of obs."""
-        return self.encoder.see(obs)
+        return self.encoder.preprocess(obs)
 
-    def forward(self, obs: Tensor | Seen) -> Tensor:
+    def forward(self, obs: Tensor | PreprocessedImages) -> Tensor:
         return self.head(self.encoder(obs).float())
 
 
@@ -124,11 +124,11 @@ class DistributionNetwork(QNetwork):
         super().__init__(encoder, head)
         self.register_buffer("support", torch.linspace(low, high, atoms))
 
-    def log_probabilities(self, obs: Tensor | Seen) -> Tensor:
+    def log_probabilities(self, obs: Tensor | PreprocessedImages) -> Tensor:
         """log p(z | s, a) of each atom, float32[B, A, atoms]."""
         return super().forward(obs).unflatten(1, (-1, len(self.support))).log_softmax(2)
 
-    def forward(self, obs: Tensor | Seen) -> Tensor:
+    def forward(self, obs: Tensor | PreprocessedImages) -> Tensor:
         return self.means(self.log_probabilities(obs))
 
     def means(self, log_p: Tensor) -> Tensor:

@@ -43,8 +43,8 @@ class Player:
 
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         action, carry = self.agent.act(obs, is_first, carry, explore=explore)
-        if hasattr(self.agent, "played"):
-            self.played.append(tuple(x.numpy() for x in self.agent.played.popleft()))
+        if hasattr(self.agent, "acting_records"):
+            self.played.append(tuple(x.numpy() for x in self.agent.acting_records.popleft()))
         return action, carry
 
     def observe(self, step: StepResult) -> Metrics | None:

@@ -138,7 +138,7 @@ class CollectorLoop:
         if self.pending is None:
             return None
         if self.pending_played is not None:
-            self.agent.played.append(self.pending_played)
+            self.agent.acting_records.append(self.pending_played)
         return self.agent.observe(self.pending)
 
     def _next_chunk(self) -> None:

@@ -14,7 +14,7 @@ from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
 from agents.dqn import DQN, DQNConfig
 from agents.dueling_double_dqn import DuelingDoubleDQN
-from agents.memory.replay import Batch
+from agents.memory.replay import TransitionBatch
 from envs.make import make_stream, resolve
 from rl_lab.training.loop import Loop
 
@@ -112,7 +112,7 @@ def test_an_update_is_one_huber_step_on_the_target():
     obs, next_obs = torch.randn(4, 1, 2, generator=rng) * 3, torch.randn(4, 1, 2, generator=rng)
     action, ret = torch.tensor([0, 2, 1, 0]), torch.tensor([0.1, -4.0, 5.0, 0.3])
     discount = torch.tensor([0.9, 0.0, 0.81, 0.9])
-    metrics = agent.update(Batch(obs, action, ret, discount, next_obs, torch.ones(4), action))
+    metrics = agent.update(TransitionBatch(obs, action, ret, discount, next_obs, torch.ones(4), action))
     expected, losses = before.clone(), []
     for s, a, r, d, s2 in zip(obs[:, 0], action, ret, discount, next_obs[:, 0], strict=True):
         delta = float(r + d * (target @ s2).max() - before[a] @ s)
@@ -171,7 +171,9 @@ def test_the_learning_rate_anneals_over_agent_steps():
         agent.steps = steps
         before = parameters(agent)
         ones, obs = torch.ones(4), torch.rand(4, 1, *agent.rows.obs_shape)
-        agent.update(Batch(obs, torch.zeros(4, dtype=torch.int64), ones, ones, obs, ones, torch.zeros(4).long()))
+        agent.update(
+            TransitionBatch(obs, torch.zeros(4, dtype=torch.int64), ones, ones, obs, ones, torch.zeros(4).long())
+        )
         grad = torch.cat([p.grad.flatten() for p in agent.network.parameters()])
         assert torch.allclose(parameters(agent), before - lr * grad)
         assert agent.gauges()["lr"] == pytest.approx(lr)
@@ -210,7 +212,7 @@ def test_bfloat16_aims_where_float32_does(kind):
 
     blocks = random(256, 64, 4, 12, 12).to(torch.uint8)  # shapes, as games have them, and not noise
     frames = blocks.repeat_interleave(7, 2).repeat_interleave(7, 3)
-    batch = Batch(
+    batch = TransitionBatch(
         obs=frames[:32],
         action=random(6, 32),
         ret=random(3, 32) - 1.0,
@@ -222,7 +224,7 @@ def test_bfloat16_aims_where_float32_does(kind):
     targets, gradients = [], []
     for dtype in (torch.float32, torch.bfloat16):
         agent = kind(config, rows, seed=1, device=CPU, dtype=dtype)
-        losses, error, q = agent.errors(batch)
+        losses, error, q = agent.td_loss(batch)
         losses.mean().backward()
         targets.append(error + q.gather(1, batch.action[:, None]).squeeze(1) - batch.ret)
         gradients.append(torch.cat([p.grad.flatten() for p in agent.online.parameters()]))

@@ -17,7 +17,7 @@ from agents.dqn import DQN, DQNConfig
 from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.dueling_dqn import DuelingDQN, DuelingDQNConfig
 from agents.expected_sarsa import ExpectedSarsa
-from agents.memory.replay import Batch
+from agents.memory.replay import TransitionBatch
 from agents.nn.encoders import ScaleGradient
 from agents.nn.networks import DuelingHead, NoisyLinear, draw_noise
 from agents.rainbow import Rainbow, RainbowConfig
@@ -36,7 +36,7 @@ def random_batch(n=16, seed=0):
     obs, next_obs = torch.randn(n, 1, 3, generator=g), torch.randn(n, 1, 3, generator=g)
     action = torch.randint(0, 4, (n,), generator=g)
     discount = 0.9 * (torch.rand(n, generator=g) < 0.8)
-    return Batch(obs, action, torch.randn(n, generator=g), discount, next_obs, torch.ones(n), torch.arange(n))
+    return TransitionBatch(obs, action, torch.randn(n, generator=g), discount, next_obs, torch.ones(n), torch.arange(n))
 
 
 def test_double_values_the_online_choice_with_the_target_network():
@@ -149,7 +149,7 @@ def test_rainbow_explores_by_noise_and_is_evaluated_without():
 def test_the_loss_over_distributions_is_the_divergence_from_the_projected_target(double):
     agent, batch = make(Rainbow, RainbowConfig(**RAINBOW, double=double, noisy=False)), random_batch()
     agent.target = make(Rainbow, RainbowConfig(**RAINBOW, noisy=False), seed=1).target
-    losses, errors, q = (x.detach() for x in agent.errors(batch))
+    losses, errors, q = (x.detach() for x in agent.td_loss(batch))
     z = np.linspace(-1, 2, 51)
     p, target_p = (
         n.log_probabilities(o).exp().detach().double().numpy()

@@ -65,7 +65,7 @@ def test_the_loss_is_that_of_a_walk_through_each_sequence(burn_in, n_step, more)
     seen_dead = seen_cut = 0
     for _ in range(5):
         batch = agent.sample()
-        losses, errors, _ = agent.errors(batch)
+        losses, errors, _ = agent.td_loss(batch)
         weights = agent.weights(batch).view(5, 6)
         for b in range(6):
             q = {}
@@ -128,7 +128,7 @@ def test_a_sequence_is_as_likely_as_its_errors_are_large():
         loop.step()
     assert torch.equal(agent.sample().weight, torch.ones(6))  # all are new
     batch = agent.sample()
-    errors = agent.errors(batch)[1].view(5, 6).tolist()
+    errors = agent.td_loss(batch)[1].view(5, 6).tolist()
     agent.update(batch)
     p = dict.fromkeys(agent.replay.priorities.values.nonzero().flatten().tolist(), 1.0)
     for b, cell in enumerate(batch.cell.tolist()):
@@ -149,7 +149,7 @@ def test_burning_in_sends_back_no_gradient():
         loop.step()
     batch = agent.sample()
     batch = batch._replace(obs=batch.obs.clone().requires_grad_())
-    agent.errors(batch)[0].sum().backward()
+    agent.td_loss(batch)[0].sum().backward()
     assert batch.obs.grad[:4].abs().sum() == 0
     assert batch.obs.grad[4:9].abs().sum() > 0
 

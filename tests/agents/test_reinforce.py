@@ -10,7 +10,8 @@ from toy_envs import TwoArms
 
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
-from agents.reinforce import Batch, Reinforce, ReinforceConfig
+from agents.memory.rollout import RolloutBatch
+from agents.reinforce import Reinforce, ReinforceConfig
 
 SMALL = ReinforceConfig(hidden=8, batch_size=60, minibatch_size=20, gamma=0.9, trace_decay=0.8)
 VECTOR = EnvSpaces((3,), torch.float32, 4, 3)
@@ -27,8 +28,8 @@ def test_the_gradient_on_a_two_armed_bandit():
     n = 100_000
     obs, is_first = torch.zeros(n, 1), torch.ones(n, dtype=torch.bool)
     action, _ = agent.act(obs, is_first, agent.initial_carry(n), explore=True)
-    log_prob, _ = agent.played.pop()
-    batch = Batch(obs[:, None], action, log_prob, action.float(), action.float())
+    log_prob, _ = agent.acting_records.pop()
+    batch = RolloutBatch(obs[:, None], action, log_prob, action.float(), action.float())
     loss, _ = agent.loss(batch)
     loss.backward()
     error = 4 * np.sqrt(p * (1 - p) / n)  # four standard errors, and more
@@ -44,7 +45,7 @@ def test_the_loss_row_by_row(clip):
     obs = torch.from_numpy(rng.normal(size=(50, 1, 3)).astype(np.float32))
     action = torch.from_numpy(rng.integers(2, size=50))
     log_prob, advantage, ret = torch.from_numpy(rng.normal(size=(3, 50)).astype(np.float32))
-    loss, _ = agent.loss(Batch(obs, action, log_prob, advantage, ret))
+    loss, _ = agent.loss(RolloutBatch(obs, action, log_prob, advantage, ret))
     log_pi, value = (x.detach().double().numpy() for x in agent.network(obs))
     total = 0.0
     for i in range(50):

@@ -17,7 +17,7 @@ from agents.dqn import DQN, DQNConfig
 from agents.drqn import DRQN, DRQNConfig
 from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.expected_sarsa import ExpectedSarsa
-from agents.memory.replay import Batch
+from agents.memory.replay import TransitionBatch
 from agents.rainbow import Rainbow, RainbowConfig
 from agents.reinforce import Reinforce, ReinforceConfig
 
@@ -157,7 +157,9 @@ def batches(count, rows, generator):
         frames = blocks.repeat_interleave(7, 2).repeat_interleave(7, 3)
         action = torch.randint(0, rows.num_actions, (32,), generator=generator)
         ret = torch.randint(-1, 2, (32,), generator=generator).float()
-        yield Batch(frames[:32], action, ret, torch.full((32,), 0.95), frames[32:], torch.ones(32), torch.arange(32))
+        yield TransitionBatch(
+            frames[:32], action, ret, torch.full((32,), 0.95), frames[32:], torch.ones(32), torch.arange(32)
+        )
 
 
 @pytest.mark.gpu
@@ -177,7 +179,7 @@ def test_a_gpu_learns_what_the_cpu_learns(cls, graphs, monkeypatch):
         for agent in (on_cpu, on_gpu):
             agent.steps += 8
         here = on_cpu.update(batch)
-        there = on_gpu.update(Batch(*(x.cuda() for x in batch)))
+        there = on_gpu.update(TransitionBatch(*(x.cuda() for x in batch)))
         for name, value in here.items():
             assert float(there[name]) == pytest.approx(float(value), rel=1e-2, abs=1e-4), name
     for a, b in zip(on_cpu.online.parameters(), on_gpu.online.parameters(), strict=True):
@@ -202,7 +204,7 @@ def test_a_run_that_records_learns_as_much(name, tmp_path):
 
 
 def tensors(batch):
-    """All tensors of a Batch or of Sequences, on the CPU."""
+    """All tensors of a TransitionBatch or of SequenceBatch, on the CPU."""
     return [x.cpu() for x in torch.utils._pytree.tree_leaves(batch)]
 
 

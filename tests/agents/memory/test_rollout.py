@@ -29,7 +29,7 @@ def batches_of(config, rows, rng):
             value = torch.zeros(3)
         for e in range(3):
             said[tuple(step.obs[e].int().tolist())] = (float(log_prob[e]), float(value[e]))
-        agent.played.append((log_prob, value))
+        agent.acting_records.append((log_prob, value))
         agent.observe(step)
     return taken, said
 

@@ -41,7 +41,7 @@ def test_options_build_and_learn(rows, norm):
 def test_what_one_network_saw_another_judges_as_the_frames_themselves(rows):
     one, other = build(rows), build(rows)
     obs = torch.randint(0, 256 if rows.is_image else 2, (8, 4, *rows.obs_shape)).to(rows.dtype)
-    assert torch.equal(other(one.see(obs)), other(obs))
+    assert torch.equal(other(one.preprocess(obs)), other(obs))
 
 
 @pytest.mark.parametrize("init", ["orthogonal", "he", "xavier", "lecun"])
