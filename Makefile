@@ -1,32 +1,39 @@
-# `make pong` trains an agent, `make watch` shows one, `make test` checks the project; each makes .venv first, once.
+# Every target makes .venv first, once. `make` alone lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: pong watch test test-slow check install clean
+.DEFAULT_GOAL := help
+.PHONY: help pong watch test test-slow check check-coverage install clean
 
-pong: install
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+pong: install  ## train DQN on Pong
 	$(BIN)/python -m rl_lab train dqn --env Pong
 
-watch: install
+watch: install  ## watch a trained agent play Pong
 	$(BIN)/python -m rl_lab watch demo
 
-# A process for each core: every test uses one torch thread. The long ones stand together, so work is stolen at the end.
-test: install
+# One process per core; each test uses one torch thread. Work stealing balances the long tests at the end.
+test: install  ## run the tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-test-slow: install
+test-slow: install  ## run the tests that train for long
 	$(BIN)/python -m pytest -m slow -n auto --dist worksteal
 
-check: install
+check: install  ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-install: $(VENV)/installed
+check-coverage: install  ## run the tests and report their line coverage
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov=agents --cov=envs --cov=rl_lab --cov-report=term:skip-covered
 
-# torch comes first and alone, so that pip takes the pinned build for this machine and nothing else pulls in another. pip
-# would compile on one core what all can do (and some package has files that are no Python 3: they are left).
+install: $(VENV)/installed  ## make the virtual environment
+
+# torch comes first and alone, so that pip takes the pinned build for this machine and no other package pulls in another one.
+# pip would compile on one core; compileall uses all. Some packages hold files that are not Python 3: its errors are ignored.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"rl_lab needs Python 3.11 or newer, not {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -35,5 +42,5 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
-clean:
+clean:  ## remove the virtual environment and built packages
 	rm -rf $(VENV) dist build
