@@ -99,7 +99,7 @@ def resolve(id: str) -> EnvSpec:
         env.close()
 
 
-def find_spec(id: str) -> GymSpec:
+def find_gymnasium_spec(id: str) -> GymSpec:
     """What is registered under an id; `module:id` imports the module first. Raises EnvError where there is nothing."""
     module, _, name = id.rpartition(":")
     try:
@@ -114,7 +114,7 @@ def make_vector_env(env_spec: EnvSpec, num_envs: int, vectorization: Vectorizati
     """Gymnasium's vector env: a process each for pictures ("async"), all in this one for vectors ("sync")."""
     if vectorization == "auto":
         vectorization = "sync" if env_spec.family == "vector" else "async"
-    spec = find_spec(env_spec.id)  # a worker process knows only what it is sent, not what was registered here
+    spec = find_gymnasium_spec(env_spec.id)  # a worker process knows only what it is sent, not what was registered here
     if vectorization == "sync":
         return SyncVectorEnv([lambda: make_env(spec)] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
 
@@ -127,7 +127,7 @@ def make_vector_env(env_spec: EnvSpec, num_envs: int, vectorization: Vectorizati
     return AsyncVectorEnv([worker] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP, context="forkserver")
 
 
-def other_ids() -> list[str]:
+def trainable_ids() -> list[str]:
     """The newest version of every registered Gymnasium id that is no Atari game and that an agent can be trained on here."""
     newest: dict[str, str] = {}
     for id, spec in gymnasium.registry.items():

@@ -74,10 +74,10 @@ def make_stream(env_spec: EnvSpec, num_envs: int, *, threads: int = 1, vectoriza
         env = atari.make_vector_env(env_spec, num_envs, threads)
     else:
         env = gymnasium_envs.make_vector_env(env_spec, num_envs, vectorization)
-    return stream_of(env, env_spec)
+    return stream_from_env(env, env_spec)
 
 
-def stream_of(env: VectorEnv, env_spec: EnvSpec) -> Stream:
+def stream_from_env(env: VectorEnv, env_spec: EnvSpec) -> Stream:
     """A vector environment of the card as a stream, with what the card says of the way from the one to the other."""
     return Stream(
         env,

@@ -46,7 +46,7 @@ class EnvSpec:
         return len(self.actions)
 
     @property
-    def white(self) -> int | None:
+    def max_pixel(self) -> int | None:
         """The largest value of a pixel; None for vectors."""
         return None if self.dtype != "uint8" else 1 if self.view == "binary" else 255
 

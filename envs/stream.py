@@ -92,7 +92,7 @@ class Stream:
             np.uint8 if env.single_observation_space.dtype == np.uint8 and len(self._shape) == 2 else np.float32
         )
         self.view = view
-        self.frame = view(np.zeros((1, *self._shape), self.dtype)).shape[1:] if view else self._shape
+        self.obs_shape = view(np.zeros((1, *self._shape), self.dtype)).shape[1:] if view else self._shape
         self._actions: NDArray[np.int64] | None = None
         self._seed, self.independent_episodes, self.reseed_after = 0, independent_episodes, reseed_after
         self._seeds = np.zeros(self.num_envs, np.int64)  # of each environment's last seeded reset
@@ -123,7 +123,7 @@ class Stream:
         if not self.flicker:
             return frames
         blank = np.random.default_rng([self._seed, self._row]).random(self.num_envs) < self.flicker
-        return np.where(blank.reshape(-1, *[1] * len(self.frame)), np.zeros_like(frames), frames)
+        return np.where(blank.reshape(-1, *[1] * len(self.obs_shape)), np.zeros_like(frames), frames)
 
     def reset(self, seed: int) -> Row:
         """Begin all episodes anew, on seeds drawn from `seed`; the row has no rewards."""
@@ -165,13 +165,13 @@ class Stream:
                 f"actions are {actions}; needed are {self.num_envs} numbers from 0 to {self.num_actions - 1}"
             )
         self._log.append(actions.astype(np.int64))
-        self._actions = actions = self.environment_actions(actions)
+        self._actions = actions = self.to_env_actions(actions)
         if hasattr(self.env, "ale"):
             self.env.send(actions)  # type: ignore[attr-defined]
         elif isinstance(self.env, AsyncVectorEnv):
             self.env.step_async(actions)
 
-    def environment_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
+    def to_env_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The environment's own numbers of actions."""
         return self._numbers[actions]
 
@@ -260,7 +260,7 @@ class Stream:
         self.flicker = flicker
         return row._replace(obs=self._blank(row.obs))
 
-    def finished(self) -> list[Episode]:
+    def pop_episodes(self) -> list[Episode]:
         """The games that ended since the last call."""
         games, self._episodes = self._episodes, []
         return games

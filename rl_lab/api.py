@@ -10,7 +10,7 @@ import torch
 from agents.core.agent import Agent
 from envs import make
 from envs.atari import games
-from envs.gymnasium_envs import other_ids
+from envs.gymnasium_envs import trainable_ids
 from envs.spec import EnvSpec
 from rl_lab import checkpoint
 from rl_lab.experiment import config, factory, launch
@@ -112,6 +112,6 @@ def environments() -> dict[str, list[str]]:
     plugins = load_env_plugins()
     return {
         "Atari games": list(games()),
-        "Gymnasium": other_ids(),
+        "Gymnasium": trainable_ids(),
         **({"installed packages": plugins} if plugins else {}),
     }

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 def toy_loop(config, num_envs, env=NumberedSteps, seed=1, cls=DQN):
     """An untrained agent and its loop over `num_envs` toy environments."""
     stream = Stream(SyncVectorEnv([env] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP))
-    rows = EnvSpaces(stream.frame, torch.float32, stream.num_actions, num_envs)
+    rows = EnvSpaces(stream.obs_shape, torch.float32, stream.num_actions, num_envs)
     agent = cls(config, rows, seed=seed, device=CPU)
     return agent, Loop(agent, stream, CPU, seed)
 

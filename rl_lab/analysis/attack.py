@@ -61,8 +61,8 @@ def scores(run: Run, size: float, *, episodes: int, seed: int, which: str | None
     rng = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     players = {
         "unharmed": agent,
-        f"random signs, {size:g}": Attacked(agent, size, run.env_spec.white, rng),
-        f"fgsm, {size:g}": Attacked(agent, size, run.env_spec.white),
+        f"random signs, {size:g}": Attacked(agent, size, run.env_spec.max_pixel, rng),
+        f"fgsm, {size:g}": Attacked(agent, size, run.env_spec.max_pixel),
     }
     return {
         name: api.play(run, player, episodes=episodes, epsilon=None, seed=seed)  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ def draw(player: Player, out: Path, *, step: int, units: int) -> dict[Path, str]
     `step`: the agent step whose feature maps are drawn (the last one of a game that is shorter); `units`: the most excited ones
     of each convolution. Raises LabError where the network has no convolutions, or the folder cannot be written.
     """
-    agent, env_spec, white = player.agent, player.game.env_spec, player.game.env_spec.white
+    agent, env_spec, white = player.agent, player.game.env_spec, player.game.env_spec.max_pixel
     if white is None or "grad-cam" not in saliencies(agent, env_spec):
         raise LabError(
             f"look draws what convolutions have learned, and {type(agent).__name__} on {env_spec.name} has none"

@@ -27,7 +27,7 @@ class StreamVecEnv(VecEnv):
     def __init__(self, streams: Sequence[Stream], frame_stack: int, reward_clip: float) -> None:
         self.streams, self.frame_stack, self.clip = streams, frame_stack, reward_clip or np.inf
         one = streams[0]
-        super().__init__(len(streams), *spaces(one.frame, one.dtype, one.num_actions, frame_stack))
+        super().__init__(len(streams), *spaces(one.obs_shape, one.dtype, one.num_actions, frame_stack))
         self.seed_of_all = 0
         self.actions = np.zeros(self.num_envs, np.int64)
         self.histories = [np.zeros(0)] * self.num_envs
@@ -42,7 +42,7 @@ class StreamVecEnv(VecEnv):
         return stack[0].numpy().reshape(self.observation_space.shape)  # type: ignore[arg-type]
 
     def reset(self) -> NDArray[Any]:
-        shape = (1, self.frame_stack - 1, *self.streams[0].frame)
+        shape = (1, self.frame_stack - 1, *self.streams[0].obs_shape)
         self.histories = [np.zeros(shape, self.streams[0].dtype) for _ in self.streams]
         seeds = spread_seeds(self.seed_of_all, self.num_envs)
         rows = [stream.reset(int(seed)) for stream, seed in zip(self.streams, seeds, strict=True)]
@@ -65,7 +65,7 @@ class StreamVecEnv(VecEnv):
                 if dones[-1]:
                     info["terminal_observation"] = seen
                 if row.is_last[0]:
-                    episodes += [game._replace(env=i) for game in stream.finished()]
+                    episodes += [game._replace(env=i) for game in stream.pop_episodes()]
                     stream.send(np.zeros(1, np.int64))
                     seen = self._see(i, stream.recv())
                 obs.append(seen)

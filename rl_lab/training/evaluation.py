@@ -89,7 +89,7 @@ def evaluate(
         values.append(thought.value)
         rows.append(row._replace(obs=np.empty(0)))  # a view of no pictures would keep them all
         each_row()
-        for game in stream.finished():
+        for game in stream.pop_episodes():
             games[game.env].append(game)
     values.append(policy_output()[0].value)
     played = [game for g, q in zip(games, quota, strict=True) for game in g[:q]]

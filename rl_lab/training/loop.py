@@ -65,7 +65,7 @@ class Loop:
             num_active,
         )
         self.row = row
-        return LoopStep(num_active, metrics, self.stream.finished())
+        return LoopStep(num_active, metrics, self.stream.pop_episodes())
 
     def run(self, after: Callable[[LoopStep], bool], *, steps: int) -> None:
         """Row after row until `after`, which is called between two, says no; `steps` agent steps are planned in all."""

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from envs import atari, gymnasium_envs
-from envs.make import make_stream, stream_of
+from envs.make import make_stream, stream_from_env
 from envs.spec import EnvSpec
 from envs.stream import Row, spread_seeds
 from rl_lab.system.device import has_display
@@ -35,11 +35,11 @@ class Game:
             self.twin = atari.make_screen_env(env_spec)
         else:
             _draw_without_display()
-            spec = gymnasium_envs.find_spec(env_spec.id)
+            spec = gymnasium_envs.find_gymnasium_spec(env_spec.id)
             self.env = SyncVectorEnv(
                 [lambda: gymnasium_envs.make_env(spec, render_mode="rgb_array")], autoreset_mode=AutoresetMode.NEXT_STEP
             )
-            self.stream = stream_of(self.env, env_spec)
+            self.stream = stream_from_env(self.env, env_spec)
         self.stream.reseed_after = 2**62  # the twin would have to be seeded anew too
         self.over = False
 
@@ -69,7 +69,7 @@ class Game:
             return row, [self._render()]
         screens: list[Screen] = []
         for _ in range(1 if begins else self.env_spec.frame_skip or 1):
-            obs, _, terminated, truncated, _ = self.twin.step(self.stream.environment_actions(actions))
+            obs, _, terminated, truncated, _ = self.twin.step(self.stream.to_env_actions(actions))
             screens.append(_picture(obs))
             if terminated[0] or truncated[0]:
                 break

@@ -32,8 +32,8 @@ def compose(moment: Moment, screen: Screen, env_spec: EnvSpec, title: str) -> Sc
     state = "over" if moment.over else f"step {moment.step:,}"
     _text(canvas, f"game {moment.game}   {state}   score {moment.score:g}", (LEFT, 48), size=0.5)
     top = 64
-    if env_spec.white:
-        top = _frames(canvas, moment.seen, env_spec.white, heat, top)
+    if env_spec.max_pixel:
+        top = _frames(canvas, moment.seen, env_spec.max_pixel, heat, top)
     top = _bars(canvas, moment, env_spec, top + 18)
     if moment.state_norm is not None:
         _text(canvas, f"size of the memory |h| = {moment.state_norm:.2f}", (LEFT, top + 10), color=FAINT)

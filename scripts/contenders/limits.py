@@ -55,7 +55,7 @@ def step_bare(t: int) -> None:
 def step_stream(t: int) -> None:
     streamed.send(actions[t % len(actions)])
     streamed.recv()
-    streamed.finished()
+    streamed.pop_episodes()
 
 
 fast_bfloat16 = matrices(torch.bfloat16) > matrices(torch.float32)

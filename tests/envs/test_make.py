@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from envs.atari import games
-from envs.gymnasium_envs import other_ids
+from envs.gymnasium_envs import trainable_ids
 from envs.make import adapt, make_stream, resolve
 from envs.spec import EnvError, EnvSpec
 
@@ -51,7 +51,7 @@ def test_vectors_and_every_atari_name():
     assert (env_spec.family, env_spec.frame, env_spec.num_actions, env_spec.dtype) == ("vector", (4,), 2, "float32")
     assert len(games()) > 100
     assert resolve("ms_pacman").name == "MsPacman"
-    others = set(other_ids())
+    others = set(trainable_ids())
     assert {"CartPole-v1", "MountainCar-v0"} <= others
     assert not {"Pendulum-v1", "GymV26Environment-v0"} & others, "what the lab refuses is not offered"
 

@@ -44,7 +44,7 @@ def test_rows_equal_environments_stepped_by_hand(kind, lengths, life_loss):
         for action in actions:
             stream.send(action)
             rows.append(stream.recv())
-        games = stream.finished()
+        games = stream.pop_episodes()
     finally:
         stream.close()
     for e, seed in enumerate(spread_seeds(7, N)):
@@ -97,7 +97,7 @@ def test_atari_rows_equal_what_ale_says(game, max_frames):
                 assert not done
             ends, lost = ends + done, lost + life
         over, lives = terminated | truncated, info["lives"]
-    games = stream.finished()
+    games = stream.pop_episodes()
     assert len(games) == ends > 0
     assert max(g.length for g in games) <= max_frames / 4
     assert lost > 0 or game == "Pong"
@@ -173,14 +173,14 @@ def test_the_way_to_a_row_leads_back_to_it(kind, independent):
         assert len(one.state()["log"]) <= (800 if not independent else 300 if kind == "ale" else 8)
         skipped.append(one.state()["skipped"].max())
     assert (0 < max(skipped) <= 4) if independent else max(skipped) == 0
-    one.finished()
+    one.pop_episodes()
     for _ in range(400):
         actions = rng.integers(one.num_actions, size=N)
         one.send(actions)
         other.send(actions)
         for mine, theirs in zip(one.recv(), other.recv(), strict=True):
             assert np.array_equal(mine, theirs)
-    assert one.finished() == other.finished()
+    assert one.pop_episodes() == other.pop_episodes()
     one.close()
     other.close()
 
