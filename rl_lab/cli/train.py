@@ -6,19 +6,18 @@ import dataclasses
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 import tyro
 
-from agents.core.settings import Count, check_fields
+from agents.core.settings import Count
 from envs.spec import EnvSpec
-from rl_lab import api
-from rl_lab.cli.parsing import parse, value_of
+from rl_lab.cli.parsing import value_of
+from rl_lab.cli.training_options import parse_training_options
 from rl_lab.errors import LabError
 from rl_lab.experiment import config, factory, launch
-from rl_lab.experiment.config import RunConfig
-from rl_lab.experiment.registry import agents, find_agent, is_resumable
+from rl_lab.experiment.registry import agents, is_resumable
 from rl_lab.experiment.run import Run
 from rl_lab.system.exit_codes import fail
 from rl_lab.system.shell import PROG, as_typed
@@ -38,50 +37,13 @@ def train_command(args: list[str]) -> None:
         ("seeds", Annotated[str, tyro.conf.arg(help=SEEDS_HELP)], ""),
         ("jobs", Annotated[Count, tyro.conf.arg(help=JOBS_HELP)], 1),
     ]
-    chosen, final, env_spec = configured(name, args, several)
+    chosen, final, env_spec = parse_training_options(name, args, several)
     if chosen.jobs > 1 and not chosen.seeds:
         raise LabError(f"jobs is {chosen.jobs}; one run is one job: it needs --seeds, like 1..5")
     if chosen.seeds:
         _train_seeds(name, args, chosen.seeds, chosen.jobs, final, env_spec)
         return
     _finish(lambda: launch.train(final, env_spec))
-
-
-def configured(
-    name: str, args: list[str], extras: Sequence[tuple[str, Any, Any]] = ()
-) -> tuple[Any, config.Config, EnvSpec]:
-    """What `train NAME args` asks for: its options, with `extras` (name, type, default), the configuration and the env card."""
-    entry = find_agent(name)
-    file = value_of(args, "--config")
-    env = value_of(args, "--env") or config.env_of(file)
-    if env is None and not any(a in ("-h", "--help") for a in args):
-        fail(f"which environment? add --env NAME, for example: {PROG} train {name} --env Pong")
-    protocol = value_of(args, "--protocol") or config.protocol_of(file)
-    env_spec = api.resolve_env(env, protocol) if env else None
-    layered = config.resolve(name, env_spec, {}, preset=value_of(args, "--preset") or "default", file=file)
-
-    # The defaults that the help shows and that the flags overrule are those of this env and preset.
-    options = dataclasses.make_dataclass(
-        "Train",
-        [
-            ("run", RunConfig),
-            ("agent", type(layered.settings)),
-            ("config", Annotated[str, tyro.conf.arg(help=CONFIG_HELP)]),
-            *((key, kind) for key, kind, _ in extras),
-        ],
-    )
-    about = (
-        entry.paper
-        if env
-        else f"{entry.paper}. Defaults depend on the environment: --env NAME --help shows those of one."
-    )
-    defaults = options(layered.run, layered.settings, file or "", *(default for _, _, default in extras))
-    chosen = parse(options, args, f"train {name}", about, default=defaults)
-    check_fields(chosen)
-    assert env_spec is not None
-    final = config.Config(name, chosen.run, chosen.agent)
-    config.check(final)
-    return chosen, final, env_spec
 
 
 def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: config.Config, env_spec: EnvSpec) -> None:
@@ -121,7 +83,6 @@ def _belongs_to(args: list[str], i: int, flags: tuple[str, ...]) -> bool:
 LAB = [sys.executable, "-m", "rl_lab"]
 SEEDS_HELP = "Train these seeds as one group, 1..5 or 1,3,8, each as a run of its own."
 JOBS_HELP = "How many of the seeds are trained side by side; they share the processor's cores."
-CONFIG_HELP = "A YAML file of settings, such as a run's config.yaml; flags overrule it."
 
 
 def _finish(run: Callable[[], Run]) -> None:

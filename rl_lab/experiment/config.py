@@ -142,7 +142,7 @@ def from_dict(data: dict[str, Any], where: str) -> Config:
     return _build(agent, settings_class, _checked(values, _field_types(settings_class), where))
 
 
-def replaced(config: Config, settings: dict[str, Any], where: str) -> Config:
+def replace_settings(config: Config, settings: dict[str, Any], where: str) -> Config:
     """The configuration with other values for some settings, which `where` names. Raises ConfigError as `resolve` does."""
     known = _field_types(type(config.settings))
     values = config.to_dict() | _checked(settings, known, where)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import torch
 
@@ -12,11 +11,9 @@ from agents.core.types import EnvSpaces
 from envs.make import make_stream, resolve
 from envs.spec import EnvSpec
 from envs.stream import Stream
-from rl_lab.distributed.ray_cluster import require_ray
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.registry import find_agent
 from rl_lab.system.device import check_memory, num_cores, resolve_device, resolve_precision
-from rl_lab.training.loop import Loop
 
 EVAL_ENVS = 10  # at most so many games of an evaluation run side by side
 
@@ -38,7 +35,7 @@ def make_agent(config: Config, env_spec: EnvSpec, device: torch.device) -> Agent
     )
 
 
-def make_player(config: Config, env_spec: EnvSpec) -> Agent:
+def make_cpu_agent(config: Config, env_spec: EnvSpec) -> Agent:
     """The same to be played with on this machine's CPU, wherever it is trained."""
     on_cpu = dataclasses.replace(config.run, device="cpu", precision="float32")
     return make_agent(dataclasses.replace(config, run=on_cpu), env_spec, torch.device("cpu"))
@@ -49,20 +46,6 @@ def make_envs(config: Config, env_spec: EnvSpec, num_envs: int) -> Stream:
     run = config.run
     threads = run.emulator_threads or num_cores()
     return make_stream(env_spec, num_envs, threads=threads, vectorization=run.vectorization)
-
-
-def make_loop(config: Config, env_spec: EnvSpec, agent: Agent, device: torch.device) -> Any:
-    """The loop over the configuration's environments; an agent that brings its own (SB3's) gets a stream for each of them."""
-    run = config.run
-    if run.collectors:
-        require_ray()
-        from rl_lab.distributed.collector_loop import CollectorLoop  # needs Ray
-
-        return CollectorLoop(config, env_spec, agent, device)
-    own = getattr(agent, "make_loop", None)
-    if own is None:
-        return Loop(agent, make_envs(config, env_spec, run.num_envs), device, run.seed)
-    return own([make_envs(config, env_spec, 1) for _ in range(run.num_envs)], run.seed)
 
 
 def value_scaling(config: Config) -> tuple[float, float]:

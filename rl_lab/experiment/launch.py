@@ -19,12 +19,12 @@ from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import DEMO, Run
 from rl_lab.system.disk import check_disk
 from rl_lab.system.lock import lock
-from rl_lab.tracking.tracker import Sink
+from rl_lab.tracking.metrics_sink import MetricsSink
 from rl_lab.training.trainer import Runner
 
 
 def train(
-    config: Config, env_spec: EnvSpec, *, quiet: bool = False, path: Path | None = None, listener: Sink | None = None
+    config: Config, env_spec: EnvSpec, *, quiet: bool = False, path: Path | None = None, listener: MetricsSink | None = None
 ) -> Run:
     """Train a new run to its end, in the folder `path` or one named by the time; `listener` is told what is logged.
 
@@ -58,7 +58,7 @@ def train(
 
 
 def resume(
-    run: Run, *, steps: int | None = None, address: str = "", quiet: bool = False, listener: Sink | None = None
+    run: Run, *, steps: int | None = None, address: str = "", quiet: bool = False, listener: MetricsSink | None = None
 ) -> Run:
     """Go on with a run from its last checkpoint; `steps` is a new total, to extend it, `address` where its collectors are now.
 
@@ -85,7 +85,7 @@ def resume(
         return runner.train()
 
 
-def is_through(run: Run) -> bool:
+def is_finished(run: Run) -> bool:
     """Whether a run has made its steps and its last evaluation."""
     for folder in checkpoint.generations(run.path):
         with contextlib.suppress(checkpoint.Damaged):  # the one before it serves, as it does on resume

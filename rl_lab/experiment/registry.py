@@ -37,7 +37,7 @@ def _ours(name: str, module: str, attribute: str, paper: str) -> AgentEntry:
     )
 
 
-OWN_AGENTS = [
+BUILT_IN_AGENTS = [
     _ours("dqn", "agents.dqn", "DQN", "deep Q-network: Mnih et al. 2015, Human-level control through deep RL"),
     _ours(
         "double_dqn",
@@ -99,7 +99,7 @@ OWN_AGENTS = [
 @cache
 def agents() -> dict[str, AgentEntry]:
     """Every agent by name. An installed agent's class may name its YAML as `presets_file` and its paper in its docstring."""
-    found = {entry.name: entry for entry in OWN_AGENTS}
+    found = {entry.name: entry for entry in BUILT_IN_AGENTS}
     for point in entry_points(group="rl_lab.agents"):
         if point.name in found:
             raise LabError(

@@ -23,12 +23,12 @@ from rich.console import Console
 from rl_lab import checkpoint
 from rl_lab.errors import Fault, LabError
 from rl_lab.experiment.config import Config
-from rl_lab.experiment.launch import is_through
+from rl_lab.experiment.launch import is_finished
 from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import Run
 from rl_lab.system.device import num_cores
 from rl_lab.system.lock import lock
-from rl_lab.tracking.run_table import Board, Line
+from rl_lab.tracking.run_table import RunRow, RunTable
 
 REFRESH = 1.0  # seconds between two looks at the runs
 
@@ -91,9 +91,9 @@ class Job:
     @property
     def state(self) -> str:
         if self.process is None:
-            return "waits" if self.command else "done"
+            return "waiting" if self.command else "done"
         code = self.process.poll()
-        return "runs" if code is None else "done" if code == 0 else "stopped" if code >= 128 or code < 0 else "failed"
+        return "running" if code is None else "done" if code == 0 else "stopped" if code >= 128 or code < 0 else "failed"
 
 
 class Stopped(Exception):
@@ -134,7 +134,7 @@ def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[i
                     f"the group {group} has seed {seed} with {key} {has.get(key)}, not {asked.get(key)};"
                     " the same settings go on with it, another --group begins anew"
                 )
-        if is_through(run):
+        if is_finished(run):
             jobs.append(Job(seed, [], run=run))
         elif is_resumable(config.agent) and checkpoint.generations(run.path):
             jobs.append(Job(seed, [*lab, "resume", str(run.path)], run=run))
@@ -163,23 +163,23 @@ def train_group(all_jobs: Sequence[Job], *, side_by_side: int, group: str) -> No
     def stop(number: int, frame: object) -> None:
         asked.append(number)
         for job in all_jobs:
-            if job.state == "runs" and job.process is not None:
+            if job.state == "running" and job.process is not None:
                 job.process.send_signal(number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     console = Console(highlight=False)
     try:
-        with Board(console, f"group {group}") as board:
+        with RunTable(console, f"group {group}") as table:
             while True:
-                running = sum(job.state == "runs" for job in all_jobs)
-                waiting = [job for job in all_jobs if job.state == "waits" and not asked]
+                running = sum(job.state == "running" for job in all_jobs)
+                waiting = [job for job in all_jobs if job.state == "waiting" and not asked]
                 for job in waiting[: side_by_side - running]:
                     if asked:
                         break
                     job.start(environment)
                     if asked and job.process is not None:  # while it began
                         job.process.send_signal(asked[0])
-                board.update([Line(f"seed {job.seed}", job.state, job.run) for job in all_jobs])
+                table.update([RunRow(f"seed {job.seed}", job.state, job.run) for job in all_jobs])
                 if not running and not waiting:
                     break
                 time.sleep(REFRESH)

@@ -14,19 +14,23 @@ from safetensors import SafetensorError
 from envs.stream import Stream
 from rl_lab import checkpoint
 from rl_lab.errors import USER_ERRORS, Fault, LabError
-from rl_lab.experiment.factory import EVAL_ENVS, make_agent, make_envs, make_loop, memory_needed, value_scaling
+from rl_lab.experiment.factory import EVAL_ENVS, make_agent, make_envs, memory_needed, value_scaling
 from rl_lab.experiment.run import Run
 from rl_lab.system.device import keep_freed_memory, resolve_device
 from rl_lab.system.disk import check_disk
 from rl_lab.system.shell import as_typed
 from rl_lab.system.signals import stop_signals
 from rl_lab.system.watchdog import Watchdog
-from rl_lab.tracking.progress import Display, Status
-from rl_lab.tracking.tracker import Sink, Tracker, open_tracker, wandb_mode
+from rl_lab.tracking.metrics_sink import MetricsSink
+from rl_lab.tracking.progress import ProgressDisplay, ProgressStatus
+from rl_lab.tracking.tracker import Tracker, open_tracker
+from rl_lab.tracking.wandb_mode import resolve_wandb_mode
 from rl_lab.training.evaluation import evaluate
+from rl_lab.training.every import Every
 from rl_lab.training.faults import faults, how_to_resume
-from rl_lab.training.loop import Every, LoopStep
-from rl_lab.training.metrics import Window
+from rl_lab.training.loop_factory import make_loop
+from rl_lab.training.metrics_window import MetricsWindow
+from rl_lab.training.training_loop import LoopStep
 
 
 class Interrupted(Exception):
@@ -44,7 +48,7 @@ class CutShort(Exception):
 class Runner:
     """One training run: the agent, its loop, and everything that watches them."""
 
-    def __init__(self, run: Run, *, quiet: bool, listener: Sink | None = None) -> None:
+    def __init__(self, run: Run, *, quiet: bool, listener: MetricsSink | None = None) -> None:
         """`listener` is told what is logged, as metrics.jsonl is."""
         self.run, self.config, self.env_spec = run, run.config, run.env_spec
         settings = self.config.run
@@ -52,7 +56,7 @@ class Runner:
         keep_freed_memory()
         torch.manual_seed(settings.seed)  # dropout draws from torch's own generator
         self.listener = listener
-        self.display = Display(settings.steps, quiet=quiet)
+        self.display = ProgressDisplay(settings.steps, quiet=quiet)
         self.agent = make_agent(self.config, self.env_spec, self.device)
         self.watchdog = Watchdog(settings.env_timeout, self._hung)
         with self.watchdog:
@@ -68,7 +72,7 @@ class Runner:
         self.signal: int | None = None
         self.cost: dict[str, float] = {}  # of the last checkpoint, not yet logged
         self.evaluation_due = False  # an evaluation was cut short: it comes first on resume
-        self.window = Window()
+        self.window = MetricsWindow()
         self.logged = (0, 0.0)  # agent steps and loop seconds at the last line of the log
         self.speed = 0.0  # agent steps a second, as last measured
 
@@ -100,7 +104,7 @@ class Runner:
             try:
                 state = checkpoint.load(folder, self.agent, self.device)
             except checkpoint.Damaged as error:
-                self.display.say(f"WARNING: {error}; the one before it serves")
+                self.display.print_line(f"WARNING: {error}; the one before it serves")
                 continue
             checkpoint.discard_newer(folder)
             break
@@ -120,7 +124,7 @@ class Runner:
         if "cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"].cpu(), self.device)
         if not self.loop.restore(state.get("loop", {}), seed=self.config.run.seed):
-            self.display.say(
+            self.display.print_line(
                 f"WARNING: {self.env_spec.name} is not the same after the same seed: new episodes begin here"
             )
 
@@ -143,7 +147,7 @@ class Runner:
     def train(self) -> Run:
         """Turn the loop until the steps are done or a signal asks to stop; then save, close and say what comes next."""
         settings = self.config.run
-        mode, why = wandb_mode(settings.wandb)
+        mode, why = resolve_wandb_mode(settings.wandb)
         with contextlib.ExitStack() as closing:
             closing.callback(self.loop.close)
             closing.callback(lambda: self.eval_stream and self.eval_stream.close())
@@ -198,7 +202,7 @@ class Runner:
                 self.save()
                 saved_at = time.perf_counter()
             self.watchdog.pat()
-            if self.display.due():
+            if self.display.is_due():
                 self.display.show(self._status())
             stepped_at = time.perf_counter()
             return self.steps < settings.steps and self.signal is None
@@ -208,7 +212,7 @@ class Runner:
             self.loop.run(after, steps=settings.steps)
         self.display.show(self._status())
         if self.signal is not None:
-            self.display.say("stopped after this step, saving")
+            self.display.print_line("stopped after this step, saving")
         self.wall_seconds = before + time.perf_counter() - began
 
     def _evaluate_last(self, tracker: Tracker) -> None:
@@ -292,7 +296,7 @@ class Runner:
             },
         )
         minutes = f"{self.wall_seconds / 60:.1f} min"
-        self.display.say(f"eval at step {self.steps:,} ({minutes}): {result}{'  best so far' if best else ''}")
+        self.display.print_line(f"eval at step {self.steps:,} ({minutes}): {result}{'  best so far' if best else ''}")
 
     def _seed_of_games(self) -> int:
         """The seed of the games that are played at this step to look at the agent."""
@@ -305,11 +309,11 @@ class Runner:
         start = time.perf_counter()
         try:
             path = film(self.run, self.agent, self.steps, self._seed_of_games(), self.device, self._between_moments)
-            tracker.video(self.steps, path)
+            tracker.log_video(self.steps, path)
         except CutShort:
             pass
         except (*USER_ERRORS, OSError) as error:
-            self.display.say(f"WARNING: no video at step {self.steps:,}: {error}")
+            self.display.print_line(f"WARNING: no video at step {self.steps:,}: {error}")
         self.wall_seconds += time.perf_counter() - start
 
     def _between_moments(self) -> None:
@@ -319,8 +323,8 @@ class Runner:
 
     # --- words ----------------------------------------------------------------------------------------------------
 
-    def _status(self) -> Status:
-        return Status(
+    def _status(self) -> ProgressStatus:
+        return ProgressStatus(
             step=self.steps,
             steps_per_s=self._speed(),
             return_100=float(np.mean(self.last_games)) if self.last_games else None,
@@ -333,19 +337,19 @@ class Runner:
         settings = self.config.run
         needed = memory_needed(self.config, self.env_spec)
         begin = f"resume at step {self.steps:,} of" if self.steps else "train"
-        self.display.say(f"{begin} {self.config.agent} on {self.env_spec}")
-        self.display.say(
+        self.display.print_line(f"{begin} {self.config.agent} on {self.env_spec}")
+        self.display.print_line(
             f"{settings.steps:,} agent steps, {settings.num_envs} environments, seed {settings.seed}, {settings.device},"
             f" {settings.precision}, preset {settings.preset}; replay {needed / 1e9:.2f} GB"
         )
         if getattr(self.config.settings, "learning_starts", 0) >= settings.steps:
-            self.display.say("WARNING: learning_starts is not below steps: nothing will be learned")
-        self.display.say(f"W&B {mode}: {why}")
-        self.display.say(f"run folder {self.run}")
+            self.display.print_line("WARNING: learning_starts is not below steps: nothing will be learned")
+        self.display.print_line(f"W&B {mode}: {why}")
+        self.display.print_line(f"run folder {self.run}")
 
     def _say_goodbye(self) -> None:
         if self.last_eval:
-            self.display.say(f"done in {self.wall_seconds / 60:.1f} min: last evaluation {self.last_eval[1]:.2f}")
-        self.display.say(f"best evaluation {self.best:.2f}, saved in {checkpoint.find(self.run.path)}")
-        self.display.say(f"next:  {as_typed('eval', self.run, '--episodes', 30)}")
-        self.display.say(f"       {as_typed('watch', self.run)}")
+            self.display.print_line(f"done in {self.wall_seconds / 60:.1f} min: last evaluation {self.last_eval[1]:.2f}")
+        self.display.print_line(f"best evaluation {self.best:.2f}, saved in {checkpoint.find(self.run.path)}")
+        self.display.print_line(f"next:  {as_typed('eval', self.run, '--episodes', 30)}")
+        self.display.print_line(f"       {as_typed('watch', self.run)}")

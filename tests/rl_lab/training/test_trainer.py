@@ -12,10 +12,10 @@ import rl_lab
 from rl_lab import api, checkpoint
 from rl_lab.errors import Fault, LabError
 from rl_lab.experiment.factory import make_agent
-from rl_lab.experiment.launch import is_through
+from rl_lab.experiment.launch import is_finished
 from rl_lab.experiment.run import Run
-from rl_lab.tracking.tracker import JsonLines
-from rl_lab.training.loop import Every
+from rl_lab.tracking.json_lines_sink import JsonLinesSink
+from rl_lab.training.every import Every
 from rl_lab.training.trainer import Interrupted
 
 
@@ -104,10 +104,10 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(train):
 def test_a_run_whose_newest_checkpoint_cannot_be_read_is_not_through(train):
     """So a group or a sweep takes it up again, from the checkpoint before."""
     run = train(steps=600)
-    assert is_through(run)
+    assert is_finished(run)
     (checkpoint.generations(run.path)[0] / "state.json").write_text("{")
-    assert not is_through(run)
-    assert is_through(api.resume(run, quiet=True))
+    assert not is_finished(run)
+    assert is_finished(api.resume(run, quiet=True))
 
 
 def test_a_replay_that_does_not_fit_is_refused_before_anything_is_made(train, tmp_path):
@@ -166,7 +166,7 @@ def test_a_resume_that_is_broken_off_leaves_the_configuration(train, monkeypatch
 
 def test_a_metrics_file_on_a_full_disk_is_one_fault(train):
     run = train(steps=300)
-    lines = JsonLines(run, [])
+    lines = JsonLinesSink(run, [])
     lines.file.close()
     lines.file = open("/dev/full", "a")  # noqa: SIM115
     with pytest.raises(OSError, match="No space left"):

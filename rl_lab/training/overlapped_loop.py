@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,20 +12,13 @@ from torch import Tensor
 
 from agents.core.agent import Agent
 from agents.core.stopwatch import Stopwatch
-from agents.core.types import Carry, Metrics, StepResult
-from envs.stream import Episode, Row, Stream
+from agents.core.types import Carry, StepResult
+from envs.stream import Row, Stream
 from rl_lab.system.device import on_device
+from rl_lab.training.training_loop import LoopStep
 
 
-class LoopStep(NamedTuple):
-    """What one row brought."""
-
-    num_active: int  # agent steps taken in it
-    metrics: Metrics | None  # means over the updates that it brought, if any
-    episodes: list[Episode]  # the games that ended
-
-
-class Loop:
+class OverlappedLoop:
     """An agent and a stream of environments, one row at a time, deterministically overlapped.
 
     While the environments work on row t the agent observes row t-1, so an update knows the rows up to the one before.
@@ -131,16 +124,3 @@ class Loop:
                 num_active=0,
             )
         )
-
-
-class Every:
-    """True once in each `period` agent steps, at its multiples, whatever the number of environments; never for 0."""
-
-    def __init__(self, period: int, step: int) -> None:
-        self.period, self.last = period, step // period if period else 0
-
-    def due(self, step: int) -> bool:
-        if not self.period or step // self.period == self.last:
-            return False
-        self.last = step // self.period
-        return True

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from rl_lab.errors import Fault
-from rl_lab.training.loop import LoopStep
+from rl_lab.training.training_loop import LoopStep
 
 
-class Window:
+class MetricsWindow:
     """Means over the updates and games since the last line. Metrics stay on the device until the line is written."""
 
     def __init__(self) -> None:
