@@ -1,1 +1,1 @@
-"""Logged metrics: metrics.jsonl, Weights & Biases, progress lines and tables of runs."""
+"""The metrics of a run: metrics.jsonl, Weights & Biases, progress lines and tables of runs."""

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a bar on a terminal, elsewhere a plain line every half minute."""
+"""The progress of one run on the console: a progress bar on a terminal, a plain line every 30 seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -9,55 +9,60 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+BAR_INTERVAL = 0.5  # seconds between two updates of the bar on a terminal
+LINE_INTERVAL = 30.0  # seconds between two lines where the output is no terminal
+
 
 @dataclass
-class Status:
-    """The numbers of the moment."""
+class ProgressStatus:
+    """Current numbers of a run."""
 
-    step: int = 0
+    step: int = 0  # agent steps
     steps_per_s: float = 0.0
-    return_100: float | None = None  # mean of the last 100 games
+    return_100: float | None = None  # mean score of the last 100 training episodes
     epsilon: float | None = None
-    last_eval: float | None = None
+    last_eval: float | None = None  # mean score of the last evaluation
     best_eval: float | None = None
 
     def eta(self, total: int) -> str:
-        """Time left at the present speed, h:mm:ss."""
+        """Return the remaining time at the current speed as h:mm:ss."""
         if not self.steps_per_s:
             return "-:--:--"
-        left = int((total - self.step) / self.steps_per_s)
-        return f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
+        seconds = int((total - self.step) / self.steps_per_s)
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
     def line(self, total: int) -> str:
-        """All of it in one line."""
-
-        def number(x: float | None) -> str:
-            return "-" if x is None else f"{x:.2f}"
-
+        """Return all numbers in one line. `total` is the number of agent steps of the whole run."""
         parts = [
             f"step {self.step:,}/{total:,}",
             f"{self.steps_per_s:,.0f} steps/s",
             f"ETA {self.eta(total)}",
-            f"return {number(self.return_100)}",
-            *([f"epsilon {self.epsilon:.3f}"] if self.epsilon is not None else []),
-            f"eval {number(self.last_eval)} (best {number(self.best_eval)})",
+            f"return {_format(self.return_100)}",
         ]
+        if self.epsilon is not None:
+            parts.append(f"epsilon {self.epsilon:.3f}")
+        parts.append(f"eval {_format(self.last_eval)} (best {_format(self.best_eval)})")
         return "  ".join(parts)
 
 
-class Display:
-    """Shows the status of a run of `total` agent steps; use it as a context."""
+def _format(score: float | None) -> str:
+    """Return a score with two digits, or "-" if there is none."""
+    return "-" if score is None else f"{score:.2f}"
 
-    BAR_EVERY, LINE_EVERY = 0.5, 30.0  # seconds between two looks: on a terminal, elsewhere
+
+class ProgressDisplay:
+    """Displays the progress of a run. Use it as a context manager."""
 
     def __init__(self, total: int, *, quiet: bool = False) -> None:
+        """`total` is the number of agent steps of the run; `quiet` disables all output."""
         self.total = total
         self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
         self.bar = Progress(BarColumn(20), TextColumn("{task.description}"), console=self.console, refresh_per_second=4)
         self.task = self.bar.add_task("", total=total)
         self.shown_at = time.monotonic()
+        self.interval = BAR_INTERVAL if self.console.is_terminal else LINE_INTERVAL
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> ProgressDisplay:
         if self.console.is_terminal:
             self.bar.start()
         return self
@@ -66,18 +71,18 @@ class Display:
         if self.console.is_terminal:
             self.bar.stop()
 
-    def say(self, line: str) -> None:
-        """A line that stays, above the bar."""
+    def print_line(self, line: str) -> None:
+        """Print a line above the bar. The line is not interpreted as rich markup."""
         self.console.print(Text(line))
 
-    def due(self) -> bool:
-        """Whether it is time to show the status again."""
-        return time.monotonic() - self.shown_at >= (self.BAR_EVERY if self.console.is_terminal else self.LINE_EVERY)
+    def is_due(self) -> bool:
+        """Return True if the last update is at least one interval ago."""
+        return time.monotonic() - self.shown_at >= self.interval
 
-    def show(self, status: Status) -> None:
-        """The present state: redrawn in the bar, or said in a line."""
+    def show(self, status: ProgressStatus) -> None:
+        """Update the bar, or print the status as a line."""
         self.shown_at = time.monotonic()
         if self.console.is_terminal:
             self.bar.update(self.task, completed=status.step, description=status.line(self.total))
         else:
-            self.say(status.line(self.total))
+            self.print_line(status.line(self.total))

@@ -1,4 +1,4 @@
-"""Several runs in one table: redrawn on a terminal; elsewhere one plain line for each change."""
+"""Several runs in one table: updated in place on a terminal, one plain line per change elsewhere."""
 
 from __future__ import annotations
 
@@ -14,57 +14,72 @@ from rich.text import Text
 
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
-from rl_lab.tracking.tracker import AXIS, SCORE
+from rl_lab.tracking.metric_names import MINUTES_METRIC, SCORE_METRIC, STEP_METRIC
 
-COLUMNS = {  # head -> the metric and its format
-    "step": (AXIS, ","),
+METRIC_COLUMNS = {  # heading -> name and format of the metric
+    "step": (STEP_METRIC, ","),
     "steps/s": ("speed/steps_per_s", ",.0f"),
     "return of 100 games": ("train/return_100", ".2f"),
-    "evaluation": (SCORE, ".2f"),
-    "minutes": ("time/minutes", ".1f"),
+    "evaluation": (SCORE_METRIC, ".2f"),
+    "minutes": (MINUTES_METRIC, ".1f"),
 }
+SCORE_STEP = "evaluated_at"  # entry that `newest_metrics` adds: agent step of the last evaluation
+UPDATE_INTERVAL = 1.0  # seconds
 
 
 @dataclass(frozen=True)
-class Line:
-    """One run as the table shows it; without a run it has not begun."""
+class RunRow:
+    """One run as the table displays it."""
 
     name: str
-    state: str
-    run: Run | None
-    node: str = ""
+    state: str  # "waiting", "running", "stopped", "failed", "done" or "not done"
+    run: Run | None  # None if the run folder does not exist yet
+    node: str = ""  # address of the cluster node, empty for this machine
     error: str = ""
 
-    def newest(self) -> dict[str, float]:
-        """The newest value of everything the run has logged, and the step of its last evaluation."""
-        file = self.run.path / "metrics.jsonl" if self.run else None
-        return _newest(self.run, file.stat().st_size) if self.run and file and file.exists() else {}
+    @property
+    def has_started(self) -> bool:
+        """Return True if the run waits no longer, and its folder exists if it is running."""
+        if self.state == "waiting":
+            return False
+        return self.state != "running" or self.run is not None
+
+    def newest_metrics(self) -> dict[str, float]:
+        """Return the newest value of each logged metric, and as `SCORE_STEP` the step of the last evaluation."""
+        if self.run is None:
+            return {}
+        file = self.run.path / "metrics.jsonl"
+        if not file.exists():
+            return {}
+        return _newest_metrics(self.run, file.stat().st_size)
 
 
-@functools.lru_cache(maxsize=1000)  # a run that stands still is not read again each second
-def _newest(run: Run, size: int) -> dict[str, float]:
-    found: dict[str, float] = {}
+@functools.lru_cache(maxsize=1000)
+def _newest_metrics(run: Run, size: int) -> dict[str, float]:
+    """Read the newest metrics. `size` is part of the cache key: the file is read again only after it has grown."""
+    newest: dict[str, float] = {}
     try:
         lines = run.metrics()
-    except LabError:  # shown while it is written
-        return found
+    except LabError:  # the file is being replaced
+        return newest
     for line in lines:
-        found |= line
-        if SCORE in line:
-            found["evaluated_at"] = line[AXIS]
-    return found
+        newest |= line
+        if SCORE_METRIC in line:
+            newest[SCORE_STEP] = line[STEP_METRIC]
+    return newest
 
 
-class Board:
-    """The table of a group of runs, for as long as it is open."""
+class RunTable:
+    """Displays a group of runs. Use it as a context manager."""
 
     def __init__(self, console: Console, title: str) -> None:
-        self.console, self.title = console, title
+        self.console = console
+        self.title = title
         self.live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
-        self.told: dict[str, tuple[str, ...]] = {}
-        self.next = 0.0  # when it is due again
+        self.next_update = 0.0  # monotonic time at which `is_due` is True again
+        self._printed: dict[str, tuple[str, ...]] = {}  # run -> what its last line said, without a terminal
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> RunTable:
         if self.live:
             self.live.start()
         return self
@@ -73,44 +88,62 @@ class Board:
         if self.live:
             self.live.stop()
 
-    def due(self) -> bool:
-        """Whether a second has gone since this was last true."""
+    def is_due(self) -> bool:
+        """Return True at most once per second."""
         now = time.monotonic()
-        if now < self.next:
+        if now < self.next_update:
             return False
-        self.next = now + 1
+        self.next_update = now + UPDATE_INTERVAL
         return True
 
-    def update(self, lines: Sequence[Line]) -> None:
-        """Show where the runs stand now."""
+    def update(self, rows: Sequence[RunRow]) -> None:
+        """Display the current state of the runs."""
         if self.live:
-            self.live.update(table(lines, self.title))
+            self.live.update(render_table(rows, self.title))
             return
-        for line in lines:
-            newest = line.newest()
-            score = f", evaluation {newest[SCORE]:.2f} at step {newest['evaluated_at']:,}" if SCORE in newest else ""
-            now = (line.state, score, line.node, line.error)
-            which = str(line.run or line.name)  # two may have one name
-            begun = line.state != "waits" and (line.state != "runs" or line.run is not None)
-            if begun and self.told.get(which) != now:
-                self.told[which] = now
-                where = f" on {line.node}" if line.node else ""
-                error = f": {line.error}" if line.error else ""
-                self.console.print(f"{line.name} {line.state}{where}{score}{error}", markup=False, soft_wrap=True)
+        for row in rows:
+            self._print_if_changed(row)
+
+    def _print_if_changed(self, row: RunRow) -> None:
+        """Print a line if the run has started and the line differs from the run's last one."""
+        newest = row.newest_metrics()
+        score = ""
+        if SCORE_METRIC in newest:
+            score = f", evaluation {newest[SCORE_METRIC]:.2f} at step {newest[SCORE_STEP]:,}"
+        node = f" on {row.node}" if row.node else ""
+        error = f": {row.error}" if row.error else ""
+        content = (row.state, score, node, error)
+        key = str(row.run or row.name)  # two runs may have the same name
+        if row.has_started and self._printed.get(key) != content:
+            self._printed[key] = content
+            self.console.print(f"{row.name} {row.state}{node}{score}{error}", markup=False, soft_wrap=True)
 
 
-def table(lines: Sequence[Line], title: str) -> Table:
-    """The runs as a table; nodes and errors have a column where there are any."""
-    nodes, errors = any(line.node for line in lines), any(line.error for line in lines)
-    drawn = Table(title=Text(title), box=None, title_justify="left")
-    drawn.add_column("run")
-    for head in ["state", *(["node"] if nodes else []), *COLUMNS]:
-        drawn.add_column(head, justify="right")
-    if errors:
-        drawn.add_column("error")
-    for line in lines:
-        newest = line.newest()
-        cells = [format(newest[key], form) if key in newest else "" for key, form in COLUMNS.values()]
-        node, error = [line.node] if nodes else [], [line.error] if errors else []
-        drawn.add_row(*map(Text, [line.name, line.state, *node, *cells, *error]))  # not markup: errors hold brackets
-    return drawn
+def render_table(rows: Sequence[RunRow], title: str) -> Table:
+    """Return the runs as a table. The columns "node" and "error" are left out if they would be empty."""
+    has_nodes = any(row.node for row in rows)
+    has_errors = any(row.error for row in rows)
+    headings = ["state"]
+    if has_nodes:
+        headings.append("node")
+    headings += METRIC_COLUMNS
+    table = Table(title=Text(title), box=None, title_justify="left")
+    table.add_column("run")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    if has_errors:
+        table.add_column("error")
+    for row in rows:
+        cells = [row.name, row.state]
+        if has_nodes:
+            cells.append(row.node)
+        cells += _metric_cells(row)
+        if has_errors:
+            cells.append(row.error)
+        table.add_row(*map(Text, cells))  # Text is not interpreted as markup: names and errors may hold brackets
+    return table
+
+
+def _metric_cells(row: RunRow) -> list[str]:
+    newest = row.newest_metrics()
+    return [format(newest[name], spec) if name in newest else "" for name, spec in METRIC_COLUMNS.values()]

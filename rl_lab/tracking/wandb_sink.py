@@ -1,0 +1,186 @@
+"""The metrics, videos and networks of a run in Weights & Biases (W&B)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rl_lab import checkpoint
+from rl_lab.errors import LabError
+from rl_lab.experiment.run import Run
+from rl_lab.system.shell import PROG
+from rl_lab.tracking.metric_names import STEP_METRIC
+from rl_lab.tracking.summary import summarise_metrics
+from rl_lab.tracking.wandb_mode import WandbMode
+
+if TYPE_CHECKING:
+    from wandb.sdk.wandb_run import Run as WandbRun
+
+INIT_TIMEOUT = 15.0  # seconds to wait for the server at the start
+FINISH_TIMEOUT = 15.0  # seconds to wait for uploads at the end
+
+
+class WandbSink:
+    """Sends the metrics of a run to W&B. A failure of W&B never stops or blocks training.
+
+    After the first exception, the sink prints a message and ignores all further calls. metrics.jsonl is complete anyway,
+    and the command `sync` uploads the rest later.
+
+    The W&B history holds the lines of metrics.jsonl, one entry per line and in the same order, so the server always has the
+    first lines of the file. When a run resumes, the sink skips the lines that the server has (`num_uploaded`) and sends the
+    following ones. Lines that were logged after the checkpoint and uploaded before a crash are not sent twice.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        mode: WandbMode,
+        lines: list[dict[str, Any]],
+        *,
+        finish_timeout: float = FINISH_TIMEOUT,
+        offline_fallback: bool = True,
+    ) -> None:
+        """Start or continue the W&B run of a run folder.
+
+        Args:
+            run: The run folder.
+            mode: "online" or "offline".
+            lines: The lines of metrics.jsonl so far.
+            finish_timeout: Seconds that `close` waits for uploads.
+            offline_fallback: Continue offline if the server does not answer.
+        """
+        os.environ.setdefault("WANDB_SILENT", "true")
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb  # the import takes over a second, and most runs do not need it
+
+        self.wandb = wandb
+        self.run = run
+        self.wandb_run: WandbRun | None = None
+        self.num_lines = 0  # lines passed to this sink
+        self.num_uploaded = 0  # lines that W&B already had when this sink was created
+        self._start(mode, len(lines), finish_timeout)
+        if self.wandb_run is None and offline_fallback and mode != "offline":
+            self._start("offline", len(lines), finish_timeout)
+        self.is_online = self.wandb_run is not None and not self.wandb_run.offline
+        for line in lines:
+            self._send(line)
+
+    @property
+    def is_working(self) -> bool:
+        """Return True if W&B has accepted everything so far, online or offline. Stays valid after `close`."""
+        return self.wandb_run is not None
+
+    def log(self, step: int, values: dict[str, Any]) -> None:
+        """Add one entry to the W&B history. A "video" is uploaded with the entry."""
+        self._send({STEP_METRIC: step, **values})
+
+    def complete(self) -> None:
+        """Write the summary, and upload the networks of the last and the best checkpoint as an artifact."""
+        target = self.run.config.run.target
+        self._call(lambda wandb_run: wandb_run.summary.update(summarise_metrics(self.run.metrics(), target)))
+        # If both files are equal, W&B stores one version and gives it both aliases.
+        for which in ("last", "best"):
+            self._upload_network(which)
+
+    def close(self) -> None:
+        """Finish the W&B run."""
+        self._call(lambda wandb_run: wandb_run.finish())
+
+    def _start(self, mode: WandbMode, num_lines: int, finish_timeout: float) -> None:
+        """Call `wandb.init`. Print a message if it fails: a missing server or a full disk must not stop training."""
+        config = self.run.config
+        env_spec = self.run.env_spec
+        run_id = wandb_run_id(self.run)
+        settings = self.wandb.Settings(
+            x_transaction_log_flush_interval=2,
+            console="off",
+            init_timeout=INIT_TIMEOUT,
+            finish_timeout=finish_timeout,
+            reinit="finish_previous",
+            finish_timeout_raises=True,
+            silent=True,
+        )
+        try:
+            self.wandb_run = self.wandb.init(
+                mode=mode,
+                settings=settings,
+                project=config.run.wandb_project,
+                id=run_id,
+                name=f"{config.agent} {env_spec.name} s{config.run.seed}",
+                group=config.run.group or f"{config.agent}/{env_spec.name}",
+                job_type="train",
+                tags=[config.agent, env_spec.name, env_spec.family, env_spec.protocol],
+                config={**config.to_dict(), "env_card": env_spec.to_dict()},
+                dir=str(self.run.path),
+                resume="allow",
+            )
+            self.wandb_run.define_metric("*", step_metric=STEP_METRIC)
+            self.num_uploaded = self.wandb_run.starting_step if mode == "online" else num_lines
+        except Exception as error:
+            print(f"W&B {mode} cannot start: {error}", file=sys.stderr)
+            self.wandb_run = None
+            self.wandb.teardown()
+
+    def _send(self, line: dict[str, Any]) -> None:
+        """Send one line of metrics.jsonl, unless W&B already has it."""
+        self.num_lines += 1
+        if self.num_lines > self.num_uploaded:
+            self._call(lambda wandb_run: wandb_run.log(self._with_video(line)))
+
+    def _with_video(self, line: dict[str, Any]) -> dict[str, Any]:
+        """Return the line with the path of a video replaced by the video itself."""
+        if "video" not in line:
+            return line
+        path = self.run.path / line["video"]
+        if not path.is_file():
+            return line
+        return {**line, "video": self.wandb.Video(str(path), format=path.suffix[1:])}
+
+    def _upload_network(self, which: str) -> None:
+        """Upload the network of the "last" or the "best" checkpoint, if there is one, under that alias."""
+        try:
+            weights = checkpoint.find(self.run.path, which) / "network.safetensors"
+        except LabError:
+            return
+        self._call(lambda wandb_run: self._log_artifact(wandb_run, weights, which))
+
+    def _log_artifact(self, wandb_run: WandbRun, weights: Path, alias: str) -> None:
+        artifact = self.wandb.Artifact(str(wandb_run.id), type="model")
+        artifact.add_file(str(weights))
+        wandb_run.log_artifact(artifact, aliases=[alias])
+
+    def _call(self, function: Callable[[WandbRun], object]) -> None:
+        """Call `function` with the W&B run. If it raises, print a message and stop using W&B."""
+        if self.wandb_run is None:
+            return
+        try:
+            function(self.wandb_run)
+        except Exception as error:
+            self.wandb_run = None
+            reason = error or type(error).__name__
+            print(
+                f"W&B stopped: {reason}; metrics.jsonl is complete, and `{PROG} sync` uploads the rest later",
+                file=sys.stderr,
+            )
+
+
+def wandb_id_file(run: Run) -> Path:
+    """Return the file in the run folder that holds the id of the W&B run."""
+    return run.path / "wandb" / "id"
+
+
+def wandb_run_id(run: Run) -> str:
+    """Return the id of the W&B run, such as dqn-Pong-s1-x9f2c1. It is created once and stored in the run folder."""
+    path = wandb_id_file(run)
+    if not path.exists():
+        config = run.config
+        env_name = re.sub(r"[^\w.-]", "-", run.env_spec.name)  # W&B accepts no colon, as in module:Env-v0
+        digest = hashlib.sha1(f"{run.path.resolve()} {os.urandom(8).hex()}".encode()).hexdigest()
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{config.agent}-{env_name}-s{config.run.seed}-{digest[:6]}")
+    return path.read_text().strip()
