@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rl_lab import api, checkpoint
-from rl_lab.checkpoint import ring_files
+from rl_lab.checkpoint import tensor_files
 from rl_lab.errors import Fault, LabError
 from rl_lab.system.disk import check_disk
 from rl_lab.system.lock import lock
@@ -82,7 +82,7 @@ def test_a_second_process_is_refused_and_the_lock_of_a_dead_one_is_free(train):
 
 def test_a_full_disk_keeps_the_last_checkpoint(train, monkeypatch):
     """The disk fills while a checkpoint is written: the run ends in one line, the one before it is whole."""
-    real, written = ring_files.save_file, []
+    real, written = tensor_files.save_file, []
 
     def save_file(tensors, path):
         written.append(path)
@@ -91,7 +91,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(train, monkeypatch):
             raise OSError(28, "No space left on device")
         real(tensors, path)
 
-    monkeypatch.setattr(ring_files, "save_file", save_file)
+    monkeypatch.setattr(tensor_files, "save_file", save_file)
     with pytest.raises(Fault, match="no checkpoint can be written to .*No space left on device; go on from") as fault:
         train(steps=5000, checkpoint_every=300)
     monkeypatch.undo()
