@@ -6,10 +6,10 @@ from pathlib import Path
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
-def test_the_python_example_runs(tmp_path, monkeypatch):
+def test_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     short = code.replace("steps=20_000", "steps=1_500").replace("steps=30_000", "steps=2_000")
     assert short.count("_500") == short.count("_000") == 1
     names: dict = {}
@@ -19,7 +19,11 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
     assert names["agent"].network is not None
 
 
-def test_the_first_commands_are_the_two_that_everybody_needs():
-    commands = re.findall(r"^    (\S.*)$", README, re.M)
-    assert commands[0].startswith("make pong")
-    assert commands[1].startswith("make test")
+def test_first_commands_are_clone_and_make_targets():
+    commands = re.findall(r"^    (\S.*)$", README, re.MULTILINE)
+    starts = [" ".join(command.split()[:2]) for command in commands[:4]]
+    assert starts == ["git clone", "make pong", "make watch", "make test"]
+
+
+def test_readme_is_short():
+    assert len(README.splitlines()) < 150
