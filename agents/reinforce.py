@@ -26,14 +26,21 @@ from torch import Tensor
 
 from agents.core.cuda_graphs import CudaGraphFunction
 from agents.core.frame_stack import empty_history, stack_frames
-from agents.core.optimizers import OptimizerConfig, build_optimizer, descend, load_moments, set_lr
+from agents.core.optimizers import (
+    OptimizerConfig,
+    build_optimizer,
+    clipped_gradient_step,
+    load_optimizer_state,
+    set_learning_rate,
+)
 from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, NonNegative, Positive
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, clip_rewards, mean_metrics
 from agents.memory.rollout import Rollout, RolloutBatch
 from agents.nn.config import NetworkConfig
-from agents.nn.encoders import FrameDifference, build_encoder
-from agents.nn.networks import ActorCritic, initialise
+from agents.nn.encoders import FrameDifferenceEncoder, build_encoder
+from agents.nn.init import initialize_weights
+from agents.nn.networks import ActorCritic
 
 
 @dataclass(frozen=True)
@@ -102,9 +109,7 @@ class Reinforce:
             torch.manual_seed(seed)
             self.network = self.build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         graphs = config.cuda_graphs and device.type == "cuda"
-        self.optimizer = build_optimizer(
-            config.optimizer, self.network.parameters(), lr=config.lr, eps=config.optimizer_eps, recorded=graphs
-        )
+        self.optimizer = build_optimizer(config, self.network.parameters(), capturable=graphs)
         self.generator = torch.Generator(device).manual_seed(seed)
         self.rollout = Rollout(
             rows,
@@ -126,9 +131,9 @@ class Reinforce:
         self.seconds = Stopwatch()
         self.look_now, self.gradient_step_now = self.look, self.gradient_step  # what `act` and `update` call
         if graphs:
-            self.record(CudaGraphFunction)
+            self.capture_graphs()
 
-    def record(self, recorded: Callable[[Any], Any]) -> None:
+    def capture_graphs(self, recorded: Callable[[Any], Any] = CudaGraphFunction) -> None:
         """Act and learn by fresh `recorded` versions of the functions that do."""
         self.look_now, self.gradient_step_now = recorded(self.look), recorded(self.gradient_step)
 
@@ -141,11 +146,10 @@ class Reinforce:
         """pi(. | s) and V(s) over one encoder."""
         c = self.config
         if c.convolutions:
-            looks = {"filters": c.filters, "pixels": c.pixels, "dtype": self.dtype}
-            encoder = build_encoder(self.rows, c.frame_stack, hidden=c.hidden, **looks)  # type: ignore[arg-type]
+            encoder = build_encoder(self.rows, c, dtype=self.dtype)
         else:
-            encoder = FrameDifference(math.prod(self.rows.obs_shape), c.hidden, self.dtype)
-        network = initialise(ActorCritic(encoder, self.rows.num_actions, baseline=c.baseline), c.init)
+            encoder = FrameDifferenceEncoder(math.prod(self.rows.obs_shape), c.hidden, self.dtype)
+        network = initialize_weights(ActorCritic(encoder, self.rows.num_actions, baseline=c.baseline), c.init)
         with torch.no_grad():
             network.policy.weight *= c.policy_scale
         return network
@@ -235,12 +239,15 @@ class Reinforce:
     def gradient_step(self, batch: RolloutBatch) -> Metrics:
         """A step down the gradient of the loss, and what there is to say of it."""
         loss, metrics = self.loss(batch)
-        metrics |= {"loss": loss, "grad_norm": descend(self.optimizer, loss, grad_clip=self.config.grad_clip)}
+        metrics |= {
+            "loss": loss,
+            "grad_norm": clipped_gradient_step(self.optimizer, loss, grad_clip=self.config.grad_clip),
+        }
         return {name: x.detach() for name, x in metrics.items()}
 
     def update(self, batch: RolloutBatch) -> Metrics:
         """One gradient step, with the learning rate of now."""
-        set_lr(self.optimizer, self.lr)
+        set_learning_rate(self.optimizer, self.lr)
         metrics = self.gradient_step_now(batch)
         self.updates += 1
         return metrics
@@ -273,11 +280,11 @@ class Reinforce:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned. Raises ValueError or RuntimeError where shapes do not fit."""
         self.network.load_state_dict(state["network"])
-        load_moments(self.optimizer, state.get("optimizer", {}))  # nothing before the first update
+        load_optimizer_state(self.optimizer, state.get("optimizer", {}))  # nothing before the first update
         self.rollout.load_state_dict(state)
         self.generator.set_state(state["generator"].cpu())
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
         played = state.get("acting_records", {})
         self.acting_records = deque((played[str(i)]["log_prob"], played[str(i)]["value"]) for i in range(len(played)))
         if isinstance(self.gradient_step_now, CudaGraphFunction):
-            self.record(CudaGraphFunction)  # the optimiser's moments lie elsewhere now
+            self.capture_graphs()  # the optimiser's moments lie elsewhere now

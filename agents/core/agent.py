@@ -1,7 +1,8 @@
 """The protocols that agents follow. `Agent` is required; the others describe optional abilities.
 
-An agent from another package (entry point `rl_lab.agents`) follows `Agent` and names its settings dataclass as `config_class`.
-It is built as `cls(config, spaces, seed=..., device=..., dtype=...)`. `Agent` does not have to be subclassed.
+An agent from another package (entry point `rl_lab.agents`) follows `Agent` and names its settings dataclass as
+`config_class`. It is built as `cls(config, spaces, seed=..., device=..., dtype=...)`. `Agent` does not have to be
+subclassed.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class ReplayAgent(Agent, Protocol):
 
 @runtime_checkable
 class RecordsActing(Protocol):
-    """An agent whose `act` leaves tensors for the `observe` of the same row, such as log-probabilities or recurrent states."""
+    """An agent whose `act` records tensors for the `observe` of the same row: log-probabilities or recurrent states."""
 
     acting_records: deque[tuple[Tensor, ...]]
     """Oldest first: one entry for each row that `act` has explored and `observe` has not yet received."""

@@ -1,7 +1,10 @@
-"""CUDA graphs: what a GPU does for a function is recorded once, and launched as a whole from then on.
+"""CUDA graphs: capture the kernels of a function once, then launch them with one call.
 
-A gradient step of a small network is a few hundred kernels of some microseconds each, and a GPU waits for Python to launch them
-one after the other. A record of them is launched by one call (torch.cuda.CUDAGraph).
+A gradient step of a small network launches a few hundred kernels of some microseconds each, and the GPU waits for
+Python between them. A captured graph (torch.cuda.CUDAGraph) launches all of them at once.
+
+An agent calls `capture_methods` with the names of the methods to capture. `CudaGraphFunction` then runs in three
+phases: the first calls run eagerly (warm-up), one call captures the kernels, and all later calls replay them.
 """
 
 from __future__ import annotations
@@ -12,81 +15,151 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-MOST_RECORDS = 8  # of a function: each keeps memory of its own, as much as the function takes
-WARM_UP = 3  # calls that run as they are, in which libraries choose their algorithms and an optimiser makes its moments
+WARM_UP_CALLS = 3
+"""Eager calls before the capture. In them, libraries choose algorithms and the optimiser allocates its moments."""
+MAX_GRAPHS = 8
+"""Largest number of graphs of one function. Each graph keeps as much memory as one call allocates."""
+
+TensorTree = Any
+"""A tensor, or a tuple or dict of tensor trees."""
 
 
-class Record(Protocol):
-    """Kernels that can be launched again, and the tensors that they write their results to."""
+class Graph(Protocol):
+    """Captured kernels, and the tensors that hold their results."""
 
-    results: Any
+    results: TensorTree
 
-    def replay(self) -> None: ...
+    def replay(self) -> None:
+        """Launch the kernels again. They read and write the same memory as in the capture."""
+        ...
 
 
-class CudaRecord:
-    """What `function()` launches on the current CUDA device, recorded and not carried out."""
+Capture = Callable[[Callable[[], TensorTree]], Graph]
+"""A function that captures the kernels of a call without arguments."""
 
-    def __init__(self, function: Callable[[], Any]) -> None:
+
+class CapturedGraph:
+    """The kernels that a call of `function` launches on the current CUDA device. The capture does not execute them."""
+
+    def __init__(self, function: Callable[[], TensorTree]) -> None:
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self.results = function()
 
     def replay(self) -> None:
+        """Launch the kernels."""
         self.graph.replay()
 
 
 class CudaGraphFunction:
-    """A function of tensors, called like the function itself.
+    """A function of tensors that is captured after `WARM_UP_CALLS` calls and replayed from then on.
 
-    After `WARM_UP` calls it is recorded, for each kind of arguments (shapes, formats, with gradients or without) by itself, and
-    run from the record; kinds that come when there are `MOST_RECORDS` already run as they are. So it must launch the same
-    kernels at every call, with numbers that live in tensors: what Python computes, a size, a flag, a learning rate that is a
-    float, stays as it was recorded. What it changes must be changed in place. Arguments and results are tensors, or tuples and
-    dictionaries of them; results are copies that are nobody else's.
+    Each signature (shapes and dtypes of the arguments, gradients enabled or not) has a graph of its own. Signatures
+    beyond the first `MAX_GRAPHS` always run eagerly.
+
+    The function must launch the same kernels in every call with one signature. A number that Python computes, such as a
+    size, a flag or a learning rate of type float, keeps the value of the capture. So numbers that change must be
+    tensors, changed in place. Arguments and results are tensor trees; results are copies that later calls do not
+    change.
+
+    Args:
+        function: Function to capture.
+        capture: Class or function that captures a call. Tests on a CPU pass a substitute.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], record: Callable[[Callable[[], Any]], Record] = CudaRecord
-    ) -> None:
-        self.function, self.record = function, record
-        self.calls: dict[Any, int] = {}
-        self.arguments: dict[Any, Any] = {}
-        self.records: dict[Any, Record] = {}
-        self.stream: torch.cuda.Stream | None = None  # where it warms up
+    def __init__(self, function: Callable[..., TensorTree], capture: Capture = CapturedGraph) -> None:
+        self.function = function
+        self.capture = capture
+        self.calls: dict[Any, int] = {}  # number of calls, by signature
+        self.arguments: dict[Any, TensorTree] = {}  # tensors that each graph reads, by signature
+        self.graphs: dict[Any, Graph] = {}  # by signature
+        self.warm_up_stream: torch.cuda.Stream | None = None
 
-    def __call__(self, *arguments: Any) -> Any:
-        kind = torch.is_grad_enabled(), repr(mapped(lambda x: (tuple(x.shape), x.dtype), arguments))
-        self.calls[kind] = calls = self.calls.get(kind, 0) + 1
-        if calls <= WARM_UP or (kind not in self.records and len(self.records) == MOST_RECORDS):
-            return mapped(torch.clone, self._warmed_up(arguments))
-        if kind not in self.records:
-            self.arguments[kind] = kept = mapped(torch.clone, arguments)
-            self.records[kind] = self.record(lambda: self.function(*kept))
-        mapped(lambda kept, given: kept.copy_(given), self.arguments[kind], arguments)
-        self.records[kind].replay()
-        return mapped(torch.clone, self.records[kind].results)
+    def __call__(self, *arguments: TensorTree) -> TensorTree:
+        """Return the results of the function."""
+        signature = _signature(arguments)
+        self.calls[signature] = self.calls.get(signature, 0) + 1
+        captured = signature in self.graphs
+        if not captured and (self.calls[signature] <= WARM_UP_CALLS or len(self.graphs) == MAX_GRAPHS):
+            return map_tensors(torch.clone, self._run_eagerly(arguments))
+        if not captured:
+            self._capture(signature, arguments)
+        map_tensors(lambda static, new: static.copy_(new), self.arguments[signature], arguments)
+        graph = self.graphs[signature]
+        graph.replay()
+        return map_tensors(torch.clone, graph.results)
 
-    def _warmed_up(self, arguments: tuple[Any, ...]) -> Any:
-        """The function itself; on a GPU on a stream of its own, for what is recorded may have no ties to the default one."""
-        on_gpu: list[bool] = []
-        mapped(lambda x: on_gpu.append(x.is_cuda), arguments)
-        if not any(on_gpu):
+    def _capture(self, signature: Any, arguments: TensorTree) -> None:
+        """Capture a call with copies of the arguments. Later calls write their arguments into these copies."""
+        static = map_tensors(torch.clone, arguments)
+        self.arguments[signature] = static
+        self.graphs[signature] = self.capture(lambda: self.function(*static))
+
+    def _run_eagerly(self, arguments: tuple[TensorTree, ...]) -> TensorTree:
+        """Call the function without a graph, on a CUDA device in a side stream.
+
+        PyTorch requires the side stream: a capture must not depend on work in the default stream.
+        """
+        if not any(tensor.is_cuda for tensor in tensor_leaves(arguments)):
             return self.function(*arguments)
-        here, self.stream = torch.cuda.current_stream(), self.stream or torch.cuda.Stream()
-        self.stream.wait_stream(here)
-        with torch.cuda.stream(self.stream):
+        current = torch.cuda.current_stream()
+        if self.warm_up_stream is None:
+            self.warm_up_stream = torch.cuda.Stream()
+        self.warm_up_stream.wait_stream(current)
+        with torch.cuda.stream(self.warm_up_stream):
             results = self.function(*arguments)
-        here.wait_stream(self.stream)
-        mapped(lambda x: x.record_stream(here), results)
+        current.wait_stream(self.warm_up_stream)
+        for tensor in tensor_leaves(results):
+            tensor.record_stream(current)
         return results
 
 
-def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
-    """`function` of each tensor of a tree of tuples and dictionaries, with those at the same place of other trees."""
+Wrapper = Callable[[Callable[..., TensorTree]], Callable[..., TensorTree]]
+"""A function that returns the captured version of a function, such as the class `CudaGraphFunction`."""
+
+
+def capture_methods(instance: object, *names: str, wrapper: Wrapper = CudaGraphFunction) -> None:
+    """Replace methods of one object by captured versions.
+
+    The captured versions are attributes of the instance, which hide the methods of its class. A second call replaces
+    them by new ones without graphs. This is necessary after tensors that the graphs read have moved, for example when a
+    state was loaded.
+
+    Args:
+        instance: Object to change.
+        names: Names of the methods.
+        wrapper: Returns the captured version of a bound method.
+    """
+    for name in names:
+        method = getattr(type(instance), name)
+        setattr(instance, name, wrapper(method.__get__(instance)))
+
+
+def map_tensors(function: Callable[..., Any], tree: TensorTree, *others: TensorTree) -> TensorTree:
+    """Apply a function to each tensor of a tree, together with the tensors at the same place in the other trees."""
     if isinstance(tree, Tensor):
         return function(tree, *others)
     if isinstance(tree, dict):
-        return {key: mapped(function, x, *(other[key] for other in others)) for key, x in tree.items()}
-    parts = [mapped(function, *parts) for parts in zip(tree, *others, strict=True)]
-    return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+        result = {}
+        for key, branch in tree.items():
+            other_branches = [other[key] for other in others]
+            result[key] = map_tensors(function, branch, *other_branches)
+        return result
+    branches = [map_tensors(function, *parts) for parts in zip(tree, *others, strict=True)]
+    if hasattr(tree, "_fields"):  # a NamedTuple
+        return type(tree)(*branches)
+    return tuple(branches)
+
+
+def tensor_leaves(tree: TensorTree) -> list[Tensor]:
+    """Return the tensors of a tree in order."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    branches = tree.values() if isinstance(tree, dict) else tree
+    return [tensor for branch in branches for tensor in tensor_leaves(branch)]
+
+
+def _signature(arguments: TensorTree) -> tuple[bool, str]:
+    """Return the key of a graph: whether gradients are enabled, and the shapes and dtypes of the arguments."""
+    shapes = map_tensors(lambda tensor: (tuple(tensor.shape), tensor.dtype), arguments)
+    return torch.is_grad_enabled(), repr(shapes)

@@ -1,8 +1,7 @@
-"""Optimisers by name: torch's fused Adam and RMSProp, and the centred RMSProp of the 2015 DQN, which torch does not have."""
+"""Settings of the optimiser, its construction from these settings, and one gradient step."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from agents.core.centered_rmsprop import CenteredRMSProp
+from agents.core.eager_optimizers import EagerAdam, EagerRMSprop
 from agents.core.schedules import linear_schedule
 from agents.core.settings import ConfigError, CountOrZero, NonNegative, Positive
 
@@ -45,82 +46,30 @@ class OptimizerConfig:
         return linear_schedule(self.lr, self.lr_end, self.lr_steps, steps, hold=self.lr_hold)
 
 
-class CenteredRMSProp(torch.optim.Optimizer):
-    """RMSProp with the mean gradient taken off and epsilon under the root (Graves 2013, eqs. 38-40; Mnih et al. 2015).
-
-        n <- a n + (1-a) g^2,    m <- a m + (1-a) g,    w <- w - lr g / sqrt(n - m^2 + eps)
-
-    torch.optim.RMSprop(centered=True) adds eps outside the root, which is another algorithm where gradients are small.
-    """
-
-    def __init__(self, params: Iterable[nn.Parameter], lr: float, alpha: float = 0.95, eps: float = 1e-5) -> None:
-        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            grads = [p.grad for p in params]
-            for p in params:
-                if not self.state[p]:
-                    self.state[p] = {"mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
-            mean = [self.state[p]["mean"] for p in params]
-            square = [self.state[p]["square"] for p in params]
-            alpha = group["alpha"]
-            torch._foreach_lerp_(mean, grads, 1 - alpha)
-            torch._foreach_mul_(square, alpha)
-            torch._foreach_addcmul_(square, grads, grads, 1 - alpha)
-            root = torch._foreach_add(square, group["eps"])
-            torch._foreach_addcmul_(root, mean, mean, -1.0)
-            torch._foreach_sqrt_(root)
-            torch._foreach_addcdiv_(params, grads, root, -group["lr"])
-
-
-def eager(kind: type[torch.optim.Optimizer]) -> Any:
-    """The same optimiser without torch's compiler, which it imports at its first call: that takes as long as torch itself.
-
-    Nothing is compiled here. Some methods ask the compiler to leave them alone, and find its answer where it would put it;
-    `step` would break its graph, and is taken as it was before it was wrapped. After it every parameter counts as changed, which
-    the fused kernels forget to say: copies of them in another format are made anew (`encoders.in_format`).
-    """
-    for method in vars(torch.optim.Optimizer).values():
-        if inspect.isfunction(plain := getattr(method, "__wrapped__", None)):
-            setattr(plain, "__dynamo_disable", plain)
-    plain_step = inspect.unwrap(kind.step)
-
-    @torch.no_grad()
-    def step(self: torch.optim.Optimizer) -> None:
-        plain_step(self)
-        torch.autograd.graph.increment_version([p for group in self.param_groups for p in group["params"]])
-
-    return type(kind.__name__, (kind,), {"step": step})
-
-
-Adam, RMSprop = eager(torch.optim.Adam), eager(torch.optim.RMSprop)
-
-
 def build_optimizer(
-    name: OptimizerName, params: Iterable[nn.Parameter], *, lr: float, eps: float, recorded: bool = False
+    config: OptimizerConfig, params: Iterable[nn.Parameter], *, capturable: bool = False
 ) -> torch.optim.Optimizer:
-    """The optimiser that a configuration names; `eps` is its term against division by zero.
+    """Return the optimiser that `config.optimizer` names.
 
-    Its steps can be `recorded` as a CUDA graph where it is adam, whose learning rate is a tensor on the device then. Raises
-    ConfigError for another.
+    Args:
+        config: Name, learning rate and epsilon.
+        params: Parameters to optimise.
+        capturable: Build an optimiser whose steps can be captured as a CUDA graph. Its learning rate is a tensor.
+
+    Raises:
+        ConfigError: `capturable` is true and the optimiser is not adam.
     """
-    if recorded:
-        if name != "adam":
-            raise ConfigError(f"cuda_graphs is true and optimizer is {name}; it must be adam")
-        params = list(params)
-        return Adam(params, lr=torch.tensor(lr, device=params[0].device), eps=eps, fused=True, capturable=True)
-    if name == "centered_rmsprop":
-        return CenteredRMSProp(params, lr=lr, eps=eps)
-    if name == "rmsprop":
-        return RMSprop(params, lr=lr, eps=eps)  # squared-gradient decay .99
-    return Adam(params, lr=lr, eps=eps, fused=True)
+    if capturable:
+        return _build_capturable_adam(config, list(params))
+    if config.optimizer == "centered_rmsprop":
+        return CenteredRMSProp(params, lr=config.lr, eps=config.optimizer_eps)
+    if config.optimizer == "rmsprop":
+        return EagerRMSprop(params, lr=config.lr, eps=config.optimizer_eps)  # decay of the squared gradient: 0.99
+    return EagerAdam(params, lr=config.lr, eps=config.optimizer_eps, fused=True)
 
 
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """The learning rate of the steps to come; where it is a tensor, which a CUDA graph reads, in place."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of the next steps. A tensor is changed in place, because CUDA graphs read it by address."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(lr)
@@ -128,28 +77,58 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
             group["lr"] = lr
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor, *, grad_clip: float) -> Tensor:
-    """A step down the gradient of `loss`, shortened to the norm `grad_clip` if it is longer (0: never); its norm, f32[]."""
+def clipped_gradient_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, grad_clip: float) -> Tensor:
+    """Take one optimiser step on the gradient of the loss.
+
+    Args:
+        optimizer: Optimiser of the parameters.
+        loss: Scalar loss, float32[].
+        grad_clip: Largest norm of the gradient over all parameters. A longer gradient is scaled to it. 0 disables
+            clipping.
+
+    Returns:
+        Norm of the gradient before clipping, float32[].
+    """
     optimizer.zero_grad()
     loss.backward()
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
-    if grad_clip and (norm.device.type != "cpu" or norm > grad_clip):  # another device would have to be waited for
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    norm = nn.utils.get_total_norm([param.grad for param in params if param.grad is not None])
+    # On a CPU, skip the scaling of gradients that are short enough. On a GPU, the comparison would wait for the device.
+    if grad_clip and (norm.device.type != "cpu" or norm > grad_clip):
         nn.utils.clip_grads_with_norm_(params, grad_clip, norm)
     optimizer.step()
     return norm
 
 
-def load_moments(optimizer: torch.optim.Optimizer, moments: dict[Any, dict[str, Tensor]]) -> None:
-    """Give an optimiser the `state` part of its `state_dict`, each tensor in the memory format of its parameter.
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[Any, dict[str, Tensor]]) -> None:
+    """Load the "state" part of an optimiser's `state_dict`. Each tensor gets the memory format of its parameter.
 
-    A fused kernel walks parameter and moments in the order of memory: from a file they come contiguous, which is another
-    order than channels_last.
+    A fused kernel reads a parameter and its moments in the order of memory. Tensors from a file are contiguous, which
+    is a different order than channels_last.
+
+    Args:
+        optimizer: Optimiser to change.
+        state: Tensors by name, for each number of a parameter. The numbers may be strings.
     """
-    whole = optimizer.state_dict()
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    whole["state"] = {
-        int(i): {k: torch.empty_like(params[int(i)]).copy_(x) if x.dim() else x for k, x in parts.items()}
-        for i, parts in moments.items()
-    }
-    optimizer.load_state_dict(whole)
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    loaded = optimizer.state_dict()
+    loaded["state"] = {int(index): _like_parameter(params[int(index)], parts) for index, parts in state.items()}
+    optimizer.load_state_dict(loaded)
+
+
+def _build_capturable_adam(config: OptimizerConfig, params: list[nn.Parameter]) -> EagerAdam:
+    """Return Adam with its learning rate in a tensor on the device of the parameters."""
+    if config.optimizer != "adam":
+        raise ConfigError(f"cuda_graphs is true and optimizer is {config.optimizer}; it must be adam")
+    lr = torch.tensor(config.lr, device=params[0].device)
+    return EagerAdam(params, lr=lr, eps=config.optimizer_eps, fused=True, capturable=True)
+
+
+def _like_parameter(param: nn.Parameter, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors in the memory format of the parameter. Scalars, such as the step counter, stay as they are."""
+    result = {}
+    for name, tensor in parts.items():
+        if tensor.dim():
+            tensor = torch.empty_like(param).copy_(tensor)
+        result[name] = tensor
+    return result

@@ -1,10 +1,18 @@
-"""Schedules: numbers that change with the agent steps."""
+"""Schedules: numbers that depend on the agent steps observed so far."""
 
 from __future__ import annotations
 
 
 def linear_schedule(start: float, end: float, steps: int, t: int, *, hold: int = 0) -> float:
-    """`start` until t = `hold`, `end` from t = `steps` on, a straight line between."""
+    """Return the value of a linear schedule at agent step t.
+
+    Args:
+        start: Value before step `hold`.
+        end: Value from step `steps` on.
+        steps: Step at which the value reaches `end`.
+        t: Agent step.
+        hold: Step at which the value begins to change.
+    """
     if t < hold:
         return start
     if t >= steps:

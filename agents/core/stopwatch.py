@@ -1,4 +1,4 @@
-"""Host time by name."""
+"""A stopwatch for named parts of the program."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 
 class Stopwatch(dict[str, float]):
-    """Seconds by name: `with seconds("sampling"): ...` adds to `seconds["sampling"]`."""
+    """Host seconds by name. The block `with seconds("sampling"):` adds its duration to `seconds["sampling"]`."""
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
+        """Add the duration of the `with` block to the seconds of this name."""
         start = time.perf_counter()
         try:
             yield

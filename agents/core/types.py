@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 Carry = tuple[Tensor, ...]
-"""State that an agent carries from one call of `act` to the next: tensors `[N, ...]`, owned by the caller. It may be empty."""
+"""State from one call of `act` to the next: tensors [N, ...] that the caller keeps. It may be empty."""
 
 Metrics = dict[str, Tensor]
 """Named scalars on the agent's device. They are not copied to the host before they are logged."""

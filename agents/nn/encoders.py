@@ -1,289 +1,194 @@
-"""Encoders: what makes features of a stack of observations, with the choices of normalisation and dropout.
+"""Encoders: networks that turn a stack of observations into a vector of features.
 
-Images come in as the replay and the carry hold them, uint8[B, k, H, W], and are scaled here; vectors come in as
-float32[B, k, D]. Everything after that is an ordinary feed-forward stack.
+`build_encoder` chooses the encoder. Images arrive as uint8[B, k, H, W], as the replay memory holds them, and the first
+convolution scales them. Vectors arrive as float32[B, k, D].
 
-An encoder of images computes in float32 or in bfloat16: its first layer makes numbers of that format of the pixels, and every
-layer computes in the format of what it is given, with weights that are float32 for the optimiser (`in_format`).
+Image encoders compute in float32 or bfloat16, vector encoders always in float32. Parameters are float32
+(agents/nn/precision.py).
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agents.core.types import EnvSpaces
-from agents.nn.config import Norm, Pixels
+from agents.nn.config import NetworkConfig
+from agents.nn.gradient_scale import ScaleGradient
+from agents.nn.pixel_convolutions import DifferencesConv2d, FramesConv2d, PreprocessedImages
+from agents.nn.precision import Conv2d, LayerNorm, Linear
 
 
-class CachedCast(torch.autograd.Function):
-    """`copy`, a copy of `weight` in another format, in its place; the gradient comes back in the weight's own format."""
+def build_encoder(
+    spaces: EnvSpaces,
+    config: NetworkConfig,
+    *,
+    hidden: int | None = None,
+    include_last: bool = True,
+    gradient_scale: float = 1.0,
+    linear: type[nn.Linear] = Linear,
+    dtype: torch.dtype = torch.float32,
+) -> NatureCNN | MLP:
+    """Return the encoder that fits the observations: a Nature CNN for images, an MLP with two layers for vectors.
 
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, copy: Tensor) -> Tensor:
-        ctx.dtype = weight.dtype
-        return copy
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return gradient.to(ctx.dtype), None
-
-
-def in_format(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """A parameter in the format that is computed in.
-
-    On a CPU, where a cast takes as long as a convolution, the copy is kept until the parameter's `_version` tells that it was changed
-    in place (a change of `.data` it does not tell). On a GPU, where it takes no time, it is made at every use.
+    Args:
+        spaces: Shapes and types of observations.
+        config: Settings of the network.
+        hidden: Units of each hidden layer, in place of `config.hidden`.
+        include_last: Include the last hidden layer. Without this layer, the features are those of the last convolution,
+            or of the first hidden layer of the MLP.
+        gradient_scale: Factor on the gradient that enters the last convolution. An MLP ignores the factor.
+        linear: Class of the fully connected layers.
+        dtype: Dtype in which an image encoder computes, torch.float32 or torch.bfloat16.
     """
-    if weight.dtype == dtype:
-        return weight
-    if weight.device.type != "cpu":
-        return weight.to(dtype)
-    version, copy = getattr(weight, "cast", (None, None))
-    if version != weight._version:
-        copy = weight.detach().to(dtype)
-        weight.cast = (weight._version, copy)  # type: ignore[attr-defined]
-    return CachedCast.apply(weight, copy)  # type: ignore[return-value]
-
-
-class Linear(nn.Linear):
-    """A linear layer that computes in the format of its input."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, in_format(self.weight, input.dtype), in_format(self.bias, input.dtype))
-
-
-class Conv2d(nn.Conv2d):
-    """A convolution that computes in the format of its input."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        weight, bias = in_format(self.weight, input.dtype), in_format(self.bias, input.dtype)  # type: ignore[arg-type]
-        return self._conv_forward(input, weight, bias)
-
-
-class LayerNorm(nn.LayerNorm):
-    """Layer normalisation (Ba et al. 2016), in float32 whatever the format of its input."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.float())
-
-
-def hidden_layer(
-    inputs: int, outputs: int, norm: Norm, dropout: float, linear: type[nn.Linear] = Linear
-) -> list[nn.Module]:
-    """Linear, then the normalisation (Ba et al. 2016; Ioffe and Szegedy 2015), ReLU, and dropout (Srivastava et al. 2014)."""
-    layers: list[nn.Module] = [linear(inputs, outputs)]
-    if norm == "layer":
-        layers.append(LayerNorm(outputs))
-    elif norm == "batch":
-        layers.append(nn.BatchNorm1d(outputs))
-    layers.append(nn.ReLU())
-    if dropout:
-        layers.append(nn.Dropout(dropout))
-    return layers
-
-
-def channels_last(frames: Tensor) -> Tensor:
-    """The frames [B, k, H, W] in memory as [B, H, W, k]: `contiguous(memory_format=...)`, which takes twice as long on a CPU."""
-    return torch.stack(frames.unbind(1), -1).permute(0, 3, 1, 2)
-
-
-class PreprocessedImages(NamedTuple):
-    """A stack of images as the first convolution takes it: made once where several networks look at the same one."""
-
-    pixels: Tensor  # [B, k, H, W], whole numbers in the format that is computed in
-
-
-class Frames(nn.Conv2d):
-    """The first convolution over a stack of k frames, uint8[B, k, H, W], each divided by 255 (Mnih et al. 2015).
-
-    The weights are divided, which is the same and keeps the pixels whole numbers, of which bfloat16 knows 0 to 255 exactly.
-    """
-
-    def __init__(self, stack: int, filters: int, kernel: int, stride: int, dtype: torch.dtype) -> None:
-        super().__init__(stack, filters, kernel, stride)
-        self.computes_in = dtype
-
-    def scaled(self) -> Tensor:
-        """The weights of whole pixels, [filters, k, kernel, kernel]."""
-        return self.weight / 255
-
-    def preprocess(self, obs: Tensor) -> PreprocessedImages:
-        """The pixels themselves."""
-        return PreprocessedImages(channels_last(obs).to(self.computes_in))
-
-    def forward(self, input: Tensor | PreprocessedImages) -> Tensor:
-        x = (input if isinstance(input, PreprocessedImages) else self.preprocess(input)).pixels
-        return self._conv_forward(x, self.scaled().to(x.dtype), self.bias.to(x.dtype))  # type: ignore[union-attr]
-
-
-class Differences(Frames):
-    """The first convolution over k-1 differences of successive frames and the newest frame less its mean, all over 255.
-
-    The same information as `Frames` in a basis whose channels are centred, hardly correlated and, with the differences times
-    `CONTRAST`, of like variance: gradient descent need not learn to cancel the background first, nor to see what moves
-    (LeCun et al. 1998, "Efficient BackProp", section 4.3). Differences of the input are computed as differences of the
-    weights, w . (x' - x) = w . x' - w . x, which costs nothing; the mean, to the nearest whole number, is taken off all frames,
-    where it changes no difference, so that bfloat16 knows them exactly still.
-    """
-
-    CONTRAST = 10.0  # pixels of six games vary 7 to 21 times as much as their differences
-
-    def __init__(self, stack: int, filters: int, kernel: int, stride: int, dtype: torch.dtype) -> None:
-        super().__init__(stack, filters, kernel, stride, dtype)
-        differences = self.CONTRAST * (torch.eye(stack).roll(1, 1) - torch.eye(stack))[:-1]
-        by_frame = torch.cat([differences, torch.eye(stack)[-1:]]) / 255
-        self.by_frame = nn.Buffer(by_frame, persistent=False)  # [channel of the weights, frame]
-
-    def scaled(self) -> Tensor:
-        """The weights of whole pixels, [filters, k, kernel, kernel]."""
-        return (self.weight.permute(0, 2, 3, 1) @ self.by_frame).permute(0, 3, 1, 2)
-
-    def preprocess(self, obs: Tensor) -> PreprocessedImages:
-        """The pixels less the newest frame's mean."""
-        seen = super().preprocess(obs)
-        seen.pixels.sub_(obs[:, -1:].float().mean((2, 3), keepdim=True).round().to(self.computes_in))
-        return seen
-
-
-class ScaledGradient(torch.autograd.Function):
-    """The identity, whose gradient is multiplied by `scale` on its way back."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
-        ctx.scale = scale
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return gradient * ctx.scale, None
-
-
-class ScaleGradient(nn.Module):
-    """`ScaledGradient` as a layer."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ScaledGradient.apply(x, self.scale)  # type: ignore[return-value]
+    if hidden is None:
+        hidden = config.hidden
+    if spaces.is_image:
+        height, width = spaces.obs_shape
+        features = hidden if include_last else None
+        return NatureCNN(
+            height, width, config, features=features, gradient_scale=gradient_scale, linear=linear, dtype=dtype
+        )
+    inputs = config.frame_stack * math.prod(spaces.obs_shape)
+    layer_sizes = (hidden, hidden) if include_last else (hidden,)
+    return MLP(inputs, layer_sizes, config, linear=linear)
 
 
 class NatureCNN(nn.Module):
-    """The encoder of Mnih et al. 2015: conv 32 8x8/4, 64 4x4/2, 64 3x3/1, each with ReLU, then a hidden layer.
+    """The image encoder of Mnih et al. 2015: three convolutions and a hidden layer, each followed by ReLU.
 
-    uint8[B, k, H, W] -> float[B, features]; H and W at least 36. `filters` stands for the first 32, and twice that for each 64.
-    Batch normalisation sits after every convolution too; layer normalisation only on the hidden layer, where it costs nothing.
+    The convolutions have 32 filters of 8x8 with stride 4, 64 of 4x4 with stride 2, and 64 of 3x3 with stride 1.
+    `config.filters` replaces the 32, and twice that number replaces each 64. Batch normalisation follows every layer,
+    layer normalisation only the hidden layer.
+
+    Args:
+        height: Height of an image, at least 36.
+        width: Width of an image, at least 36.
+        config: Settings of the network.
+        features: Units of the hidden layer. None leaves out the hidden layer.
+        gradient_scale: Factor on the gradient that enters the last convolution.
+        linear: Class of the hidden layer.
+        dtype: Dtype to compute in, torch.float32 or torch.bfloat16.
     """
 
     def __init__(
         self,
-        stack: int,
         height: int,
         width: int,
-        features: int,
+        config: NetworkConfig,
         *,
-        filters: int,
-        pixels: Pixels,
-        norm: Norm,
-        dropout: float,
+        features: int | None,
         gradient_scale: float,
         linear: type[nn.Linear],
         dtype: torch.dtype,
     ) -> None:
         super().__init__()
-        first = functools.partial(Frames if pixels == "frames" else Differences, dtype=dtype)
+        filters = config.filters
+        pixel_convolution = FramesConv2d if config.pixels == "frames" else DifferencesConv2d
+        convolutions = [
+            pixel_convolution(config.frame_stack, filters, kernel=8, stride=4, dtype=dtype),
+            Conv2d(filters, 2 * filters, kernel_size=4, stride=2),
+            Conv2d(2 * filters, 2 * filters, kernel_size=3, stride=1),
+        ]
         layers: list[nn.Module] = []
-        channels = stack
-        for conv, outputs, kernel, stride in (
-            (first, filters, 8, 4),
-            (Conv2d, 2 * filters, 4, 2),
-            (Conv2d, 2 * filters, 3, 1),
-        ):
-            layers.append(conv(channels, outputs, kernel, stride))
-            if norm == "batch":
-                layers.append(nn.BatchNorm2d(outputs))
+        for convolution in convolutions:
+            layers.append(convolution)
+            if config.norm == "batch":
+                layers.append(nn.BatchNorm2d(convolution.out_channels))
             layers.append(nn.ReLU())
-            channels, height, width = outputs, (height - kernel) // stride + 1, (width - kernel) // stride + 1
+            height = _output_size(height, convolution)
+            width = _output_size(width, convolution)
         if gradient_scale != 1:
             layers.append(ScaleGradient(gradient_scale))
-        self.conv = nn.Sequential(*layers, nn.Flatten())
-        flat = channels * height * width
-        self.hidden = nn.Sequential(*(hidden_layer(flat, features, norm, dropout, linear) if features else []))
-        self.features = features or flat
+        layers.append(nn.Flatten())
+        self.conv = nn.Sequential(*layers)
+        self.features = 2 * filters * height * width
+        self.hidden = nn.Sequential()
+        if features is not None:
+            self.hidden.extend(_hidden_layer(self.features, features, config, linear))
+            self.features = features
 
     def preprocess(self, obs: Tensor) -> PreprocessedImages:
-        """What this encoder, and any like it, takes in place of obs."""
-        first = self.conv[0]
-        assert isinstance(first, Frames)
-        return first.preprocess(obs)
+        """Convert images uint8[B, k, H, W] to the input of the first convolution.
+
+        Encoders with the same settings can share the result.
+        """
+        first_convolution = self.conv[0]
+        assert isinstance(first_convolution, FramesConv2d)
+        return first_convolution.preprocess(obs)
 
     def forward(self, obs: Tensor | PreprocessedImages) -> Tensor:
+        """Return features [B, features] of images uint8[B, k, H, W], or of preprocessed images."""
         return self.hidden(self.conv(obs))
 
 
 class MLP(nn.Module):
-    """Fully connected layers with ReLU over a flattened observation: [B, k, D] -> float[B, features]."""
+    """The vector encoder: fully connected layers with ReLU over the flattened observation.
+
+    Args:
+        inputs: Entries of a flattened stack of observations.
+        layer_sizes: Units of each layer. The last number is the number of features.
+        config: Settings of the network.
+        linear: Class of the fully connected layers.
+    """
 
     def __init__(
-        self, inputs: int, features: tuple[int, ...], norm: Norm, dropout: float, linear: type[nn.Linear]
+        self, inputs: int, layer_sizes: tuple[int, ...], config: NetworkConfig, *, linear: type[nn.Linear] = Linear
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for outputs in features:
-            layers += hidden_layer(inputs, outputs, norm, dropout, linear)
+        for outputs in layer_sizes:
+            layers += _hidden_layer(inputs, outputs, config, linear)
             inputs = outputs
         self.layers = nn.Sequential(*layers)
         self.features = inputs
 
     def preprocess(self, obs: Tensor) -> Tensor:
-        """The observations themselves."""
+        """Return the observations unchanged. Vectors need no preprocessing."""
         return obs
 
     def forward(self, obs: Tensor) -> Tensor:
+        """Return features float32[B, features] of vectors [B, k, D]."""
         return self.layers(obs.flatten(1).float())
 
 
-class FrameDifference(nn.Module):
-    """The newest frame less the one before it, flattened, and one hidden layer (Karpathy 2016): uint8[B, 2, H, W] -> float[B, features]."""
+class FrameDifferenceEncoder(nn.Module):
+    """The image encoder of Karpathy 2016: the newest frame minus the previous frame, flattened, and one hidden layer.
+
+    Args:
+        pixels: Pixels of a frame, H * W.
+        features: Units of the hidden layer.
+        dtype: Dtype to compute in, torch.float32 or torch.bfloat16.
+    """
 
     def __init__(self, pixels: int, features: int, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.hidden = Linear(pixels, features)
-        self.features, self.computes_in = features, dtype
+        self.features = features
+        self.compute_dtype = dtype
 
     def forward(self, obs: Tensor) -> Tensor:
-        return F.relu(self.hidden((obs[:, 1].to(self.computes_in) - obs[:, 0]).flatten(1)))
+        """Return features [B, features] of images uint8[B, 2, H, W]."""
+        difference = obs[:, 1].to(self.compute_dtype) - obs[:, 0]
+        return F.relu(self.hidden(difference.flatten(1)))
 
 
-def build_encoder(
-    rows: EnvSpaces,
-    stack: int,
-    *,
-    hidden: int,
-    last: bool = True,
-    filters: int = 32,
-    pixels: Pixels = "frames",
-    norm: Norm = "none",
-    dropout: float = 0.0,
-    gradient_scale: float = 1.0,
-    linear: type[nn.Linear] = Linear,
-    dtype: torch.dtype = torch.float32,
-) -> NatureCNN | MLP:
-    """The encoder that fits the rows: Nature CNN for images, two hidden layers for vectors; `hidden` features out.
+def _output_size(size: int, convolution: nn.Conv2d) -> int:
+    """Return the height or width of feature maps, from the height or width of the input."""
+    return (size - convolution.kernel_size[0]) // convolution.stride[0] + 1
 
-    Without its `last` layer it is the convolutions, or one hidden layer over vectors. `gradient_scale` multiplies the
-    gradient that enters the last convolution; an MLP has none. `linear` makes the fully connected layers. `dtype` is what images
-    are computed in, torch.float32 or torch.bfloat16; vectors are computed in float32.
-    """
-    if rows.is_image:
-        height, width = rows.obs_shape
-        options = {"norm": norm, "dropout": dropout, "gradient_scale": gradient_scale, "linear": linear, "dtype": dtype}
-        return NatureCNN(stack, height, width, hidden if last else 0, filters=filters, pixels=pixels, **options)  # type: ignore[arg-type]
-    return MLP(stack * math.prod(rows.obs_shape), (hidden, hidden) if last else (hidden,), norm, dropout, linear)
+
+def _hidden_layer(inputs: int, outputs: int, config: NetworkConfig, linear: type[nn.Linear]) -> list[nn.Module]:
+    """Return a fully connected layer, its normalisation, ReLU and dropout."""
+    layers: list[nn.Module] = [linear(inputs, outputs)]
+    if config.norm == "layer":
+        layers.append(LayerNorm(outputs))
+    elif config.norm == "batch":
+        layers.append(nn.BatchNorm1d(outputs))
+    layers.append(nn.ReLU())
+    if config.dropout:
+        layers.append(nn.Dropout(config.dropout))
+    return layers

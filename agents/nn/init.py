@@ -1,0 +1,50 @@
+"""Initialisation of weights."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+from torch import nn
+
+from agents.nn.config import Init
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
+
+def initialize_weights(network: NetworkT, init: Init) -> NetworkT:
+    """Initialise the convolutions and linear layers of a network in place, and return the network.
+
+    Weights follow `init`, biases are 0. "torch" leaves PyTorch's initialisation unchanged.
+
+    - "orthogonal": orthogonal matrices (Saxe et al. 2013)
+    - "he": N(0, 2 / fan_in) (He et al. 2015)
+    - "xavier": U(+-sqrt(6 / (fan_in + fan_out))) (Glorot and Bengio 2010)
+    - "lecun": N(0, 1 / fan_in) (LeCun et al. 1998)
+
+    The layers of `network.encoder` are followed by ReLU. Their weights are multiplied by a gain of sqrt(2), which N(0,
+    2 / fan_in) already contains; with "lecun" the gain is 1. All other layers have a linear output and a gain of 1.
+    """
+    if init == "torch":
+        return network
+    for name, part in network.named_children():
+        gain = 1.0
+        if name == "encoder" and init != "lecun":
+            gain = math.sqrt(2)
+        for layer in part.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                _initialize_layer(layer, init, gain)
+    return network
+
+
+def _initialize_layer(layer: nn.Conv2d | nn.Linear, init: Init, gain: float) -> None:
+    """Initialise the weights and biases of one layer."""
+    if init == "orthogonal":
+        nn.init.orthogonal_(layer.weight, gain)
+    elif init == "xavier":
+        nn.init.xavier_uniform_(layer.weight, gain)
+    else:
+        fan_in = layer.weight[0].numel()
+        nn.init.normal_(layer.weight, std=gain / math.sqrt(fan_in))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,105 @@
+"""The network of recurrent agents: an encoder, a recurrent core over time, and a head."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from agents.nn.encoders import MLP, NatureCNN
+from agents.nn.heads import DuelingHead
+from agents.nn.precision import cast_parameter
+
+Core = Literal["lstm", "gru"]
+RecurrentState = tuple[Tensor, ...]
+"""State of the core: (h, c) of an LSTM, (h,) of a GRU, each float32[B, hidden]."""
+
+
+class RecurrentQNetwork(nn.Module):
+    """A Q-network with a recurrent core between the encoder and the head.
+
+    The parameters are those of nn.LSTMCell or nn.GRUCell. The product of the features and the input weights is computed
+    for all rows at once, in the dtype of the features. The recurrence is computed row by row in float32.
+
+    Args:
+        encoder: Encoder of observations [B, k, *obs_shape].
+        core: "lstm" (Hochreiter and Schmidhuber 1997) or "gru" (Chung et al. 2014).
+        hidden: Units of the core.
+        num_actions: Number of actions.
+        dueling: Use a `DuelingHead` in place of a linear layer.
+    """
+
+    def __init__(
+        self, encoder: NatureCNN | MLP, core: Core, hidden: int, num_actions: int, *, dueling: bool = False
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        cell_class = nn.LSTMCell if core == "lstm" else nn.GRUCell
+        self.core = cell_class(encoder.features, hidden)
+        head_class = DuelingHead if dueling else nn.Linear
+        self.head = head_class(hidden, num_actions)
+
+    def initial_state(self, n: int, device: torch.device) -> RecurrentState:
+        """Return the state of the core at the beginning of n episodes: zeros float32[n, hidden]."""
+        parts = 2 if isinstance(self.core, nn.LSTMCell) else 1
+        return tuple(torch.zeros(n, self.core.hidden_size, device=device) for _ in range(parts))
+
+    def forward(self, obs: Tensor, is_first: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """Compute action values along sequences of L rows.
+
+        Args:
+            obs: Observations [L, B, k, *obs_shape].
+            is_first: bool[L, B], True where an episode begins. The state is set to zeros before such a row.
+            state: State of the core before the first row.
+
+        Returns:
+            Q float32[L, B, A], and the state of the core after the last row.
+        """
+        core = self.core
+        features = self.encoder(obs.flatten(0, 1))
+        weight = cast_parameter(core.weight_ih, features.dtype)
+        bias = cast_parameter(core.bias_ih, features.dtype)
+        inputs = F.linear(features, weight, bias).float().unflatten(0, obs.shape[:2])
+        outputs = []
+        for row_input, row_is_first in zip(inputs, is_first, strict=True):
+            state = tuple(part * ~row_is_first[:, None] for part in state)
+            recurrent = F.linear(state[0], core.weight_hh, core.bias_hh)
+            if isinstance(core, nn.LSTMCell):
+                state = _lstm_step(row_input, recurrent, state[1])
+            else:
+                state = _gru_step(row_input, recurrent, state[0])
+            outputs.append(state[0])
+        q = self.head(torch.cat(outputs)).unflatten(0, obs.shape[:2])
+        return q, state
+
+
+def _lstm_step(inputs: Tensor, recurrent: Tensor, c: Tensor) -> RecurrentState:
+    """Return the next state (h, c) of an LSTM, by the equations in the documentation of nn.LSTMCell.
+
+    Args:
+        inputs: W_ih x + b_ih, float32[B, 4 * hidden].
+        recurrent: W_hh h + b_hh, float32[B, 4 * hidden].
+        c: Cell state, float32[B, hidden].
+    """
+    i, f, g, o = (inputs + recurrent).chunk(4, 1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    h = o.sigmoid() * c.tanh()
+    return h, c
+
+
+def _gru_step(inputs: Tensor, recurrent: Tensor, h: Tensor) -> RecurrentState:
+    """Return the next state (h,) of a GRU, by the equations in the documentation of nn.GRUCell.
+
+    Args:
+        inputs: W_ih x + b_ih, float32[B, 3 * hidden].
+        recurrent: W_hh h + b_hh, float32[B, 3 * hidden].
+        h: Hidden state, float32[B, hidden].
+    """
+    r_input, z_input, n_input = inputs.chunk(3, 1)
+    r_recurrent, z_recurrent, n_recurrent = recurrent.chunk(3, 1)
+    r = (r_input + r_recurrent).sigmoid()
+    z = (z_input + z_recurrent).sigmoid()
+    n = (n_input + r * n_recurrent).tanh()
+    return ((1 - z) * n + z * h,)
