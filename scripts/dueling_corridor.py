@@ -24,7 +24,8 @@ from pictures import png
 from torch import nn
 
 from agents.core.targets import td_target
-from agents.nn.networks import DuelingHead, initialise
+from agents.nn.heads import DuelingHead
+from agents.nn.init import initialize_weights
 
 VERTICAL, HORIZONTAL = 10, 50
 GAMMA, EPSILON = 0.99, 0.001
@@ -88,7 +89,7 @@ def errors(world: Corridor, *, dueling: bool, seed: int, updates: int, every: in
     exact, features = torch.from_numpy(world.exact()), world.features()
     states, actions = world.next.shape
     policy = torch.from_numpy(world.policy).float()
-    network = initialise(Network(features.shape[1], actions, dueling=dueling), "orthogonal")
+    network = initialize_weights(Network(features.shape[1], actions, dueling=dueling), "orthogonal")
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     place, found = rng.integers(0, states - 1, 32), []
     for t in range(updates + 1):
