@@ -1,1 +1,1 @@
-"""The machine: device, memory, disk, locks, signals and the watchdog."""
+"""The machine and the process: device, precision, memory, cores, disk, locks, signals, watchdog and exit codes."""

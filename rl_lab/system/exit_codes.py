@@ -1,4 +1,10 @@
-"""Exit codes and one-line error messages of commands and scripts."""
+"""Exit codes and one-line error messages of commands and scripts.
+
+    0        success
+    1        the command failed: `Fault`, or a disk that is full or read-only
+    2        wrong input: `USER_ERRORS`
+    128 + n  stopped by signal n; 130 is Ctrl-C
+"""
 
 from __future__ import annotations
 
@@ -7,37 +13,43 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Error numbers of a disk that is full, over its quota, or read-only."""
 
-def answer(command: Callable[[], None]) -> None:
-    """Run a command, or a script's main, and say in one line what it raises that a person can mend, with the exit codes of `main`."""
+
+def run_command(command: Callable[[], None]) -> None:
+    """Call a command, or the `main` of a script. Print expected errors as one line, and exit with the code above.
+
+    Unexpected exceptions are not caught, so Python prints their traceback.
+    """
     try:
-        _answer(command)
+        _run_with_error_lines(command)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # `... | head`
+    except BrokenPipeError:  # the reader of a pipe has closed it, as `head` does
         sys.stderr.close()
         sys.exit(1)
 
 
-def _answer(command: Callable[[], None]) -> None:
-    from rl_lab.errors import USER_ERRORS, Fault  # not at once: they import torch
+def exit_with_error(message: str, code: int = 2) -> NoReturn:
+    """Print one line to stderr and exit. The default code means wrong input."""
+    print(f"rl_lab: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _run_with_error_lines(command: Callable[[], None]) -> None:
+    """Call a command, and exit with one line if it raises an error that a user can correct."""
+    from rl_lab.errors import USER_ERRORS, Fault  # this import loads torch, which `--help` does not need
 
     try:
         command()
     except USER_ERRORS as error:
-        fail(str(error))
+        exit_with_error(str(error))
     except Fault as fault:
-        print(f"rl_lab: {fault}", file=sys.stderr)
-        sys.exit(1)
+        exit_with_error(str(fault), 1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if error.errno not in DISK_ERRORS:
             raise
-        print(f"rl_lab: {error.strerror}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
-        sys.exit(1)
-
-
-def fail(message: str) -> NoReturn:
-    """One line on stderr, exit code 2."""
-    print(f"rl_lab: {message}", file=sys.stderr)
-    sys.exit(2)
+        file = f": {error.filename}" if error.filename else ""
+        exit_with_error(f"{error.strerror}{file}", 1)

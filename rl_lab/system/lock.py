@@ -1,4 +1,4 @@
-"""A lock on a run folder: one training process at a time."""
+"""A lock on a run folder, so that only one process trains the run."""
 
 from __future__ import annotations
 
@@ -11,26 +11,33 @@ from pathlib import Path
 
 from rl_lab.errors import LabError
 
+RETRY_SECONDS = 0.2
+
 
 @contextmanager
-def lock(run: Path, *, patience: float = 0) -> Iterator[None]:
-    """Keep a second process from training in the same folder; the kernel frees the lock when its process ends, however.
+def lock_run(run: Path, *, timeout: float = 0) -> Iterator[None]:
+    """Hold the lock of a run folder. The kernel releases the lock when the process ends, even after a crash.
 
-    Raises LabError where another process holds it, for `patience` seconds, or where the folder cannot be written.
+    Args:
+        run: The run folder. The file `lock` in the folder holds the process id of the owner.
+        timeout: Seconds to wait for another process to release the lock.
+
+    Raises:
+        LabError: Another process holds the lock, or the folder is not writable.
     """
     try:
         file = (run / "lock").open("a+")
     except OSError as error:
         raise LabError(f"{run} cannot be written: {error.strerror}") from error
     with file:
-        until = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
-                if time.monotonic() < until:
-                    time.sleep(0.2)
+                if time.monotonic() < deadline:
+                    time.sleep(RETRY_SECONDS)
                     continue
                 file.seek(0)
                 owner = file.read().strip()

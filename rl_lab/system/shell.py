@@ -1,4 +1,4 @@
-"""Commands as a person would type them."""
+"""Commands of the lab as text that can be typed into a shell."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import shlex
 PROG = "python -m rl_lab"
 
 
-def as_typed(*words: object) -> str:
-    """The lab's command with these words, as it can be typed into a shell."""
+def shell_command(*words: object) -> str:
+    """Return a command of the lab, with quotes where a shell needs them."""
     return f"{PROG} {shlex.join(map(str, words))}"

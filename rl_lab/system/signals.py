@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as requests to stop after the current row."""
+"""Ctrl-C and SIGTERM as requests to stop."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def stop_signals(ask: Callable[[int], None]) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM calls `ask` with its number; the second one acts as ever. For the main thread only."""
+def stop_signals(on_signal: Callable[[int], None]) -> Iterator[None]:
+    """Call `on_signal` with the signal number at the first SIGINT or SIGTERM. A second signal has its usual effect.
+
+    Python handles signals in the main thread only; in other threads this context manager has no effect.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def first(number: int, frame: object) -> None:
-        signal.signal(number, before[signal.Signals(number)])
-        ask(number)
+    def handle_first(number: int, frame: object) -> None:
+        signal.signal(number, handlers[signal.Signals(number)])
+        on_signal(number)
 
-    before = {s: signal.signal(s, first) for s in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, handle_first) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -12,7 +12,7 @@ from rl_lab import api, checkpoint
 from rl_lab.checkpoint import tensor_files
 from rl_lab.errors import Fault, LabError
 from rl_lab.system.disk import check_disk
-from rl_lab.system.lock import lock
+from rl_lab.system.lock import lock_run
 
 FAULTS = """
     import os, sys, time
@@ -65,7 +65,7 @@ def test_a_fault_is_one_message_with_the_way_on(fault, flags, message, tmp_path)
 
 def test_a_second_process_is_refused_and_the_lock_of_a_dead_one_is_free(train):
     run = train(steps=300)
-    code = f"import time; from pathlib import Path; from rl_lab.guard import lock\nwith lock(Path({str(run)!r})): print('held', flush=True); time.sleep(60)"
+    code = f"import time; from pathlib import Path; from rl_lab.guard import lock\nwith lock_run(Path({str(run)!r})): print('held', flush=True); time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     try:
@@ -76,7 +76,7 @@ def test_a_second_process_is_refused_and_the_lock_of_a_dead_one_is_free(train):
     finally:
         holder.kill()
         holder.communicate()
-    with lock(run.path):
+    with lock_run(run.path):
         assert (run.path / "lock").read_text() == str(os.getpid())
 
 
