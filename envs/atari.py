@@ -1,18 +1,20 @@
-"""Atari 2600 games: their names, their protocols, and the fast vector environment that runs them.
+"""Atari 2600 games: their names, the protocols they are played by, and ALE's vector environment.
 
-    classic   up to 30 no-ops, minimal action set, frame skip 4, no sticky actions, a lost life stops bootstrapping: the
-              protocol of Mnih et al. 2015 and of PongNoFrameskip-v4 under the usual wrappers
-    machado   sticky actions .25, all 18 actions, no life signal (Machado et al. 2018)
-    v5        what the id ALE/Pong-v5 says: sticky actions .25, minimal action set, no life signal
+    classic   up to 30 no-ops at the start, minimal action set, frame skip 4, no sticky actions; a lost life stops
+              bootstrapping. The protocol of Mnih et al. 2015, and of PongNoFrameskip-v4 with the usual wrappers.
+    machado   sticky actions with probability 0.25, all 18 actions, no signal of lost lives (Machado et al. 2018).
+    v5        the settings of the id ALE/Pong-v5: sticky actions with probability 0.25, minimal action set, no signal of
+              lost lives.
 
-All three max-pool the last two frames of a skip, scale to 84 x 84 grey levels and cut games at 108,000 frames (30 minutes).
+Each of them takes the maximum of the last two frames of a frame skip, scales it to 84 x 84 grey levels, and truncates
+episodes after 108,000 frames (30 minutes).
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import ale_py
 import gymnasium
@@ -26,16 +28,28 @@ from envs.spec import EnvSpec, Protocol
 gymnasium.register_envs(ale_py)
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
 
-PROTOCOLS: dict[Protocol, dict[str, float | bool | int]] = {
-    "classic": {"sticky": 0.0, "noop_max": 30, "life_loss": True},
-    "machado": {"sticky": 0.25, "noop_max": 0, "life_loss": False},
-    "v5": {"sticky": 0.25, "noop_max": 0, "life_loss": False},
+
+@dataclass(frozen=True)
+class ProtocolSettings:
+    """The settings in which protocols differ. The fields have the meaning of those of `EnvSpec`."""
+
+    sticky: float
+    noop_max: int
+    life_loss: bool
+
+
+PROTOCOLS: dict[Protocol, ProtocolSettings] = {
+    "classic": ProtocolSettings(sticky=0.0, noop_max=30, life_loss=True),
+    "machado": ProtocolSettings(sticky=0.25, noop_max=0, life_loss=False),
+    "v5": ProtocolSettings(sticky=0.25, noop_max=0, life_loss=False),
 }
 FRAME_SKIP = 4
 MAX_FRAMES = 108_000
-SCREEN = (210, 160)
-# At these games' start nothing of the machine depends on the games before, whatever was in its memory.
-INDEPENDENT = frozenset(
+SCREEN = (210, 160)  # height and width of the emulator's screen
+
+# Games whose emulator state at the start of an episode does not depend on earlier episodes, whatever the memory
+# contained. tests/envs/test_atari.py checks each of them.
+INDEPENDENT_GAMES = frozenset(
     """
     AirRaid Amidar Asterix Atlantis Atlantis2 BasicMath BattleZone Blackjack Bowling Breakout Carnival Casino Centipede
     Defender DonkeyKong DoubleDunk Et FlagCapture Frogger Gopher Jamesbond JourneyEscape KeystoneKapers KingKong Koolaid
@@ -43,128 +57,175 @@ INDEPENDENT = frozenset(
     TicTacToe3D Trondead Turmoil VideoCheckers VideoChess VideoPinball WizardOfWor WordZapper
     """.split()
 )
-PONG_BACKGROUNDS = (0, 87, 107)  # grey levels of black and of the browns 144 and 109 of the red channel
 
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+PONG_BACKGROUNDS = (0, 87, 107)  # grey levels of black, and of the browns whose red channel is 144 and 109
 
 
 @cache
 def games() -> dict[str, str]:
-    """The games by the names people know them by, each with its ROM: {"MsPacman": "ms_pacman", ...}."""
-    ids = {_plain(rom): rom for rom in roms.get_all_rom_ids()}
-    names = (m[1] for m in (re.fullmatch(r"ALE/(\w+)-v5", i) for i in gymnasium.registry) if m)
-    return {name: ids[_plain(name)] for name in sorted(names) if _plain(name) in ids}
+    """Return all Atari games as a mapping from names to ROM ids: {"MsPacman": "ms_pacman", ...}."""
+    rom_ids = {_normalized(rom_id): rom_id for rom_id in roms.get_all_rom_ids()}
+    found = {}
+    for env_id in sorted(gymnasium.registry):
+        match = re.fullmatch(r"ALE/(\w+)-v5", env_id)
+        if match and _normalized(match[1]) in rom_ids:
+            found[match[1]] = rom_ids[_normalized(match[1])]
+    return found
 
 
 def find_game(name: str) -> str | None:
-    """The game called `name`, whatever its case and separators: "pong", "ms_pacman" and "MsPacman" all do."""
-    return next((game for game in games() if _plain(game) == _plain(name)), None)
+    """Return the game called `name`, or None. Case and separators do not matter: "ms_pacman" is "MsPacman"."""
+    for game in games():
+        if _normalized(game) == _normalized(name):
+            return game
+    return None
+
+
+def _normalized(name: str) -> str:
+    """Return the lower-case letters and the digits of a name."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def resolve(name: str, protocol: Protocol | None) -> EnvSpec | None:
-    """The card of a game's name, of ALE/<game>-v5 or of <game>NoFrameskip-v<n>; None for any other name.
+    """Return the spec of an Atari game, or None if `name` is none of the names below.
 
-    A protocol given by name overrules the one that the name implies.
+    Args:
+        name: The name of a game, ALE/<game>-v5, or <game>NoFrameskip-v<n>.
+        protocol: Protocol to use instead of the one that the name implies.
     """
-    game, implied, sticky = find_game(name), "classic", None
+    game = find_game(name)
+    implied_protocol: Protocol = "classic"
+    implied_sticky = None
     if game is None:
         match = re.fullmatch(r"ALE/(\w+)-v5|(\w+)NoFrameskip-v\d", name)
         if match is None or name not in gymnasium.registry:
             return None
         game = find_game(match[1] or match[2])
         if match[1]:
-            implied = "v5"
-        else:
-            sticky = gymnasium.spec(name).kwargs.get("repeat_action_probability")
+            implied_protocol = "v5"
+        else:  # the versions v0 and v4 differ in their sticky actions
+            implied_sticky = gymnasium.spec(name).kwargs.get("repeat_action_probability")
     if game is None:
         return None
-    chosen = protocol or implied
-    settings = PROTOCOLS[chosen]
-    if protocol is None and sticky is not None:
-        settings = {**settings, "sticky": sticky}
+    if protocol is None:
+        return _spec(game, implied_protocol, implied_sticky)
+    return _spec(game, protocol)
+
+
+def _spec(game: str, protocol: Protocol, sticky: float | None = None) -> EnvSpec:
+    """Return the spec of a game. `sticky` replaces the protocol's probability of sticky actions."""
+    settings = PROTOCOLS[protocol]
     return EnvSpec(
         name=game,
         id=f"ALE/{game}-v5",
         family="atari",
         backend="ale",
-        protocol=chosen,
+        protocol=protocol,
         frame=(84, 84),
         dtype="uint8",
-        actions=action_names(game, full=chosen == "machado"),
+        actions=action_names(game, full=protocol == "machado"),
         frame_skip=FRAME_SKIP,
+        sticky=settings.sticky if sticky is None else sticky,
+        noop_max=settings.noop_max,
+        life_loss=settings.life_loss,
         max_frames=MAX_FRAMES,
-        **settings,  # type: ignore[arg-type]
     )
 
 
 def has_independent_episodes(env_spec: EnvSpec) -> bool:
-    """Whether a game follows from the seed, the number of games before it, and its own actions.
+    """Return True if an episode depends only on the seed, on the number of episodes before it, and on its own actions.
 
-    Sticky actions are drawn from a generator that moves on at every frame, so with them it does not.
+    This is never so with sticky actions: their random generator advances with every frame of earlier episodes.
     """
-    return env_spec.backend == "ale" and env_spec.sticky == 0 and env_spec.name in INDEPENDENT
+    return env_spec.backend == "ale" and env_spec.sticky == 0 and env_spec.name in INDEPENDENT_GAMES
 
 
 @cache
 def action_names(game: str, *, full: bool) -> tuple[str, ...]:
-    """The names of a game's actions in order: the minimal set, or all 18."""
+    """Return the names of a game's actions in order: the minimal set, or all 18 if `full`."""
     ale = ale_py.ALEInterface()
     rom = roms.get_rom_path(games()[game])
     assert rom is not None
-    ale.loadROM(rom)  # type: ignore[arg-type]  # its stub knows no paths
-    return tuple(a.name for a in (ale.getLegalActionSet() if full else ale.getMinimalActionSet()))
+    ale.loadROM(str(rom))
+    actions = ale.getLegalActionSet() if full else ale.getMinimalActionSet()
+    return tuple(action.name for action in actions)
 
 
 def make_vector_env(env_spec: EnvSpec, num_envs: int, threads: int = 1) -> AtariVectorEnv:
-    """ALE's own vector environment as the card says, with so many emulator threads, but never more than environments."""
+    """Return ALE's vector environment with the settings of `env_spec`.
+
+    Args:
+        env_spec: A spec whose backend is "ale".
+        num_envs: Number of environments.
+        threads: Number of emulator threads. At most `num_envs` are created.
+    """
     assert env_spec.frame_skip is not None
-    height, width = env_spec.frame if env_spec.view == "grey" else SCREEN
+    is_grey = env_spec.view == "grey"
+    height, width = env_spec.frame if is_grey else SCREEN
     return _vector_env(
         env_spec,
         num_envs,
-        num_threads=min(threads, num_envs),
-        img_height=height,
-        img_width=width,
+        threads=min(threads, num_envs),
+        size=(height, width),
         grayscale=True,
-        frameskip=env_spec.frame_skip,
-        maxpool=env_spec.view == "grey",
+        frame_skip=env_spec.frame_skip,
+        maxpool=is_grey,
     )
 
 
 def make_screen_env(env_spec: EnvSpec) -> AtariVectorEnv:
-    """One environment of the card that sends every frame of the emulator's screen in colour: same seed, same game."""
-    height, width = SCREEN
-    return _vector_env(
-        env_spec, 1, num_threads=1, img_height=height, img_width=width, grayscale=False, frameskip=1, maxpool=False
-    )
+    """Return one environment that emits every frame of the emulator's screen in colour.
+
+    With the same seed and actions, its game equals that of `make_vector_env`.
+    """
+    return _vector_env(env_spec, 1, threads=1, size=SCREEN, grayscale=False, frame_skip=1, maxpool=False)
 
 
-def _vector_env(env_spec: EnvSpec, num_envs: int, **picture: Any) -> AtariVectorEnv:
-    """AtariVectorEnv with every setting given: its defaults clip rewards and take all host cores."""
+def _vector_env(
+    env_spec: EnvSpec,
+    num_envs: int,
+    *,
+    threads: int,
+    size: tuple[int, int],
+    grayscale: bool,
+    frame_skip: int,
+    maxpool: bool,
+) -> AtariVectorEnv:
+    """Return an AtariVectorEnv. All settings are given, because its defaults clip rewards and use all cores."""
     assert env_spec.max_frames is not None
     return AtariVectorEnv(
         games()[env_spec.name],
         num_envs,
+        num_threads=threads,
         max_num_frames_per_episode=env_spec.max_frames,
         repeat_action_probability=env_spec.sticky,
         full_action_space=env_spec.protocol == "machado",
         autoreset_mode=AutoresetMode.NEXT_STEP,
+        img_height=size[0],
+        img_width=size[1],
+        grayscale=grayscale,
         stack_num=1,
+        frameskip=frame_skip,
+        maxpool=maxpool,
         noop_max=env_spec.noop_max,
         episodic_life=False,
         life_loss_info=False,
         reward_clipping=False,
         use_fire_reset=False,
-        **picture,
     )
 
 
-def playing_field(screen: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pong between its walls, every second pixel, 1 where there is a ball or a paddle: u8[N, 210, 160] -> u8[N, 80, 80].
+def pong_playing_field(screens: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the playing field of Pong at half resolution, 1 for the ball and the paddles, 0 for the background.
 
-    The picture of Karpathy 2016, "Deep reinforcement learning: Pong from pixels" (from grey levels instead of the red channel).
+    This is the input of Karpathy 2016, "Deep Reinforcement Learning: Pong from Pixels", computed from grey levels
+    instead of the red channel.
+
+    Args:
+        screens: Grey levels u8[N, 210, 160].
+
+    Returns:
+        u8[N, 80, 80].
     """
-    field = screen[:, 35:195:2, ::2]
+    field = screens[:, 35:195:2, ::2]
     return (~np.isin(field, PONG_BACKGROUNDS)).astype(np.uint8)

@@ -1,16 +1,18 @@
-"""Every other Gymnasium environment with discrete actions: vectors as they are, states that are numbers as one-hot vectors,
-images 84 x 84 grey."""
+"""Gymnasium environments with discrete actions that ALE's vector environment does not run.
+
+Agents receive vectors unchanged, discrete states as one-hot vectors, and images as 84 x 84 grey levels.
+"""
 
 from __future__ import annotations
 
 import importlib
 import re
 import signal
-from typing import Literal
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.registration import EnvSpec as GymSpec
+from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation, GrayscaleObservation, ResizeObservation, TimeLimit
@@ -20,125 +22,188 @@ from envs.atari import find_game
 from envs.spec import EnvError, EnvSpec
 
 Vectorization = Literal["auto", "sync", "async"]
-GRID_STEPS = (
-    1_000  # a grid world without a limit of its own is truncated then: a greedy policy may walk in circles for ever
-)
+"""Run the environments in this process ("sync") or in one process each ("async"). "auto": see `make_vector_env`."""
+
+# Episodes of environments with discrete states are truncated after this number of steps if their id sets no limit. In a
+# grid world, a greedy policy may otherwise never reach the goal.
+DISCRETE_STATE_MAX_STEPS = 1_000
 
 
-def is_image(space: gymnasium.Space) -> bool:
-    """Whether observations are pictures: uint8 with two or three dimensions."""
-    return isinstance(space, Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
-
-
-def make_env(id: str | GymSpec, render_mode: str | None = None) -> gymnasium.Env:
-    """One environment, its pictures turned into 84 x 84 grey levels. Raises EnvError where the lab cannot use it."""
-    name = id if isinstance(id, str) else id.id
+def resolve(env_id: str) -> EnvSpec:
+    """Return the spec of a registered id. It may be an Atari id with a random frame skip, such as Pong-v4."""
+    env = make_env(env_id)
     try:
-        env = gymnasium.make(id)
-        if render_mode:  # not every environment knows the word
-            if render_mode not in env.metadata.get("render_modes", ()):
-                raise EnvError(f"{name} cannot be watched: it draws no picture")
-            env.close()
-            env = gymnasium.make(id, render_mode=render_mode)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise EnvError(f"{name} cannot be made: {' '.join(str(error).split())}") from error
-    obs, action = env.observation_space, env.action_space
-    if not isinstance(action, Discrete):
-        raise EnvError(f"{name} has the action space {action}; the lab's agents need a Discrete one")
-    if isinstance(obs, Discrete):
-        assert env.spec is not None
-        return FlattenObservation(env if env.spec.max_episode_steps else TimeLimit(env, GRID_STEPS))
-    if not isinstance(obs, Box):
-        raise EnvError(
-            f"{name} has the observation space {obs}; the lab's agents need a Box (a vector or an image) or a Discrete one"
-        )
-    if is_image(obs):
-        if len(obs.shape) == 3 and obs.shape[2] != 3:
-            raise EnvError(f"{name} has images of shape {obs.shape}; the lab's agents need [H, W] or [H, W, 3]")
-        if len(obs.shape) == 3:
-            env = GrayscaleObservation(env)
-        env = ResizeObservation(env, (84, 84))
-    return env
-
-
-def game_of(id: str) -> str | None:
-    """The Atari game that an id like Pong-v4 names."""
-    match = re.fullmatch(r"(?:ALE/)?(\w+?)-v\d", id)
-    return find_game(match[1]) if match else None
-
-
-def resolve(id: str) -> EnvSpec:
-    """The card of a registered id; Atari ids that draw their frame skip (Pong-v4) come here too, and are played as they say."""
-    env = make_env(id)
-    try:
-        obs, action = env.observation_space, env.action_space
-        assert isinstance(obs, Box)
-        assert isinstance(action, Discrete)
-        assert env.spec is not None
-        image = is_image(obs)
-        game = game_of(id) if hasattr(env.unwrapped, "ale") else None
-        meanings = getattr(env.unwrapped, "get_action_meanings", None)
-        skip = env.spec.kwargs.get("frameskip", 1) if game else 1
-        finite = not image and bool(np.isfinite([obs.low, obs.high]).all())
-        return EnvSpec(
-            name=game or id,
-            id=id,
-            family="atari" if game else "image" if image else "vector",
-            backend="gymnasium",
-            protocol="id",
-            frame=obs.shape,
-            dtype="uint8" if image else "float32",
-            actions=tuple(meanings()) if meanings else tuple(str(i) for i in range(int(action.n))),
-            frame_skip=skip if isinstance(skip, int) else None,
-            sticky=env.spec.kwargs.get("repeat_action_probability", 0.0),
-            max_frames=env.spec.kwargs.get("max_num_frames_per_episode") if game else None,
-            one_hot=isinstance(env.unwrapped.observation_space, Discrete),
-            bounds=tuple(zip(obs.low.flatten().tolist(), obs.high.flatten().tolist(), strict=True)) if finite else None,
-        )
+        return _spec(env_id, env)
     finally:
         env.close()
 
 
-def find_gymnasium_spec(id: str) -> GymSpec:
-    """What is registered under an id; `module:id` imports the module first. Raises EnvError where there is nothing."""
-    module, _, name = id.rpartition(":")
+def make_env(env: str | GymnasiumSpec, render_mode: str | None = None) -> gymnasium.Env:
+    """Return one environment with the wrappers for its kind of observations.
+
+    Args:
+        env: Id or Gymnasium's own spec of the environment.
+        render_mode: Render mode of the environment, or None for no rendering.
+
+    Raises:
+        EnvError: The environment cannot be created, does not have the render mode, or has unsupported spaces.
+    """
+    name = env if isinstance(env, str) else env.id
+    return _wrap(name, _make_unwrapped(name, env, render_mode))
+
+
+def make_vector_env(env_spec: EnvSpec, num_envs: int, vectorization: Vectorization = "auto") -> VectorEnv:
+    """Return `num_envs` environments of `env_spec` as one of Gymnasium's vector environments.
+
+    With "auto", environments with vector observations run in this process, others in one process each.
+    """
+    if vectorization == "auto":
+        vectorization = "sync" if env_spec.family == "vector" else "async"
+    # Worker processes receive the spec itself, because ids that were registered in this process are unknown to them.
+    spec = find_gymnasium_spec(env_spec.id)
+    if vectorization == "sync":
+        return SyncVectorEnv([lambda: make_env(spec)] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+    def make_worker_env() -> gymnasium.Env:
+        # Ctrl-C reaches all processes. The worker ignores it; the main process closes the worker.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return make_env(spec)
+
+    return AsyncVectorEnv([make_worker_env] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP, context="forkserver")
+
+
+def find_gymnasium_spec(env_id: str) -> GymnasiumSpec:
+    """Return Gymnasium's spec of an id (`module:id` imports the module first). Raises EnvError for an unknown id."""
+    module, _, name = env_id.rpartition(":")
     try:
         if module:
             importlib.import_module(module)
         return gymnasium.spec(name)
     except (gymnasium.error.Error, ImportError) as error:
-        raise EnvError(f"{id} is not registered here: {' '.join(str(error).split())}") from error
-
-
-def make_vector_env(env_spec: EnvSpec, num_envs: int, vectorization: Vectorization = "auto") -> VectorEnv:
-    """Gymnasium's vector env: a process each for pictures ("async"), all in this one for vectors ("sync")."""
-    if vectorization == "auto":
-        vectorization = "sync" if env_spec.family == "vector" else "async"
-    spec = find_gymnasium_spec(env_spec.id)  # a worker process knows only what it is sent, not what was registered here
-    if vectorization == "sync":
-        return SyncVectorEnv([lambda: make_env(spec)] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
-
-    def worker() -> gymnasium.Env:
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # Ctrl-C reaches all processes; the runner's stops this one in order
-        return make_env(spec)
-
-    return AsyncVectorEnv([worker] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP, context="forkserver")
+        raise EnvError(f"the environment {env_id} is not registered: {_one_line(error)}") from error
 
 
 def trainable_ids() -> list[str]:
-    """The newest version of every registered Gymnasium id that is no Atari game and that an agent can be trained on here."""
+    """Return the ids of Gymnasium that agents can be trained on, in the newest versions and without Atari games."""
     newest: dict[str, str] = {}
-    for id, spec in gymnasium.registry.items():
-        if spec.namespace is None and find_game(re.sub(r"(NoFrameskip)?-v\d+$", "", id)) is None:
-            newest[spec.name] = id
-    return sorted(id for id in newest.values() if _is_usable(id))
+    for env_id, spec in gymnasium.registry.items():
+        if spec.namespace is None and find_game(re.sub(r"(NoFrameskip)?-v\d+$", "", env_id)) is None:
+            newest[spec.name] = env_id
+    return sorted(env_id for env_id in newest.values() if _is_trainable(env_id))
 
 
-def _is_usable(id: str) -> bool:
+def _is_trainable(env_id: str) -> bool:
     try:
-        make_env(id).close()
-    except Exception:  # other people's environments raise what they like
+        make_env(env_id).close()
+    except Exception:  # environments of other packages may raise anything
         return False
     return True
+
+
+def find_game_of_id(env_id: str) -> str | None:
+    """Return the name of the Atari game in an id such as Pong-v4, or None."""
+    match = re.fullmatch(r"(?:ALE/)?(\w+?)-v\d", env_id)
+    return find_game(match[1]) if match else None
+
+
+def _make_unwrapped(name: str, env_or_spec: str | GymnasiumSpec, render_mode: str | None) -> gymnasium.Env:
+    """Return the environment without the wrappers of this module."""
+    try:
+        env = gymnasium.make(env_or_spec)
+        if render_mode is None:
+            return env
+        # Read the supported modes before the environment is created with one: its constructor may not accept the
+        # argument.
+        if render_mode not in env.metadata.get("render_modes", ()):
+            raise EnvError(f"{name} cannot be watched: it has no render mode {render_mode!r}")
+        env.close()
+        return gymnasium.make(env_or_spec, render_mode=render_mode)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise EnvError(f"{name} cannot be made: {_one_line(error)}") from error
+
+
+def _wrap(name: str, env: gymnasium.Env) -> gymnasium.Env:
+    """Return the environment with the wrappers for its kind of observations. Raises EnvError for unsupported spaces."""
+    obs_space = env.observation_space
+    if not isinstance(env.action_space, Discrete):
+        raise EnvError(f"{name} has the action space {env.action_space}; agents need a Discrete one")
+    if isinstance(obs_space, Discrete):
+        assert env.spec is not None
+        if not env.spec.max_episode_steps:
+            env = TimeLimit(env, DISCRETE_STATE_MAX_STEPS)
+        return FlattenObservation(env)
+    if not isinstance(obs_space, Box):
+        raise EnvError(
+            f"{name} has the observation space {obs_space}; agents need a Box (a vector or an image) or a Discrete one"
+        )
+    if _is_image(obs_space):
+        return _wrap_image(name, env, obs_space.shape)
+    return env
+
+
+def _wrap_image(name: str, env: gymnasium.Env, shape: tuple[int, ...]) -> gymnasium.Env:
+    """Return the environment with observations of 84 x 84 grey levels."""
+    if len(shape) == 3:
+        if shape[2] != 3:
+            raise EnvError(f"{name} has images of shape {shape}; agents need [H, W] or [H, W, 3]")
+        env = GrayscaleObservation(env)
+    return ResizeObservation(env, (84, 84))
+
+
+def _is_image(space: gymnasium.Space[Any]) -> bool:
+    """Return True if observations are images: uint8 with two or three dimensions."""
+    return isinstance(space, Box) and space.dtype == "uint8" and len(space.shape) in (2, 3)
+
+
+def _spec(env_id: str, env: gymnasium.Env) -> EnvSpec:
+    """Return the spec of an environment that `make_env` made."""
+    obs_space = env.observation_space
+    action_space = env.action_space
+    assert isinstance(obs_space, Box)
+    assert isinstance(action_space, Discrete)
+    assert env.spec is not None
+    is_image = _is_image(obs_space)
+    game = find_game_of_id(env_id) if hasattr(env.unwrapped, "ale") else None
+    options = env.spec.kwargs if game else {}
+    frame_skip = options.get("frameskip", 1)
+    return EnvSpec(
+        name=game or env_id,
+        id=env_id,
+        family=_family(game, is_image),
+        backend="gymnasium",
+        protocol="id",
+        frame=obs_space.shape,
+        dtype="uint8" if is_image else "float32",
+        actions=_action_names(env.unwrapped, int(action_space.n)),
+        frame_skip=frame_skip if isinstance(frame_skip, int) else None,
+        sticky=env.spec.kwargs.get("repeat_action_probability", 0.0),
+        max_frames=options.get("max_num_frames_per_episode"),
+        one_hot=isinstance(env.unwrapped.observation_space, Discrete),
+        bounds=None if is_image else _bounds(obs_space),
+    )
+
+
+def _family(game: str | None, is_image: bool) -> Literal["atari", "image", "vector"]:
+    if game:
+        return "atari"
+    return "image" if is_image else "vector"
+
+
+def _action_names(env: gymnasium.Env, num_actions: int) -> tuple[str, ...]:
+    """Return the names of the actions. They are numbers in most environments."""
+    get_meanings = getattr(env, "get_action_meanings", None)
+    if get_meanings is not None:
+        return tuple(get_meanings())
+    return tuple(str(i) for i in range(num_actions))
+
+
+def _bounds(space: Box) -> tuple[tuple[float, float], ...] | None:
+    """Return (low, high) of each entry of a vector, or None if an entry is not bounded."""
+    if not np.isfinite([space.low, space.high]).all():
+        return None
+    return tuple(zip(space.low.flatten().tolist(), space.high.flatten().tolist(), strict=True))
+
+
+def _one_line(error: Exception) -> str:
+    """Return the message of an error without line breaks."""
+    return " ".join(str(error).split())

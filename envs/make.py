@@ -1,4 +1,4 @@
-"""From a name to a stream: the two calls that the lab makes of this package."""
+"""From the name of an environment to its specification, and from the specification to a stream."""
 
 from __future__ import annotations
 
@@ -13,29 +13,7 @@ from envs.gymnasium_envs import Vectorization
 from envs.spec import EnvError, EnvSpec, Protocol, View
 from envs.stream import Stream
 
-
-def resolve(name: str, protocol: Protocol | None = None) -> EnvSpec:
-    """The card of `name`: an Atari game, or any Gymnasium id. Raises EnvError with the nearest matches if it is unknown."""
-    if protocol is not None and protocol not in atari.PROTOCOLS:
-        raise EnvError(f"protocol is {protocol!r}; it must be one of {', '.join(atari.PROTOCOLS)}")
-    env_spec = atari.resolve(name, protocol)
-    if env_spec is not None:
-        return env_spec
-    if protocol is not None:
-        game = gymnasium_envs.game_of(name)
-        if game:
-            raise EnvError(f"{name} is played as its id says; for the protocol {protocol} call it {game}")
-        raise EnvError(f"protocol {protocol} is for Atari games; {name} is not one (leave --protocol out)")
-    if name not in gymnasium.registry and ":" not in name:
-        known = {n.lower(): n for n in [*gymnasium.registry, *atari.games()]}
-        near = [known[n] for n in difflib.get_close_matches(name.lower(), known, 3, 0.5)]
-        raise EnvError(
-            f"unknown environment {name!r}; " + (f"nearest: {', '.join(near)}" if near else "see `list envs`")
-        )
-    return gymnasium_envs.resolve(name)
-
-
-VELOCITIES = {  # the entries of the observation that are speeds
+VELOCITIES = {  # indices of the entries of the observation that are velocities
     "CartPole-v1": (1, 3),
     "CartPole-v0": (1, 3),
     "MountainCar-v0": (1,),
@@ -44,47 +22,113 @@ VELOCITIES = {  # the entries of the observation that are speeds
 }
 
 
+def resolve(name: str, protocol: Protocol | None = None) -> EnvSpec:
+    """Return the spec of an environment.
+
+    Args:
+        name: The name of an Atari game, or a Gymnasium id.
+        protocol: Protocol of an Atari game, instead of the one that the name implies.
+
+    Raises:
+        EnvError: The name is unknown (the message lists the nearest ones), the environment is not supported, or the
+            protocol does not apply to it.
+    """
+    if protocol is not None and protocol not in atari.PROTOCOLS:
+        raise EnvError(f"protocol is {protocol!r}; it must be one of {', '.join(atari.PROTOCOLS)}")
+    env_spec = atari.resolve(name, protocol)
+    if env_spec is not None:
+        return env_spec
+    if protocol is not None:
+        raise EnvError(_why_no_protocol(name, protocol))
+    if name not in gymnasium.registry and ":" not in name:
+        raise EnvError(f"unknown environment {name!r}; {_suggestion(name)}")
+    return gymnasium_envs.resolve(name)
+
+
+def _why_no_protocol(name: str, protocol: Protocol) -> str:
+    """Return the message for an environment whose protocol cannot be chosen."""
+    game = gymnasium_envs.find_game_of_id(name)
+    if game:
+        return f"the id {name} has settings of its own; for the protocol {protocol} use --env {game}"
+    return f"protocol {protocol} is for Atari games; {name} is not one (omit --protocol)"
+
+
+def _suggestion(name: str) -> str:
+    """Return the names that are most similar to an unknown name, or how to list all names."""
+    known = {candidate.lower(): candidate for candidate in [*gymnasium.registry, *atari.games()]}
+    nearest = difflib.get_close_matches(name.lower(), known, 3, 0.5)
+    if not nearest:
+        return "see `list envs`"
+    return f"nearest: {', '.join(known[match] for match in nearest)}"
+
+
 def adapt(
     env_spec: EnvSpec, *, flicker: float = 0.0, mask_velocity: bool = False, view: View = "grey", actions: str = ""
 ) -> EnvSpec:
-    """The same environment, seen or played in another way; `actions` are the names of the only ones allowed, or empty.
+    """Return the spec with changed observations or actions.
 
-    Raises EnvError where it cannot be.
+    Args:
+        env_spec: The spec to change.
+        flicker: Probability that an observation is blank.
+        mask_velocity: Set the velocities in the observation to 0.
+        view: Preprocessing of an Atari screen.
+        actions: Comma-separated names of the allowed actions. Empty means all actions.
+
+    Raises:
+        EnvError: The environment does not support a change.
     """
-    if mask_velocity and env_spec.id not in VELOCITIES:
-        raise EnvError(f"mask_velocity is for {', '.join(VELOCITIES)}; what are speeds in {env_spec.name} is not known")
-    env_spec = replace(env_spec, flicker=flicker, masked=VELOCITIES[env_spec.id] if mask_velocity else ())
+    changed = replace(env_spec, flicker=flicker, masked=())
+    if mask_velocity:
+        changed = replace(changed, masked=_velocities(env_spec))
     if view == "binary":
         if (env_spec.name, env_spec.backend) != ("Pong", "ale"):
-            raise EnvError(f"view binary is for Pong, whose background is known; {env_spec.name} has only grey")
-        env_spec = replace(env_spec, view=view, frame=(80, 80))
+            raise EnvError(f"view binary is only for Pong; {env_spec.name} has only the view grey")
+        changed = replace(changed, view=view, frame=(80, 80))
     if actions:
-        names = [name.strip() for name in actions.split(",")]
-        if not set(names) <= set(env_spec.actions) or len(set(names)) < len(names):
-            raise EnvError(f"actions is {actions!r}; it must be some of {', '.join(env_spec.actions)}, each once")
-        env_spec = replace(
-            env_spec, actions=tuple(names), action_numbers=tuple(env_spec.actions.index(name) for name in names)
-        )
-    return env_spec
+        changed = _restrict_actions(changed, [name.strip() for name in actions.split(",")])
+    return changed
+
+
+def _velocities(env_spec: EnvSpec) -> tuple[int, ...]:
+    """Return the indices of the velocities in an observation."""
+    if env_spec.id not in VELOCITIES:
+        raise EnvError(f"mask_velocity is for {', '.join(VELOCITIES)}; the velocities of {env_spec.name} are not known")
+    return VELOCITIES[env_spec.id]
+
+
+def _restrict_actions(env_spec: EnvSpec, names: list[str]) -> EnvSpec:
+    """Return the spec with only the actions called `names`, in this order."""
+    if not set(names) <= set(env_spec.actions) or len(set(names)) < len(names):
+        given = ", ".join(names)
+        raise EnvError(f"actions is {given!r}; it must be some of {', '.join(env_spec.actions)}, each at most once")
+    numbers = tuple(env_spec.actions.index(name) for name in names)
+    return replace(env_spec, actions=tuple(names), action_numbers=numbers)
 
 
 def make_stream(env_spec: EnvSpec, num_envs: int, *, threads: int = 1, vectorization: Vectorization = "auto") -> Stream:
-    """`num_envs` copies of the card's environment as one stream; `threads` are for ALE's emulators."""
+    """Return a stream of `num_envs` environments.
+
+    Args:
+        env_spec: Specification of the environments.
+        num_envs: Number of environments.
+        threads: Number of emulator threads, for the backend "ale".
+        vectorization: How the environments run, for the backend "gymnasium".
+    """
     if env_spec.backend == "ale":
-        env = atari.make_vector_env(env_spec, num_envs, threads)
+        env: VectorEnv = atari.make_vector_env(env_spec, num_envs, threads)
     else:
         env = gymnasium_envs.make_vector_env(env_spec, num_envs, vectorization)
     return stream_from_env(env, env_spec)
 
 
 def stream_from_env(env: VectorEnv, env_spec: EnvSpec) -> Stream:
-    """A vector environment of the card as a stream, with what the card says of the way from the one to the other."""
+    """Return a vector environment of `env_spec` as a stream, with the spec's observations and actions."""
     return Stream(
         env,
         life_loss=env_spec.life_loss,
         flicker=env_spec.flicker,
         masked=env_spec.masked,
-        view=atari.playing_field if env_spec.view == "binary" else None,
+        view=atari.pong_playing_field if env_spec.view == "binary" else None,
         action_numbers=env_spec.action_numbers,
         independent_episodes=atari.has_independent_episodes(env_spec),
     )

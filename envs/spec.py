@@ -1,4 +1,4 @@
-"""The env card: what a name given to `--env` means, resolved once, printed, and saved with the run."""
+"""The environment specification: the settings behind a name given to `--env`, printed and saved with each run."""
 
 from __future__ import annotations
 
@@ -6,85 +6,99 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Protocol = Literal["classic", "machado", "v5", "id"]
-"""How an Atari game is played: see `envs/atari.py`; "id" is whatever a Gymnasium id says by itself."""
-
+"""Protocol of an Atari game, see `envs/atari.py`. "id" means the settings of the Gymnasium id."""
 
 View = Literal["grey", "binary"]
-"""84 x 84 grey levels, or Pong's playing field in 80 x 80 zeros and ones (see `envs/atari.py`)."""
+"""Preprocessing of an Atari screen: 84 x 84 grey levels, or Pong's playing field as 80 x 80 zeros and ones."""
 
 
 class EnvError(ValueError):
-    """An environment that is unknown or that the lab cannot use: one line that says why and what would do."""
+    """An environment is unknown, or agents of this project cannot use it. The message is one line for the user."""
 
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """Everything that decides what an agent meets; two runs compare only where their cards agree."""
+    """All settings that define an environment. Scores of two runs are comparable only if their specs are equal.
 
-    name: str  # how people call it: Pong, CartPole-v1
-    id: str  # the Gymnasium id that comes nearest: ALE/Pong-v5, CartPole-v1
-    family: Literal["atari", "image", "vector"]  # which section of an agent's configuration applies
-    backend: Literal["ale", "gymnasium"]  # C++ threads, or Gymnasium's vector environments
+    The field names are the keys of env.json in run folders.
+    """
+
+    name: str  # short name: Pong, CartPole-v1
+    id: str  # Gymnasium id; for Atari games the closest one: ALE/Pong-v5
+    family: Literal["atari", "image", "vector"]  # selects the section of an agent's configuration file
+    backend: Literal["ale", "gymnasium"]  # ALE's C++ threads, or Gymnasium's vector environments
     protocol: Protocol
-    frame: tuple[int, ...]  # shape of one observation as the agent gets it
-    dtype: Literal["uint8", "float32"]
-    actions: tuple[str, ...]  # names, in the order of the action numbers
-    frame_skip: int | None = 1  # emulator frames per agent step; None where the id draws it at random
-    sticky: float = 0.0  # probability that the emulator repeats the action before
-    noop_max: int = 0  # up to this many no-ops begin an episode
-    life_loss: bool = False  # a lost life stops bootstrapping (the game goes on)
-    max_frames: int | None = None  # an episode is truncated after so many emulator frames
+    frame: tuple[int, ...]  # shape of one observation, without frame stacking
+    dtype: Literal["uint8", "float32"]  # type of the observations
+    actions: tuple[str, ...]  # names of the actions, in the order of the agent's action numbers
+    frame_skip: int | None = 1  # emulator frames per agent step; None if the environment draws it at random
+    sticky: float = 0.0  # probability that the emulator repeats the previous action
+    noop_max: int = 0  # maximum number of no-op actions at the start of an episode
+    life_loss: bool = False  # a lost life counts as a termination for bootstrapping; the episode continues
+    max_frames: int | None = None  # episodes are truncated after this number of emulator frames
     flicker: float = 0.0  # probability that an observation is blank (Hausknecht and Stone 2015)
-    masked: tuple[int, ...] = ()  # entries of a vector that are always 0
-    view: View = "grey"  # how an Atari screen becomes a frame
-    action_numbers: tuple[int, ...] = ()  # the environment's own numbers of the actions, where not all may be taken
-    one_hot: bool = False  # the observation is a state's number, as a vector with a 1 in its place
-    bounds: tuple[tuple[float, float], ...] | None = None  # of a vector's entries, where all of them have some
+    masked: tuple[int, ...] = ()  # indices of vector entries that are set to 0
+    view: View = "grey"  # preprocessing of an Atari screen
+    action_numbers: tuple[int, ...] = ()  # the environment's numbers of `actions`; empty if all actions are allowed
+    one_hot: bool = False  # the observation is a discrete state, encoded as a one-hot vector
+    bounds: tuple[tuple[float, float], ...] | None = None  # (low, high) of each entry of a bounded vector
 
     @property
     def num_actions(self) -> int:
+        """Return the number of actions that the agent chooses from."""
         return len(self.actions)
 
     @property
     def max_pixel(self) -> int | None:
-        """The largest value of a pixel; None for vectors."""
-        return None if self.dtype != "uint8" else 1 if self.view == "binary" else 255
+        """Return the largest value of a pixel, or None for vector observations."""
+        if self.dtype != "uint8":
+            return None
+        return 1 if self.view == "binary" else 255
 
     def to_dict(self) -> dict[str, Any]:
-        """The card as JSON holds it."""
+        """Return the spec as a dict that JSON can represent."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> EnvSpec:
-        """The card that `to_dict` wrote."""
+        """Return the spec that `to_dict` converted. Fields that an old env.json lacks get their defaults."""
+        values = dict(data)
+        for name in ("frame", "actions", "masked", "action_numbers"):
+            values[name] = tuple(data.get(name, ()))
         bounds = data.get("bounds")
-        pairs = tuple((float(low), float(high)) for low, high in bounds) if bounds else None
-        return cls(
-            **{
-                **data,
-                "frame": tuple(data["frame"]),
-                "actions": tuple(data["actions"]),
-                "bounds": pairs,
-                "masked": tuple(data.get("masked", ())),
-                "action_numbers": tuple(data.get("action_numbers", ())),
-            }
-        )
+        values["bounds"] = tuple((float(low), float(high)) for low, high in bounds) if bounds else None
+        return cls(**values)
 
     def __str__(self) -> str:
+        parts = [f"{self.name} ({self.id})", *self._dynamics(), *self._changes()]
+        if self.life_loss:
+            parts.append("a lost life stops bootstrapping")
+        names = f" ({', '.join(self.actions)})" if self.action_numbers else ""
+        parts.append(f"{self.num_actions} actions{names}")
+        parts.append(f"observation {self.dtype}{list(self.frame)}")
+        return ", ".join(parts)
+
+    def _dynamics(self) -> list[str]:
+        """Describe protocol, frame skip and randomness of an Atari game."""
+        is_atari = self.family == "atari"
+        parts = []
+        if is_atari:
+            parts.append(f"protocol {self.protocol}")
         if self.frame_skip is None:
-            skip = "random frame skip"
-        else:
-            skip = f"frame skip {self.frame_skip}" if self.family == "atari" else ""
-        parts = [
-            f"{self.name} ({self.id})",
-            f"protocol {self.protocol}" if self.family == "atari" else "",
-            skip,
-            f"sticky {self.sticky:g}" if self.family == "atari" else "",
-            f"up to {self.noop_max} no-ops" if self.noop_max else "",
-            f"{self.flicker:.0%} of the observations blank" if self.flicker else "",
-            f"entries {', '.join(map(str, self.masked))} masked" if self.masked else "",
-            "a lost life stops bootstrapping" if self.life_loss else "",
-            f"{self.num_actions} actions" + (f" ({', '.join(self.actions)})" if self.action_numbers else ""),
-            f"observation {self.dtype}{list(self.frame)}",
-        ]
-        return ", ".join(p for p in parts if p)
+            parts.append("random frame skip")
+        elif is_atari:
+            parts.append(f"frame skip {self.frame_skip}")
+        if is_atari:
+            parts.append(f"sticky {self.sticky:g}")
+        if self.noop_max:
+            parts.append(f"up to {self.noop_max} no-ops")
+        return parts
+
+    def _changes(self) -> list[str]:
+        """Describe how observations differ from those of the original environment."""
+        parts = []
+        if self.flicker:
+            parts.append(f"{self.flicker:.0%} of the observations blank")
+        if self.masked:
+            parts.append(f"entries {', '.join(map(str, self.masked))} masked")
+        return parts

@@ -1,57 +1,63 @@
-"""Any Gymnasium vector environment as a stream of rows, in which every observation appears exactly once.
+"""N environments in lockstep, as a stream of rows in which every observation appears exactly once.
 
-The environments autoreset in NEXT_STEP mode: when an episode ends, its last observation arrives as an ordinary row, the
-dead row; the action given there is ignored, and the row after it is the next episode's first.
+The environments reset themselves in NEXT_STEP mode. When an episode ends, its last observation arrives as an ordinary
+row with `is_last`. The action for this row has no effect, and the next row is the first one of the next episode
+(`is_first`).
 
-Emulators cannot be copied to disk, so their state is kept as the way to it: each environment's last seeded reset and the
-actions since. Where an episode depends on nothing that was done in those before it, the way skips them: the seeded reset, as
-many resets without a seed, and the actions of the running episode. Now and then an episode begins with a seeded reset, so
-that the way stays short.
+The state of the environments is saved as an action log and restored by replaying the log (envs/action_log.py).
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-RESEED_AFTER = 10_000  # steps of the way; a seeded reset of an emulator takes as long as 200 to 300
-RESET_STEPS = 25  # as many steps of the way count for a reset without a seed, of which no two happen at once
+from envs.action_log import ActionLog, SavedActionLog
+from envs.backends import make_backend
+from envs.observations import ObservationConverter, View
+
+# A seeded reset of an ALE emulator takes as long as 200 to 300 steps. More frequent ones would slow down training.
+RESEED_AFTER = 10_000
 
 
 class Row(NamedTuple):
-    """What arrives together: the observations of row t, and what the actions of row t-1 earned."""
+    """Observations of row t, and the consequences of the actions that were chosen for row t-1."""
 
-    obs: NDArray[Any]  # [N, *frame]
-    is_first: NDArray[np.bool_]  # [N]: obs is an episode's first
-    is_last: NDArray[np.bool_]  # [N]: obs is an episode's last
-    reward: NDArray[np.float32]  # [N]: raw; of row t-1, like the two below
-    terminated: NDArray[np.bool_]  # [N]: bootstrapping stops (a life lost too, where the protocol says so)
-    truncated: NDArray[np.bool_]  # [N]: the episode ended without terminating
+    obs: NDArray[Any]  # [N, *obs_shape]
+    is_first: NDArray[np.bool_]  # [N]: obs is the first of an episode
+    is_last: NDArray[np.bool_]  # [N]: obs is the last of an episode
+    reward: NDArray[np.float32]  # [N]: reward of row t-1, not clipped
+    terminated: NDArray[np.bool_]  # [N]: do not bootstrap after row t-1 (also after a lost life with `life_loss`)
+    truncated: NDArray[np.bool_]  # [N]: the episode ended after row t-1, but bootstrap from its last observation
 
 
 class Episode(NamedTuple):
-    """A whole game: the environment it ran in, the sum of its raw rewards, and its length in agent steps."""
+    """A finished episode."""
 
-    env: int
-    score: float
-    length: int
+    env: int  # index of the environment
+    score: float  # undiscounted sum of the rewards, not clipped
+    length: int  # agent steps
 
 
 def spread_seeds(seed: int | Sequence[int], n: int) -> NDArray[np.int64]:
-    """n seeds below 2**31 that belong to `seed`: those of two runs have nothing in common, as s, s+1, ... would."""
+    """Return n seeds in [0, 2**31) that are derived from `seed`.
+
+    Seeds derived from different `seed`s are unrelated. Consecutive numbers would not be: runs with neighbouring seeds
+    would share environments.
+    """
     return (np.random.SeedSequence(seed).generate_state(n) >> 1).astype(np.int64)
 
 
 class Stream:
-    """N environments in lockstep: `reset` once, then `send` actions and `recv` rows in turn.
+    """N environments in lockstep: call `reset` once, then `send` and `recv` in turn.
 
-    Environments that can (ALE's threads, AsyncVectorEnv) work between `send` and `recv`; the others step in `recv`.
+    ALE's environments and AsyncVectorEnv compute between `send` and `recv`. Other vector environments compute in
+    `recv`.
     """
 
     def __init__(
@@ -61,218 +67,236 @@ class Stream:
         life_loss: bool = False,
         flicker: float = 0.0,
         masked: tuple[int, ...] = (),
-        view: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+        view: View | None = None,
         action_numbers: tuple[int, ...] = (),
         independent_episodes: bool = False,
         reseed_after: int = RESEED_AFTER,
     ) -> None:
-        """`life_loss`: report a drop of info["lives"] as terminated.
+        """Wrap a vector environment.
 
-        `flicker`: the probability that an observation is blank. `masked`: entries of a vector that are always 0.
-        `view`: what makes frames [N, *frame] of the environments' own. `action_numbers`: the environments' numbers of the
-        actions that can be sent, counted from 0; all where it is empty. `independent_episodes`: an episode follows from the
-        last seeded reset, the number of episodes since, and its own actions. `reseed_after`: the longest way at which an
-        episode begins without a seeded reset; see `state`.
+        Args:
+            env: Vector environment with discrete actions and autoreset mode NEXT_STEP.
+            life_loss: Report a lost life (a decrease of `info["lives"]`) as `terminated`.
+            flicker: Probability that an observation is blank.
+            masked: Indices of vector entries that are set to 0.
+            view: Function that maps the environments' observations [N, ...] to observations [N, *obs_shape].
+            action_numbers: The environments' numbers of the allowed actions, counted from 0. Empty means all actions.
+            independent_episodes: True if an episode depends only on the last seeded reset, on the number of episodes
+                since then, and on its own actions. The action log then omits finished episodes.
+            reseed_after: An episode starts with a seeded reset if replaying the action log would take at least this
+                many steps.
+
+        Raises:
+            TypeError: The actions are not discrete.
+            ValueError: The environments reset themselves in another mode.
         """
         space = env.single_action_space
         if not isinstance(space, gymnasium.spaces.Discrete):
-            raise TypeError(f"the stream needs discrete actions, not {space}")
+            raise TypeError(f"a stream needs discrete actions, not {space}")
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.NEXT_STEP:
-            raise ValueError(f"the stream needs environments that autoreset in NEXT_STEP mode, not {mode}")
-        env.metadata = dict(env.metadata)  # a class attribute otherwise: a second env would change it under us
-        self.env, self.num_envs, self.life_loss = env, env.num_envs, life_loss
-        self.flicker, self.masked = flicker, list(masked)
-        numbers = np.array(action_numbers or range(int(space.n)), np.int64)
-        self.num_actions, self._numbers = len(numbers), numbers + int(space.start)
-        shape = env.single_observation_space.shape
-        assert shape is not None
-        self._shape = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape  # ALE sends stacks of one
-        self.dtype = (
-            np.uint8 if env.single_observation_space.dtype == np.uint8 and len(self._shape) == 2 else np.float32
+            raise ValueError(f"a stream needs environments with autoreset mode NEXT_STEP, not {mode}")
+        # `metadata` is a class attribute: without a copy, a second vector environment would change that of the first.
+        env.metadata = dict(env.metadata)
+        self.env = env
+        self.num_envs = env.num_envs
+        self.life_loss = life_loss
+        self.independent_episodes = independent_episodes
+        self.reseed_after = reseed_after
+        self._backend = make_backend(env)
+
+        self._observations = ObservationConverter(
+            env.single_observation_space, view=view, masked=masked, flicker=flicker
         )
-        self.view = view
-        self.obs_shape = view(np.zeros((1, *self._shape), self.dtype)).shape[1:] if view else self._shape
-        self._actions: NDArray[np.int64] | None = None
-        self._seed, self.independent_episodes, self.reseed_after = 0, independent_episodes, reseed_after
-        self._seeds = np.zeros(self.num_envs, np.int64)  # of each environment's last seeded reset
-        self._skipped = np.zeros(self.num_envs, np.int64)  # the resets without a seed since, that the way goes
-        self._since = np.zeros(self.num_envs, np.int64)  # the row of the way's last reset; its actions follow
-        self._row = 0  # rows since `reset`
-        self._log: deque[NDArray[np.int64]] = deque()  # the actions of the last rows, as far back as any way needs
-        self._is_last = self._nobody()
+        self.obs_shape = self._observations.obs_shape
+        self.dtype = self._observations.dtype
+
+        numbers = np.array(action_numbers or range(int(space.n)), np.int64)
+        self.num_actions = len(numbers)
+        self._env_actions = numbers + int(space.start)
+
+        self._seed = 0
+        self._log = ActionLog(self.num_envs)
+        self._sent: NDArray[np.int64] | None = None  # actions of the step in progress
+        self._is_last = np.zeros(self.num_envs, np.bool_)
         self._lives = np.zeros(self.num_envs, np.int64)
-        self._score = np.zeros(self.num_envs)
-        self._length = np.zeros(self.num_envs, np.int64)
-        self._episodes: list[Episode] = []
-
-    def _nobody(self) -> NDArray[np.bool_]:
-        return np.zeros(self.num_envs, np.bool_)
-
-    def _frames(self, obs: Any) -> NDArray[Any]:
-        frames = np.asarray(obs, self.dtype).reshape(self.num_envs, *self._shape)
-        if self.view:
-            frames = self.view(frames)
-        if self.masked:
-            frames = frames.copy()
-            frames[:, self.masked] = 0
-        return self._blank(frames)
-
-    def _blank(self, frames: NDArray[Any]) -> NDArray[Any]:
-        """The frames of the present row, some of them blank: which ones follows from the seed and the row alone."""
-        if not self.flicker:
-            return frames
-        blank = np.random.default_rng([self._seed, self._row]).random(self.num_envs) < self.flicker
-        return np.where(blank.reshape(-1, *[1] * len(self.obs_shape)), np.zeros_like(frames), frames)
+        self._score = np.zeros(self.num_envs)  # rewards of the running episodes
+        self._length = np.zeros(self.num_envs, np.int64)  # agent steps of the running episodes
+        self._episodes: list[Episode] = []  # finished episodes that `pop_episodes` has not returned yet
 
     def reset(self, seed: int) -> Row:
-        """Begin all episodes anew, on seeds drawn from `seed`; the row has no rewards."""
-        self._seed, self._row = seed, 0
-        self._log.clear()
-        obs = self._reset(~self._nobody(), spread_seeds(seed, self.num_envs))
-        self._is_last = self._nobody()
-        self._score[:], self._length[:] = 0, 0
-        self._episodes.clear()
-        nothing = np.zeros(self.num_envs, np.float32)
-        return Row(self._frames(obs), ~self._nobody(), self._nobody(), nothing, self._nobody(), self._nobody())
-
-    def _reset(self, who: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> Any:
-        """Begin an episode in some environments, with seeds or without; the observations of all."""
-        options = None if who.all() else {"reset_mask": who.copy()}
-        if seeds is None:
-            obs, info = self.env.reset(options=options)
-        elif hasattr(self.env, "ale"):
-            obs, info = self.env.reset(seed=seeds[who], options=options)  # type: ignore[arg-type]
-        else:
-            obs, info = self.env.reset(seed=[int(s) for s in seeds], options=options)  # type: ignore[arg-type]
-        if "lives" in info:
-            self._lives = np.where(who, info["lives"], self._lives)
-        self._add_reset(who, seeds)
-        return obs
-
-    def _add_reset(self, who: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> None:
-        """Add a reset of some environments to their ways: one with seeds begins a way, one without is skipped to."""
-        if seeds is None:
-            self._skipped = self._skipped + who
-        else:
-            self._seeds, self._skipped = np.where(who, seeds, self._seeds), np.where(who, 0, self._skipped)
-        self._since = np.where(who, self._row, self._since)
+        """Reset all environments with seeds derived from `seed`. The rewards of the returned row are 0."""
+        return self._with_flicker(self._reset_all(seed))
 
     def send(self, actions: NDArray[np.int64]) -> None:
-        """Give each environment its action, i64[N]. Raises ValueError where one is out of range: ALE would hang."""
+        """Start a step with actions i64[N]. Raises ValueError if an action is out of range, because ALE would hang."""
         if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= self.num_actions:
-            raise ValueError(
-                f"actions are {actions}; needed are {self.num_envs} numbers from 0 to {self.num_actions - 1}"
-            )
-        self._log.append(actions.astype(np.int64))
-        self._actions = actions = self.to_env_actions(actions)
-        if hasattr(self.env, "ale"):
-            self.env.send(actions)  # type: ignore[attr-defined]
-        elif isinstance(self.env, AsyncVectorEnv):
-            self.env.step_async(actions)
-
-    def to_env_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The environment's own numbers of actions."""
-        return self._numbers[actions]
+            last = self.num_actions - 1
+            raise ValueError(f"actions are {actions}; expected {self.num_envs} numbers from 0 to {last}")
+        self._sent = actions.astype(np.int64)
+        self._backend.send(self.to_env_actions(actions))
 
     def recv(self) -> Row:
-        """The row that answers the last `send`."""
-        if self._actions is None:
-            raise RuntimeError("recv without a send before it")
-        if hasattr(self.env, "ale"):
-            obs, reward, terminated, truncated, info = self.env.recv()  # type: ignore[attr-defined]
-        elif isinstance(self.env, AsyncVectorEnv):
-            try:
-                obs, reward, terminated, truncated, info = self.env.step_wait()
-            except (EOFError, ConnectionError) as error:
-                raise RuntimeError("the process of an environment died") from error
-        else:
-            obs, reward, terminated, truncated, info = self.env.step(self._actions)
-        self._actions, self._row = None, self._row + 1
-        reward = np.asarray(reward, np.float32)
-        is_first, self._is_last = self._is_last, terminated | truncated
-        self._count(reward, is_first)
-        if self.life_loss:
-            lives = np.asarray(info["lives"], np.int64)
-            terminated = terminated | ((lives < self._lives) & ~is_first & ~self._is_last)
-            self._lives = lives
-        if is_first.any():
-            obs = self._begin(is_first, obs)
-        return Row(self._frames(obs), is_first, self._is_last, reward, terminated, truncated & ~terminated)
+        """Wait for the end of the step that `send` started, and return the next row."""
+        return self._with_flicker(self._receive(allow_reseed=True))
 
-    def _begin(self, who: NDArray[np.bool_], obs: Any) -> Any:
-        """Shorten the way of environments whose episodes begin, if need be with a seeded reset; the observations of all."""
-        if self.independent_episodes:
-            self._add_reset(who, None)
-        due = who & (self._row - self._since + RESET_STEPS * self._skipped >= self.reseed_after)
-        if due.any():
-            entropy = [[self._seed, self._row, i] for i in range(self.num_envs)]
-            obs = self._reset(due, np.array([spread_seeds(e, 1)[0] for e in entropy]))
-        for _ in range(len(self._log) - (self._row - int(self._since.min()))):
-            self._log.popleft()
+    def pop_episodes(self) -> list[Episode]:
+        """Return the episodes that ended since the last call."""
+        episodes = self._episodes
+        self._episodes = []
+        return episodes
+
+    def to_env_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the environments' numbers of the agent's actions."""
+        return self._env_actions[actions]
+
+    def state(self) -> dict[str, NDArray[np.int64]]:
+        """Return the action log of the present row, from which `restore` rebuilds the state. Call it after `recv`."""
+        return self._log.state()
+
+    def restore(self, seed: int, state: dict[str, NDArray[np.int64]]) -> Row:
+        """Rebuild the state of a stream by replaying its action log.
+
+        The result is exact if the environments are deterministic, given seeds and actions.
+
+        Args:
+            seed: The argument of the saved stream's `reset`.
+            state: What the saved stream's `state` returned.
+
+        Returns:
+            The row at which the state was saved. Only `obs`, `is_first` and `is_last` are restored.
+        """
+        saved = SavedActionLog.from_state(state)
+        row = self._reset_all(seed)
+        for t in range(len(saved.actions) + 1):
+            starts = saved.start == t
+            if starts.any():
+                row = self._replay_resets(row, starts, saved)
+            if t < len(saved.actions):
+                self.send(saved.actions[t])
+                row = self._receive(allow_reseed=False)
+        self._log.renumber(saved.row)
+        self._episodes.clear()
+        return self._with_flicker(row)
+
+    def close(self) -> None:
+        """Close the environments and end their threads or processes."""
+        self._backend.close(in_step=self._sent is not None)
+
+    def _reset_all(self, seed: int) -> Row:
+        """Reset all environments and return the first row, without flicker."""
+        everyone = np.ones(self.num_envs, np.bool_)
+        no_one = np.zeros(self.num_envs, np.bool_)
+        self._seed = seed
+        self._log.clear()
+        obs = self._reset_seeded(everyone, spread_seeds(seed, self.num_envs))
+        self._is_last = no_one
+        self._score[:] = 0
+        self._length[:] = 0
+        self._episodes.clear()
+        return Row(
+            obs=self._observations.convert(obs),
+            is_first=everyone,
+            is_last=no_one.copy(),
+            reward=np.zeros(self.num_envs, np.float32),
+            terminated=no_one.copy(),
+            truncated=no_one.copy(),
+        )
+
+    def _reset_seeded(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> Any:
+        """Reset the environments under `mask` with seeds i64[N]. Return the observations of all environments."""
+        obs, info = self._backend.reset(mask, seeds)
+        self._update_lives(mask, info)
+        self._log.add_seeded_reset(mask, seeds)
         return obs
 
+    def _reset_unseeded(self, mask: NDArray[np.bool_]) -> Any:
+        """Reset the environments under `mask` without seeds. Return the observations of all environments."""
+        obs, info = self._backend.reset(mask, None)
+        self._update_lives(mask, info)
+        self._log.add_unseeded_reset(mask)
+        return obs
+
+    def _update_lives(self, mask: NDArray[np.bool_], info: dict[str, Any]) -> None:
+        if "lives" in info:
+            self._lives = np.where(mask, info["lives"], self._lives)
+
+    def _receive(self, *, allow_reseed: bool) -> Row:
+        """Return the next row, without flicker. `allow_reseed`: episodes may start with a seeded reset."""
+        if self._sent is None:
+            raise RuntimeError("recv was called without a send before it")
+        step = self._backend.recv()
+        self._log.add_actions(self._sent)
+        self._sent = None
+        reward = np.asarray(step.reward, np.float32)
+        terminated = step.terminated
+        is_first = self._is_last
+        self._is_last = step.terminated | step.truncated
+        self._count(reward, is_first)
+        if self.life_loss:
+            terminated = terminated | self._lost_life(step.info, is_first)
+        obs = step.obs
+        if is_first.any():
+            obs = self._start_episodes(is_first, obs, allow_reseed)
+        return Row(
+            obs=self._observations.convert(obs),
+            is_first=is_first,
+            is_last=self._is_last,
+            reward=reward,
+            terminated=terminated,
+            truncated=step.truncated & ~terminated,
+        )
+
+    def _with_flicker(self, row: Row) -> Row:
+        """Return the present row with a random part of its observations blank."""
+        return row._replace(obs=self._observations.flicker(row.obs, self._seed, self._log.row))
+
     def _count(self, reward: NDArray[np.float32], is_first: NDArray[np.bool_]) -> None:
-        """Keep each game's score and length; a first row counts nothing, for its action and reward were nobody's."""
+        """Update scores and lengths of the running episodes. A first row adds nothing: its action had no effect."""
         self._score += reward
         self._length += 1
         if is_first.any():
-            self._score[is_first], self._length[is_first] = 0, 0
+            self._score[is_first] = 0
+            self._length[is_first] = 0
         for i in np.flatnonzero(self._is_last):
             self._episodes.append(Episode(int(i), float(self._score[i]), int(self._length[i])))
 
-    def state(self) -> dict[str, NDArray[np.int64]]:
-        """The way to the present row, from which `restore` finds it again; nothing may be in flight.
+    def _lost_life(self, info: dict[str, Any], is_first: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return bool[N]: a life was lost within the episode."""
+        lives = np.asarray(info["lives"], np.int64)
+        lost = (lives < self._lives) & ~is_first & ~self._is_last
+        self._lives = lives
+        return lost
 
-        `seeds` i64[N] of the last seeded resets, `skipped` i64[N] resets without a seed after them, `age` i64[N] rows since, and
-        `log` i64[T, N], whose last `age` actions the environment then took; `row` is the number of the present row.
+    def _start_episodes(self, mask: NDArray[np.bool_], obs: Any, allow_reseed: bool) -> Any:
+        """Log the start of episodes under `mask`, and reset with a seed where replaying the log would take too long.
+
+        Return the observations of all environments.
         """
-        log = np.array(self._log, np.int64).reshape(len(self._log), self.num_envs)
-        age, row = self._row - self._since, np.array(self._row)
-        return {"seeds": self._seeds, "skipped": self._skipped, "age": age, "log": log, "row": row}
+        if self.independent_episodes:
+            self._log.add_unseeded_reset(mask)
+        if allow_reseed:
+            reseed = mask & (self._log.replay_steps() >= self.reseed_after)
+            if reseed.any():
+                obs = self._reset_seeded(reseed, self._episode_seeds())
+        self._log.drop_obsolete_actions()
+        return obs
 
-    def restore(self, seed: int, state: dict[str, NDArray[np.int64]]) -> Row:
-        """Go the way again: the row that was present when `state` of a stream reset with `seed` was taken.
+    def _episode_seeds(self) -> NDArray[np.int64]:
+        """Return seeds i64[N] for episodes that start at the present row."""
+        seeds = [spread_seeds([self._seed, self._log.row, i], 1)[0] for i in range(self.num_envs)]
+        return np.array(seeds)
 
-        Exact where an environment does the same after the same seeded reset and actions. The row's rewards are not known
-        any more and come as zeros.
-        """
-        skipped = state.get("skipped", np.zeros_like(state["age"]))  # old states skip nothing
-        log, begin = state["log"], len(state["log"]) - state["age"]
-        flicker, self.flicker = self.flicker, 0.0  # the rows of the way have other numbers than they had
-        row = self.reset(seed)
-        reseed_after, self.reseed_after = self.reseed_after, np.iinfo(np.int64).max
-        for t in range(len(log) + 1):
-            begins = begin == t
-            if begins.any():
-                obs = self._reset(begins, state["seeds"])
-                for n in range(skipped[begins].max()):
-                    obs = self._reset(begins & (skipped > n), None)
-                self._is_last = self._is_last & ~begins
-                self._score, self._length = np.where(begins, 0.0, self._score), np.where(begins, 0, self._length)
-                row = row._replace(obs=self._frames(obs), is_first=row.is_first | begins, is_last=row.is_last & ~begins)
-            if t < len(log):
-                self.send(log[t])
-                row = self.recv()
-        shift = int(state["row"]) - self._row
-        self._row, self._since, self.reseed_after = int(state["row"]), self._since + shift, reseed_after
-        self._episodes.clear()
-        self.flicker = flicker
-        return row._replace(obs=self._blank(row.obs))
-
-    def pop_episodes(self) -> list[Episode]:
-        """The games that ended since the last call."""
-        games, self._episodes = self._episodes, []
-        return games
-
-    def close(self) -> None:
-        """End the environments and their threads or processes."""
-        if self._actions is not None and isinstance(self.env, AsyncVectorEnv):
-            for process in self.env.processes:  # its own close would wait for an answer that may never come
-                process.terminate()
-                process.join()
-            self.env.closed = True
-            return
-        if self._actions is not None and hasattr(self.env, "ale"):
-            self.recv()  # ALE's threads must not be left in mid-step
-        self.env.close()
+    def _replay_resets(self, row: Row, mask: NDArray[np.bool_], saved: SavedActionLog) -> Row:
+        """Repeat the saved resets of the environments under `mask`. Return the present row with their observations."""
+        obs = self._reset_seeded(mask, saved.seeds)
+        for n in range(saved.skipped[mask].max()):
+            obs = self._reset_unseeded(mask & (saved.skipped > n))
+        self._is_last = self._is_last & ~mask
+        self._score = np.where(mask, 0.0, self._score)
+        self._length = np.where(mask, 0, self._length)
+        return row._replace(
+            obs=self._observations.convert(obs),
+            is_first=row.is_first | mask,
+            is_last=row.is_last & ~mask,
+        )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ale_py import roms
 
-from envs.atari import INDEPENDENT, games, has_independent_episodes
+from envs.atari import INDEPENDENT_GAMES, games, has_independent_episodes
 from envs.make import resolve
 
 FRAMES, RESETS = range(8, 12), range(6790, 6794)  # the bytes of a state that count all frames, and all resets
@@ -30,7 +30,7 @@ def starts(game, n=12):
     return found
 
 
-@pytest.mark.parametrize("game", sorted(INDEPENDENT))
+@pytest.mark.parametrize("game", sorted(INDEPENDENT_GAMES))
 def test_a_game_starts_the_same_whatever_was_before_it(game):
     first, *others = starts(game)
     for other in others:

@@ -62,8 +62,8 @@ def test_vectors_and_every_atari_name():
         ("Pogn", "unknown environment 'Pogn'; nearest: Pong"),
         ("cartpole", "nearest: CartPole-v1"),
         ("zzzzzzzz", "see `list envs`"),
-        ("Pendulum-v1", "action space Box.*; the lab's agents need a Discrete one"),
-        ("Blackjack-v1", "observation space Tuple.*; the lab's agents need a Box"),
+        ("Pendulum-v1", "action space Box.*; agents need a Discrete one"),
+        ("Blackjack-v1", "observation space Tuple.*; agents need a Box"),
         ("CarRacing-v3", "CarRacing-v3 cannot be made"),
         ("nothing:There-v0", "cannot be made"),
     ],
@@ -77,7 +77,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(name, message):
 def test_a_protocol_is_for_atari_only():
     with pytest.raises(EnvError, match="protocol machado is for Atari games"):
         resolve("CartPole-v1", "machado")
-    with pytest.raises(EnvError, match="Pong-v4 is played as its id says; for the protocol classic call it Pong"):
+    with pytest.raises(EnvError, match="the id Pong-v4 has settings of its own; for the protocol classic use --env Pong"):
         resolve("Pong-v4", "classic")
     assert resolve("Pong-v4").max_frames == 108_000
 
@@ -95,7 +95,7 @@ def test_what_is_adapted_stands_on_the_card():
     assert (env_spec.flicker, env_spec.masked) == (0.5, (1, 3))
     assert "50% of the observations blank, entries 1, 3 masked" in str(env_spec)
     assert type(env_spec).from_dict(env_spec.to_dict()) == env_spec
-    with pytest.raises(EnvError, match="mask_velocity is for CartPole-v1, .*; what are speeds in Pong is not known"):
+    with pytest.raises(EnvError, match="mask_velocity is for CartPole-v1, .*; the velocities of Pong are not known"):
         adapt(resolve("Pong"), mask_velocity=True)
 
 
@@ -121,5 +121,5 @@ def test_the_binary_view_of_pong_and_two_actions():
     for wrong in ({"actions": "RIGHT,UP"}, {"actions": "LEFT,LEFT"}):
         with pytest.raises(EnvError, match="it must be some of NOOP, FIRE, RIGHT, LEFT"):
             adapt(resolve("Pong"), **wrong)
-    with pytest.raises(EnvError, match="view binary is for Pong"):
+    with pytest.raises(EnvError, match="view binary is only for Pong"):
         adapt(resolve("Breakout"), view="binary")

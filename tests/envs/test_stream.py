@@ -5,9 +5,10 @@ import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from toy_envs import NumberedSteps
 
+from envs.action_log import RESET_STEPS
 from envs.atari import make_vector_env
 from envs.make import make_stream, resolve
-from envs.stream import RESET_STEPS, Stream, spread_seeds
+from envs.stream import Stream, spread_seeds
 
 N = 3
 
@@ -109,7 +110,7 @@ def test_actions_out_of_range_are_refused_before_they_reach_the_emulator():
     stream = make_stream(resolve("Pong"), 2)
     stream.reset(1)
     for bad in ([0, 6], [-1, 0], [0], [0, 0, 0]):
-        with pytest.raises(ValueError, match="needed are 2 numbers from 0 to 5"):
+        with pytest.raises(ValueError, match="expected 2 numbers from 0 to 5"):
             stream.send(np.array(bad))
     stream.send(np.array([0, 5]))
     assert stream.recv().obs.shape == (2, 84, 84)

@@ -16,12 +16,12 @@ def test_the_shortest_way_through_the_wind_takes_15_steps():
     while queue:
         place = queue.popleft()
         for action in range(4):
-            env.place = place
+            env.position = place
             _, reward, over, _, _ = env.step(action)
-            assert (reward, over) == (-1.0, env.place == (3, 7))
-            if env.place not in ways:
-                ways[env.place] = ways[place] + 1
-                queue.append(env.place)
+            assert (reward, over) == (-1.0, env.position == (3, 7))
+            if env.position not in ways:
+                ways[env.position] = ways[place] + 1
+                queue.append(env.position)
     assert ways[3, 7] == 15
 
 
@@ -30,9 +30,9 @@ def test_a_slip_goes_in_a_random_direction():
     env.reset(seed=0)
     ends = []
     for _ in range(8000):
-        env.place = (3, 1)
+        env.position = (3, 1)
         env.step(1)
-        ends.append(env.place)
+        ends.append(env.position)
     share = {place: ends.count(place) / 8000 for place in set(ends)}
     assert share == pytest.approx({(3, 2): 0.85, (2, 1): 0.05, (4, 1): 0.05, (3, 0): 0.05}, abs=0.015)
 
@@ -51,7 +51,7 @@ def test_a_walk_without_choice_goes_as_chance_has_it():
     assert env.action_space.n == 1
     ends = []
     for _ in range(4000):
-        env.place = 9
+        env.position = 9
         ends.append(env.step(0)[0])
     assert sorted(set(ends)) == [8, 10]
     assert ends.count(10) / 4000 == pytest.approx(0.5, abs=0.03)

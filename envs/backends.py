@@ -1,0 +1,158 @@
+"""Adapters that give Gymnasium's vector environments one interface: `reset`, `send`, `recv` and `close`.
+
+The classes differ in how a step is split into sending actions and receiving results, in the format of seeds, and in how
+they are closed during a step.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from ale_py import AtariVectorEnv
+from gymnasium.vector import AsyncVectorEnv, VectorEnv
+from numpy.typing import NDArray
+
+
+class VectorStep(NamedTuple):
+    """The result of one step of N environments, as Gymnasium's `VectorEnv.step` returns it."""
+
+    obs: Any  # [N, ...]
+    reward: NDArray[Any]  # [N]
+    terminated: NDArray[np.bool_]  # [N]
+    truncated: NDArray[np.bool_]  # [N]
+    info: dict[str, Any]
+
+
+class Backend(Protocol):
+    """The interface of a vector environment that `Stream` uses."""
+
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> tuple[Any, dict[str, Any]]:
+        """Start new episodes in some environments.
+
+        Args:
+            mask: bool[N], True for the environments to reset.
+            seeds: i64[N], of which the entries under `mask` are used, or None to continue the random generators.
+
+        Returns:
+            Observations [N, ...] and info of all environments. Environments that are not reset keep theirs.
+        """
+        ...
+
+    def send(self, actions: NDArray[np.int64]) -> None:
+        """Start a step with actions i64[N]."""
+        ...
+
+    def recv(self) -> VectorStep:
+        """Wait for the end of the step and return its results."""
+        ...
+
+    def close(self, *, in_step: bool) -> None:
+        """Close the environments and end their threads or processes. `in_step`: `send` was called, `recv` was not."""
+        ...
+
+
+def make_backend(env: VectorEnv) -> Backend:
+    """Return the adapter for the class of `env`."""
+    if isinstance(env, AtariVectorEnv):
+        return AtariBackend(env)
+    if isinstance(env, AsyncVectorEnv):
+        return AsyncBackend(env)
+    return SyncBackend(env)
+
+
+class AtariBackend:
+    """ALE's vector environment. The emulators run in C++ threads between `send` and `recv`."""
+
+    def __init__(self, env: AtariVectorEnv) -> None:
+        self._env = env
+
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> tuple[Any, dict[str, Any]]:
+        """Start new episodes. ALE expects only the seeds of the environments to reset."""
+        masked_seeds = None if seeds is None else seeds[mask]
+        return self._env.reset(seed=masked_seeds, options=_reset_options(mask))
+
+    def send(self, actions: NDArray[np.int64]) -> None:
+        """Start a step with actions i64[N]."""
+        self._env.send(actions)
+
+    def recv(self) -> VectorStep:
+        """Wait for the emulators and return the results of the step."""
+        return VectorStep(*self._env.recv())
+
+    def close(self, *, in_step: bool) -> None:
+        """Close the environments. A running step is completed first, because the threads cannot stop within a step."""
+        if in_step:
+            self._env.recv()
+        self._env.close()
+
+
+class AsyncBackend:
+    """Gymnasium's AsyncVectorEnv. Each environment runs in a process of its own between `send` and `recv`."""
+
+    def __init__(self, env: AsyncVectorEnv) -> None:
+        self._env = env
+
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> tuple[Any, dict[str, Any]]:
+        """Start new episodes. Gymnasium expects a list with one seed per environment."""
+        return self._env.reset(seed=_seed_list(seeds), options=_reset_options(mask))
+
+    def send(self, actions: NDArray[np.int64]) -> None:
+        """Start a step with actions i64[N]."""
+        self._env.step_async(actions)
+
+    def recv(self) -> VectorStep:
+        """Wait for the processes and return the results of the step. Raises RuntimeError if a process died."""
+        try:
+            return VectorStep(*self._env.step_wait())
+        except (EOFError, ConnectionError) as error:
+            raise RuntimeError("the process of an environment died") from error
+
+    def close(self, *, in_step: bool) -> None:
+        """End the processes. During a step they are terminated: `AsyncVectorEnv.close` would wait for their replies."""
+        if not in_step:
+            self._env.close()
+            return
+        for process in self._env.processes:
+            process.terminate()
+            process.join()
+        self._env.closed = True
+
+
+class SyncBackend:
+    """Any other vector environment, such as SyncVectorEnv. `recv` computes the whole step."""
+
+    def __init__(self, env: VectorEnv) -> None:
+        self._env = env
+        self._actions: NDArray[np.int64] | None = None
+
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> tuple[Any, dict[str, Any]]:
+        """Start new episodes. Gymnasium expects a list with one seed per environment."""
+        # The annotation of VectorEnv.reset allows one integer only; its subclasses accept a list.
+        reset: Any = self._env.reset
+        return reset(seed=_seed_list(seeds), options=_reset_options(mask))
+
+    def send(self, actions: NDArray[np.int64]) -> None:
+        """Keep actions i64[N] for `recv`."""
+        self._actions = actions
+
+    def recv(self) -> VectorStep:
+        """Step the environments and return the results."""
+        return VectorStep(*self._env.step(self._actions))
+
+    def close(self, *, in_step: bool) -> None:
+        """Close the environments."""
+        self._env.close()
+
+
+def _reset_options(mask: NDArray[np.bool_]) -> dict[str, Any] | None:
+    """Return the options of `reset` that select the environments under `mask`."""
+    if mask.all():
+        return None
+    return {"reset_mask": mask.copy()}
+
+
+def _seed_list(seeds: NDArray[np.int64] | None) -> list[int | None] | None:
+    if seeds is None:
+        return None
+    return [int(seed) for seed in seeds]
