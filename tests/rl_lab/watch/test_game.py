@@ -4,11 +4,11 @@ import cv2
 import gymnasium
 import numpy as np
 import pytest
+from rl_lab.watch.game import Game
 from toy_envs import NumberedSteps
 
 from envs.make import adapt, make_stream, resolve
 from envs.spec import EnvError
-from rl_lab.watch.game import Game
 
 
 @pytest.mark.parametrize("protocol", ["classic", "machado"])
@@ -50,5 +50,5 @@ def test_fewer_actions_reach_the_screen_too():
 
 def test_what_draws_no_picture_is_refused():
     gymnasium.register("Unseen-v0", NumberedSteps)
-    with pytest.raises(EnvError, match="Unseen-v0 cannot be watched: it draws no picture"):
+    with pytest.raises(EnvError, match="Unseen-v0 cannot be watched: it has no render mode"):
         Game(resolve("Unseen-v0"))
