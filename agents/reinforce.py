@@ -1,22 +1,32 @@
-"""The policy gradient: REINFORCE (Williams 1992), as in Karpathy 2016, "Deep reinforcement learning: Pong from pixels".
+"""REINFORCE: the policy gradient of Williams 1992, as in Karpathy 2016, "Deep reinforcement learning: Pong from pixels"
 
     grad J = E[ sum_t grad log pi(a_t | s_t) A_t ]
 
-A_t is the discounted return, or with a learned baseline V(s) the generalised advantage (Schulman et al. 2016). A batch is used
-when it is complete, and then forgotten. Its loss is written with the ratio of the policy to the one that played,
+The advantage A_t is the discounted return or, with a learned baseline V(s), the generalised advantage of Schulman et
+al. 2016. The algorithm:
 
-    L = -mean_t r_t A_t,   r_t = pi(a_t | s_t) / pi_played(a_t | s_t),
+    In every agent step:
+    1. Draw the action a_t from pi(. | s_t). Record log pi(a_t | s_t) and V(s_t).
+    2. Store the row in the rollout.
+    When the rollout holds a batch:
+    3. Take the batch from the rollout, with advantages A_t and returns R_t.
+    4. Standardise the advantages.
+    5. In every epoch, divide the batch into minibatches in a new random order.
+    6. Take a gradient step on the loss of each minibatch.
 
-whose gradient at r = 1 is the one above. So rows that were played just before the last update, as the loop's overlap and games
-across two batches bring, count as they should; and a batch may be used for several epochs, with r clipped (PPO: Schulman et al.
-2017, equation 7).
+The policy loss is written with the probability ratio of Schulman et al. 2017 (PPO):
+
+    r_t = pi(a_t | s_t) / pi_old(a_t | s_t)
+    L = -mean_t min(r_t A_t, clip(r_t, 1 - c, 1 + c) A_t)
+
+pi_old is the policy that drew the action. At r_t = 1 the gradient of -L is the policy gradient above. The ratio
+corrects for rows that were played before the last update, and it allows several epochs over a batch.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +34,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agents.core.cuda_graphs import CudaGraphFunction
+from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
 from agents.core.frame_stack import empty_history, stack_frames
 from agents.core.optimizers import (
     OptimizerConfig,
@@ -35,11 +45,20 @@ from agents.core.optimizers import (
 )
 from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, NonNegative, Positive
 from agents.core.stopwatch import Stopwatch
-from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, clip_rewards, mean_metrics
+from agents.core.types import (
+    Carry,
+    EnvSpaces,
+    Metrics,
+    PolicyOutput,
+    StepResult,
+    ValueScaling,
+    clip_rewards,
+    mean_metrics,
+)
 from agents.memory.rollout import Rollout, RolloutBatch
 from agents.nn.config import NetworkConfig
 from agents.nn.encoders import FrameDifferenceEncoder, build_encoder
-from agents.nn.init import initialize_weights
+from agents.nn.init import build_seeded, initialize_weights
 from agents.nn.networks import ActorCritic
 
 
@@ -56,9 +75,10 @@ class ReinforceConfig(NetworkConfig, OptimizerConfig):
     reward_clip: NonNegative = 0.0
     """Clip rewards to [-reward_clip, reward_clip] before they are stored. 0 disables clipping."""
     baseline: bool = True
-    """Learn a value V(s) and subtract it from the returns. It also bootstraps at the end of a batch and after a truncation."""
+    """Learn a value V(s) and subtract it from the returns. V(s) also bootstraps at the end of a batch and after a
+    truncation."""
     trace_decay: Fraction = 0.95
-    """lambda of the generalised advantage. 1 is the return minus the baseline. Without a baseline, lambda is always 1."""
+    """lambda of the generalised advantage. 1 is the return minus the baseline. Without a baseline, 1 is always used."""
     batch_size: Count = 1024
     """Agent steps of a batch. With batch_games, the largest number of agent steps that a batch can hold."""
     batch_games: CountOrZero = 0
@@ -84,35 +104,54 @@ class ReinforceConfig(NetworkConfig, OptimizerConfig):
 
 
 class Reinforce:
-    """A policy, its baseline, the rollout that its batches come from, and the methods of the `Agent` protocol."""
+    """REINFORCE agent. The comments number the steps of the algorithm above.
+
+    Args:
+        config: Settings.
+        spaces: Shapes and types of observations and actions.
+        seed: Seed of the initial weights, the actions and the order of minibatches.
+        device: Device of the network and the rollout.
+        dtype: Dtype in which an image encoder computes, torch.float32 or torch.bfloat16. The weights are float32.
+
+    Raises:
+        ConfigError: The settings contradict each other.
+    """
 
     config_class = ReinforceConfig
 
     def __init__(
         self,
         config: ReinforceConfig,
-        rows: EnvSpaces,
+        spaces: EnvSpaces,
         *,
         seed: int,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`dtype` is what the encoder of images computes in, float32 or bfloat16; the weights are float32."""
-        if config.batch_size < rows.num_envs:
-            raise ConfigError(
-                f"batch_size is {config.batch_size}; it must be at least num_envs, {rows.num_envs}: a row is a step in each"
-            )
-        if not config.convolutions and (not rows.is_image or config.frame_stack != 2):
-            raise ConfigError("convolutions is false; that is for images with a frame_stack of 2")
-        self.config, self.rows, self.device, self.dtype = config, rows, device, dtype
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            self.network = self.build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        graphs = config.cuda_graphs and device.type == "cuda"
-        self.optimizer = build_optimizer(config, self.network.parameters(), capturable=graphs)
+        _check_settings(config, spaces)
+        self.config = config
+        self.spaces = spaces
+        self.device = device
+        self.dtype = dtype
         self.generator = torch.Generator(device).manual_seed(seed)
-        self.rollout = Rollout(
-            rows,
+        self.steps = 0  # agent steps observed
+        self.updates = 0
+        self.seconds = Stopwatch()
+        self.rollout = self.build_rollout()
+        self.acting_records: deque[tuple[Tensor, Tensor]] = deque()
+        """log pi(a | s) and V(s), both f32[N], for each row between `act` and `observe`, oldest first."""
+
+        self.network = build_seeded(self.build_network, seed=seed, device=device)
+        self.uses_cuda_graphs = config.cuda_graphs and device.type == "cuda"
+        self.optimizer = build_optimizer(config, self.network.parameters(), capturable=self.uses_cuda_graphs)
+        if self.uses_cuda_graphs:
+            self.capture_graphs()
+
+    def build_rollout(self) -> Rollout:
+        """Return an empty rollout."""
+        config = self.config
+        return Rollout(
+            self.spaces,
             batch_size=config.batch_size,
             batch_games=config.batch_games,
             stack=config.frame_stack,
@@ -121,152 +160,188 @@ class Reinforce:
             baseline=config.baseline,
             points_end_returns=config.points_end_returns,
             generator=self.generator,
-            device=device,
+            device=self.device,
         )
-        self.acting_records: deque[tuple[Tensor, Tensor]] = (
-            deque()
-        )  # log pi and V of the rows that are not observed yet
-        self.steps = 0  # agent steps observed
-        self.updates = 0
-        self.seconds = Stopwatch()
-        self.look_now, self.gradient_step_now = self.look, self.gradient_step  # what `act` and `update` call
-        if graphs:
-            self.capture_graphs()
 
-    def capture_graphs(self, recorded: Callable[[Any], Any] = CudaGraphFunction) -> None:
-        """Act and learn by fresh `recorded` versions of the functions that do."""
-        self.look_now, self.gradient_step_now = recorded(self.look), recorded(self.gradient_step)
-
-    @staticmethod
-    def bytes_needed(config: ReinforceConfig, rows: EnvSpaces) -> int:
-        """Bytes of the rows that wait for their batch."""
-        return Rollout.bytes_needed(rows, config.batch_size, config.frame_stack)
-
-    def build(self) -> ActorCritic:
-        """pi(. | s) and V(s) over one encoder."""
-        c = self.config
-        if c.convolutions:
-            encoder = build_encoder(self.rows, c, dtype=self.dtype)
+    def build_network(self) -> ActorCritic:
+        """Return a new network: an encoder with linear heads for pi(. | s) and V(s)."""
+        config = self.config
+        if config.convolutions:
+            encoder = build_encoder(self.spaces, config, dtype=self.dtype)
         else:
-            encoder = FrameDifferenceEncoder(math.prod(self.rows.obs_shape), c.hidden, self.dtype)
-        network = initialize_weights(ActorCritic(encoder, self.rows.num_actions, baseline=c.baseline), c.init)
+            encoder = FrameDifferenceEncoder(math.prod(self.spaces.obs_shape), config.hidden, self.dtype)
+        network = ActorCritic(encoder, self.spaces.num_actions, baseline=config.baseline)
+        initialize_weights(network, config.init)
         with torch.no_grad():
-            network.policy.weight *= c.policy_scale
+            network.policy.weight *= config.policy_scale
         return network
 
-    # --- acting ---------------------------------------------------------------------------------------------------
+    # --- Step 1: act --------------------------------------------------------------------------------------------------
 
     def initial_carry(self, n: int) -> Carry:
-        """The k-1 frames before the first one: zeros [n, k-1, *frame]."""
-        return (empty_history(n, self.config.frame_stack - 1, self.rows, self.device),)
+        """Return the carry of n environments: the k-1 observations before the first one, zeros [n, k-1, *obs_shape]."""
+        return (empty_history(n, self.config.frame_stack - 1, self.spaces, self.device),)
 
-    @torch.no_grad()
-    def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """Actions drawn from pi(. | s); the most probable ones unless `explore`."""
-        log_pi, value, carry = self.look_now(obs, is_first, carry)
-        if not explore:
-            return log_pi.argmax(1), carry
-        action = torch.multinomial(log_pi.exp(), 1, generator=self.generator)
-        self.acting_records.append((log_pi.gather(1, action).squeeze(1), value))
-        return action.squeeze(1), carry
-
-    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
-        """The most probable action, pi(. | s), and V(s), which is 0 without a baseline."""
-        log_pi, value, carry = self.look(obs, is_first, carry)
-        return PolicyOutput(log_pi.argmax(1), log_pi.exp(), value, is_policy=True), carry
-
-    def look(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
-        """log pi(. | s) f32[N, A] and V(s) f32[N] of each environment, and the next carry."""
+    def policy_and_value(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
+        """Return log pi(. | s) f32[N, A], V(s) f32[N], and the next carry. The arguments are those of `act`."""
         stack, history = stack_frames(obs, is_first, *carry)
         log_pi, value = self.network.eval()(stack)
         return log_pi, value, (history,)
 
-    # --- learning -------------------------------------------------------------------------------------------------
+    @torch.no_grad()
+    def acting_policy_and_value(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
+        """Return `policy_and_value` without gradients. A CUDA graph can replace this method."""
+        return self.policy_and_value(obs, is_first, carry)
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """Draw actions from pi(. | s).
+
+        Args:
+            obs: Observations [N, *obs_shape], without frame stacking.
+            is_first: bool[N], True where an episode begins.
+            carry: The carry that the previous call returned, or `initial_carry(N)`.
+            explore: Draw the actions at random. False means the most probable actions.
+
+        Returns:
+            Actions i64[N], and the carry for the next call.
+        """
+        log_pi, value, carry = self.acting_policy_and_value(obs, is_first, carry)
+        if not explore:
+            return log_pi.argmax(1), carry
+        # Step 1: Draw the action. Record log pi(a | s) and V(s).
+        action = torch.multinomial(log_pi.exp(), 1, generator=self.generator)
+        log_prob = log_pi.gather(1, action).squeeze(1)
+        self.acting_records.append((log_prob, value))
+        return action.squeeze(1), carry
+
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
+        """Return the most probable actions, pi(. | s), V(s), and the next carry. The arguments are those of `act`.
+
+        V(s) is 0 without a baseline.
+        """
+        log_pi, value, carry = self.policy_and_value(obs, is_first, carry)
+        return PolicyOutput(log_pi.argmax(1), log_pi.exp(), value, is_policy=True), carry
+
+    # --- Steps 2 to 6: learn from the rollout -------------------------------------------------------------------------
 
     def observe(self, step: StepResult) -> Metrics | None:
-        """Remember the row; learn when the batch is complete."""
+        """Store the row. If the rollout holds a batch, learn from the batch.
+
+        Returns:
+            The metrics, averaged over the updates that were made, or None if there were none.
+        """
+        # Step 2: Store the row.
+        log_prob, value = self.acting_records.popleft()
         with self.seconds("sampling"):
-            self.rollout.add(clip_rewards(step, self.config.reward_clip), *self.acting_records.popleft())
+            self.rollout.add(clip_rewards(step, self.config.reward_clip), log_prob, value)
         self.steps += step.num_active
         if not self.rollout.complete:
             return None
+        # Step 3: Take the batch.
         with self.seconds("sampling"):
             batch = self.rollout.take()
         with self.seconds("updating"):
             return self.learn(batch)
 
-    @property
-    def lr(self) -> float:
-        """The learning rate after the agent steps observed so far."""
-        return self.config.learning_rate(self.steps)
-
     def learn(self, batch: RolloutBatch) -> Metrics | None:
-        """`epochs` passes over the batch, each in minibatches of a new order; the mean metrics of the updates."""
-        c, size = self.config, len(batch.action)
-        if size < 2:  # no return is complete yet, or there is nothing to compare one with
+        """Make `epochs` passes over the batch, one update for each minibatch.
+
+        Returns:
+            The metrics, averaged over the updates, or None if the batch has less than two rows.
+        """
+        config = self.config
+        size = len(batch.action)
+        if size < 2:  # Without a baseline, a batch may be empty. The standard deviation of one advantage is undefined.
             return None
-        if c.standardize:
-            advantage = batch.advantage
-            batch = batch._replace(advantage=(advantage - advantage.mean()) / (advantage.std() + 1e-8))
-        made = []
-        for _ in range(c.epochs):
+        # Step 4: Standardise the advantages.
+        if config.standardize:
+            batch = batch._replace(advantage=_standardize(batch.advantage))
+        num_minibatches = 1
+        if config.minibatch_size:
+            num_minibatches = max(1, round(size / config.minibatch_size))
+        metrics = []
+        for _ in range(config.epochs):
+            # Step 5: Divide the batch into minibatches.
             order = torch.randperm(size, generator=self.generator, device=self.device)
-            parts = max(1, round(size / c.minibatch_size)) if c.minibatch_size else 1
-            made += [self.update(RolloutBatch(*(x[index] for x in batch))) for index in order.chunk(parts)]
-        return mean_metrics(made)
+            for index in order.chunk(num_minibatches):
+                minibatch = RolloutBatch(*(field[index] for field in batch))
+                metrics.append(self.update(minibatch))
+        return mean_metrics(metrics)
+
+    def update(self, minibatch: RolloutBatch) -> Metrics:
+        """Make one update: a gradient step with the current learning rate."""
+        set_learning_rate(self.optimizer, self.lr)
+        # Step 6: Take a gradient step.
+        metrics = self.gradient_step(minibatch)
+        self.updates += 1
+        return metrics
+
+    def gradient_step(self, minibatch: RolloutBatch) -> Metrics:
+        """Take a gradient step on the loss, and return the metrics."""
+        loss, metrics = self.loss(minibatch)
+        metrics["loss"] = loss
+        metrics["grad_norm"] = clipped_gradient_step(self.optimizer, loss, grad_clip=self.config.grad_clip)
+        return {name: value.detach() for name, value in metrics.items()}
 
     def loss(self, batch: RolloutBatch) -> tuple[Tensor, Metrics]:
-        """-r A, clipped, + value_weight (V - R)^2 - entropy_weight H(pi), means over the rows; and what it is made of."""
-        c = self.config
+        """Compute the loss of a batch.
+
+            L - entropy_weight H(pi) + value_weight mean_t (V(s_t) - R_t)^2
+
+        L is the policy loss of the equations above, H(pi) = -sum_a pi(a | s) log pi(a | s) the entropy (Williams and
+        Peng 1991), averaged over the batch.
+
+        Returns:
+            The loss f32[], differentiable, and the metrics: parts of the loss, the mean of V(s), and the mean KL
+            divergence from the policy that drew the actions to the current one.
+        """
+        config = self.config
         log_pi, value = self.network.train()(batch.obs)
         log_ratio = log_pi.gather(1, batch.action[:, None]).squeeze(1) - batch.log_prob
         ratio = log_ratio.exp()
-        gain = ratio * batch.advantage
-        if c.ratio_clip:
-            gain = torch.minimum(gain, ratio.clamp(1 - c.ratio_clip, 1 + c.ratio_clip) * batch.advantage)
-        policy_loss = -gain.mean()
+        policy_loss = _policy_loss(ratio, batch.advantage, config.ratio_clip)
         entropy = -(log_pi.exp() * log_pi).sum(1).mean()
-        value_loss = F.mse_loss(value, batch.ret) if c.baseline else torch.zeros_like(entropy)
+        value_loss = torch.zeros_like(entropy)
+        if config.baseline:
+            value_loss = F.mse_loss(value, batch.ret)
         metrics = {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "entropy": entropy,
             "v_mean": value.mean(),
-            "kl": (ratio - 1 - log_ratio).mean(),  # of what played from what is: Schulman's low-variance estimate
+            # KL(pi_old || pi) = E[-log r] = E[r - 1 - log r], as E[r] = 1. The last form has less variance.
+            "kl": (ratio - 1 - log_ratio).mean(),
         }
-        return policy_loss + c.value_weight * value_loss - c.entropy_weight * entropy, metrics
+        return policy_loss + config.value_weight * value_loss - config.entropy_weight * entropy, metrics
 
-    def gradient_step(self, batch: RolloutBatch) -> Metrics:
-        """A step down the gradient of the loss, and what there is to say of it."""
-        loss, metrics = self.loss(batch)
-        metrics |= {
-            "loss": loss,
-            "grad_norm": clipped_gradient_step(self.optimizer, loss, grad_clip=self.config.grad_clip),
-        }
-        return {name: x.detach() for name, x in metrics.items()}
+    @property
+    def lr(self) -> float:
+        """Return the learning rate after the agent steps observed so far."""
+        return self.config.learning_rate(self.steps)
 
-    def update(self, batch: RolloutBatch) -> Metrics:
-        """One gradient step, with the learning rate of now."""
-        set_learning_rate(self.optimizer, self.lr)
-        metrics = self.gradient_step_now(batch)
-        self.updates += 1
-        return metrics
+    # --- State and other methods of the `Agent` protocol --------------------------------------------------------------
 
-    def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Begin with these weights."""
-        self.network.load_state_dict(weights)
+    @property
+    def value_scaling(self) -> ValueScaling:
+        """Return the discount and the reward clip behind V(s)."""
+        return ValueScaling(self.config.gamma, self.config.reward_clip)
 
-    # --- state ----------------------------------------------------------------------------------------------------
+    @staticmethod
+    def bytes_needed(config: ReinforceConfig, spaces: EnvSpaces) -> int:
+        """Return the bytes that the rollout allocates."""
+        return Rollout.bytes_needed(spaces, config.batch_size, config.frame_stack)
 
     def gauges(self) -> dict[str, float]:
-        """Learning rate and updates so far."""
+        """Return the learning rate and the number of updates."""
         return {"lr": self.lr, "updates": self.updates}
 
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Load these weights into the network. Raises RuntimeError if they do not fit."""
+        self.network.load_state_dict(weights)
+
     def state_dict(self) -> dict[str, Any]:
-        """Network, optimiser, the rows that wait, counters and the random generator."""
-        played = {
-            str(i): {"log_prob": log_prob, "value": value} for i, (log_prob, value) in enumerate(self.acting_records)
-        }
+        """Return the full state: network, optimiser, rollout, acting records, random generator and counters."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
@@ -274,17 +349,63 @@ class Reinforce:
             **self.rollout.state_dict(),
             "steps": self.steps,
             "updates": self.updates,
-            **({"acting_records": played} if played else {}),
+            "acting_records": [list(record) for record in self.acting_records],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned. Raises ValueError or RuntimeError where shapes do not fit."""
+        """Restore the state that `state_dict` returned. Raises ValueError or RuntimeError if shapes do not fit."""
         self.network.load_state_dict(state["network"])
-        load_optimizer_state(self.optimizer, state.get("optimizer", {}))  # nothing before the first update
+        load_optimizer_state(self.optimizer, state.get("optimizer", {}))  # absent before the first update
         self.rollout.load_state_dict(state)
         self.generator.set_state(state["generator"].cpu())
-        self.steps, self.updates = int(state["steps"]), int(state["updates"])
-        played = state.get("acting_records", {})
-        self.acting_records = deque((played[str(i)]["log_prob"], played[str(i)]["value"]) for i in range(len(played)))
-        if isinstance(self.gradient_step_now, CudaGraphFunction):
-            self.capture_graphs()  # the optimiser's moments lie elsewhere now
+        self.steps = int(state["steps"])
+        self.updates = int(state["updates"])
+        self.acting_records = deque((log_prob, value) for log_prob, value in state["acting_records"])
+        if self.uses_cuda_graphs:
+            self.capture_graphs()  # graphs read memory by address, and the optimiser has new tensors
+
+    def capture_graphs(self, wrapper: Wrapper = CudaGraphFunction) -> None:
+        """Replace acting and the gradient step by versions that run as CUDA graphs.
+
+        Args:
+            wrapper: Returns the captured version of a method. Tests on a CPU pass a substitute.
+        """
+        capture_methods(self, "acting_policy_and_value", "gradient_step", wrapper=wrapper)
+
+
+def _check_settings(config: ReinforceConfig, spaces: EnvSpaces) -> None:
+    """Raise ConfigError if settings contradict each other or the environment."""
+    if config.batch_size < spaces.num_envs:
+        raise ConfigError(
+            f"batch_size is {config.batch_size}; it must be at least num_envs, {spaces.num_envs}, because a row is one"
+            " agent step in each environment"
+        )
+    if not config.convolutions and (not spaces.is_image or config.frame_stack != 2):
+        raise ConfigError("convolutions is false; this needs images and a frame_stack of 2")
+    if not config.convolutions and config.norm != "none":
+        raise ConfigError(f"norm is {config.norm}; without convolutions it must be none")
+    # Batch normalisation and dropout compute differently in acting and in learning. The probability ratio would differ
+    # from 1 although the policy has not changed.
+    if config.norm == "batch":
+        raise ConfigError("norm is batch; with reinforce it must be none or layer")
+    if config.dropout:
+        raise ConfigError(f"dropout is {config.dropout}; with reinforce it must be 0")
+
+
+def _standardize(advantage: Tensor) -> Tensor:
+    """Return the advantages f32[B] shifted and scaled to mean 0 and standard deviation 1."""
+    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+
+
+def _policy_loss(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """Return the clipped policy loss of Schulman et al. 2017, equation 7, with the sign changed.
+
+    Args:
+        ratio: pi(a | s) / pi_old(a | s), f32[B].
+        advantage: A, f32[B].
+        clip: Clip the ratio to [1 - clip, 1 + clip]. 0 disables clipping.
+    """
+    gain = ratio * advantage
+    if clip:
+        gain = torch.minimum(gain, ratio.clamp(1 - clip, 1 + clip) * advantage)
+    return -gain.mean()

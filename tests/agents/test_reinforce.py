@@ -1,4 +1,6 @@
-"""REINFORCE: its gradient on a bandit, its loss row by row, and what it learns."""
+"""Tests of REINFORCE."""
+
+from __future__ import annotations
 
 import dataclasses
 
@@ -9,16 +11,17 @@ from loops import CPU, toy_loop
 from toy_envs import TwoArms
 
 from agents.core.settings import ConfigError
-from agents.core.types import EnvSpaces
+from agents.core.types import EnvSpaces, ValueScaling
 from agents.memory.rollout import RolloutBatch
 from agents.reinforce import Reinforce, ReinforceConfig
 
 SMALL = ReinforceConfig(hidden=8, batch_size=60, minibatch_size=20, gamma=0.9, trace_decay=0.8)
 VECTOR = EnvSpaces((3,), torch.float32, 4, 3)
+IMAGE = EnvSpaces((84, 84), torch.uint8, 4, 3)
 
 
-def test_the_gradient_on_a_two_armed_bandit():
-    """With arms worth 0 and 1 and p the probability of the second one, dJ/dlogits = p (1 - p) (-1, 1)."""
+def test_gradient_on_two_armed_bandit_is_exact_policy_gradient():
+    """For arms worth 0 and 1, and p the probability of the second arm, dJ/dlogits = p (1 - p) (-1, 1)."""
     config = dataclasses.replace(SMALL, baseline=False, standardize=False, entropy_weight=0.0, ratio_clip=0.0)
     agent, _ = toy_loop(config, 4, TwoArms, cls=Reinforce)
     with torch.no_grad():
@@ -26,19 +29,23 @@ def test_the_gradient_on_a_two_armed_bandit():
     p = float(agent.network(torch.zeros(1, 1, 1))[0].detach().exp()[0, 1])
     assert p == pytest.approx(1 / (1 + np.exp(0.8)), abs=1e-5)
     n = 100_000
-    obs, is_first = torch.zeros(n, 1), torch.ones(n, dtype=torch.bool)
+    obs = torch.zeros(n, 1)
+    is_first = torch.ones(n, dtype=torch.bool)
     action, _ = agent.act(obs, is_first, agent.initial_carry(n), explore=True)
     log_prob, _ = agent.acting_records.pop()
-    batch = RolloutBatch(obs[:, None], action, log_prob, action.float(), action.float())
+    reward = action.float()
+    batch = RolloutBatch(obs=obs[:, None], action=action, log_prob=log_prob, advantage=reward, ret=reward)
     loss, _ = agent.loss(batch)
     loss.backward()
-    error = 4 * np.sqrt(p * (1 - p) / n)  # four standard errors, and more
-    assert (-agent.network.policy.bias.grad).numpy() == pytest.approx(p * (1 - p) * np.array([-1, 1]), abs=error)
+    gradient = agent.network.policy.bias.grad
+    assert gradient is not None
+    error = 4 * np.sqrt(p * (1 - p) / n)  # at least four standard errors
+    assert (-gradient).numpy() == pytest.approx(p * (1 - p) * np.array([-1, 1]), abs=error)
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.2])
-def test_the_loss_row_by_row(clip):
-    """Rows played by another policy: the ratio weighs them, and beyond the clip they gain nothing."""
+def test_loss_equals_sum_over_rows(clip):
+    """The rows come from another policy, so that the probability ratio differs from 1."""
     config = dataclasses.replace(SMALL, ratio_clip=clip, value_weight=0.7, entropy_weight=0.3)
     agent, _ = toy_loop(config, 2, cls=Reinforce)
     rng = np.random.default_rng(0)
@@ -46,12 +53,13 @@ def test_the_loss_row_by_row(clip):
     action = torch.from_numpy(rng.integers(2, size=50))
     log_prob, advantage, ret = torch.from_numpy(rng.normal(size=(3, 50)).astype(np.float32))
     loss, _ = agent.loss(RolloutBatch(obs, action, log_prob, advantage, ret))
-    log_pi, value = (x.detach().double().numpy() for x in agent.network(obs))
+    log_pi, value = (output.detach().double().numpy() for output in agent.network(obs))
     total = 0.0
     for i in range(50):
         pi = np.exp(log_pi[i])
         assert pi.sum() == pytest.approx(1)
-        ratio, a = pi[action[i]] / np.exp(float(log_prob[i])), float(advantage[i])
+        a = float(advantage[i])
+        ratio = pi[action[i]] / np.exp(float(log_prob[i]))
         if clip and a > 0:
             ratio = min(ratio, 1 + clip)
         elif clip:
@@ -61,15 +69,49 @@ def test_the_loss_row_by_row(clip):
     assert float(loss.detach()) == pytest.approx(total / 50, rel=1e-4)
 
 
-def test_it_learns_which_arm_pays():
+def test_agent_learns_the_better_arm():
     agent, loop = toy_loop(dataclasses.replace(SMALL, lr=1e-2), 4, TwoArms, cls=Reinforce)
     while agent.updates < 200:
         loop.step()
     assert agent.network(torch.zeros(1, 1, 1))[0].exp()[0, 1] > 0.9
 
 
-def test_what_cannot_be_is_refused():
-    with pytest.raises(ConfigError, match="batch_size is 2; it must be at least num_envs, 3"):
-        Reinforce(dataclasses.replace(SMALL, batch_size=2), VECTOR, seed=1, device=CPU)
-    with pytest.raises(ConfigError, match="convolutions is false; that is for images with a frame_stack of 2"):
-        Reinforce(dataclasses.replace(SMALL, convolutions=False), VECTOR, seed=1, device=CPU)
+def test_state_dict_restores_acting_records():
+    agent, _ = toy_loop(SMALL, 2, cls=Reinforce)
+    agent.act(torch.zeros(2, 3), torch.ones(2, dtype=torch.bool), agent.initial_carry(2), explore=True)
+    state = agent.state_dict()
+    assert [len(record) for record in state["acting_records"]] == [2]
+    other, _ = toy_loop(SMALL, 2, cls=Reinforce, seed=2)
+    other.load_state_dict(state)
+    assert len(other.acting_records) == 1
+    for restored, saved in zip(other.acting_records[0], agent.acting_records[0], strict=True):
+        assert torch.equal(restored, saved)
+
+
+def test_value_scaling_is_that_of_the_settings():
+    agent = Reinforce(dataclasses.replace(SMALL, reward_clip=1.0), VECTOR, seed=1, device=CPU)
+    assert agent.value_scaling == ValueScaling(gamma=0.9, reward_clip=1.0)
+
+
+def test_layer_norm_is_used():
+    agent = Reinforce(dataclasses.replace(SMALL, norm="layer"), VECTOR, seed=1, device=CPU)
+    assert any(isinstance(layer, torch.nn.LayerNorm) for layer in agent.network.modules())
+
+
+@pytest.mark.parametrize(
+    ("changes", "spaces", "message"),
+    [
+        ({"batch_size": 2}, VECTOR, "batch_size is 2; it must be at least num_envs, 3"),
+        ({"convolutions": False}, VECTOR, "convolutions is false; this needs images and a frame_stack of 2"),
+        (
+            {"convolutions": False, "frame_stack": 2, "norm": "layer"},
+            IMAGE,
+            "norm is layer; without convolutions it must be none",
+        ),
+        ({"norm": "batch"}, VECTOR, "norm is batch; with reinforce it must be none or layer"),
+        ({"dropout": 0.1}, VECTOR, "dropout is 0.1; with reinforce it must be 0"),
+    ],
+)
+def test_contradicting_settings_raise(changes, spaces, message):
+    with pytest.raises(ConfigError, match=message):
+        Reinforce(dataclasses.replace(SMALL, **changes), spaces, seed=1, device=CPU)
