@@ -1,1 +1,1 @@
-"""How to learn: algorithms, their memory and their eyes. Imports torch and numpy, never an environment, a file or a logger."""
+"""Learning algorithms, their memories and their networks. This package imports only torch, numpy and the standard library."""

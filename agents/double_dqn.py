@@ -1,7 +1,7 @@
 """Double DQN: van Hasselt, Guez and Silver 2015, "Deep reinforcement learning with double Q-learning".
 
-The maximum over noisy values is too high on average; here the online network chooses the action and the target network
-values it, so that the error that chose is not the error that counts.
+DQN overestimates values, because max_a Q^(s', a) selects and evaluates an action with the same noisy estimates. Double DQN
+selects the action with the online network and evaluates the selected action with the target network.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from torch import Tensor
 
 from agents.core.targets import double_value
 from agents.dqn import DQN
+from agents.nn.networks import QNetwork
 
 
 class DoubleDQN(DQN):
-    """DQN with another value of the next state; the settings are DQN's."""
+    """DQN with the target of double Q-learning. The settings are those of DQN."""
 
-    def bootstrap(self, next_obs: Tensor) -> Tensor:
-        """Q-(s', argmax_a Q(s', a)), f32[B]."""
-        seen = self.online.preprocess(next_obs)  # type: ignore[operator]
-        return double_value(self.online.eval()(seen), self.target(seen))
+    online_network: QNetwork
+
+    def next_state_value(self, next_obs: Tensor) -> Tensor:
+        """Return Q^(s', argmax_a Q(s', a)), f32[B]."""
+        preprocessed = self.online_network.preprocess(next_obs)  # once for both networks
+        next_q = self.online_network.eval()(preprocessed)
+        next_target_q = self.target_network(preprocessed)
+        return double_value(next_q, next_target_q)

@@ -1,13 +1,26 @@
-"""Deep Q-network: Mnih et al. 2015, "Human-level control through deep reinforcement learning".
+"""Deep Q-network (DQN): Mnih et al. 2015, "Human-level control through deep reinforcement learning".
 
-Read top to bottom, this is the paper's algorithm 1; `--preset paper` has the paper's settings, where the defaults differ.
+The algorithm (algorithm 1 of the paper; Q is the online network, Q^ the target network):
+
+    1. Initialise the replay memory.
+    2. Initialise Q with random weights.
+    3. Initialise Q^ with the same weights.
+    In every agent step:
+    4. Choose argmax_a Q(s, a), or with probability epsilon a random action.
+    5. Store the row in the replay memory.
+    In every update:
+    6. Sample a random batch of transitions (s, a, r, s') from the replay memory.
+    7. Compute the targets y = r + gamma max_a' Q^(s', a'), or y = r if s' is terminal.
+    8. Take a gradient step on the Huber loss of y - Q(s, a).
+    9. Every `target_every` updates, copy Q into Q^.
+
+Options extend the algorithm: n-step returns, prioritised sampling, and Polyak averaging of the target network. The defaults
+are not those of the paper; `--preset paper` selects the settings of the paper.
 """
 
 from __future__ import annotations
 
 import copy
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +28,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agents.core.cuda_graphs import CudaGraphFunction
+from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
 from agents.core.frame_stack import empty_history, stack_frames
-from agents.core.optimizers import OptimizerConfig, build_optimizer, descend, load_moments, set_lr
+from agents.core.optimizers import (
+    OptimizerConfig,
+    build_optimizer,
+    clipped_gradient_step,
+    load_optimizer_state,
+    set_learning_rate,
+)
 from agents.core.schedules import linear_schedule
 from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, NonNegative
 from agents.core.stopwatch import Stopwatch
 from agents.core.targets import max_value, td_target
-from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, clip_rewards, mean_metrics
+from agents.core.types import (
+    Carry,
+    EnvSpaces,
+    Metrics,
+    PolicyOutput,
+    StepResult,
+    ValueScaling,
+    clip_rewards,
+    mean_metrics,
+)
 from agents.memory.config import ReplayConfig
 from agents.memory.replay import Replay, TransitionBatch
 from agents.nn.config import NetworkConfig
-from agents.nn.encoders import MLP, NatureCNN, build_encoder
-from agents.nn.networks import QNetwork, initialise
+from agents.nn.encoders import build_encoder
+from agents.nn.init import initialize_weights
+from agents.nn.networks import QNetwork
 
 
 @dataclass(frozen=True)
@@ -41,8 +70,8 @@ class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig):
     target_every: Count = 1_000
     """Updates between two copies of the online network into the target network."""
     target_tau: Fraction = 0.0
-    """Polyak step: share of the online network that moves into the target network after every update, in place of copies.
-    The averaged target network then also plays (Schwarzer et al. 2023, BBF). 0 uses copies."""
+    """Step size tau of Polyak averaging, which moves the target network after every update, in place of copies. The
+    target network then also acts (Schwarzer et al. 2023). 0 uses copies."""
     epsilon_start: Fraction = 1.0
     """Probability of a random action at the first agent step."""
     epsilon_end: Fraction = 0.01
@@ -54,229 +83,303 @@ class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig):
 
 
 class DQN:
-    """A Q-network, its slow copy, a replay memory, and the methods of the `Agent` protocol.
+    """Deep Q-network agent.
 
-    A variant overrides `build` (another network), `bootstrap` (another value of the next state) or `td_loss` (another loss).
+    The comments number the steps of the algorithm above. Variants override `build_network` (another network),
+    `next_state_value` (another target) or `td_loss` (another loss).
+
+    Args:
+        config: Settings.
+        spaces: Shapes and types of observations and actions.
+        seed: Seed of the initial weights, the exploration and the sampling.
+        device: Device of the networks and the replay memory.
+        dtype: Dtype in which an image encoder computes, torch.float32 or torch.bfloat16. The weights are float32.
+
+    Raises:
+        ConfigError: The settings contradict each other.
     """
 
     config_class = DQNConfig
 
     def __init__(
-        self, config: DQNConfig, rows: EnvSpaces, *, seed: int, device: torch.device, dtype: torch.dtype = torch.float32
+        self,
+        config: DQNConfig,
+        spaces: EnvSpaces,
+        *,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`dtype` is what the encoder of images computes in, float32 or bfloat16; the weights are float32."""
         if config.replay_size < config.batch_size:
             raise ConfigError(
                 f"replay_size is {config.replay_size}; it must be at least batch_size, {config.batch_size}"
             )
-        self.config, self.rows, self.device, self.dtype = config, rows, device, dtype
+        self.config = config
+        self.spaces = spaces
+        self.device = device
+        self.dtype = dtype
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.steps = 0  # agent steps observed
+        self.updates = 0
+        self.seconds = Stopwatch()
+
+        # Step 1: Initialise the replay memory.
+        self.replay = self.build_replay()
+
+        # Step 2: Initialise the online network with random weights.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            self.online = self.build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # its weights keep gradients where it plays, so that it can be asked why
-        self.target = copy.deepcopy(self.online).eval().requires_grad_(config.target_tau > 0)
-        self.network = self.target if config.target_tau else self.online  # what plays
-        graphs = config.cuda_graphs and device.type == "cuda"
-        self.optimizer = build_optimizer(
-            config.optimizer, self.online.parameters(), lr=config.lr, eps=config.optimizer_eps, recorded=graphs
-        )
-        self.generator = torch.Generator(device).manual_seed(seed)
-        self.replay = Replay(
-            rows,
+            network = self.build_network().to(device)
+        self.online_network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        # Step 3: Initialise the target network with the same weights.
+        self.target_network = copy.deepcopy(self.online_network).eval()
+
+        # The online network acts, or with Polyak averaging the target network. Only the acting network and the online
+        # network keep gradients: an update needs those of the online network, saliency maps those of the acting network.
+        self.target_network.requires_grad_(config.target_tau > 0)
+        self.policy_network = self.target_network if config.target_tau else self.online_network
+
+        self.uses_cuda_graphs = config.cuda_graphs and device.type == "cuda"
+        self.optimizer = build_optimizer(config, self.online_network.parameters(), capturable=self.uses_cuda_graphs)
+        if self.uses_cuda_graphs:
+            self.capture_graphs()
+
+    def build_replay(self) -> Replay:
+        """Return an empty replay memory."""
+        config = self.config
+        return Replay(
+            self.spaces,
             config.replay_size,
             stack=config.frame_stack,
             n_step=config.n_step,
             gamma=config.gamma,
-            device=device,
+            device=self.device,
             generator=self.generator,
             priority_alpha=config.priority_alpha,
         )
-        self.steps = 0  # agent steps observed
-        self.updates = 0
-        self.seconds = Stopwatch()
-        self.values_now, self.learn_now = self.values, self.learn  # what `act` and `update` call
-        if graphs:
-            self.record(CudaGraphFunction)
 
-    def record(self, recorded: Callable[[Any], Any]) -> None:
-        """Act, build batches and learn by fresh `recorded` versions of the functions that do."""
-        self.values_now, self.learn_now = recorded(self.values), recorded(self.learn)
-        self.replay.transitions = recorded(functools.partial(Replay.transitions, self.replay))
+    def build_network(self) -> nn.Module:
+        """Return a new Q-network: an encoder and a linear layer with one output for each action."""
+        encoder = build_encoder(self.spaces, self.config, dtype=self.dtype)
+        head = nn.Linear(encoder.features, self.spaces.num_actions)
+        return initialize_weights(QNetwork(encoder, head), self.config.init)
 
-    @staticmethod
-    def bytes_needed(config: DQNConfig, rows: EnvSpaces) -> int:
-        """Bytes of the replay memory on the agent's device."""
-        return Replay.bytes_needed(rows, config.replay_size, config.priority_alpha)
-
-    # --- the network and the target: what variants change -------------------------------------------------------
-
-    def build(self) -> nn.Module:
-        """Q(s, .): the encoder that fits the rows and one linear output an action."""
-        encoder = self.build_encoder(self.config.hidden)
-        return initialise(QNetwork(encoder, nn.Linear(encoder.features, self.rows.num_actions)), self.config.init)
-
-    def build_encoder(self, hidden: int, **options: Any) -> NatureCNN | MLP:
-        """The encoder that fits the rows, with `hidden` features, as the configuration and `options` ask for it."""
-        c = self.config
-        looks = {"filters": c.filters, "pixels": c.pixels, "norm": c.norm, "dropout": c.dropout, "dtype": self.dtype}
-        return build_encoder(self.rows, c.frame_stack, hidden=hidden, **looks, **options)  # type: ignore[arg-type]
-
-    def bootstrap(self, next_obs: Tensor) -> Tensor:
-        """The value of the next state, f32[B]: max_a Q-(s', a)."""
-        return max_value(self.target(next_obs))
-
-    # --- acting ---------------------------------------------------------------------------------------------------
+    # --- Step 4: act with an epsilon-greedy policy -------------------------------------------------------------------
 
     def initial_carry(self, n: int) -> Carry:
-        """The k-1 frames before the first one: zeros [n, k-1, *frame]."""
-        return (empty_history(n, self.config.frame_stack - 1, self.rows, self.device),)
+        """Return the carry of n environments: the k-1 observations before the first one, zeros [n, k-1, *obs_shape]."""
+        return (empty_history(n, self.config.frame_stack - 1, self.spaces, self.device),)
 
-    def values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
-        """Q(s, .) of each environment, f32[N, A], and the next carry."""
+    def q_values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+        """Return Q(s, .) f32[N, A] of N environments, and the next carry. The arguments are those of `act`."""
         stack, history = stack_frames(obs, is_first, *carry)
-        return self.network.eval()(stack), (history,)
+        return self.policy_network.eval()(stack), (history,)
+
+    @torch.no_grad()
+    def acting_q_values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+        """Return `q_values` without gradients. This is a method of its own because a CUDA graph may replace it."""
+        return self.q_values(obs, is_first, carry)
 
     @torch.no_grad()
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a uniformly random action."""
-        q, carry = self.values_now(obs, is_first, carry)
-        return self.choose(q, explore=explore), carry
+        """Choose argmax_a Q(s, a), or with probability epsilon (each environment by itself) a uniformly random action.
+
+        Args:
+            obs: Observations [N, *obs_shape], without frame stacking.
+            is_first: bool[N], True where an episode begins.
+            carry: The carry that the previous call returned, or `initial_carry(N)`.
+            explore: Use epsilon. False means greedy actions.
+
+        Returns:
+            Actions i64[N], and the carry for the next call.
+        """
+        q, carry = self.acting_q_values(obs, is_first, carry)
+        action = q.argmax(1)
+        if explore:
+            action = self._replace_by_random(action)
+        return action, carry
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
-        """The greedy action, Q(s, .) and its maximum."""
-        q, carry = self.values(obs, is_first, carry)
+        """Return the greedy actions, Q(s, .), max_a Q(s, a), and the next carry. The arguments are those of `act`."""
+        q, carry = self.q_values(obs, is_first, carry)
         return PolicyOutput(q.argmax(1), q, q.amax(1)), carry
 
-    def choose(self, q: Tensor, *, explore: bool) -> Tensor:
-        """The best action of each row of q [N, A], or where it explores a random one."""
-        action = q.argmax(1)
-        if not explore:
-            return action
+    def _replace_by_random(self, action: Tensor) -> Tensor:
+        """Return the actions i64[N], each replaced by a uniformly random one with probability epsilon."""
         n = len(action)
-        random = torch.rand(n, generator=self.generator, device=self.device) < self.epsilon
-        other = torch.randint(self.rows.num_actions, (n,), generator=self.generator, device=self.device)
-        return torch.where(random, other, action)
+        is_random = torch.rand(n, generator=self.generator, device=self.device) < self.epsilon
+        random_action = torch.randint(self.spaces.num_actions, (n,), generator=self.generator, device=self.device)
+        return torch.where(is_random, random_action, action)
 
-    @property
-    def epsilon(self) -> float:
-        """The probability of a random action after the agent steps observed so far."""
-        c = self.config
-        return linear_schedule(c.epsilon_start, c.epsilon_end, c.epsilon_steps, self.steps, hold=c.epsilon_hold)
-
-    @property
-    def lr(self) -> float:
-        """The learning rate after the agent steps observed so far."""
-        return self.config.learning_rate(self.steps)
-
-    # --- learning -------------------------------------------------------------------------------------------------
+    # --- Steps 5 to 9: learn from the replay memory ------------------------------------------------------------------
 
     def observe(self, step: StepResult) -> Metrics | None:
-        """Remember the row; then make the updates that are due, `replay_ratio / batch_size` per agent step."""
+        """Store the row, then make the updates that are due: `replay_ratio / samples_per_update` per agent step.
+
+        Returns:
+            The metrics, averaged over the updates that were made, or None if there were none.
+        """
+        # Step 5: Store the row in the replay memory.
         with self.seconds("sampling"):
-            self.remember(clip_rewards(step, self.config.reward_clip))
+            self.store(clip_rewards(step, self.config.reward_clip))
         self.steps += step.num_active
-        made = []
+
+        metrics = []
         while self.updates < self.updates_due():
+            # Step 6: Sample a random batch of transitions.
             with self.seconds("sampling"):
                 batch = self.sample()
             with self.seconds("updating"):
-                made.append(self.update(batch))
-        return mean_metrics(made)
+                metrics.append(self.update(batch))
+        return mean_metrics(metrics)
 
-    def remember(self, step: StepResult) -> None:
-        """Put the row into the replay."""
+    def store(self, step: StepResult) -> None:
+        """Add a row to the replay memory."""
         self.replay.add(step)
 
-    def can_sample(self) -> bool:
-        """Whether the replay holds a start whose n steps, or whose whole sequence, are complete."""
-        return self.replay.num_starts > 0
-
     def sample(self) -> TransitionBatch:
-        """What an update learns from."""
+        """Return the batch of the next update."""
         return self.replay.sample(self.config.batch_size, beta=self.beta)
 
-    @property
-    def beta(self) -> float:
-        """How much of the preference for large errors the weights take back, after the agent steps observed so far."""
-        return linear_schedule(self.config.priority_beta, 1.0, self.config.priority_beta_steps, self.steps)
-
-    @property
-    def samples_per_update(self) -> int:
-        """Transitions an update learns from."""
-        return self.config.batch_size
-
-    def updates_due(self) -> int:
-        """How many updates belong to the agent steps so far: a function of the steps alone, whatever `num_envs` is.
-
-        (0 while the replay has nothing to sample; they are made up for then.)
-        """
-        c = self.config
-        learning_steps = self.steps - max(c.learning_starts, c.batch_size)
-        if learning_steps < 0 or not self.can_sample():
-            return 0
-        return int(learning_steps * c.replay_ratio / self.samples_per_update)
-
-    def td_loss(self, batch: TransitionBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Each transition's loss, the Huber loss of y - Q(s, a) with y = R + discount * bootstrap(s'); its error; and Q(s, .)."""
-        with torch.no_grad():
-            y = td_target(batch.ret, batch.discount, self.bootstrap(batch.next_obs))
-        q = self.online.train()(batch.obs)
-        taken = q.gather(1, batch.action[:, None]).squeeze(1)
-        return F.smooth_l1_loss(taken, y, reduction="none"), (y - taken).detach(), q.detach()
-
-    def weights(self, batch: TransitionBatch) -> Tensor:
-        """What each loss counts, f32[B]."""
-        return batch.weight
-
-    def learn(self, batch: TransitionBatch) -> tuple[Metrics, Tensor]:
-        """One gradient step on the weighted mean of the losses: what there is to say of it, and the errors that priorities follow."""
-        losses, error, q = self.td_loss(batch)
-        loss = (self.weights(batch) * losses).mean()
-        norm = descend(self.optimizer, loss, grad_clip=self.config.grad_clip)
-        metrics = {"loss": loss.detach(), "td_error": error.abs().mean(), "q_mean": q.mean(), "q_max": q.amax(1).mean()}
-        return metrics | {"grad_norm": norm}, error
-
     def update(self, batch: TransitionBatch) -> Metrics:
-        """One gradient step; then the target's copy, when it is due."""
-        set_lr(self.optimizer, self.lr)
-        metrics, error = self.learn_now(batch)
-        self.replay.set_priorities(batch.cell, error)
+        """Make one update: a gradient step, new priorities, and the update of the target network."""
+        set_learning_rate(self.optimizer, self.lr)
+        metrics, td_error = self.gradient_step(batch)
+        self.replay.set_priorities(batch.cell, td_error)
         self.updates += 1
         self.update_target()
         return metrics
 
+    def gradient_step(self, batch: TransitionBatch) -> tuple[Metrics, Tensor]:
+        """Take a gradient step on the weighted mean of the losses.
+
+        Returns:
+            The metrics, and the TD errors f32[B] that become the new priorities.
+        """
+        losses, td_error, q = self.td_loss(batch)
+        loss = (self.loss_weights(batch) * losses).mean()
+        # Step 8: Take a gradient step.
+        grad_norm = clipped_gradient_step(self.optimizer, loss, grad_clip=self.config.grad_clip)
+        metrics = {
+            "loss": loss.detach(),
+            "td_error": td_error.abs().mean(),
+            "q_mean": q.mean(),
+            "q_max": q.amax(1).mean(),
+            "grad_norm": grad_norm,
+        }
+        return metrics, td_error
+
+    def td_loss(self, batch: TransitionBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the Huber loss of the TD error y - Q(s, a).
+
+        Returns:
+            The loss of each transition f32[B], differentiable; the TD errors f32[B]; and Q(s, .) f32[B, A].
+        """
+        # Step 7: Compute the targets.
+        with torch.no_grad():
+            y = td_target(batch.ret, batch.discount, self.next_state_value(batch.next_obs))
+        q = self.online_network.train()(batch.obs)
+        q_of_action = q.gather(1, batch.action[:, None]).squeeze(1)
+        losses = F.smooth_l1_loss(q_of_action, y, reduction="none")
+        td_error = (y - q_of_action).detach()
+        return losses, td_error, q.detach()
+
+    def next_state_value(self, next_obs: Tensor) -> Tensor:
+        """Return the value of the next state in the target, f32[B]: max_a Q^(s', a)."""
+        return max_value(self.target_network(next_obs))
+
+    def loss_weights(self, batch: TransitionBatch) -> Tensor:
+        """Return the importance-sampling weight of each loss, f32[B]."""
+        return batch.weight
+
     @torch.no_grad()
     def update_target(self) -> None:
-        """Bring the target network nearer to the online one after an update: a little, or where it is time all the way."""
-        c = self.config
-        if c.target_tau:
-            torch._foreach_lerp_([*self.target.parameters()], [*self.online.parameters()], c.target_tau)
-            for mine, its in zip(self.target.buffers(), self.online.buffers(), strict=True):  # of batch normalisation
-                mine.copy_(its)
-        elif self.updates % c.target_every == 0:
-            self.target.load_state_dict(self.online.state_dict())
+        """Update the target network after an update of the online network: by a Polyak step, or by a copy if it is due."""
+        if self.config.target_tau:
+            self._polyak_step()
+        elif self.updates % self.config.target_every == 0:
+            # Step 9: Copy the online network into the target network.
+            self.target_network.load_state_dict(self.online_network.state_dict())
 
-    def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Begin with these weights, in the target network too."""
-        self.online.load_state_dict(weights)
-        self.target.load_state_dict(weights)
+    def _polyak_step(self) -> None:
+        """Move the target network by theta^ <- theta^ + tau (theta - theta^), in place of step 9."""
+        target_params = [*self.target_network.parameters()]
+        online_params = [*self.online_network.parameters()]
+        torch._foreach_lerp_(target_params, online_params, self.config.target_tau)
+        # Buffers hold the statistics of batch normalisation. They are running averages already, so they are copied.
+        for target, online in zip(self.target_network.buffers(), self.online_network.buffers(), strict=True):
+            target.copy_(online)
 
-    # --- state ----------------------------------------------------------------------------------------------------
-
-    def gauges(self) -> dict[str, float]:
-        """epsilon, learning rate, updates so far, and cells in the replay."""
-        return {"epsilon": self.epsilon, "lr": self.lr, "updates": self.updates, "replay/size": self.replay.size}
+    # --- Schedules ----------------------------------------------------------------------------------------------------
 
     @property
-    def _not_playing(self) -> dict[str, nn.Module]:
-        """The online or the target network, the one that does not play."""
-        return {"online": self.online} if self.config.target_tau else {"target": self.target}
+    def epsilon(self) -> float:
+        """Return the probability of a random action after the agent steps observed so far."""
+        config = self.config
+        return linear_schedule(
+            config.epsilon_start, config.epsilon_end, config.epsilon_steps, self.steps, hold=config.epsilon_hold
+        )
+
+    @property
+    def lr(self) -> float:
+        """Return the learning rate after the agent steps observed so far."""
+        return self.config.learning_rate(self.steps)
+
+    @property
+    def beta(self) -> float:
+        """Return the exponent of the importance-sampling weights after the agent steps observed so far."""
+        return linear_schedule(self.config.priority_beta, 1.0, self.config.priority_beta_steps, self.steps)
+
+    @property
+    def samples_per_update(self) -> int:
+        """Return the number of transitions in the batch of an update."""
+        return self.config.batch_size
+
+    def updates_due(self) -> int:
+        """Return the number of updates that belong to the agent steps observed so far.
+
+        The number depends on agent steps alone, so that it is the same for any number of environments. It is 0 while the
+        replay memory has nothing to sample; these updates are made up for later.
+        """
+        config = self.config
+        learning_steps = self.steps - max(config.learning_starts, config.batch_size)
+        if learning_steps < 0 or self.replay.num_starts == 0:
+            return 0
+        return int(learning_steps * config.replay_ratio / self.samples_per_update)
+
+    # --- State and other methods of the `Agent` protocol --------------------------------------------------------------
+
+    @property
+    def network(self) -> nn.Module:
+        """Return the network that acts."""
+        return self.policy_network
+
+    @property
+    def value_scaling(self) -> ValueScaling:
+        """Return the discount and the reward clip behind the Q-values."""
+        return ValueScaling(self.config.gamma, self.config.reward_clip)
+
+    @staticmethod
+    def bytes_needed(config: DQNConfig, spaces: EnvSpaces) -> int:
+        """Return the bytes that the replay memory allocates."""
+        return Replay.bytes_needed(spaces, config.replay_size, priority_alpha=config.priority_alpha)
+
+    def gauges(self) -> dict[str, float]:
+        """Return epsilon, the learning rate, the number of updates, and the number of cells in the replay memory."""
+        return {"epsilon": self.epsilon, "lr": self.lr, "updates": self.updates, "replay/size": self.replay.size}
+
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Load these weights into both networks. Raises RuntimeError if they do not fit."""
+        self.online_network.load_state_dict(weights)
+        self.target_network.load_state_dict(weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimiser, replay, counters and the random generator."""
+        """Return the full state: networks, optimiser, replay memory, random generator and counters."""
+        other_name, other_network = self._other_network()
         return {
-            "network": self.network.state_dict(),
-            **{name: network.state_dict() for name, network in self._not_playing.items()},
+            "network": self.policy_network.state_dict(),
+            other_name: other_network.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
             "replay": self.replay.state_dict(),
             "generator": self.generator.get_state(),
@@ -285,13 +388,29 @@ class DQN:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned. Raises ValueError or RuntimeError where shapes do not fit."""
-        self.network.load_state_dict(state["network"])
-        for name, network in self._not_playing.items():
-            network.load_state_dict(state[name])
-        load_moments(self.optimizer, state.get("optimizer", {}))  # nothing before the first update
+        """Restore the state that `state_dict` returned. Raises ValueError or RuntimeError if shapes do not fit."""
+        other_name, other_network = self._other_network()
+        self.policy_network.load_state_dict(state["network"])
+        other_network.load_state_dict(state[other_name])
+        load_optimizer_state(self.optimizer, state.get("optimizer", {}))  # absent before the first update
         self.replay.load_state_dict(state["replay"])
         self.generator.set_state(state["generator"].cpu())
-        self.steps, self.updates = int(state["steps"]), int(state["updates"])
-        if isinstance(self.learn_now, CudaGraphFunction):
-            self.record(CudaGraphFunction)  # the optimiser's moments and the replay's rows lie elsewhere now
+        self.steps = int(state["steps"])
+        self.updates = int(state["updates"])
+        if self.uses_cuda_graphs:
+            self.capture_graphs()  # graphs read memory by address, and the optimiser and the replay have new tensors
+
+    def _other_network(self) -> tuple[str, nn.Module]:
+        """Return the network that does not act, and its name in the state dict."""
+        if self.config.target_tau:
+            return "online", self.online_network
+        return "target", self.target_network
+
+    def capture_graphs(self, wrapper: Wrapper = CudaGraphFunction) -> None:
+        """Replace acting, batch building and the gradient step by versions that run as CUDA graphs.
+
+        Args:
+            wrapper: Returns the captured version of a method. Tests on a CPU pass a substitute.
+        """
+        capture_methods(self, "acting_q_values", "gradient_step", wrapper=wrapper)
+        capture_methods(self.replay, "transitions", wrapper=wrapper)

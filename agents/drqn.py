@@ -1,10 +1,11 @@
-"""Deep recurrent Q-network: Hausknecht and Stone 2015, "Deep recurrent Q-learning for partially observable MDPs".
+"""Deep recurrent Q-network (DRQN): Hausknecht and Stone 2015, "Deep recurrent Q-learning for partially observable MDPs".
 
-DQN that sees one frame at a time and remembers: a recurrent core (LSTM: Hochreiter and Schmidhuber 1997; GRU: Chung et al. 2014)
-stands where DQN has its last hidden layer. It learns from sequences of rows that start anywhere ("bootstrapped random updates" in the
-paper), with a state of zeros as in the paper or with the one that was there when they were played, and may run for some rows
-before it learns from them (burn-in; Kapturowski et al. 2019). The target of Double DQN, the dueling network's two streams and
-priorities can be switched on.
+DQN with a recurrent core (LSTM: Hochreiter and Schmidhuber 1997; GRU: Chung et al. 2014) in place of the last hidden layer. The
+network receives one observation at a time and keeps information about earlier ones in the state of the core. An update learns
+from sequences of successive rows that start anywhere in an episode ("bootstrapped random updates" in the paper).
+
+Options extend the algorithm: stored states and burn-in (Kapturowski et al. 2019, "Recurrent experience replay in distributed
+reinforcement learning", R2D2), the target of double Q-learning, a dueling head, n-step returns, and prioritised sampling.
 """
 
 from __future__ import annotations
@@ -22,179 +23,276 @@ from agents.core.settings import ConfigError, Count, CountOrZero
 from agents.core.targets import double_value, max_value, n_step_return, td_target
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult
 from agents.dqn import DQN, DQNConfig
-from agents.memory.replay import Replay, SequenceBatch
-from agents.nn.networks import Core, RecurrentQNetwork, initialise
+from agents.memory.replay import ExtraFields, Replay
+from agents.memory.sequences import SequenceBatch, SequenceSampler
+from agents.nn.encoders import build_encoder
+from agents.nn.init import initialize_weights
+from agents.nn.recurrent import Core, RecurrentQNetwork
 
 
 @dataclass(frozen=True)
 class DRQNConfig(DQNConfig):
-    """The settings of DQN, and those of the recurrent core; `batch_size` counts sequences, `frame_stack` is 1 as a rule."""
+    """Settings of DRQN. `batch_size` counts sequences. `frame_stack` is 1 unless the core should also see a stack."""
 
     core: Core = "lstm"
-    """The recurrent core, of `hidden` units."""
+    """Recurrent core, with `hidden` units."""
     unroll: Count = 10
-    """Rows of a sequence that it learns from."""
+    """Rows of a sequence that contribute to the loss."""
     burn_in: CountOrZero = 0
-    """Rows before them, which only bring the core into its state."""
+    """Rows before them, which only update the state of the core."""
     start_state: Literal["zero", "stored"] = "zero"
-    """What the core starts a sequence with: zeros, or its state when the sequence was played."""
+    """State of the core at the start of a sequence: zeros, or the stored state from when the sequence was played."""
     double: bool = False
-    """Whether the online network chooses the action that the target network values (van Hasselt et al. 2015)."""
+    """Select the action of the target with the online network (van Hasselt et al. 2015)."""
     dueling: bool = False
-    """Whether one half of the core's units gives V and the other the advantages (Wang et al. 2015)."""
+    """Use a dueling head: one half of the core's units for V, the other half for the advantages (Wang et al. 2015)."""
 
 
 class DRQN(DQN):
-    """DQN with a memory of its own."""
+    """DQN with a recurrent network, which learns from sequences.
+
+    A sequence has `length` rows: `burn_in` rows without loss, `unroll` rows with loss, and `n_step` rows for the targets of
+    the last ones. The shapes below name its dimensions: L = length rows, U = unroll rows, B sequences, A actions.
+    """
 
     config_class = DRQNConfig
     config: DRQNConfig
-    network: RecurrentQNetwork
-    target: RecurrentQNetwork
+    online_network: RecurrentQNetwork
+    target_network: RecurrentQNetwork
+    policy_network: RecurrentQNetwork
 
     def __init__(
         self,
         config: DRQNConfig,
-        rows: EnvSpaces,
+        spaces: EnvSpaces,
         *,
         seed: int,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.length = config.burn_in + config.unroll + config.n_step  # rows of a sequence
-        least = (self.length + config.frame_stack - 1) * rows.num_envs
-        if config.replay_size < least:
-            raise ConfigError(
-                f"replay_size is {config.replay_size}; with {rows.num_envs} environments it must be at least {least}"
-                " (burn_in + unroll + n_step + frame_stack - 1 rows)"
-            )
-        if config.dropout or config.norm == "layer" or (config.norm == "batch" and not rows.is_image):
-            raise ConfigError(
-                f"dropout is {config.dropout} and norm {config.norm}; with drqn dropout must be 0, and norm none, or batch over"
-                " convolutions"
-            )
-        super().__init__(config, rows, seed=seed, device=device, dtype=dtype)
-        self.replay.ahead = self.length - 1
-        if config.start_state == "stored":
-            self.replay.keep({f"state{i}": x.shape[1:] for i, x in enumerate(self.initial_carry(1)[1:])})
-        self.acting_records: deque[Carry] = deque()  # the carries of the rows that are not observed yet
+        _check_settings(config, spaces)
+        self.length = _sequence_length(config)
+        super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
+        self.sampler = SequenceSampler(self.replay, self.length)
+        self.learned_rows = slice(config.burn_in, config.burn_in + config.unroll)  # rows of a sequence with a loss
+        # States of the core from which `act` explored, for rows that `observe` has not received yet.
+        self.acting_records: deque[tuple[Tensor, ...]] = deque()
 
-    @staticmethod
-    def bytes_needed(config: DRQNConfig, rows: EnvSpaces) -> int:  # type: ignore[override]
-        """Bytes of the replay memory, with the states if they are stored."""
-        states = (2 if config.core == "lstm" else 1) * 4 * config.hidden if config.start_state == "stored" else 0
-        cells = config.replay_size // rows.num_envs * rows.num_envs
-        return Replay.bytes_needed(rows, config.replay_size, config.priority_alpha) + states * cells
+    def build_replay(self) -> Replay:
+        """Return an empty replay memory for sequences, with the states of the core if `start_state` is "stored"."""
+        config = self.config
+        return Replay(
+            self.spaces,
+            config.replay_size,
+            stack=config.frame_stack,
+            n_step=config.n_step,
+            gamma=config.gamma,
+            device=self.device,
+            generator=self.generator,
+            priority_alpha=config.priority_alpha,
+            lookahead=self.length - 1,
+            extra_fields=_stored_states(config),
+        )
 
-    @property
-    def samples_per_update(self) -> int:
-        """Transitions an update learns from."""
-        return self.config.batch_size * self.config.unroll
+    def build_network(self) -> nn.Module:
+        """Return a new network: an encoder without its last hidden layer, the core, and a head for Q(h, s, .)."""
+        config = self.config
+        encoder = build_encoder(self.spaces, config, include_last=False, dtype=self.dtype)
+        network = RecurrentQNetwork(
+            encoder, config.core, config.hidden, self.spaces.num_actions, dueling=config.dueling
+        )
+        return initialize_weights(network, config.init)
 
-    def build(self) -> nn.Module:
-        """Q(s, .) of all that was seen: the encoder without its last layer, the core, one linear output an action."""
-        c = self.config
-        encoder = self.build_encoder(c.hidden, last=False)
-        network = RecurrentQNetwork(encoder, c.core, c.hidden, self.rows.num_actions, dueling=c.dueling)
-        return initialise(network, c.init)
-
-    # --- acting ---------------------------------------------------------------------------------------------------
+    # --- Acting -------------------------------------------------------------------------------------------------------
 
     def initial_carry(self, n: int) -> Carry:
-        """The frames before the first one, as in DQN, and the core's state: zeros [n, hidden], once or twice."""
-        return (*super().initial_carry(n), *self.network.initial_state(n, self.device))
+        """Return the carry of n environments: earlier observations as in DQN, and the state of the core, zeros [n, hidden]."""
+        return (*super().initial_carry(n), *self.policy_network.initial_state(n, self.device))
 
-    def values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
-        """Q(h, s, .) of each environment, f32[N, A], and the next carry."""
+    def q_values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+        """Return Q(h, s, .) f32[N, A] of N environments, and the next carry. The arguments are those of `act`."""
         history, *state = carry
         stack, history = stack_frames(obs, is_first, history)
-        q, new_state = self.network.eval()(stack[None], is_first[None], tuple(state))
-        return q[0], (history, *new_state)
+        q, next_state = self.policy_network.eval()(stack[None], is_first[None], tuple(state))
+        return q[0], (history, *next_state)
 
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """DQN's; the state it acted from is kept for `remember`."""
+        """Choose actions as in DQN. If `explore` is True, record the state of the core before the row for `observe`."""
         if explore:
             self.acting_records.append(carry[1:])
         return super().act(obs, is_first, carry, explore=explore)
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
-        """DQN's, and the size of h."""
-        thought, carry = super().policy_output(obs, is_first, carry)
-        return thought._replace(state_norm=carry[1].norm(dim=1)), carry
+        """Return the output of DQN with the norm of h."""
+        output, carry = super().policy_output(obs, is_first, carry)
+        hidden_state = carry[1]
+        return output._replace(state_norm=hidden_state.norm(dim=1)), carry
 
-    # --- learning -------------------------------------------------------------------------------------------------
+    # --- Learning -----------------------------------------------------------------------------------------------------
 
-    def remember(self, step: StepResult) -> None:
-        """Put the row into the replay, with the state that it was played from."""
+    def store(self, step: StepResult) -> None:
+        """Add a row to the replay memory, with the state of the core before the row if `start_state` is "stored"."""
         state = self.acting_records.popleft()
-        stored = self.config.start_state == "stored"
-        self.replay.add(step, {f"state{i}": x for i, x in enumerate(state)} if stored else {})
+        extra = {}
+        if self.config.start_state == "stored":
+            extra = dict(zip(self.replay.extra_fields, state, strict=True))
+        self.replay.add(step, extra)
 
     def sample(self) -> SequenceBatch:  # type: ignore[override]
-        """`batch_size` sequences."""
-        return self.replay.sample_sequences(self.config.batch_size, self.length, beta=self.beta)
+        """Return the batch of the next update: `batch_size` sequences."""
+        return self.sampler.sample(self.config.batch_size, beta=self.beta)
 
-    def unrolled(self, network: RecurrentQNetwork, batch: SequenceBatch) -> Tensor:
-        """Q(h, s, .) of every row of the sequences, f32[L, B, A]; what burns in sends back no gradient."""
-        burn_in = self.config.burn_in
-        state = tuple(x[0] for x in batch.kept.values()) or network.initial_state(batch.obs.shape[1], self.device)
-        if not burn_in:
-            return network(batch.obs, batch.is_first, state)[0]
-        with torch.no_grad():
-            before, state = network(batch.obs[:burn_in], batch.is_first[:burn_in], state)
-        return torch.cat([before, network(batch.obs[burn_in:], batch.is_first[burn_in:], state)[0]])
+    @property
+    def samples_per_update(self) -> int:
+        """Return the number of rows with a loss in an update."""
+        return self.config.batch_size * self.config.unroll
 
     def td_loss(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        """Each row's loss, the Huber loss of y - Q(h_t, s_t, a_t) with y = R + discount * max_a Q-(h_t+m, s_t+m, a); see DQN.
+        """Compute the Huber loss of the TD error y_t - Q(h_t, s_t, a_t) for every learned row.
 
-        With `double` the a of the target is the best of the online network's Q(h_t+m, s_t+m, .).
+        Returns:
+            The losses f32[U * B], differentiable; the TD errors f32[U * B]; and Q(h, s, .) f32[U * B, A].
         """
-        c = self.config
-        learned = slice(c.burn_in, c.burn_in + c.unroll)
-        all_q = self.unrolled(self.online.train(), batch)  # [L, B, A]
+        all_q = self.sequence_q_values(self.online_network.train(), batch)
         with torch.no_grad():
-            next_q = self.unrolled(self.target, batch).flatten(0, 1)
-            next_value = double_value(all_q.flatten(0, 1), next_q) if c.double else max_value(next_q)
-            next_value = next_value.unflatten(0, all_q.shape[:2])
-            reward, terminated, truncated = (
-                x[c.burn_in : -1].unfold(0, c.n_step, 1).flatten(0, 1)
-                for x in (batch.reward, batch.terminated, batch.truncated)
-            )  # [unroll * B, n]
-            ret, discount, m = n_step_return(reward, terminated, truncated, c.gamma)
-            t = torch.arange(c.burn_in, c.burn_in + c.unroll, device=self.device)[:, None].expand(-1, c.batch_size)
-            y = td_target(ret, discount, next_value.gather(0, t + m.view_as(t)).flatten())
-        q = all_q[learned]
-        taken = q.gather(2, batch.action[learned][:, :, None]).flatten()
-        losses = F.smooth_l1_loss(taken, y, reduction="none")
-        return losses, (y - taken).detach(), q.detach().flatten(0, 1)
+            all_target_q = self.sequence_q_values(self.target_network, batch)
+            y = self.sequence_targets(batch, all_q, all_target_q)
+        q = all_q[self.learned_rows]
+        action = batch.action[self.learned_rows]
+        q_of_action = q.gather(2, action[:, :, None]).flatten()
+        losses = F.smooth_l1_loss(q_of_action, y, reduction="none")
+        td_error = (y - q_of_action).detach()
+        return losses, td_error, q.detach().flatten(0, 1)
 
-    def alive(self, batch: SequenceBatch) -> Tensor:
-        """1 for the rows that are learned from, 0 for dead ones among them, f32[unroll, B]."""
-        return (~batch.is_last[self.config.burn_in : self.config.burn_in + self.config.unroll]).float()
+    def sequence_q_values(self, network: RecurrentQNetwork, batch: SequenceBatch) -> Tensor:
+        """Return Q(h, s, .) of every row of the sequences, f32[L, B, A]. Rows of the burn-in have no gradient."""
+        state = self.sequence_start_state(network, batch)
+        burn_in = self.config.burn_in
+        if not burn_in:
+            q, _ = network(batch.obs, batch.is_first, state)
+            return q
+        with torch.no_grad():
+            burn_in_q, state = network(batch.obs[:burn_in], batch.is_first[:burn_in], state)
+        q, _ = network(batch.obs[burn_in:], batch.is_first[burn_in:], state)
+        return torch.cat([burn_in_q, q])
 
-    def weights(self, batch: SequenceBatch) -> Tensor:  # type: ignore[override]
-        """0 for dead rows, and for the others their sequence's, times what makes the mean of all a mean over them. f32[unroll * B]."""
-        alive = self.alive(batch)
-        return (batch.weight * alive / alive.mean().clamp(min=1e-6)).flatten()
+    def sequence_start_state(self, network: RecurrentQNetwork, batch: SequenceBatch) -> tuple[Tensor, ...]:
+        """Return the state of the core before the first row of each sequence: stored states or zeros, f32[B, hidden]."""
+        if not batch.extra:
+            return network.initial_state(batch.obs.shape[1], self.device)
+        return tuple(states[0] for states in batch.extra.values())
 
-    def learn(self, batch: SequenceBatch) -> tuple[Metrics, Tensor]:  # type: ignore[override]
-        """DQN's; a sequence's priority follows .9 max |error| + .1 mean |error| of its live rows (Kapturowski et al. 2019)."""
-        metrics, error = super().learn(batch)  # type: ignore[arg-type]
-        alive = self.alive(batch)
-        sizes = error.view_as(alive).abs() * alive
-        return metrics, 0.9 * sizes.amax(0) + 0.1 * sizes.sum(0) / alive.sum(0).clamp(min=1)
+    def sequence_targets(self, batch: SequenceBatch, all_q: Tensor, all_target_q: Tensor) -> Tensor:
+        """Return the targets y_t of the learned rows, f32[U * B].
 
-    # --- state ----------------------------------------------------------------------------------------------------
+            y_t = R_t + gamma^m V(h_{t+m}, s_{t+m}),   R_t = sum_{k<m} gamma^k r_{t+k}
+
+        Args:
+            batch: The sequences.
+            all_q: Q(h, s, .) of the online network, f32[L, B, A]; only the target of double Q-learning uses it.
+            all_target_q: Q^(h, s, .) of the target network, f32[L, B, A].
+        """
+        if self.config.double:
+            next_value = double_value(all_q.flatten(0, 1), all_target_q.flatten(0, 1))
+        else:
+            next_value = max_value(all_target_q.flatten(0, 1))
+        next_value = next_value.unflatten(0, batch.reward.shape)  # [L, B]
+        ret, discount, num_steps = n_step_return(
+            self._n_step_windows(batch.reward),
+            self._n_step_windows(batch.terminated),
+            self._n_step_windows(batch.truncated),
+            self.config.gamma,
+        )
+        row = torch.arange(self.length, device=self.device)[self.learned_rows, None]  # [U, 1]
+        bootstrap_row = row + num_steps.unflatten(0, (self.config.unroll, -1))  # [U, B]
+        bootstrap_value = next_value.gather(0, bootstrap_row)
+        return td_target(ret, discount, bootstrap_value.flatten())
+
+    def _n_step_windows(self, field: Tensor) -> Tensor:
+        """Return the n rows from each learned row on: [L, B] -> [U * B, n]."""
+        rows = field[self.config.burn_in : -1]
+        return rows.unfold(0, self.config.n_step, 1).flatten(0, 1)
+
+    def active_rows(self, batch: SequenceBatch) -> Tensor:
+        """Return 1 for learned rows that are active and 0 for those that are the last of an episode, f32[U, B]."""
+        return (~batch.is_last[self.learned_rows]).float()
+
+    def loss_weights(self, batch: SequenceBatch) -> Tensor:  # type: ignore[override]
+        """Return the weight of each loss, f32[U * B].
+
+        The weight of an active row is the importance-sampling weight of its sequence, divided by the share of active rows.
+        The weight of an inactive row is 0. So the mean of all weighted losses is the mean over the active rows.
+        """
+        active = self.active_rows(batch)
+        return (batch.weight * active / active.mean().clamp(min=1e-6)).flatten()
+
+    def gradient_step(self, batch: SequenceBatch) -> tuple[Metrics, Tensor]:  # type: ignore[override]
+        """Take a gradient step as in DQN.
+
+        Returns:
+            The metrics, and the error of each sequence that becomes its priority, f32[B]: 0.9 times the maximum plus 0.1
+            times the mean of the absolute TD errors of its active rows (Kapturowski et al. 2019, section 2.3).
+        """
+        metrics, td_error = super().gradient_step(batch)  # type: ignore[arg-type]
+        active = self.active_rows(batch)
+        absolute_error = td_error.view_as(active).abs() * active
+        mean_error = absolute_error.sum(0) / active.sum(0).clamp(min=1)
+        return metrics, 0.9 * absolute_error.amax(0) + 0.1 * mean_error
+
+    # --- State --------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def bytes_needed(config: DRQNConfig, spaces: EnvSpaces) -> int:  # type: ignore[override]
+        """Return the bytes that the replay memory allocates, including stored states."""
+        return Replay.bytes_needed(
+            spaces,
+            config.replay_size,
+            priority_alpha=config.priority_alpha,
+            extra_fields=_stored_states(config),
+        )
 
     def state_dict(self) -> dict[str, Any]:
-        """DQN's, and the states of the rows that are not observed yet."""
-        played = {str(i): {str(j): x for j, x in enumerate(state)} for i, state in enumerate(self.acting_records)}
-        return {**super().state_dict(), **({"acting_records": played} if played else {})}
+        """Return the state of DQN, and the acting records of the rows that `observe` has not received yet."""
+        state = super().state_dict()
+        if self.acting_records:
+            state["acting_records"] = [list(record) for record in self.acting_records]
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore the state that `state_dict` returned. Raises ValueError or RuntimeError if shapes do not fit."""
         super().load_state_dict(state)
-        played = state.get("acting_records", {})
-        self.acting_records = deque(
-            tuple(played[str(i)][str(j)] for j in range(len(played[str(i)]))) for i in range(len(played))
+        records = state.get("acting_records", [])
+        self.acting_records = deque(tuple(record) for record in records)
+
+
+def _sequence_length(config: DRQNConfig) -> int:
+    """Return the number of rows of a sequence."""
+    return config.burn_in + config.unroll + config.n_step
+
+
+def _stored_states(config: DRQNConfig) -> ExtraFields:
+    """Return the fields of the replay memory that hold the state of the core: (h, c) of an LSTM, (h,) of a GRU."""
+    if config.start_state == "zero":
+        return {}
+    fields = {"state0": (config.hidden,)}
+    if config.core == "lstm":
+        fields["state1"] = (config.hidden,)
+    return fields
+
+
+def _check_settings(config: DRQNConfig, spaces: EnvSpaces) -> None:
+    """Raise ConfigError if the replay memory cannot hold a sequence, or if the network has no layer for a setting."""
+    min_rows = _sequence_length(config) + config.frame_stack - 1
+    min_size = min_rows * spaces.num_envs
+    if config.replay_size < min_size:
+        raise ConfigError(
+            f"replay_size is {config.replay_size}; with {spaces.num_envs} environments it must be at least {min_size}"
+            " (burn_in + unroll + n_step + frame_stack - 1 rows)"
+        )
+    # Dropout and layer normalisation belong to the hidden layers, which the core replaces.
+    batch_norm_without_convolutions = config.norm == "batch" and not spaces.is_image
+    if config.dropout or config.norm == "layer" or batch_norm_without_convolutions:
+        raise ConfigError(
+            f"dropout is {config.dropout} and norm is {config.norm}; with drqn, dropout must be 0, and norm must be none, or"
+            " batch for images"
         )

@@ -1,4 +1,7 @@
-"""Dueling Double DQN: the network of Wang et al. 2015 with the target of van Hasselt et al. 2015, as their paper combines them."""
+"""Dueling double DQN: the network of Wang et al. 2015 with the target of van Hasselt et al. 2015.
+
+Wang et al. report this combination of the two agents in their paper.
+"""
 
 from __future__ import annotations
 
@@ -7,4 +10,4 @@ from agents.dueling_dqn import DuelingDQN
 
 
 class DuelingDoubleDQN(DuelingDQN, DoubleDQN):
-    """`build` is DuelingDQN's, `bootstrap` is DoubleDQN's."""
+    """DQN with `build_network` of `DuelingDQN` and `next_state_value` of `DoubleDQN`."""

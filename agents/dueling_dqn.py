@@ -1,7 +1,7 @@
 """Dueling DQN: Wang et al. 2015, "Dueling network architectures for deep reinforcement learning".
 
-Two streams share the convolutions, one for the value of the state and one for the advantage of each action, so that what is
-learned of a state serves all its actions.
+The last hidden layer of the network has two streams: one estimates the value V(s), the other one the advantages A(s, a). So
+every transition from a state improves V(s), which all actions share.
 """
 
 from __future__ import annotations
@@ -11,26 +11,33 @@ from dataclasses import dataclass
 from torch import nn
 
 from agents.dqn import DQN, DQNConfig
-from agents.nn.networks import DuelingHead, QNetwork, initialise
+from agents.nn.encoders import build_encoder
+from agents.nn.heads import DuelingHead
+from agents.nn.init import initialize_weights
+from agents.nn.networks import QNetwork
 
 
 @dataclass(frozen=True)
 class DuelingDQNConfig(DQNConfig):
-    """The settings of DQN, and one of the dueling network; `hidden` is the width of each stream."""
+    """Settings of dueling DQN. `hidden` is the number of units of each stream."""
 
     rescale_gradient: bool = True
-    """Whether the gradient that the two streams send into the last convolution is divided by sqrt 2."""
+    """Divide the gradient that enters the last convolution by sqrt(2), because it comes from two streams."""
 
 
 class DuelingDQN(DQN):
-    """DQN with another network."""
+    """DQN with a dueling network."""
 
     config_class = DuelingDQNConfig
     config: DuelingDQNConfig
 
-    def build(self) -> nn.Module:
-        """Q(s, a) = V(s) + A(s, a) - mean_a' A(s, a'), equation 9 of the paper."""
-        c = self.config
-        scale = 0.5**0.5 if c.rescale_gradient else 1.0
-        encoder = self.build_encoder(2 * c.hidden, gradient_scale=scale)  # the streams side by side
-        return initialise(QNetwork(encoder, DuelingHead(encoder.features, self.rows.num_actions)), c.init)
+    def build_network(self) -> nn.Module:
+        """Return a new network with Q(s, a) = V(s) + A(s, a) - mean_a' A(s, a'), equation 9 of the paper."""
+        config = self.config
+        gradient_scale = 0.5**0.5 if config.rescale_gradient else 1.0
+        # One hidden layer of twice the width holds both streams.
+        encoder = build_encoder(
+            self.spaces, config, hidden=2 * config.hidden, gradient_scale=gradient_scale, dtype=self.dtype
+        )
+        head = DuelingHead(encoder.features, self.spaces.num_actions)
+        return initialize_weights(QNetwork(encoder, head), config.init)

@@ -1,63 +1,70 @@
 """Rainbow: Hessel et al. 2018, "Rainbow: combining improvements in deep reinforcement learning".
 
-DQN with double Q-learning, the dueling network, n-step returns, prioritised replay, a distribution of the return (C51) and
-noisy layers for exploration. Each can be switched off, for the ablation: `double`, `dueling`, `distributional` and `noisy`
-here, `n_step` and `priority_alpha` among DQN's settings.
+Rainbow is DQN with double Q-learning, a dueling network, n-step returns, prioritised replay, a distribution of returns (C51)
+and noisy layers for exploration. Each part can be switched off for ablation studies: by `double`, `dueling`,
+`distributional` and `noisy`, by `n_step` 1, and by `priority_alpha` 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from agents.core.cuda_graphs import CudaGraphFunction, Wrapper
 from agents.core.frame_stack import stack_frames
-from agents.core.settings import ConfigError, Range
+from agents.core.settings import ConfigError, Count, Fraction, Range
 from agents.core.targets import categorical_projection, double_value, max_value
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
 from agents.dqn import DQN, DQNConfig
 from agents.memory.replay import TransitionBatch
-from agents.nn.encoders import Linear
-from agents.nn.networks import DistributionNetwork, DuelingHead, NoisyLinear, QNetwork, draw_noise, initialise
+from agents.nn.encoders import build_encoder
+from agents.nn.heads import DuelingHead
+from agents.nn.init import initialize_weights
+from agents.nn.networks import DistributionalQNetwork, QNetwork
+from agents.nn.noisy import NoisyLinear, remove_noise, sample_noise
+from agents.nn.precision import Linear
 
 
 @dataclass(frozen=True)
 class RainbowConfig(DQNConfig):
-    """The settings of DQN, and the switches."""
+    """Settings of Rainbow."""
 
-    n_step: Annotated[int, Range(1)] = 3
-    """Rewards summed before the bootstrap (uncorrected for exploration)."""
-    priority_alpha: Annotated[float, Range(0, 1)] = 0.5
-    """How much transitions with large errors are preferred in sampling (Schaul et al. 2016); 0 samples uniformly."""
+    n_step: Count = 3
+    """Steps of the n-step return, without off-policy correction (Sutton 1988)."""
+    priority_alpha: Fraction = 0.5
+    """Exponent of prioritised sampling (Schaul et al. 2016). 0 samples uniformly."""
     double: bool = True
-    """Whether the online network chooses the action that the target network values (van Hasselt et al. 2015)."""
+    """Select the action of the target with the online network (van Hasselt et al. 2015)."""
     dueling: bool = True
-    """Whether value and advantages have streams of their own (Wang et al. 2015)."""
+    """Use a dueling network (Wang et al. 2015)."""
     noisy: bool = True
-    """Whether noise in the fully connected layers explores, in place of epsilon (Fortunato et al. 2018)."""
+    """Explore by noise in the fully connected layers, in place of epsilon (Fortunato et al. 2018)."""
     distributional: bool = True
-    """Whether the network learns the distribution of the return (C51: Bellemare et al. 2017)."""
+    """Learn the distribution of the return (C51: Bellemare et al. 2017)."""
     atoms: Annotated[int, Range(2)] = 51
-    """Atoms of that distribution."""
+    """Atoms of the distribution."""
     value_low: float = -10.0
-    """The lowest return it knows: one below counts as this."""
+    """Return of the lowest atom. Lower returns count as this one."""
     value_high: float = 10.0
-    """The highest return it knows: one above counts as this."""
+    """Return of the highest atom. Higher returns count as this one."""
 
 
 class Rainbow(DQN):
-    """DQN with everything."""
+    """Rainbow agent. Without any of its parts it is DQN."""
 
     config_class = RainbowConfig
     config: RainbowConfig
+    online_network: QNetwork
+    target_network: QNetwork
+    policy_network: QNetwork
 
     def __init__(
         self,
         config: RainbowConfig,
-        rows: EnvSpaces,
+        spaces: EnvSpaces,
         *,
         seed: int,
         device: torch.device,
@@ -65,78 +72,109 @@ class Rainbow(DQN):
     ) -> None:
         if config.value_low >= config.value_high:
             raise ConfigError(f"value_low is {config.value_low}; it must be below value_high, {config.value_high}")
-        super().__init__(config, rows, seed=seed, device=device, dtype=dtype)
+        super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
 
-    def record(self, recorded: Callable[[Any], Any]) -> None:
+    def build_network(self) -> nn.Module:
+        """Return a new network with one value for each action, or with `atoms` values if it is distributional."""
+        config = self.config
+        linear = NoisyLinear if config.noisy else Linear
+        hidden = 2 * config.hidden if config.dueling else config.hidden
+        atoms = config.atoms if config.distributional else 1
+        num_actions = self.spaces.num_actions
+        encoder = build_encoder(self.spaces, config, hidden=hidden, linear=linear, dtype=self.dtype)
+        if config.dueling:
+            head = DuelingHead(encoder.features, num_actions, atoms=atoms, linear=linear)
+        else:
+            head = linear(encoder.features, num_actions * atoms)
+        if config.distributional:
+            network = DistributionalQNetwork(encoder, head, low=config.value_low, high=config.value_high, atoms=atoms)
+        else:
+            network = QNetwork(encoder, head)
+        return initialize_weights(network, config.init)
+
+    # --- Acting -------------------------------------------------------------------------------------------------------
+
+    @property
+    def epsilon(self) -> float:
+        """Return the probability of a random action. It is 0 with noisy layers."""
+        if self.config.noisy:
+            return 0.0
+        return super().epsilon
+
+    def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """Choose actions as in DQN, with new noise in every call, or without noise if `explore` is False."""
+        if explore:
+            sample_noise(self.policy_network, self.generator)
+        else:
+            remove_noise(self.policy_network)
+        return super().act(obs, is_first, carry, explore=explore)
+
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
+        """Return the output of DQN without noise, and the distribution of the return if there is one."""
+        remove_noise(self.policy_network)
+        if not isinstance(self.policy_network, DistributionalQNetwork):
+            return super().policy_output(obs, is_first, carry)
+        stack, history = stack_frames(obs, is_first, *carry)
+        log_p = self.policy_network.eval().log_probabilities(stack)
+        q = self.policy_network.means(log_p)
+        return PolicyOutput(q.argmax(1), q, q.amax(1), distribution=log_p.exp()), (history,)
+
+    # --- Learning -----------------------------------------------------------------------------------------------------
+
+    def update(self, batch: TransitionBatch) -> Metrics:
+        """Make one update as in DQN, with new noise in both networks."""
+        if self.config.noisy:
+            sample_noise(self.online_network, self.generator)
+            sample_noise(self.target_network, self.generator)
+        return super().update(batch)
+
+    def td_loss(self, batch: TransitionBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the loss of DQN, or with distributions KL(projected target || p(. | s, a)) (Bellemare et al. 2017).
+
+        Returns:
+            The loss of each transition f32[B], differentiable; the error that becomes its priority f32[B], with
+            distributions the loss itself (Hessel et al. 2018); and Q(s, .) f32[B, A].
+        """
+        if not self.config.distributional:
+            return super().td_loss(batch)
+        assert isinstance(self.online_network, DistributionalQNetwork)
+        target_p = self.target_distribution(batch)
+        log_p = self.online_network.train().log_probabilities(batch.obs)
+        log_p_of_action = log_p[torch.arange(len(batch.action), device=self.device), batch.action]
+        losses = (torch.special.xlogy(target_p, target_p) - target_p * log_p_of_action).sum(1)
+        return losses, losses.detach(), self.online_network.means(log_p.detach())
+
+    @torch.no_grad()
+    def target_distribution(self, batch: TransitionBatch) -> Tensor:
+        """Return the distribution of R + discount * Z^(s', a*), projected onto the atoms: f32[B, atoms].
+
+        Z^ is the return that the target network predicts. The action a* is the best one of the online network if `double` is
+        set, else of the target network.
+        """
+        assert isinstance(self.target_network, DistributionalQNetwork)
+        preprocessed = self.online_network.preprocess(batch.next_obs)  # once for both networks
+        next_log_p = self.target_network.log_probabilities(preprocessed)
+        if self.config.double:
+            next_q = self.online_network.eval()(preprocessed)
+        else:
+            next_q = self.target_network.means(next_log_p)
+        best_action = next_q.argmax(1)
+        next_p = next_log_p[torch.arange(len(best_action), device=self.device), best_action].exp()
+        return categorical_projection(batch.ret, batch.discount, next_p, self.target_network.support)
+
+    def next_state_value(self, next_obs: Tensor) -> Tensor:
+        """Return the value of the next state in the target of an agent without distributions, f32[B]."""
+        preprocessed = self.online_network.preprocess(next_obs)  # once for both networks
+        next_target_q = self.target_network(preprocessed)
+        if not self.config.double:
+            return max_value(next_target_q)
+        next_q = self.online_network.eval()(preprocessed)
+        return double_value(next_q, next_target_q)
+
+    def capture_graphs(self, wrapper: Wrapper = CudaGraphFunction) -> None:
+        """Capture as in DQN. Raise ConfigError with noisy layers, because a graph would keep the noise of its capture."""
         if self.config.noisy:
             raise ConfigError(
                 "cuda_graphs is true; noisy layers draw anew at every call, so it must be false, or noisy"
             )
-        super().record(recorded)
-
-    def build(self) -> nn.Module:
-        """Q(s, .), or a distribution for each action."""
-        c = self.config
-        linear = NoisyLinear if c.noisy else Linear
-        encoder = self.build_encoder(c.hidden * (2 if c.dueling else 1), linear=linear)
-        atoms, num_actions = c.atoms if c.distributional else 1, self.rows.num_actions
-        if c.dueling:
-            head = DuelingHead(encoder.features, num_actions, atoms=atoms, linear=linear)
-        else:
-            head = linear(encoder.features, num_actions * atoms)
-        if c.distributional:
-            network = DistributionNetwork(encoder, head, low=c.value_low, high=c.value_high, atoms=atoms)
-        else:
-            network = QNetwork(encoder, head)
-        return initialise(network, c.init)
-
-    @property
-    def epsilon(self) -> float:
-        """The probability of a random action: none where noise explores."""
-        return 0.0 if self.config.noisy else super().epsilon
-
-    def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """DQN's, with fresh noise for each row of environments, or with none."""
-        draw_noise(self.network, self.generator if explore else None)
-        return super().act(obs, is_first, carry, explore=explore)
-
-    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
-        """DQN's, without noise, and the distribution of each action's return."""
-        draw_noise(self.network, None)
-        if not isinstance(self.network, DistributionNetwork):
-            return super().policy_output(obs, is_first, carry)
-        stack, history = stack_frames(obs, is_first, *carry)
-        log_p = self.network.eval().log_probabilities(stack)
-        q = self.network.means(log_p)
-        return PolicyOutput(q.argmax(1), q, q.amax(1), distribution=log_p.exp()), (history,)
-
-    def bootstrap(self, next_obs: Tensor) -> Tensor:
-        """The value of the next state, f32[B], where the return has no distribution."""
-        seen = self.online.preprocess(next_obs)  # type: ignore[operator]
-        next_q = self.target(seen)
-        return double_value(self.online.eval()(seen), next_q) if self.config.double else max_value(next_q)
-
-    def td_loss(self, batch: TransitionBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Each transition's loss and error; with distributions both are KL(projected target || p(. | s, a))."""
-        if not self.config.distributional:
-            return super().td_loss(batch)
-        online, target = self.online, self.target
-        assert isinstance(online, DistributionNetwork)
-        assert isinstance(target, DistributionNetwork)
-        rows = torch.arange(len(batch.action), device=self.device)
-        with torch.no_grad():
-            seen = online.preprocess(batch.next_obs)
-            next_log_p = target.log_probabilities(seen)
-            chooser = online.eval()(seen) if self.config.double else target.means(next_log_p)
-            next_p = next_log_p[rows, chooser.argmax(1)].exp()
-            y = categorical_projection(batch.ret, batch.discount, next_p, target.support)
-        log_p = online.train().log_probabilities(batch.obs)
-        loss = (torch.special.xlogy(y, y) - y * log_p[rows, batch.action]).sum(1)
-        return loss, loss.detach(), online.means(log_p.detach())
-
-    def update(self, batch: TransitionBatch) -> Metrics:
-        """DQN's, with fresh noise in both networks."""
-        if self.config.noisy:
-            draw_noise(self.online, self.generator)
-            draw_noise(self.target, self.generator)
-        return super().update(batch)
+        super().capture_graphs(wrapper)

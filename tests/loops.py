@@ -7,7 +7,7 @@ from toy_envs import NumberedSteps
 from agents.core.types import EnvSpaces
 from agents.dqn import DQN
 from envs.stream import Stream
-from rl_lab.training.loop import Loop
+from rl_lab.training.overlapped_loop import OverlappedLoop
 
 CPU = torch.device("cpu")
 
@@ -17,7 +17,7 @@ def toy_loop(config, num_envs, env=NumberedSteps, seed=1, cls=DQN):
     stream = Stream(SyncVectorEnv([env] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP))
     rows = EnvSpaces(stream.obs_shape, torch.float32, stream.num_actions, num_envs)
     agent = cls(config, rows, seed=seed, device=CPU)
-    return agent, Loop(agent, stream, CPU, seed)
+    return agent, OverlappedLoop(agent, stream, CPU, seed)
 
 
 def in_step(loop, other, rows):

@@ -1,1 +1,1 @@
-"""Memories that agents learn from: replay, rollouts, and the sum tree behind priorities."""
+"""Memories that agents learn from: the replay memory and the rollout, and the structures that they are built from."""

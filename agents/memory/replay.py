@@ -1,75 +1,79 @@
-"""The one replay memory: a ring of single frames, `[T, N]`, that builds stacks and n-step returns when it samples.
+"""The replay memory: a ring of single observations that builds stacks and n-step returns when it is sampled.
 
-Rows are written as they come, T rows of N environments in a ring, each frame once. A cell is one (row, environment); cell
-number = ring position * N + environment. Three rules make every sample exact, by arithmetic:
+Experience replay (Lin 1993) stores what an agent observes and samples it for later updates. This memory stores rows
+(`StepResult`) of N environments, each observation once, and overwrites the oldest row when it is full. A cell is one row of one
+environment:
 
-- A stack is the cells t-k+1 .. t of one environment; those older than the episode are the zero frame, which has a cell of
-  its own after the ring.
-- A return stops at the first row that terminates or truncates (agents/targets.py). The bootstrap row t+m is then simply the
-  next row of the ring: after a truncation that is the dead row with the episode's last observation.
-- Dead rows are never a start. `live` lists the cells of the others in order of arrival, so the valid starts are one interval
-  of it: after the rows whose stack has been overwritten, before the rows whose n-step return is not complete.
+    cell = (row % num_rows) * N + environment
+
+Rows are counted from the first row ever written. Three rules make every sample exact:
+
+- A stack of k observations is the cells of rows t-k+1 .. t of one environment. Rows before the episode's first row are replaced
+  by a frame of zeros, which is stored behind the last cell.
+- An n-step return stops at the first row that terminates or truncates (agents/core/targets.py). The state to bootstrap from is
+  always the next row in the ring. After a truncation that is the row with the episode's last observation.
+- A transition starts at an active cell, that is a row that is not the last of an episode. It can be sampled while the ring
+  holds its whole stack and the rows that follow it (agents/memory/active_cells.py).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from agents.core.settings import ConfigError
 from agents.core.targets import n_step_return
 from agents.core.types import EnvSpaces, StepResult
+from agents.memory.active_cells import ActiveCells
+from agents.memory.allocation import allocate_zeros
+from agents.memory.priorities import Priorities
 from agents.memory.ring import Ring
 from agents.memory.sum_tree import SumTree
 
+ExtraFields = Mapping[str, tuple[int, ...]]
+"""Names and shapes of float32 tensors that a replay memory stores for each cell, in addition to the fields of the row."""
+
 
 class TransitionBatch(NamedTuple):
-    """B transitions; the target of each is ret + discount * V(next_obs)."""
+    """B transitions. The target of each is `ret + discount * V(next_obs)`."""
 
-    obs: Tensor  # [B, k, *frame], as stored
+    obs: Tensor  # [B, k, *obs_shape], dtype of the observations
     action: Tensor  # i64[B]
-    ret: Tensor  # f32[B]: the m-step return, m <= n
-    discount: Tensor  # f32[B]: gamma^m, 0 after a termination
-    next_obs: Tensor  # [B, k, *frame]
-    weight: Tensor  # f32[B]: importance weights; ones where sampling is uniform
-    cell: Tensor  # i64[B]: where in the replay the transitions start
-
-
-class SequenceBatch(NamedTuple):
-    """L successive rows of B environments, whatever episodes they belong to."""
-
-    obs: Tensor  # [L, B, k, *frame], as stored
-    is_first: Tensor  # bool[L, B]
-    is_last: Tensor  # bool[L, B]
-    action: Tensor  # i64[L, B]
-    reward: Tensor  # f32[L, B]
-    terminated: Tensor  # bool[L, B]
-    truncated: Tensor  # bool[L, B]
-    kept: dict[str, Tensor]  # what else was kept of each row, f32[L, B, ...]
-    weight: Tensor  # f32[B]: as of a Batch
-    cell: Tensor  # i64[B]: where in the replay the sequences start
-
-
-SMALLEST_ERROR = 1e-6  # is added to every error, so that no transition is never drawn again
+    ret: Tensor  # f32[B]: m-step return, 1 <= m <= n_step
+    discount: Tensor  # f32[B]: gamma^m, or 0 after a termination
+    next_obs: Tensor  # [B, k, *obs_shape], dtype of the observations
+    weight: Tensor  # f32[B]: importance-sampling weights; ones if sampling is uniform
+    cell: Tensor  # i64[B]: cells of the replay memory at which the transitions start
 
 
 class Replay:
-    """Replay (Lin 1993) of the last `capacity` cells, rounded down to whole rows of `rows.num_envs`.
+    """Replay memory with uniform or prioritised sampling.
 
-    Uniform, or with `priority_alpha` > 0 prioritised: transition i is drawn with probability p_i^alpha / sum_k p_k^alpha, where
-    p_i is the size of its last error and for a new one the largest so far (Schaul et al. 2016, proportional variant).
+    The memory is allocated at the first `add`, because an agent that only plays needs none.
 
-    The memory is allocated at the first `add`; `Replay.bytes_needed` says how much that is. Raises ConfigError where the
-    capacity cannot hold one n-step transition with its stack.
+    Args:
+        spaces: Shapes and types of the observations and actions.
+        capacity: Capacity in cells, rounded down to whole rows.
+        stack: Observations of a stack, k.
+        n_step: Steps of the n-step return.
+        gamma: Discount per step.
+        device: Device of the memory.
+        generator: Generator of the samples, on the same device.
+        priority_alpha: Exponent of prioritised sampling (Schaul et al. 2016). 0 samples uniformly.
+        lookahead: Rows that must follow a row before its cells can be sampled. None means `n_step`.
+        extra_fields: Names and shapes of further float32 tensors to store for each cell.
+
+    Raises:
+        ConfigError: The capacity is too small for one transition, or the device does not support priorities.
     """
 
     def __init__(
         self,
-        rows: EnvSpaces,
+        spaces: EnvSpaces,
         capacity: int,
         *,
         stack: int,
@@ -78,289 +82,246 @@ class Replay:
         device: torch.device,
         generator: torch.Generator,
         priority_alpha: float = 0.0,
+        lookahead: int | None = None,
+        extra_fields: ExtraFields | None = None,
     ) -> None:
-        self.rows, self.stack, self.n_step, self.gamma = rows, stack, n_step, gamma
-        self.device, self.generator = device, generator
-        self.num_rows, self.num_envs = capacity // rows.num_envs, rows.num_envs
+        self.spaces = spaces
+        self.stack = stack
+        self.n_step = n_step
+        self.gamma = gamma
+        self.device = device
+        self.generator = generator
+        self.lookahead = n_step if lookahead is None else lookahead
+        self.extra_fields = extra_fields or {}
+        self.num_envs = spaces.num_envs
+        self.num_rows = capacity // spaces.num_envs
+        self.num_cells = self.num_rows * self.num_envs
         if self.num_rows < stack + n_step:
-            least = (stack + n_step) * rows.num_envs
+            minimum = (stack + n_step) * self.num_envs
             raise ConfigError(
-                f"replay_size is {capacity}; with {rows.num_envs} environments it must be at least {least}"
+                f"replay_size is {capacity}; with {self.num_envs} environments it must be at least {minimum}"
                 " (frame_stack + n_step rows)"
             )
-        self.ahead = n_step  # rows after a cell that must be there before it can be drawn by priority, or alone
-        self.total_rows = 0  # rows ever written; the next goes to ring position total_rows % num_rows
-        self.total_active = 0  # live cells ever written
-        self.active_before = np.zeros(
-            self.num_rows, np.int64
-        )  # live cells written before the row at this ring position
-        self.storage: dict[str, Tensor] = {}
-        self.more: dict[str, tuple[int, ...]] = {}
-        self.priority_alpha = priority_alpha
-        self.priorities: SumTree | None = None
+        if priority_alpha and device.type == "mps":
+            raise ConfigError(f"priority_alpha is {priority_alpha}; mps has no float64, so it must be 0, or device cpu")
+        self.total_rows = 0  # rows ever written; the next row goes to ring position total_rows % num_rows
+        self.storage: dict[str, Tensor] = {}  # by field: [num_cells, ...], for "frame" [num_cells + 1, ...]
+        self.active = ActiveCells(self.num_rows, self.num_envs, device)
+        self.priorities: Priorities | None = None
         if priority_alpha:
-            if device.type == "mps":
-                raise ConfigError(
-                    f"priority_alpha is {priority_alpha}; mps has no float64, so it must be 0, or device cpu"
-                )
-            self.priorities = SumTree(self.num_rows * rows.num_envs, device)
-            self.largest = torch.ones((), dtype=torch.float64, device=device)  # priority so far
-
-    def keep(self, more: dict[str, tuple[int, ...]]) -> None:
-        """Before anything is added: keep float32 tensors of these names and shapes beside each cell."""
-        self.more = more
+            self.priorities = Priorities(self.num_cells, priority_alpha, device)
 
     @staticmethod
-    def bytes_needed(rows: EnvSpaces, capacity: int, priority_alpha: float = 0.0) -> int:
-        """Bytes that a replay of `capacity` cells allocates."""
-        num_rows = capacity // rows.num_envs
-        itemsize = torch.empty(0, dtype=rows.dtype).element_size()
-        cells = num_rows * rows.num_envs
-        tree = SumTree.bytes_needed(cells) if priority_alpha else 0
-        return (
-            (cells + 1) * (math.prod(rows.obs_shape) * itemsize + 4)
-            + cells * (4 + 1 + 4 + 1 + 1 + 1)
-            + num_rows * 8
-            + tree
-        )
-
-    def _allocate(self) -> None:
-        cells = self.num_rows * self.num_envs
-
-        def zeros(n: int, dtype: torch.dtype, *shape: int) -> Tensor:
-            if self.device.type != "cpu":
-                return torch.zeros((n, *shape), dtype=dtype, device=self.device)
-            # numpy asks the system for zeroed pages, which cost nothing until they are written; torch would write them all
-            return torch.from_numpy(np.zeros((n, *shape), torch.empty(0, dtype=dtype).numpy().dtype))
-
-        self.storage = {
-            "frame": zeros(cells + 1, self.rows.dtype, *self.rows.obs_shape),  # the last is the zero frame
-            "age": zeros(cells, torch.int32),  # rows since the episode's first
-            "action": zeros(cells, torch.uint8 if self.rows.num_actions <= 256 else torch.int32),
-            "reward": zeros(cells, torch.float32),
-            "terminated": zeros(cells, torch.bool),
-            "truncated": zeros(cells, torch.bool),
-            "is_last": zeros(cells, torch.bool),
-            "active": zeros(cells + 1, torch.int32),  # ring of live cells; the last entry takes the writes of dead ones
-            **{name: zeros(cells, torch.float32, *shape) for name, shape in self.more.items()},
-        }
+    def bytes_needed(
+        spaces: EnvSpaces, capacity: int, *, priority_alpha: float = 0.0, extra_fields: ExtraFields | None = None
+    ) -> int:
+        """Return the bytes that a replay memory with these arguments allocates."""
+        num_rows = capacity // spaces.num_envs
+        num_cells = num_rows * spaces.num_envs
+        total = ActiveCells.bytes_needed(num_rows, spaces.num_envs)
+        for shape, dtype in _field_types(num_cells, spaces, extra_fields or {}).values():
+            total += math.prod(shape) * dtype.itemsize
+        if priority_alpha:
+            total += SumTree.bytes_needed(num_cells)
+        return total
 
     @property
     def nbytes(self) -> int:
-        """Bytes allocated."""
-        tree = sum(level.nbytes for level in self.priorities.levels) if self.priorities else 0
-        return sum(x.nbytes for x in self.storage.values()) + self.active_before.nbytes + tree
-
-    @property
-    def num_starts(self) -> int:
-        """How many cells can be sampled now."""
-        low, high = self._starts()
-        return high - low
+        """Return the bytes allocated now."""
+        total = self.active.nbytes
+        for field in self.storage.values():
+            total += field.nbytes
+        if self.priorities:
+            total += self.priorities.tree.nbytes
+        return total
 
     @property
     def size(self) -> int:
-        """How many cells hold a row."""
+        """Return the number of cells that hold a row."""
         return min(self.total_rows, self.num_rows) * self.num_envs
 
-    def add(self, step: StepResult, more: dict[str, Tensor] | None = None) -> None:
-        """Write one row over the oldest one, with what else is to be kept. The reward is stored as given: clip it before."""
+    @property
+    def num_starts(self) -> int:
+        """Return the number of cells that can be sampled."""
+        return self.active.count(self._start_rows())
+
+    @property
+    def first_whole_row(self) -> int:
+        """Return the oldest row whose stack lies completely in the ring."""
+        oldest = max(0, self.total_rows - self.num_rows)
+        if oldest == 0:
+            return 0
+        return oldest + self.stack - 1
+
+    def add(self, step: StepResult, extra: Mapping[str, Tensor] | None = None) -> None:
+        """Write a row over the oldest one.
+
+        Args:
+            step: The row. Its reward is stored as given, so clip it before.
+            extra: The tensors [N, ...] of `extra_fields`.
+        """
         if not self.storage:
             self._allocate()
-        s, n = self.storage, self.num_envs
-        row = self.total_rows % self.num_rows
-        here = slice(row * n, (row + 1) * n)
-        if self.total_rows:
-            before = ((self.total_rows - 1) % self.num_rows) * n
-            age = torch.where(step.is_first, 0, s["age"][before : before + n] + 1)
-        else:
-            age = torch.zeros(n, dtype=torch.int32, device=self.device)
-        s["age"][here] = age
-        s["frame"][here] = step.obs
-        s["action"][here] = step.action
-        s["reward"][here] = step.reward
-        s["terminated"][here] = step.terminated
-        s["truncated"][here] = step.truncated
-        s["is_last"][here] = step.is_last
-        for name, tensor in (more or {}).items():
-            s[name][here] = tensor
-
-        # Append this row's live cells to the list; dead ones go to the spare entry, so that no size depends on data.
-        alive = ~step.is_last
-        rank = self.total_active + torch.cumsum(alive, 0) - 1
-        slot = torch.where(alive, rank % (self.num_rows * n), self.num_rows * n)
-        s["active"][slot] = torch.arange(row * n, (row + 1) * n, dtype=torch.int32, device=self.device)
-        self.active_before[row] = self.total_active
-        self.total_active += step.num_active
+        cells = self._cells_of(self.total_rows)
+        self.storage["age"][cells] = self._age(step.is_first)
+        self.storage["frame"][cells] = step.obs
+        self.storage["action"][cells] = step.action
+        self.storage["reward"][cells] = step.reward
+        self.storage["terminated"][cells] = step.terminated
+        self.storage["truncated"][cells] = step.truncated
+        self.storage["is_last"][cells] = step.is_last
+        for name, tensor in (extra or {}).items():
+            self.storage[name][cells] = tensor
+        self.active.append(self.total_rows, step.is_last, step.num_active)
         before = self._start_rows()
         self.total_rows += 1
         if self.priorities:
-            after = self._start_rows()
-            for gone in range(before[0], after[0]):
-                self.priorities.set(self._cells_of(gone), torch.zeros(n, device=self.device))
-            for come in range(max(before[1], after[0]), after[1]):
-                cells = self._cells_of(come)
-                self.priorities.set(cells, self.largest * ~s["is_last"].take(cells))
-
-    def _cells_of(self, row: int) -> Tensor:
-        """The cells of a row, i64[N]."""
-        return torch.arange(self.num_envs, device=self.device) + row % self.num_rows * self.num_envs
-
-    def _start_rows(self) -> tuple[int, int]:
-        """The interval of rows (counted from the first ever) whose cells are valid starts where they are not dead."""
-        oldest = max(0, self.total_rows - self.num_rows)
-        first = oldest + self.stack - 1 if oldest else 0  # the row before lost part of its stack to the ring
-        return first, max(first, self.total_rows - self.ahead)  # the last row's bootstrap row t+n is not written yet
-
-    def _starts(self) -> tuple[int, int]:
-        """The interval of `live` (counted from the first row ever) whose cells are valid starts."""
-        first, last = self._start_rows()
-        if first == last:
-            return 0, 0
-        return int(self.active_before[first % self.num_rows]), int(self.active_before[last % self.num_rows])
+            self._move_priorities(self.priorities, before, self._start_rows())
 
     def sample(self, batch_size: int, *, beta: float = 1.0) -> TransitionBatch:
-        """B transitions, drawn with replacement. Raises ValueError while there is nothing to sample.
+        """Draw transitions with replacement.
 
-        Uniform draws have the weight 1; prioritised ones (N P(i))^-beta over the batch's largest, which for beta = 1 makes up
-        for what their probabilities P(i) changed (N: the transitions there are).
+        Args:
+            batch_size: Number of transitions, B.
+            beta: Exponent of the importance-sampling weights; see `Priorities.draw`. Uniform sampling does not use it.
+
+        Raises:
+            ValueError: No transition is complete yet.
         """
-        low, high = self._starts()
-        if high <= low:
+        if self.num_starts == 0:
             raise ValueError(f"nothing to sample yet: the replay holds {self.total_rows} rows of {self.num_envs}")
         if self.priorities:
-            cell, weight = self._draw(self.priorities, batch_size, beta)
+            cell, weight = self.draw_by_priority(batch_size, beta=beta)
             return self.transitions(cell)._replace(weight=weight)
-        draw = torch.randint(low, high, (batch_size,), generator=self.generator, device=self.device)
-        cell = self.storage["active"].take(draw % (self.num_rows * self.num_envs)).long()
+        cell = self.active.draw(self._start_rows(), batch_size, self.generator)
         return self.transitions(cell)
 
-    def _draw(self, priorities: SumTree, batch_size: int, beta: float) -> tuple[Tensor, Tensor]:
-        """Cells drawn by priority, i64[B], and their weights, f32[B]."""
-        cell = priorities.draw(batch_size, self.generator)
-        probability = priorities.values[cell] / priorities.total
-        weight = (self.num_starts * probability) ** -beta
-        return cell, (weight / weight.max()).float()
+    def draw_by_priority(self, batch_size: int, *, beta: float) -> tuple[Tensor, Tensor]:
+        """Draw cells i64[B] in proportion to their priorities; return them and their importance-sampling weights f32[B]."""
+        assert self.priorities is not None
+        return self.priorities.draw(batch_size, num_starts=self.num_starts, beta=beta, generator=self.generator)
 
-    def set_priorities(self, cell: Tensor, error: Tensor) -> None:
-        """Remember the errors f32[B] of what was just sampled; without priorities nothing happens."""
+    def set_priorities(self, cell: Tensor, td_error: Tensor) -> None:
+        """Set the priorities of sampled cells i64[B] from their new TD errors f32[B]. No effect if sampling is uniform."""
         if self.priorities:
-            priority = (error.double().abs() + SMALLEST_ERROR) ** self.priority_alpha
-            self.priorities.set(cell, priority)
-            self.largest = torch.maximum(self.largest, priority.max())
+            self.priorities.update(cell, td_error)
 
     def transitions(self, cell: Tensor) -> TransitionBatch:
-        """The transitions that start in these cells, i64[B]."""
-        s, cells = self.storage, self.num_rows * self.num_envs
-        ahead = torch.arange(self.n_step, device=self.device) * self.num_envs
-        path = (cell[:, None] + ahead) % cells  # [B, n]: rows t .. t+n-1 of the same environment
-        ret, discount, m = n_step_return(
-            s["reward"].take(path), s["terminated"].take(path), s["truncated"].take(path), self.gamma
+        """Return the transitions that start at these cells, i64[B]."""
+        batch_size = len(cell)
+        offset = torch.arange(self.n_step, device=self.device) * self.num_envs
+        path = (cell[:, None] + offset) % self.num_cells  # [B, n_step]: rows t .. t+n-1 of one environment
+        ret, discount, num_steps = n_step_return(
+            self.storage["reward"].take(path),
+            self.storage["terminated"].take(path),
+            self.storage["truncated"].take(path),
+            self.gamma,
         )
-        next_cell = (cell + m * self.num_envs) % cells
-        both = self.stacks(torch.cat([cell, next_cell]))
+        next_cell = (cell + num_steps * self.num_envs) % self.num_cells
+        stacks = self.stacks(torch.cat([cell, next_cell]))  # one gather for both
         return TransitionBatch(
-            obs=both[: len(cell)],
-            action=s["action"].take(cell).long(),
+            obs=stacks[:batch_size],
+            action=self.storage["action"].take(cell).long(),
             ret=ret,
             discount=discount,
-            next_obs=both[len(cell) :],
+            next_obs=stacks[batch_size:],
             weight=torch.ones_like(ret),
             cell=cell,
         )
 
-    def num_sequences(self, length: int) -> int:
-        """How many sequences of `length` rows there are."""
-        whole = min(self.total_rows, self.num_rows) - (self.stack - 1 if self.total_rows > self.num_rows else 0)
-        return max(0, whole - length + 1) * self.num_envs
-
-    def sample_sequences(self, batch_size: int, length: int, *, beta: float = 1.0) -> SequenceBatch:
-        """B sequences of `length` rows, drawn with replacement; by priority as in `sample`, where `ahead` is length - 1.
-
-        Uniform draws may begin with a dead row, which learns nothing. Raises ValueError while there is none to draw.
-        """
-        n, count = self.num_envs, self.num_sequences(length)
-        if not count or (self.priorities and not self.num_starts):
-            raise ValueError(f"no sequence of {length} rows yet: the replay holds {self.total_rows} rows of {n}")
-        if self.priorities:
-            cell, weight = self._draw(self.priorities, batch_size, beta)
-            return self.sequences(cell, length)._replace(weight=weight)
-        draw = torch.randint(count, (batch_size,), generator=self.generator, device=self.device)
-        begin = draw + (self.total_rows - length + 1) * n - count  # (row, environment), counted from the first ever
-        return self.sequences(begin, length)
-
-    def latest(self, length: int) -> SequenceBatch:
-        """The last `length` rows of every environment. Raises ValueError where they, or their stacks, are not there."""
-        if self.num_sequences(length) <= 0:
-            raise ValueError(f"no {length} rows yet: the replay holds {self.total_rows} rows of {self.num_envs}")
-        begin = (self.total_rows - length) * self.num_envs
-        return self.sequences(begin + torch.arange(self.num_envs, device=self.device), length)
-
-    def active_cells(self, begin: int, end: int) -> Tensor:
-        """Which cells of the rows [begin, end), counted from the first ever, are live: i64, as numbers of those rows flattened.
-
-        How many there are is known without asking the device. The memory must still hold row `begin`, and already row `end`.
-        """
-        cells = self.num_rows * self.num_envs
-        low, high = (int(self.active_before[row % self.num_rows]) for row in (begin, end))
-        listed = torch.arange(low, high, device=self.device) % cells
-        return (self.storage["active"].take(listed).long() - begin * self.num_envs) % cells
-
-    def sequences(self, begin: Tensor, length: int) -> SequenceBatch:
-        """The sequences of `length` rows that start in these cells, i64[B], counted from the first one ever or in the ring."""
-        s, n = self.storage, self.num_envs
-        cell = (begin + torch.arange(length, device=self.device)[:, None] * n) % (self.num_rows * n)
-        return SequenceBatch(
-            obs=self.stacks(cell.flatten()).unflatten(0, cell.shape),
-            is_first=s["age"].take(cell) == 0,
-            is_last=s["is_last"].take(cell),
-            action=s["action"].take(cell).long(),
-            reward=s["reward"].take(cell),
-            terminated=s["terminated"].take(cell),
-            truncated=s["truncated"].take(cell),
-            kept={name: s[name][cell] for name in self.more},
-            weight=torch.ones(len(begin), device=self.device),
-            cell=cell[0],
-        )
-
     def stacks(self, cell: Tensor) -> Tensor:
-        """The stack that ends in each of these cells: i64[B] -> [B, k, *frame], zeros before the episode's first frame."""
-        s, cells = self.storage, self.num_rows * self.num_envs
-        back = torch.arange(self.stack - 1, -1, -1, device=self.device)
-        frame = torch.where(s["age"].take(cell)[:, None] >= back, (cell[:, None] - back * self.num_envs) % cells, cells)
-        return s["frame"].index_select(0, frame.flatten()).view(len(cell), self.stack, *self.rows.obs_shape)
+        """Return the stacks [B, k, *obs_shape] that end at these cells, i64[B], with zeros before an episode's first row."""
+        rows_back = torch.arange(self.stack - 1, -1, -1, device=self.device)
+        in_episode = self.storage["age"].take(cell)[:, None] >= rows_back
+        zero_frame = self.num_cells
+        frame = torch.where(in_episode, (cell[:, None] - rows_back * self.num_envs) % self.num_cells, zero_frame)
+        frames = self.storage["frame"].index_select(0, frame.flatten())
+        return frames.view(len(cell), self.stack, *self.spaces.obs_shape)
 
     def state_dict(self) -> dict[str, Any]:
-        """The whole memory: its rows as a Ring, how many were live, and the priorities. `live` follows from `dead`."""
-        rows = {"rows": Ring(self._by_row(), self.total_rows)} if self.storage else {}
-        priorities = {"priorities": self.priorities.values, "largest": self.largest} if self.priorities else {}
-        return {"total_active": self.total_active, **rows, **priorities}
+        """Return the complete state: the rows as a `Ring`, the number of active cells ever added, and the priorities."""
+        state: dict[str, Any] = {"total_active": self.active.total}
+        if self.storage:
+            state["rows"] = Ring(self._fields_by_row(), self.total_rows)
+        if self.priorities:
+            state["priorities"] = self.priorities.values
+            state["largest"] = self.priorities.largest
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a memory of the same shape. Raises ValueError where the shapes differ."""
-        self.total_rows, self.total_active = 0, int(state["total_active"])
+        """Restore the state that `state_dict` returned. Raises ValueError if the shapes differ."""
+        self.total_rows = 0
+        self.active.total = int(state["total_active"])
         if "rows" not in state:
             return
         self._allocate()
-        state["rows"].copy_into(self._by_row())
+        state["rows"].copy_into(self._fields_by_row())
         self.total_rows = int(state["rows"].total)
-        if self.total_rows < 0 or self.total_active < 0:
-            raise ValueError(f"the replay's counts are {self.total_rows} rows and {self.total_active} live cells")
+        if self.total_rows < 0 or self.active.total < 0:
+            raise ValueError(f"the replay has counts below 0: {self.total_rows} rows, {self.active.total} active cells")
         if self.priorities:
-            self.priorities.set_all(state["priorities"])
-            self.largest = state["largest"].to(self.device)
-        self._relist()
+            self.priorities.load(state["priorities"], state["largest"])
+        self.active.rebuild(self._fields_by_row()["is_last"], self.total_rows, self.active.total)
 
-    def _by_row(self) -> dict[str, Tensor]:
-        """The fields as [rows, environments, ...], without the zero frame and without `live`."""
-        cells, shape = self.num_rows * self.num_envs, (self.num_rows, self.num_envs)
-        return {name: x[:cells].view(*shape, *x.shape[1:]) for name, x in self.storage.items() if name != "active"}
+    def _allocate(self) -> None:
+        """Allocate all fields and the list of active cells."""
+        for name, (shape, dtype) in _field_types(self.num_cells, self.spaces, self.extra_fields).items():
+            self.storage[name] = allocate_zeros(shape, dtype, self.device)
+        self.active.allocate()
 
-    def _relist(self) -> None:
-        """Make `live` and `live_before` anew from `dead`, counting back from the newest row."""
-        held = np.arange(max(0, self.total_rows - self.num_rows), self.total_rows) % self.num_rows  # oldest row first
-        alive = ~self._by_row()["is_last"].cpu().numpy()[held]
-        counts = alive.sum(1)
-        self.active_before[held] = self.total_active - counts.sum() + np.cumsum(counts) - counts
-        cell = (held[:, None] * self.num_envs + np.arange(self.num_envs))[alive]
-        slot = np.arange(self.total_active - len(cell), self.total_active) % (self.num_rows * self.num_envs)
-        self.storage["active"][torch.from_numpy(slot)] = torch.from_numpy(cell).int().to(self.device)
+    def _cells_of(self, row: int) -> slice:
+        """Return the cells of a row."""
+        first = row % self.num_rows * self.num_envs
+        return slice(first, first + self.num_envs)
+
+    def _age(self, is_first: Tensor) -> Tensor:
+        """Return the age of the next row's cells, i32[N]: rows since the first row of the episode."""
+        if self.total_rows == 0:
+            return torch.zeros(self.num_envs, dtype=torch.int32, device=self.device)
+        previous = self.storage["age"][self._cells_of(self.total_rows - 1)]
+        return torch.where(is_first, 0, previous + 1)
+
+    def _start_rows(self) -> range:
+        """Return the interval of rows whose active cells can be sampled."""
+        first = self.first_whole_row
+        return range(first, max(first, self.total_rows - self.lookahead))
+
+    def _move_priorities(self, priorities: Priorities, before: range, after: range) -> None:
+        """Adapt the priorities to a new row: `before` and `after` are the intervals of rows that can be sampled."""
+        for row in range(before.start, after.start):
+            priorities.remove(self._cell_numbers(row))
+        for row in range(max(before.stop, after.start), after.stop):
+            cell = self._cell_numbers(row)
+            is_last = self.storage["is_last"].take(cell)
+            priorities.insert(cell, ~is_last)
+
+    def _cell_numbers(self, row: int) -> Tensor:
+        """Return the cells of a row, i64[N]."""
+        return torch.arange(self.num_envs, device=self.device) + row % self.num_rows * self.num_envs
+
+    def _fields_by_row(self) -> dict[str, Tensor]:
+        """Return views of all fields as [num_rows, num_envs, ...], without the frame of zeros."""
+        shape = (self.num_rows, self.num_envs)
+        fields = {}
+        for name, field in self.storage.items():
+            fields[name] = field[: self.num_cells].view(*shape, *field.shape[1:])
+        return fields
+
+
+def _field_types(
+    num_cells: int, spaces: EnvSpaces, extra_fields: ExtraFields
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Return the shape and dtype of each field of a replay memory."""
+    action_dtype = torch.uint8 if spaces.num_actions <= 256 else torch.int32
+    fields: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
+        "frame": ((num_cells + 1, *spaces.obs_shape), spaces.dtype),  # the last one stays zero
+        "age": ((num_cells,), torch.int32),  # rows since the first row of the episode
+        "action": ((num_cells,), action_dtype),
+        "reward": ((num_cells,), torch.float32),
+        "terminated": ((num_cells,), torch.bool),
+        "truncated": ((num_cells,), torch.bool),
+        "is_last": ((num_cells,), torch.bool),
+    }
+    for name, shape in extra_fields.items():
+        fields[name] = ((num_cells, *shape), torch.float32)
+    return fields

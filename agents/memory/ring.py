@@ -1,4 +1,4 @@
-"""A ring buffer inside a state dict, which checkpoints may write in parts."""
+"""A ring buffer inside a state dict. Checkpoints write it in parts, so that rows already on disk are not written again."""
 
 from __future__ import annotations
 
@@ -9,30 +9,37 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ring:
-    """Rows in a state dict that are written once, in order, over the oldest: row r lies at position r % capacity.
-
-    Whoever saves the state may keep the rows it has already saved.
-    """
+    """Rows of a ring buffer, by field. Row r, counted from the first row ever written, lies at position r % capacity."""
 
     fields: dict[str, Tensor]  # each [capacity, ...]
     total: int  # rows ever written
 
     @property
     def capacity(self) -> int:
-        return len(next(iter(self.fields.values())))
+        """Return the number of rows that the ring holds when it is full."""
+        first_field = next(iter(self.fields.values()))
+        return len(first_field)
 
     def copy_into(self, fields: dict[str, Tensor]) -> None:
-        """Put the rows where they belong in a memory of the same shape. Raises ValueError where the shapes differ."""
+        """Copy all rows into the fields of another ring. Raises ValueError if the fields or shapes differ."""
         check_same_rows(self.fields, fields)
         if self.fields and self.capacity != len(next(iter(fields.values()))):
-            raise ValueError(f"the rows are those of a memory of {self.capacity}")
+            raise ValueError(f"the rows come from a memory with a capacity of {self.capacity} rows")
         for name, field in fields.items():
             field.copy_(self.fields[name])
 
 
 def check_same_rows(rows: dict[str, Tensor], fields: dict[str, Tensor]) -> None:
-    """Raise ValueError unless both hold the same fields, whose rows have the same shapes and types."""
+    """Raise ValueError unless `rows` and `fields` have the same names, row shapes and dtypes."""
     for name in sorted(rows.keys() | fields.keys()):
-        there, here = (f"{x[name].dtype}{list(x[name].shape[1:])}" if name in x else "none" for x in (rows, fields))
-        if there != here:
-            raise ValueError(f"rows hold {name} as {there}, not {here}")
+        given = _row_type(rows.get(name))
+        expected = _row_type(fields.get(name))
+        if given != expected:
+            raise ValueError(f"the rows hold {name} as {given}, expected {expected}")
+
+
+def _row_type(field: Tensor | None) -> str:
+    """Return the dtype and shape of one row of a field as text."""
+    if field is None:
+        return "none"
+    return f"{field.dtype}{list(field.shape[1:])}"

@@ -1,4 +1,4 @@
-"""The rows that a policy gradient has played since its last batch, and which of them the next batch is made of."""
+"""The rollout of a policy gradient: the rows played since the last batch, and the batches made from them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,47 @@ from torch import Tensor
 
 from agents.core.targets import generalized_advantage
 from agents.core.types import EnvSpaces, StepResult
-from agents.memory.replay import Replay
+from agents.memory.replay import ExtraFields, Replay
+from agents.memory.sequences import SequenceBatch, SequenceSampler
+
+
+EXTRA_FIELDS: ExtraFields = {"log_prob": (), "value": ()}
+"""Fields that the replay memory of a rollout stores for each cell: log pi(a | s) of the action, and V(s)."""
 
 
 class RolloutBatch(NamedTuple):
-    """B rows to learn from."""
+    """B rows to learn from, none of them the last of an episode."""
 
-    obs: Tensor  # [B, k, *frame]
+    obs: Tensor  # [B, k, *obs_shape], dtype of the observations
     action: Tensor  # i64[B]
-    log_prob: Tensor  # f32[B]: log pi of the action when it was played
+    log_prob: Tensor  # f32[B]: log pi(a | s) of the policy that played the action
     advantage: Tensor  # f32[B]
-    ret: Tensor  # f32[B]: what the baseline should have said
+    ret: Tensor  # f32[B]: return, the regression target of the baseline
 
 
 class Rollout:
-    """The memory of a policy gradient, whose rows are used once: as a batch of `batch_size` agent steps, or of `batch_games` games.
+    """Memory of a policy gradient, which uses every row in one batch only.
 
-    With a baseline a batch is all rows but the newest, whose value stands for what comes after. Without one it is those whose
-    return is complete; the others wait for the next batch, so that long returns are not left out in favour of short ones (one
-    that takes longer than a whole batch loses its beginning). Dead rows are never among them.
+    With a baseline, a batch is all rows before the newest one, and the value of the newest row stands for the rewards to come.
+    Without a baseline, a batch is all rows whose return is complete. The other rows wait for the next batch, because leaving
+    them out would favour short returns. A return that takes longer than a whole batch loses its first rows.
+
+    Args:
+        spaces: Shapes and types of the observations and actions.
+        batch_size: Agent steps of a batch, in all environments together.
+        batch_games: Complete a batch after this many finished episodes, if that is earlier. 0 counts agent steps only.
+        stack: Observations of a stack, k.
+        gamma: Discount per step.
+        trace_decay: lambda of the generalised advantage. Without a baseline, lambda is always 1.
+        baseline: True if rows come with a learned value V(s).
+        points_end_returns: End a return at every reward that is not 0.
+        generator: Generator for the replay memory; a rollout draws no random numbers.
+        device: Device of the memory.
     """
 
     def __init__(
         self,
-        rows: EnvSpaces,
+        spaces: EnvSpaces,
         *,
         batch_size: int,
         batch_games: int,
@@ -44,75 +61,112 @@ class Rollout:
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        self.num_envs, self.batch_rows, self.batch_games = rows.num_envs, batch_size // rows.num_envs, batch_games
-        self.gamma, self.decay, self.baseline = gamma, trace_decay if baseline else 1.0, baseline
-        self.points_end_returns, self.device = points_end_returns, device
-        capacity = self.capacity(rows, batch_size, stack)
-        self.memory = Replay(rows, capacity, stack=stack, n_step=1, gamma=gamma, device=device, generator=generator)
-        self.memory.keep({"log_prob": (), "value": ()})
-        self.batch_ended = 0  # the newest row when the last batch was taken
-        self.games = 0  # that have ended since then
-        # without a baseline, the first row of each environment that may still be in a batch
-        self.open = torch.zeros(rows.num_envs, dtype=torch.int64, device=device)
+        self.num_envs = spaces.num_envs
+        self.batch_rows = batch_size // spaces.num_envs
+        self.batch_games = batch_games
+        self.gamma = gamma
+        self.trace_decay = trace_decay if baseline else 1.0
+        self.baseline = baseline
+        self.points_end_returns = points_end_returns
+        self.device = device
+        self.memory = Replay(
+            spaces,
+            self.capacity(spaces, batch_size, stack),
+            stack=stack,
+            n_step=1,
+            gamma=gamma,
+            device=device,
+            generator=generator,
+            extra_fields=EXTRA_FIELDS,
+        )
+        self.batch_end = 0  # number of the newest row when the last batch was taken
+        self.finished_games = 0  # episodes that ended since the last batch
+        # Without a baseline: the first row of each environment that may belong to a later batch, i64[N].
+        self.first_unused = torch.zeros(spaces.num_envs, dtype=torch.int64, device=device)
 
     @staticmethod
-    def capacity(rows: EnvSpaces, batch_size: int, stack: int) -> int:
-        """Cells of the memory: two batches, the newest row, and the frames of the oldest one's stack."""
-        return (2 * (batch_size // rows.num_envs) + 1 + stack) * rows.num_envs
+    def capacity(spaces: EnvSpaces, batch_size: int, stack: int) -> int:
+        """Return the cells of the memory: two batches, the newest row, and the other observations of the oldest stack."""
+        return (2 * (batch_size // spaces.num_envs) + 1 + stack) * spaces.num_envs
 
     @staticmethod
-    def bytes_needed(rows: EnvSpaces, batch_size: int, stack: int) -> int:
-        """Bytes that the memory allocates."""
-        capacity = Rollout.capacity(rows, batch_size, stack)
-        return Replay.bytes_needed(rows, capacity) + 8 * capacity
+    def bytes_needed(spaces: EnvSpaces, batch_size: int, stack: int) -> int:
+        """Return the bytes that the memory allocates."""
+        capacity = Rollout.capacity(spaces, batch_size, stack)
+        return Replay.bytes_needed(spaces, capacity, extra_fields=EXTRA_FIELDS)
 
     def add(self, step: StepResult, log_prob: Tensor, value: Tensor) -> None:
-        """Remember a row, log pi of its action, and its value, both f32[N]."""
+        """Store a row with log pi(a | s) of its actions and its values V(s), both f32[N]."""
         self.memory.add(step, {"log_prob": log_prob, "value": value})
-        self.games += self.num_envs - step.num_active
+        self.finished_games += self.num_envs - step.num_active
 
     @property
     def complete(self) -> bool:
-        """Whether it is time for a batch."""
-        rows = self.memory.total_rows - 1 - self.batch_ended  # the newest row's successor is not known yet
-        return rows >= 1 and (rows >= self.batch_rows or 0 < self.batch_games <= self.games)
+        """Return True if enough rows or episodes have arrived for a batch."""
+        num_rows = (
+            self.memory.total_rows - 1 - self.batch_end
+        )  # without the newest row, whose successor is not known yet
+        if num_rows < 1:
+            return False
+        enough_games = 0 < self.batch_games <= self.finished_games
+        return enough_games or num_rows >= self.batch_rows
 
     @torch.no_grad()
     def take(self) -> RolloutBatch:
-        """The rows that are used now, once and for all, with generalised advantages (agents/targets.py); maybe none."""
+        """Return the next batch and mark its rows as used. The batch is empty if no return is complete."""
         newest = self.memory.total_rows - 1
-        oldest = max(0, self.memory.total_rows - self.memory.num_sequences(1) // self.num_envs)
-        begin = max(oldest, self.batch_ended if self.baseline else int(self.open.min()))  # int waits for a GPU
-        rows = self.memory.latest(newest + 1 - begin)
-        reward, terminated, truncated = rows.reward[:-1], rows.terminated[:-1], rows.truncated[:-1]
-        log_prob, value = rows.kept["log_prob"], rows.kept["value"]
+        begin = self.batch_end
+        if not self.baseline:
+            begin = int(self.first_unused.min())  # this waits for a GPU
+        begin = max(begin, self.memory.first_whole_row)
+        rows = SequenceSampler(self.memory, newest + 1 - begin).latest()
+        reward = rows.reward[:-1]
+        truncated = rows.truncated[:-1]
+        terminated = rows.terminated[:-1]
         if self.points_end_returns:
             terminated = terminated | (reward != 0)
-        advantage = generalized_advantage(reward, terminated, truncated, value, self.gamma, self.decay)
+        value = rows.extra["value"]
+        advantage = generalized_advantage(reward, terminated, truncated, value, self.gamma, self.trace_decay)
         if self.baseline:
-            used = self.memory.active_cells(begin, newest)
+            used = self.memory.active.indices_within(range(begin, newest))
         else:
-            number = torch.arange(begin, newest, device=self.device)[:, None].expand_as(reward)
-            last = torch.where(terminated | truncated, number, begin - 1).amax(0)  # the last complete return's last row
-            over = ~rows.is_last[:-1] & (number >= self.open) & (number <= last)
-            self.open = torch.maximum(self.open, last + 1)
-            used = over.flatten().nonzero().squeeze(1)  # and so does nonzero: only a GPU knows how many these are
-        self.games, self.batch_ended = 0, newest
+            used = self._use_complete_returns(rows, terminated | truncated, begin)
+        self.finished_games = 0
+        self.batch_end = newest
         return RolloutBatch(
-            *(x.flatten(0, 1)[used] for x in (rows.obs, rows.action, log_prob, advantage, advantage + value[:-1]))
+            obs=rows.obs.flatten(0, 1)[used],
+            action=rows.action.flatten()[used],
+            log_prob=rows.extra["log_prob"].flatten()[used],
+            advantage=advantage.flatten()[used],
+            ret=(advantage + value[:-1]).flatten()[used],
         )
 
+    def _use_complete_returns(self, rows: SequenceBatch, ends_return: Tensor, begin: int) -> Tensor:
+        """Mark the rows of complete returns as used, and return their indices i64[B] in the flattened rows.
+
+        Args:
+            rows: The rows from `begin` to the newest one.
+            ends_return: bool[T, N], True for the last row of a return. T excludes the newest row.
+            begin: Number of the first row.
+        """
+        number = torch.arange(begin, begin + len(ends_return), device=self.device)[:, None].expand_as(ends_return)
+        last_complete = torch.where(ends_return, number, begin - 1).amax(0)  # i64[N]: end of the newest complete return
+        is_used = ~rows.is_last[:-1] & (number >= self.first_unused) & (number <= last_complete)
+        self.first_unused = torch.maximum(self.first_unused, last_complete + 1)
+        return is_used.flatten().nonzero().squeeze(1)  # this waits for a GPU, which alone knows how many rows are used
+
     def state_dict(self) -> dict[str, Any]:
-        """The rows that wait, and which are used."""
+        """Return the stored rows, and which of them are used."""
         return {
             "memory": self.memory.state_dict(),
-            "open": self.open,
-            "batch_ended": self.batch_ended,
-            "games": self.games,
+            "open": self.first_unused,
+            "batch_ended": self.batch_end,
+            "games": self.finished_games,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned. Raises ValueError where shapes do not fit."""
+        """Restore the state that `state_dict` returned. Raises ValueError if shapes do not fit."""
         self.memory.load_state_dict(state["memory"])
-        self.open.copy_(state["open"])
-        self.batch_ended, self.games = int(state["batch_ended"]), int(state["games"])
+        self.first_unused.copy_(state["open"])
+        self.batch_end = int(state["batch_ended"])
+        self.finished_games = int(state["games"])

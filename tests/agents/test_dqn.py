@@ -16,7 +16,7 @@ from agents.dqn import DQN, DQNConfig
 from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.memory.replay import TransitionBatch
 from envs.make import make_stream, resolve
-from rl_lab.training.loop import Loop
+from rl_lab.training.overlapped_loop import OverlappedLoop
 
 SMALL = DQNConfig(hidden=8, learning_starts=64, epsilon_steps=500, target_every=7, replay_size=4096)
 
@@ -40,7 +40,7 @@ class Recorder(nn.Module):
 @pytest.mark.parametrize("stack", [1, 3, 4])
 def test_acting_and_replay_build_the_same_stack(stack):
     agent, loop = toy_loop(dataclasses.replace(SMALL, frame_stack=stack, replay_ratio=0), 3)
-    agent.network = recorder = Recorder(agent.network)
+    agent.policy_network = recorder = Recorder(agent.policy_network)
     for _ in range(101):
         loop.step()
     for t in range(100):
@@ -61,7 +61,7 @@ def test_the_number_of_environments_changes_no_schedule():
         target = parameters(agent)
         while agent.steps < 960:
             loop.step()
-            now = torch.cat([p.flatten() for p in agent.target.parameters()])
+            now = torch.cat([p.flatten() for p in agent.target_network.parameters()])
             copies, target = copies + int(not torch.equal(now, target)), now
             history[agent.steps] = (agent.updates, agent.updates // SMALL.target_every, agent.epsilon)
             assert agent.updates == agent.updates_due()
@@ -90,7 +90,7 @@ def test_the_same_seed_twice_gives_the_same_parameters_bit_for_bit(name):
             env_spec = resolve("Pong")
             config = DQNConfig(frame_stack=4, filters=8, learning_starts=100, replay_size=2000, n_step=3)
             agent = DQN(config, EnvSpaces(env_spec.frame, torch.uint8, 6, 4), seed=seed, device=CPU)
-            loop = Loop(agent, make_stream(env_spec, 4), CPU, seed)
+            loop = OverlappedLoop(agent, make_stream(env_spec, 4), CPU, seed)
         for _ in range(60):
             loop.step()
         assert agent.updates > 20
@@ -104,10 +104,10 @@ def test_an_update_is_one_huber_step_on_the_target():
     """The gradient that an update takes, against the closed form of a linear network and a small learning rate."""
     config = DQNConfig(lr=1.0, grad_clip=0, batch_size=4)
     agent = DQN(config, EnvSpaces((2,), torch.float32, 3, 1), seed=0, device=CPU)
-    agent.online = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
-    agent.target = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
-    agent.optimizer = torch.optim.SGD(agent.online.parameters(), lr=1.0)
-    before, target = agent.online[1].weight.detach().clone(), agent.target[1].weight.detach()
+    agent.online_network = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
+    agent.target_network = nn.Sequential(nn.Flatten(), nn.Linear(2, 3, bias=False))
+    agent.optimizer = torch.optim.SGD(agent.online_network.parameters(), lr=1.0)
+    before, target = agent.online_network[1].weight.detach().clone(), agent.target_network[1].weight.detach()
     rng = torch.Generator().manual_seed(3)
     obs, next_obs = torch.randn(4, 1, 2, generator=rng) * 3, torch.randn(4, 1, 2, generator=rng)
     action, ret = torch.tensor([0, 2, 1, 0]), torch.tensor([0.1, -4.0, 5.0, 0.3])
@@ -118,7 +118,7 @@ def test_an_update_is_one_huber_step_on_the_target():
         delta = float(r + d * (target @ s2).max() - before[a] @ s)
         losses.append(0.5 * delta**2 if abs(delta) < 1 else abs(delta) - 0.5)
         expected[a] += max(-1.0, min(1.0, delta)) * s / 4  # Huber: the error clipped to [-1, 1]
-    assert torch.allclose(agent.online[1].weight, expected, atol=1e-6)
+    assert torch.allclose(agent.online_network[1].weight, expected, atol=1e-6)
     assert float(metrics["loss"]) == pytest.approx(np.mean(losses), abs=1e-5)
 
 
@@ -135,14 +135,14 @@ def test_it_learns_which_arm_pays():
 def test_a_target_that_moves_is_the_mean_of_the_networks_before_and_plays():
     """theta- <- theta- + tau (theta - theta-) after every update, against the sum written out."""
     agent, loop = toy_loop(dataclasses.replace(SMALL, target_tau=0.1, target_every=1), 2)
-    assert agent.network is agent.target
+    assert agent.network is agent.target_network
     expected, updates = parameters(agent).double(), 0
     for _ in range(200):
         loop.step()
         assert agent.updates <= updates + 1
         if agent.updates > updates:
             updates = agent.updates
-            online = torch.cat([p.detach().flatten() for p in agent.online.parameters()]).double()
+            online = torch.cat([p.detach().flatten() for p in agent.online_network.parameters()]).double()
             expected = 0.9 * expected + 0.1 * online
     assert updates > 10
     assert torch.allclose(parameters(agent).double(), expected, atol=1e-6)
@@ -170,7 +170,7 @@ def test_the_learning_rate_anneals_over_agent_steps():
         agent.optimizer = torch.optim.SGD(agent.network.parameters(), lr=1.0)
         agent.steps = steps
         before = parameters(agent)
-        ones, obs = torch.ones(4), torch.rand(4, 1, *agent.rows.obs_shape)
+        ones, obs = torch.ones(4), torch.rand(4, 1, *agent.spaces.obs_shape)
         agent.update(
             TransitionBatch(obs, torch.zeros(4, dtype=torch.int64), ones, ones, obs, ones, torch.zeros(4).long())
         )
@@ -227,7 +227,7 @@ def test_bfloat16_aims_where_float32_does(kind):
         losses, error, q = agent.td_loss(batch)
         losses.mean().backward()
         targets.append(error + q.gather(1, batch.action[:, None]).squeeze(1) - batch.ret)
-        gradients.append(torch.cat([p.grad.flatten() for p in agent.online.parameters()]))
-        assert all(p.dtype == p.grad.dtype == torch.float32 for p in agent.online.parameters())
+        gradients.append(torch.cat([p.grad.flatten() for p in agent.online_network.parameters()]))
+        assert all(p.dtype == p.grad.dtype == torch.float32 for p in agent.online_network.parameters())
     for (exact, rounded), share in ((targets, 0.01), (gradients, 0.1)):
         assert 0 < (rounded - exact).norm() < share * exact.norm()

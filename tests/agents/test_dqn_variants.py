@@ -18,8 +18,9 @@ from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.dueling_dqn import DuelingDQN, DuelingDQNConfig
 from agents.expected_sarsa import ExpectedSarsa
 from agents.memory.replay import TransitionBatch
-from agents.nn.encoders import ScaleGradient
-from agents.nn.networks import DuelingHead, NoisyLinear, draw_noise
+from agents.nn.gradient_scale import ScaleGradient
+from agents.nn.heads import DuelingHead
+from agents.nn.noisy import NoisyLinear, remove_noise, sample_noise
 from agents.rainbow import Rainbow, RainbowConfig
 
 ROWS = EnvSpaces((3,), torch.float32, 4, 2)
@@ -41,18 +42,18 @@ def random_batch(n=16, seed=0):
 
 def test_double_values_the_online_choice_with_the_target_network():
     agent, batch = make(DoubleDQN), random_batch()
-    agent.target = make(DoubleDQN, seed=1).target
-    online, target = agent.network(batch.next_obs).detach(), agent.target(batch.next_obs)
+    agent.target_network = make(DoubleDQN, seed=1).target_network
+    online, target = agent.network(batch.next_obs).detach(), agent.target_network(batch.next_obs)
     by_hand = [float(t[max(range(4), key=lambda a, o=o: float(o[a]))]) for o, t in zip(online, target, strict=True)]
-    assert agent.bootstrap(batch.next_obs).tolist() == pytest.approx(by_hand)
-    assert not torch.allclose(agent.bootstrap(batch.next_obs), target.amax(1))
+    assert agent.next_state_value(batch.next_obs).tolist() == pytest.approx(by_hand)
+    assert not torch.allclose(agent.next_state_value(batch.next_obs), target.amax(1))
 
 
 @pytest.mark.parametrize(("double", "plain"), [(DoubleDQN, DQN), (DuelingDoubleDQN, DuelingDQN)])
 def test_double_with_equal_networks_is_dqn(double, plain):
     """A new agent's two networks are the same: its values of the next state are then DQN's, and so is what it learns."""
     one, other, batch = make(double), make(plain), random_batch()
-    assert torch.equal(one.bootstrap(batch.next_obs), other.bootstrap(batch.next_obs))
+    assert torch.equal(one.next_state_value(batch.next_obs), other.next_state_value(batch.next_obs))
     one.update(batch)
     other.update(batch)
     for mine, its in zip(one.network.parameters(), other.network.parameters(), strict=True):
@@ -64,10 +65,10 @@ def test_expected_sarsa_is_the_mean_over_the_behaviour():
     agent.steps = 200
     epsilon = agent.epsilon
     assert 0.3 < epsilon < 0.9
-    target = agent.target(batch.next_obs).detach().numpy()
+    target = agent.target_network(batch.next_obs).detach().numpy()
     policy = np.full((16, 4), epsilon / 4)
     policy[np.arange(16), target.argmax(1)] += 1 - epsilon
-    np.testing.assert_allclose(agent.bootstrap(batch.next_obs).numpy(), (policy * target).sum(1), rtol=1e-5)
+    np.testing.assert_allclose(agent.next_state_value(batch.next_obs).numpy(), (policy * target).sum(1), rtol=1e-5)
 
 
 def test_expected_sarsa_without_exploration_is_dqn():
@@ -110,8 +111,8 @@ def test_the_gradient_into_the_last_convolution_is_divided_by_sqrt_2():
 def test_dueling_double_is_both():
     agent = make(DuelingDoubleDQN)
     assert isinstance(agent.network.head, DuelingHead)
-    assert DuelingDoubleDQN.bootstrap is DoubleDQN.bootstrap
-    assert DuelingDoubleDQN.build is DuelingDQN.build
+    assert DuelingDoubleDQN.next_state_value is DoubleDQN.next_state_value
+    assert DuelingDoubleDQN.build_network is DuelingDQN.build_network
 
 
 def test_noise_has_the_variance_its_scales_say():
@@ -121,7 +122,7 @@ def test_noise_has_the_variance_its_scales_say():
     assert torch.equal(layer(x), quiet)
     samples = []
     for _ in range(20_000):
-        draw_noise(layer, g)
+        sample_noise(layer, g)
         samples.append(layer(x).detach() - quiet.detach())
     noise = torch.stack(samples)
     # f(e)^2 = |e| has the mean sqrt(2 / pi) = k: weights vary by k^2 sigma^2, the bias by k sigma^2, independently.
@@ -129,7 +130,7 @@ def test_noise_has_the_variance_its_scales_say():
     expected = sigma**2 * (k**2 * float((x**2).sum()) + k)
     assert noise.mean(0).abs().max() < 0.05
     assert noise.var(0).tolist() == pytest.approx([expected] * 5, rel=0.06)
-    draw_noise(layer, None)
+    remove_noise(layer)
     assert torch.equal(layer(x), quiet)
 
 
@@ -148,12 +149,12 @@ def test_rainbow_explores_by_noise_and_is_evaluated_without():
 @pytest.mark.parametrize("double", [True, False])
 def test_the_loss_over_distributions_is_the_divergence_from_the_projected_target(double):
     agent, batch = make(Rainbow, RainbowConfig(**RAINBOW, double=double, noisy=False)), random_batch()
-    agent.target = make(Rainbow, RainbowConfig(**RAINBOW, noisy=False), seed=1).target
+    agent.target_network = make(Rainbow, RainbowConfig(**RAINBOW, noisy=False), seed=1).target_network
     losses, errors, q = (x.detach() for x in agent.td_loss(batch))
     z = np.linspace(-1, 2, 51)
     p, target_p = (
         n.log_probabilities(o).exp().detach().double().numpy()
-        for n, o in ((agent.network, batch.obs), (agent.target, batch.next_obs))
+        for n, o in ((agent.network, batch.obs), (agent.target_network, batch.next_obs))
     )
     chooser = agent.network.log_probabilities(batch.next_obs).exp().detach().double().numpy() if double else target_p
     np.testing.assert_allclose(q.numpy(), p @ z, atol=1e-5)
@@ -192,7 +193,7 @@ def test_each_learns_which_arm_pays_and_goes_on_where_it_was(cls, config):
     agent, loop = toy_loop(config, 4, TwoArms, cls=cls)
     for _ in range(600):
         loop.step()
-    draw_noise(agent.network, None)
+    remove_noise(agent.network)
     with torch.no_grad():
         q = agent.network.eval()(torch.zeros(1, 1, 1))[0]
     slack = 0.3 if cls is Rainbow else 0.1  # as its noise dies down it hardly plays the arm that does not pay

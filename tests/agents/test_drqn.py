@@ -40,7 +40,7 @@ def test_acting_and_replay_think_the_same(core, start):
     for _ in range(20):
         batch = agent.sample()
         with torch.no_grad():
-            q = agent.unrolled(agent.network, batch)
+            q = agent.sequence_q_values(agent.network, batch)
         for b, cell in enumerate(batch.cell.tolist()):
             known = start == "stored"
             for t in range(agent.length):
@@ -59,17 +59,17 @@ def test_the_loss_is_that_of_a_walk_through_each_sequence(burn_in, n_step, more)
     """Row by row with the equations of the GRU's own cell: states, masks, n-step returns cut at ends, bootstraps."""
     config = dataclasses.replace(SMALL, core="gru", burn_in=burn_in, n_step=n_step, replay_ratio=0, gamma=0.9, **more)
     agent, loop = toy_loop(config, 3, cls=DRQN)
-    agent.target = toy_loop(config, 3, seed=2, cls=DRQN)[0].target
+    agent.target_network = toy_loop(config, 3, seed=2, cls=DRQN)[0].target_network
     for _ in range(80):
         loop.step()
     seen_dead = seen_cut = 0
     for _ in range(5):
         batch = agent.sample()
         losses, errors, _ = agent.td_loss(batch)
-        weights = agent.weights(batch).view(5, 6)
+        weights = agent.loss_weights(batch).view(5, 6)
         for b in range(6):
             q = {}
-            for name, net in (("online", agent.network), ("target", agent.target)):
+            for name, net in (("online", agent.network), ("target", agent.target_network)):
                 h, q[name] = torch.zeros(1, 8), []
                 for t in range(agent.length):
                     if batch.is_first[t, b]:
@@ -105,8 +105,8 @@ def test_sequences_by_priority_are_whole_and_begin_alive(burn_in, rows):
     """Whatever the replay holds, before and after it is full, just those cells have a priority that a list of rows says."""
     config = dataclasses.replace(SMALL, burn_in=burn_in, priority_alpha=0.7, replay_size=3 * 40, frame_stack=2)
     agent, loop = toy_loop(config, 3, cls=DRQN)
-    is_last, remember = [], agent.remember
-    agent.remember = lambda step: (is_last.append(step.is_last.tolist()), remember(step))[1]
+    is_last, remember = [], agent.store
+    agent.store = lambda step: (is_last.append(step.is_last.tolist()), remember(step))[1]
     for _ in range(rows):
         loop.step()
         oldest = max(0, len(is_last) - 40)
@@ -118,7 +118,7 @@ def test_sequences_by_priority_are_whole_and_begin_alive(burn_in, rows):
     assert agent.updates > 0
     batch = agent.sample()
     assert not batch.is_last[0].any()
-    assert torch.equal(batch.is_last, agent.replay.sequences(batch.cell, agent.length).is_last)
+    assert torch.equal(batch.is_last, agent.sampler.at(batch.cell).is_last)
 
 
 def test_a_sequence_is_as_likely_as_its_errors_are_large():
@@ -140,7 +140,7 @@ def test_a_sequence_is_as_likely_as_its_errors_are_large():
     raw = [(len(p) * p[cell] / sum(p.values())) ** -agent.beta for cell in again.cell.tolist()]
     assert again.weight.tolist() == pytest.approx([w / max(raw) for w in raw], rel=1e-5)
     alive = (~again.is_last[:5]).float()
-    assert torch.allclose(agent.weights(again).view(5, 6), alive * again.weight / alive.mean())
+    assert torch.allclose(agent.loss_weights(again).view(5, 6), alive * again.weight / alive.mean())
 
 
 def test_burning_in_sends_back_no_gradient():
@@ -202,7 +202,7 @@ def test_its_bytes_are_known():
         agent, loop = toy_loop(config, 2, cls=DRQN)
         loop.step()
         loop.step()
-        assert agent.replay.nbytes == DRQN.bytes_needed(config, agent.rows)
+        assert agent.replay.nbytes == DRQN.bytes_needed(config, agent.spaces)
     assert DRQN.bytes_needed(config, rows) > 0
 
 
@@ -219,5 +219,5 @@ def test_a_stack_of_frames_needs_room_too():
 
 @pytest.mark.parametrize("options", [{"dropout": 0.5}, {"norm": "layer"}, {"norm": "batch"}])
 def test_what_belongs_to_a_hidden_layer_is_refused(options):
-    with pytest.raises(ConfigError, match="with drqn dropout must be 0"):
+    with pytest.raises(ConfigError, match="with drqn, dropout must be 0"):
         toy_loop(dataclasses.replace(SMALL, **options), 1, cls=DRQN)

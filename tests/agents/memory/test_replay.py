@@ -158,7 +158,7 @@ def test_a_replay_of_another_shape_is_refused():
     one = make_replay(2, 25, 3, 3)
     for step in data.steps:
         one.add(step)
-    with pytest.raises(ValueError, match="those of a memory of 25"):
+    with pytest.raises(ValueError, match="a memory with a capacity of 25"):
         make_replay(2, 12, 3, 3).load_state_dict(one.state_dict())
 
 

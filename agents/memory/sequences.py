@@ -1,0 +1,99 @@
+"""Sequences of successive rows from a replay memory, for recurrent networks and rollouts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents.memory.replay import Replay
+
+
+class SequenceBatch(NamedTuple):
+    """L successive rows of B environments. A sequence may contain the end of one episode and the beginning of the next."""
+
+    obs: Tensor  # [L, B, k, *obs_shape], dtype of the observations
+    is_first: Tensor  # bool[L, B]
+    is_last: Tensor  # bool[L, B]
+    action: Tensor  # i64[L, B]
+    reward: Tensor  # f32[L, B]
+    terminated: Tensor  # bool[L, B]
+    truncated: Tensor  # bool[L, B]
+    extra: dict[str, Tensor]  # the replay's `extra_fields`, f32[L, B, ...] each
+    weight: Tensor  # f32[B]: importance-sampling weights; ones if sampling is uniform
+    cell: Tensor  # i64[B]: cells of the replay memory at which the sequences start
+
+
+class SequenceSampler:
+    """Sampler of sequences of `length` rows.
+
+    If the replay is prioritised, a sequence has the priority of its first cell, and the replay needs a `lookahead` of
+    `length - 1`.
+    """
+
+    def __init__(self, replay: Replay, length: int) -> None:
+        self.replay = replay
+        self.length = length
+
+    @property
+    def count(self) -> int:
+        """Return the number of complete sequences in the replay."""
+        whole_rows = self.replay.total_rows - self.replay.first_whole_row
+        return max(0, whole_rows - self.length + 1) * self.replay.num_envs
+
+    def sample(self, batch_size: int, *, beta: float = 1.0) -> SequenceBatch:
+        """Draw sequences with replacement.
+
+        Uniform sampling may draw a sequence that starts with the last row of an episode. Prioritised sampling draws only
+        sequences that start with an active cell.
+
+        Args:
+            batch_size: Number of sequences, B.
+            beta: Exponent of the importance-sampling weights; see `Priorities.draw`. Uniform sampling does not use it.
+
+        Raises:
+            ValueError: No sequence is complete yet.
+        """
+        replay = self.replay
+        if self.count == 0 or (replay.priorities and replay.num_starts == 0):
+            raise ValueError(
+                f"no sequence of {self.length} rows yet: the replay holds {replay.total_rows} rows of {replay.num_envs}"
+            )
+        if replay.priorities:
+            cell, weight = replay.draw_by_priority(batch_size, beta=beta)
+            return self.at(cell)._replace(weight=weight)
+        draw = torch.randint(self.count, (batch_size,), generator=replay.generator, device=replay.device)
+        return self.at(draw + replay.first_whole_row * replay.num_envs)
+
+    def latest(self) -> SequenceBatch:
+        """Return the newest sequence of every environment. Raises ValueError if the replay does not hold it completely."""
+        replay = self.replay
+        if self.count == 0:
+            raise ValueError(
+                f"no {self.length} rows yet: the replay holds {replay.total_rows} rows of {replay.num_envs}"
+            )
+        first_row = replay.total_rows - self.length
+        return self.at(first_row * replay.num_envs + torch.arange(replay.num_envs, device=replay.device))
+
+    def at(self, start: Tensor) -> SequenceBatch:
+        """Return the sequences that start at these cells, i64[B]. Numbers beyond the last cell wrap around."""
+        replay = self.replay
+        fields = replay.storage
+        offset = torch.arange(self.length, device=replay.device)[:, None] * replay.num_envs
+        cell = (start + offset) % replay.num_cells  # [L, B]
+        extra = {}
+        for name in replay.extra_fields:
+            extra[name] = fields[name][cell]
+        return SequenceBatch(
+            obs=replay.stacks(cell.flatten()).unflatten(0, cell.shape),
+            is_first=fields["age"].take(cell) == 0,
+            is_last=fields["is_last"].take(cell),
+            action=fields["action"].take(cell).long(),
+            reward=fields["reward"].take(cell),
+            terminated=fields["terminated"].take(cell),
+            truncated=fields["truncated"].take(cell),
+            extra=extra,
+            weight=torch.ones(len(start), device=replay.device),
+            cell=cell[0],
+        )
