@@ -1,4 +1,8 @@
-"""How far an agent can be fooled: each observation is changed a little, in the direction that misleads it most."""
+"""Adversarial attack on an agent: perturb each observation so that the agent changes its mind, and measure the score.
+
+The perturbation is the fast gradient sign method (Goodfellow et al. 2015, "Explaining and harnessing adversarial
+examples"), applied to policies by Huang et al. 2017, "Adversarial attacks on neural network policies".
+"""
 
 from __future__ import annotations
 
@@ -8,63 +12,107 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agents.core.agent import Agent
-from agents.core.types import Carry, PolicyOutput
+from agents.core.types import Carry, PolicyOutput, ValueScaling
 from rl_lab import api
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
 from rl_lab.training.evaluation import Evaluation
 
 
-class Attacked:
-    """An agent that sees every observation perturbed by +- `size`: a share of `white`, or without one in the vector's own unit."""
+class AttackedAgent:
+    """An agent that receives perturbed observations: obs + eps * signs."""
 
-    def __init__(self, agent: Agent, size: float, white: int | None, rng: torch.Generator | None = None) -> None:
-        """With `rng` the signs are drawn at random, which tells how much of the harm is mere noise."""
-        self.agent, self.size, self.white, self.rng = agent, size, white, rng
+    def __init__(
+        self, agent: Agent, size: float, max_pixel: int | None, random_signs: torch.Generator | None = None
+    ) -> None:
+        """Wrap an agent.
+
+        Args:
+            agent: The agent.
+            size: The perturbation eps, as a share of `max_pixel` for images, in the unit of the observation for
+                vectors.
+            max_pixel: Largest pixel value of an image; perturbed images are clamped to [0, max_pixel]. None for
+                vectors.
+            random_signs: Draw the signs with this generator instead of computing them from the gradient. The score
+                under random signs is the baseline of the attack: it shows the effect of noise of the same size.
+        """
+        self.agent = agent
+        self.size = size
+        self.max_pixel = max_pixel
+        self.random_signs = random_signs
+
+    @property
+    def value_scaling(self) -> ValueScaling:
+        """Return the value scaling of the agent."""
+        return self.agent.value_scaling
 
     def initial_carry(self, n: int) -> Carry:
+        """Return the agent's carry before the first row."""
         return self.agent.initial_carry(n)
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
-        """What the agent makes of the perturbed observation; the frames it remembers are perturbed ones too."""
-        if self.rng is None:
-            signs = fgsm_signs(self.agent, obs, is_first, carry)
-        else:
-            signs = torch.randint(0, 2, obs.shape, generator=self.rng) * 2.0 - 1
-        seen = obs + signs * self.size * (self.white or 1)
-        return self.agent.policy_output(seen.clamp(0, self.white) if self.white else seen, is_first, carry)
+        """Return the agent's output for the perturbed observations. The carry contains perturbed frames, too."""
+        perturbed = obs + self._signs(obs, is_first, carry) * self.size * (self.max_pixel or 1)
+        if self.max_pixel:
+            perturbed = perturbed.clamp(0, self.max_pixel)
+        return self.agent.policy_output(perturbed, is_first, carry)
+
+    def _signs(self, obs: Tensor, is_first: Tensor, carry: Carry) -> Tensor:
+        if self.random_signs is None:
+            return fgsm_signs(self.agent, obs, is_first, carry)
+        return torch.randint(0, 2, obs.shape, generator=self.random_signs) * 2.0 - 1
 
 
 def fgsm_signs(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tensor:
-    """sign(dJ/d obs), the fast gradient sign method (Goodfellow et al. 2015, section 4), of the shape of obs.
+    """Return the signs of the fast gradient sign method, in the shape of the observations.
 
-    J is the cross-entropy between the policy, or softmax Q(s, .), and its own best action (Huang et al. 2017, section 3.2).
+    Goodfellow et al. 2015, section 4:
+
+        signs = sign(dJ / d obs)
+
+    J is the cross-entropy between the policy and its own most probable action: J = -log max_a pi(a | obs). For agents
+    with action values, the policy is softmax Q(obs, .) (Huang et al. 2017, section 3.2).
     """
     with torch.enable_grad():
         x = obs.detach().float().requires_grad_(True)
-        thought, _ = agent.policy_output(x, is_first, carry)
-        scores = thought.scores
-        log_pi = scores.clamp_min(1e-12).log() if thought.is_policy else scores.log_softmax(1)
-        loss = F.nll_loss(log_pi, scores.argmax(1), reduction="sum")
+        output, _ = agent.policy_output(x, is_first, carry)
+        scores = output.scores
+        log_policy = scores.clamp_min(1e-12).log() if output.is_policy else scores.log_softmax(1)
+        loss = F.nll_loss(log_policy, scores.argmax(1), reduction="sum")
         (gradient,) = torch.autograd.grad(loss, x)
     return gradient.sign()
 
 
-def scores(run: Run, size: float, *, episodes: int, seed: int, which: str | None = None) -> dict[str, Evaluation]:
-    """The same games unharmed, under random signs, and under attack.
+def evaluate_attack(
+    run: Run, size: float, *, episodes: int, seed: int, which: str | None = None
+) -> dict[str, Evaluation]:
+    """Evaluate an agent without perturbation, with random signs, and with the fast gradient sign method.
 
-    Raises LabError where the agent has no gradient to attack with.
+    Args:
+        run: The run with the agent's checkpoints.
+        size: Size of the perturbation; see `AttackedAgent`.
+        episodes: Number of episodes of each evaluation. All three begin from the same seed.
+        seed: Seed of the evaluations.
+        which: The checkpoint: "best", "last" or an agent step. None is the best checkpoint, or the last one.
+
+    Returns:
+        The evaluations, by their names.
+
+    Raises:
+        LabError: The agent has no gradient, as a tabular agent.
     """
     agent = api.load(run, which=which)
     if not any(parameter.requires_grad for parameter in agent.network.parameters()):
         raise LabError(f"{run.config.agent} has no gradient to attack with")
-    rng = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    players = {
-        "unharmed": agent,
-        f"random signs, {size:g}": Attacked(agent, size, run.env_spec.max_pixel, rng),
-        f"fgsm, {size:g}": Attacked(agent, size, run.env_spec.max_pixel),
+    max_pixel = run.env_spec.max_pixel
+    noise_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    noise = torch.Generator().manual_seed(noise_seed)
+    players: dict[str, Agent | AttackedAgent] = {
+        "no perturbation": agent,
+        f"random signs, {size:g}": AttackedAgent(agent, size, max_pixel, noise),
+        f"fgsm, {size:g}": AttackedAgent(agent, size, max_pixel),
     }
-    return {
-        name: api.play(run, player, episodes=episodes, epsilon=None, seed=seed)  # type: ignore[arg-type]
-        for name, player in players.items()
-    }
+    results: dict[str, Evaluation] = {}
+    for name, player in players.items():
+        results[name] = api.evaluate_agent(run, player, episodes=episodes, epsilon=None, seed=seed)
+    return results

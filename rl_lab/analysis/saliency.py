@@ -1,9 +1,13 @@
-"""Where in the picture a network finds what it says: Grad-CAM, and occlusion as the slow check that needs no gradient."""
+"""Saliency maps: how much each pixel of an observation contributes to the agent's output.
+
+Two methods: Grad-CAM (Selvaraju et al. 2017), which needs convolutions and one backward pass, and occlusion (Greydanus
+    et al.
+2018), which needs no gradient but hundreds of forward passes. Occlusion serves as a check of Grad-CAM.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,120 +16,127 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.core.agent import Agent
-from agents.core.types import Carry, PolicyOutput
+from agents.core.types import Carry
 from envs.spec import EnvSpec
+from rl_lab.analysis.feature_maps import ReceptiveField, receptive_field, record_feature_maps
 
-Saliency = Literal["off", "grad-cam", "occlusion"]
-PATCH, STRIDE = 10, 5  # pixels of what occlusion hides, and from one such place to the next
+SaliencyMethod = Literal["off", "grad-cam", "occlusion"]
 
-Heat = NDArray[np.float32]  # [H, W], from 0 to 1
+Heatmap = NDArray[np.float32]
+"""Saliency of each pixel, f32[H, W], scaled so that the largest value is 1; all zeros if no pixel contributes."""
+
+PATCH_SIZE = 10  # side of the square that occlusion hides, in pixels
+PATCH_STRIDE = 5  # distance between neighbouring squares, in pixels
 
 
-def saliency(kind: Saliency, agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Heat | None:
-    """How much each pixel of the frames obs [1, H, W] counts in what the agent thinks of them; None if off."""
-    if kind == "off":
+def available_saliency_methods(agent: Agent, env_spec: EnvSpec) -> tuple[SaliencyMethod, ...]:
+    """Return the methods that work for this agent. Both need image observations, and Grad-CAM needs convolutions."""
+    is_image = len(env_spec.frame) == 2
+    if not is_image:
+        return ("off",)
+    has_convolutions = any(isinstance(layer, nn.Conv2d) for layer in agent.network.modules())
+    if not has_convolutions:
+        return ("off", "occlusion")
+    return ("off", "grad-cam", "occlusion")
+
+
+def saliency_map(method: SaliencyMethod, agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Heatmap | None:
+    """Return the saliency map of one observation.
+
+    Args:
+        method: The method; "off" returns None.
+        agent: The agent.
+        obs: The observation [1, H, W].
+        is_first: bool[1], True if an episode begins with the observation.
+        carry: The agent's carry before the observation.
+    """
+    if method == "off":
         return None
-    heat = (grad_cam if kind == "grad-cam" else occlusion)(agent, obs, is_first, carry)
-    return (heat / heat.max().clamp_min(1e-12)).cpu().numpy()
+    compute = grad_cam if method == "grad-cam" else occlusion
+    heatmap = compute(agent, obs, is_first, carry)
+    return (heatmap / heatmap.max().clamp_min(1e-12)).cpu().numpy()
 
 
 def grad_cam(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tensor:
-    """ReLU(sum_k a_k A_k), f32[H, W], of the last feature maps A; a_k is the mean of dQ(s, a*)/dA_k over the map.
+    """Return the Grad-CAM heatmap f32[H, W] of one observation [1, H, W], not scaled.
 
-    Selvaraju et al. 2017, equations 1 and 2, for the best action's value, or the logarithm of its probability. Each place of the
-    map lies over the middle of the pixels that it sees, with straight lines between.
+    Selvaraju et al. 2017, equations 1 and 2, with the feature maps A_k of the last convolution:
+
+        alpha_k = mean over positions (i, j) of dy / dA_k[i, j]
+        L = ReLU(sum_k alpha_k A_k)
+
+    where y is the value of the greedy action, max_a Q(s, a), or the logarithm of its probability, log max_a pi(a | s).
     """
     with torch.enable_grad():
-        thought, convs, maps = with_feature_maps(agent, obs, is_first, carry)
-        best = thought.scores.amax(1).sum()
-        (gradient,) = torch.autograd.grad(best.clamp_min(1e-12).log() if thought.is_policy else best, maps[-1])
-    heat = (gradient.mean((2, 3), keepdim=True) * maps[-1]).sum(1, keepdim=True).relu()
-    field = receptive_field(convs)
-    places = [
-        (torch.arange(pixels, device=obs.device) - field.middle) / field.stride / max(cells - 1, 1) * 2 - 1
-        for pixels, cells in zip(obs.shape[1:], heat.shape[2:], strict=True)
-    ]
-    y, x = torch.meshgrid(*places, indexing="ij")
-    over = torch.stack([x, y], 2)[None]  # of each pixel, in the map from -1 to 1
-    return F.grid_sample(heat.detach(), over, padding_mode="border", align_corners=True)[0, 0]
-
-
-class Field(NamedTuple):
-    """The pixels that the places of a feature map see."""
-
-    size: int  # side of the square that one sees
-    stride: int  # from one to the next
-    middle: float  # of what the first one sees
-
-
-def receptive_field(convs: Sequence[nn.Conv2d]) -> Field:
-    """What a place of the last one's map sees of the frame through these convolutions."""
-    size, stride, start = 1, 1, 0
-    for conv in convs:
-        start -= int(conv.padding[0]) * stride
-        size += (conv.kernel_size[0] - 1) * stride
-        stride *= conv.stride[0]
-    return Field(size, stride, start + (size - 1) / 2)
-
-
-def with_feature_maps(
-    agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry
-) -> tuple[PolicyOutput, list[nn.Conv2d], list[Tensor]]:
-    """What the agent thinks, the convolutions that it took (a network may hold others, such as a target's), and the maps
-    [N, C, h, w] that each gave after its ReLU; the first one first.
-    """
-    convs: list[nn.Conv2d] = []
-    maps: list[Tensor] = []
-
-    def keep(layer: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(layer, nn.Conv2d):
-            convs.append(layer)
-        elif output.dim() == 4:
-            maps.append(output)
-
-    layers = [layer for layer in agent.network.modules() if isinstance(layer, nn.Conv2d | nn.ReLU)]
-    hooks = [layer.register_forward_hook(keep) for layer in layers]
-    try:
-        thought, _ = agent.policy_output(obs, is_first, carry)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return thought, convs, maps
-
-
-def saliencies(agent: Agent, env_spec: EnvSpec) -> tuple[Saliency, ...]:
-    """Those that can be had: occlusion needs frames, Grad-CAM convolutions besides."""
-    if len(env_spec.frame) != 2:
-        return ("off",)
-    convolutions = any(isinstance(layer, nn.Conv2d) for layer in agent.network.modules())
-    return ("off", "grad-cam", "occlusion") if convolutions else ("off", "occlusion")
+        policy_output, convolutions, maps = record_feature_maps(agent, obs, is_first, carry)
+        target = policy_output.scores.amax(1).sum()
+        if policy_output.is_policy:
+            target = target.clamp_min(1e-12).log()
+        (gradient,) = torch.autograd.grad(target, maps[-1])
+    weights = gradient.mean((2, 3), keepdim=True)
+    class_activation = (weights * maps[-1]).sum(1, keepdim=True).relu()
+    height, width = obs.shape[1:]
+    return _resize_to_pixels(class_activation.detach(), receptive_field(convolutions), height, width)
 
 
 @torch.no_grad()
 def occlusion(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tensor:
-    """1/2 |f(s) - f(s without a patch)|^2, f32[H, W], over overlapping patches; f are the scores of all actions.
+    """Return the occlusion heatmap f32[H, W] of one observation [1, H, W], not scaled.
 
-    Greydanus et al. 2018, equation 2, with a patch of the frame's median in place of a blur, in every frame of the stack.
+    The saliency of a patch is (Greydanus et al. 2018, equation 2)
+
+        S = 1/2 |f(s) - f(s without the patch)|^2
+
+    where f are the scores of all actions. The paper blurs the patch; here it is filled with the median of the
+    observation, in every frame of the stack. Patches overlap, and the saliency of a pixel is the mean over its patches.
     """
     height, width = obs.shape[1:]
-    corners = [(y, x) for y in range(0, height - PATCH + 1, STRIDE) for x in range(0, width - PATCH + 1, STRIDE)]
-    n = len(corners)
-    hidden = torch.zeros((n, height, width), dtype=torch.bool, device=obs.device)
-    for i, (y, x) in enumerate(corners):
-        hidden[i, y : y + PATCH, x : x + PATCH] = True
+    patches = _patch_masks(height, width, obs.device)
+    num_patches = len(patches)
     background = obs.flatten().median()
 
-    def without(frames: Tensor) -> Tensor:
-        masks = hidden.view(n, *[1] * (frames.dim() - 3), height, width)
-        return torch.where(masks, background, frames.expand(n, *frames.shape[1:]))
+    def hide_patches(frames: Tensor) -> Tensor:
+        """Return a copy of the frames [1, ..., H, W] for each patch, with this patch hidden."""
+        masks = patches.view(num_patches, *[1] * (frames.dim() - 3), height, width)
+        return torch.where(masks, background, frames.expand(num_patches, *frames.shape[1:]))
 
-    pictured = [part.dim() > 2 and part.shape[-2:] == obs.shape[-2:] for part in carry]
-    hidden_carry = tuple(
-        without(part) if picture else part.expand(n, *part.shape[1:])
-        for part, picture in zip(carry, pictured, strict=True)
-    )
-    seen, _ = agent.policy_output(obs, is_first, carry)
-    unseen, _ = agent.policy_output(without(obs), is_first.expand(n), hidden_carry)
-    change = (unseen.scores - seen.scores).square().sum(1) / 2
-    covered = hidden.sum(0).clamp_min(1)
-    return (hidden * change[:, None, None]).sum(0) / covered
+    occluded_carry: list[Tensor] = []
+    for part in carry:
+        contains_frames = part.dim() > 2 and part.shape[-2:] == obs.shape[-2:]
+        occluded_carry.append(hide_patches(part) if contains_frames else part.expand(num_patches, *part.shape[1:]))
+    output, _ = agent.policy_output(obs, is_first, carry)
+    occluded_output, _ = agent.policy_output(hide_patches(obs), is_first.expand(num_patches), tuple(occluded_carry))
+    patch_saliency = (occluded_output.scores - output.scores).square().sum(1) / 2
+    patches_per_pixel = patches.sum(0).clamp_min(1)
+    return (patches * patch_saliency[:, None, None]).sum(0) / patches_per_pixel
+
+
+def _resize_to_pixels(feature_map: Tensor, field: ReceptiveField, height: int, width: int) -> Tensor:
+    """Return a feature map [1, 1, h, w] as a heatmap [height, width], by bilinear interpolation.
+
+    Each position of the map lies at the center of its receptive field. Pixels outside of the outermost centers get the
+    value of the nearest position.
+    """
+    map_height, map_width = feature_map.shape[2:]
+    y = _map_coordinates(height, map_height, field, feature_map.device)
+    x = _map_coordinates(width, map_width, field, feature_map.device)
+    y_grid, x_grid = torch.meshgrid(y, x, indexing="ij")
+    sampling_grid = torch.stack([x_grid, y_grid], 2)[None]
+    return F.grid_sample(feature_map, sampling_grid, padding_mode="border", align_corners=True)[0, 0]
+
+
+def _map_coordinates(num_pixels: int, num_positions: int, field: ReceptiveField, device: torch.device) -> Tensor:
+    """Return the coordinate of each pixel for `grid_sample`: -1 is the first position of the map, 1 the last."""
+    position = (torch.arange(num_pixels, device=device) - field.center) / field.stride
+    return position / max(num_positions - 1, 1) * 2 - 1
+
+
+def _patch_masks(height: int, width: int, device: torch.device) -> Tensor:
+    """Return bool[num_patches, height, width], True inside each patch."""
+    tops = range(0, height - PATCH_SIZE + 1, PATCH_STRIDE)
+    lefts = range(0, width - PATCH_SIZE + 1, PATCH_STRIDE)
+    corners = [(top, left) for top in tops for left in lefts]
+    masks = torch.zeros((len(corners), height, width), dtype=torch.bool, device=device)
+    for mask, (top, left) in zip(masks, corners, strict=True):
+        mask[top : top + PATCH_SIZE, left : left + PATCH_SIZE] = True
+    return masks

@@ -11,42 +11,66 @@ from rl_lab import api
 from rl_lab.cli.parsing import PlayOptions, parse
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import DEMO, Run
-from rl_lab.watch.game import Game
 from rl_lab.watch.player import Player
+from rl_lab.watch.rendered_env import RenderedEnv
 
 
 @dataclass(frozen=True)
 class LookOptions(PlayOptions):
+    """Options of `look`."""
+
     out: str = ""
-    """Folder for the pictures; the run's look/ unless given."""
+    """Folder for the images. By default the folder look/ of the run."""
     step: Count = 200
-    """Agent steps into the game at which its feature maps are drawn."""
+    """Agent step of the game whose feature maps are drawn."""
     units: Annotated[int, Range(1, 64)] = 8
-    """Units of each convolution to find the exciting inputs of."""
+    """Units of each convolution whose preferred inputs are drawn."""
     attack: tuple[Literal["fgsm"], Positive] | None = None
-    """Instead of pictures: play with each observation perturbed, `--attack fgsm 0.01`, by so much of its range (of 255 for
-    images; the observation's own unit for vectors), and print how far the score falls (Huang et al. 2017)."""
+    """Draw no images. Play with perturbed observations and print the scores (Huang et al. 2017): `--attack fgsm 0.01`.
+    The number is the size of the perturbation: for images a share of the pixel range, for vectors in the unit of the
+    observation."""
     episodes: Count = 10
-    """Whole games to play under attack."""
+    """Whole games to play with --attack."""
 
 
 def look_command(args: list[str]) -> None:
-    chosen = parse(LookOptions, args, "look", "See what a run's network has learned, or how far it can be fooled.")
-    check_fields(chosen)
-    from rl_lab.analysis import attack, feature_visualization
+    """Run the command `look`."""
+    options = parse(LookOptions, args, "look", "Draw what a run's network has learned, or attack the network.")
+    check_fields(options)
+    run = Run.find(options.run, options.runs_dir)
+    if options.attack is not None:
+        _, size = options.attack
+        _print_attack(run, size, options)
+    else:
+        _write_report(run, options)
 
-    run = Run.find(chosen.run, chosen.runs_dir)
-    if chosen.attack is not None:
-        size = chosen.attack[1]
-        if not 0 < size < float("inf"):
-            raise LabError(f"attack is fgsm {size:g}; its size must be greater than 0")
-        for name, result in attack.scores(
-            run, size, episodes=chosen.episodes, seed=chosen.seed, which=chosen.which
-        ).items():
-            print(f"{name:<22} {result}")
-        return
-    agent = api.load(run, which=chosen.which)
-    player = Player(agent, run.config, Game(run.env_spec), epsilon=run.config.run.eval_epsilon, seed=chosen.seed)
-    out = Path(chosen.out or ("look-demo" if run.path == DEMO else run.path / "look"))
-    for path, what in feature_visualization.draw(player, out, step=chosen.step, units=chosen.units).items():
-        print(f"{path}: {what}")
+
+def _print_attack(run: Run, size: float, options: LookOptions) -> None:
+    """Print the scores without and with perturbations."""
+    from rl_lab.analysis.attack import evaluate_attack
+
+    if not 0 < size < float("inf"):
+        raise LabError(f"attack is fgsm {size:g}; its size must be greater than 0")
+    results = evaluate_attack(run, size, episodes=options.episodes, seed=options.seed, which=options.which)
+    for name, result in results.items():
+        print(f"{name:<22} {result}")
+
+
+def _write_report(run: Run, options: LookOptions) -> None:
+    """Write the images and print their paths."""
+    from rl_lab.analysis.network_report import write_network_report
+
+    agent = api.load(run, which=options.which)
+    epsilon = run.config.run.eval_epsilon
+    player = Player(agent, run.config, RenderedEnv(run.env_spec), epsilon=epsilon, seed=options.seed)
+    descriptions = write_network_report(player, _output_folder(run, options), step=options.step, units=options.units)
+    for path, description in descriptions.items():
+        print(f"{path}: {description}")
+
+
+def _output_folder(run: Run, options: LookOptions) -> Path:
+    if options.out:
+        return Path(options.out)
+    if run.path == DEMO:  # the demo is part of the installed package
+        return Path("look-demo")
+    return run.path / "look"

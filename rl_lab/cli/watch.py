@@ -7,141 +7,113 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import tyro
 
+from agents.core.agent import Agent
 from agents.core.settings import Range, check_fields
-from rl_lab.analysis.saliency import Saliency, saliencies
+from rl_lab.analysis.saliency import SaliencyMethod, available_saliency_methods
 from rl_lab.cli.parsing import PlayOptions, parse
 from rl_lab.errors import LabError
-from rl_lab.experiment.factory import make_player
+from rl_lab.experiment.factory import make_cpu_agent
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
-from rl_lab.system.device import has_display
-from rl_lab.watch.checkpoint_selector import Weights, newest_checkpoint
+from rl_lab.system.display import has_display
+from rl_lab.watch.checkpoint_selector import CheckpointSelector, newest_checkpoint
 from rl_lab.watch.controls import KEYS, Controls
-from rl_lab.watch.game import Game
 from rl_lab.watch.player import Player
-from rl_lab.watch.show import Sink, picture_rate, show
-from rl_lab.watch.sinks.terminal import Terminal
-from rl_lab.watch.sinks.video import Video
-from rl_lab.watch.sinks.window import Window
+from rl_lab.watch.rendered_env import RenderedEnv
+from rl_lab.watch.show_games import ShowResult, frame_rate, show_games
+from rl_lab.watch.sinks.frame_sink import FrameSink
+from rl_lab.watch.sinks.terminal import TerminalSink
+from rl_lab.watch.sinks.video import VideoSink
+from rl_lab.watch.sinks.window import WindowSink
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
+SinkName = Literal["video", "web", "window", "terminal"]
 
 
 @dataclass(frozen=True)
 class WatchOptions(PlayOptions):
+    """Options of `watch`."""
+
     video: str = ""
-    """MP4 file to write (WebM where PyAV is missing), at the speed the game is played."""
+    """Write a video file at the game's own speed: MP4, or WebM if PyAV is not installed."""
     web: Flag = False
-    """Show it on a page of this machine, for a browser."""
+    """Show the games on a web page that this machine serves."""
     window: Flag = False
-    """Show it in a window."""
+    """Show the games in a window. This is the default if there is a display; otherwise --web is."""
     terminal: Flag = False
-    """Show it in this terminal, which must know 24-bit colours."""
+    """Show the games in this terminal, which must support 24-bit colours."""
     host: str = "127.0.0.1"
-    """Address of the page; another one than this machine's own shows it to others."""
+    """Address of the web page. The default accepts connections from this machine only."""
     port: Annotated[int, Range(0, 65535)] = 8000
-    """Port of the page; 0 takes a free one."""
+    """Port of the web page; 0 selects a free port."""
     smooth: Flag = False
-    """Show all 60 frames a second of an Atari game, not only those that the agent decides at."""
+    """Show all 60 frames a second of an Atari game, not only the 15 at which the agent acts."""
     saliency: Flag = False
-    """Show where the network looks (Grad-CAM)."""
+    """Show which pixels the greedy action depends on (Grad-CAM; needs convolutions)."""
     occlusion: Flag = False
-    """Show what it would miss (slower; needs no convolution)."""
+    """Show which pixels change the agent's output if they are hidden (slower; needs no convolutions)."""
     follow: Flag = False
-    """Play with each new checkpoint of a run that is still training, as it comes."""
+    """Load each new checkpoint of a run that is still training."""
     episodes: Annotated[int | None, Range(1)] = None
-    """Whole games to play; unless given one in a video, and otherwise until it is stopped."""
+    """Whole games to play. By default one for a video, otherwise no limit."""
     epsilon: Annotated[float | None, Range(0, 1)] = None
-    """Share of random actions; the run's own eval_epsilon unless given."""
+    """Probability of a random action. By default the run's eval_epsilon."""
 
 
 def watch_command(args: list[str]) -> None:
-    chosen = parse(WatchOptions, args, "watch", "Watch a run's agent play, with what it sees and thinks.")
-    check_fields(chosen)
-    named = [name for name in ("video", "web", "window", "terminal") if getattr(chosen, name)]
-    if len(named) > 1:
-        raise LabError(f"it is shown in one place at a time, not in {' and '.join(named)}")
-    if chosen.saliency and chosen.occlusion:
-        raise LabError("either --saliency or --occlusion, not both")
-    where = named[0] if named else "window" if has_display() else "web"
-    run = Run.find(chosen.run, chosen.runs_dir)
-    torch.set_num_threads(1)  # one picture at a time is too little for more
-    if chosen.follow:
-        if chosen.checkpoint != "auto":
-            raise LabError("--follow plays with the newest checkpoint; leave --checkpoint out")
-        _give_way()
+    """Run the command `watch`."""
+    options = parse(WatchOptions, args, "watch", "Watch a run's agent play, with its input and output.")
+    check_fields(options)
+    sink_name = _select_sink(options)
+    _check_compatible(options)
+    run = Run.find(options.run, options.runs_dir)
+    torch.set_num_threads(1)  # one observation at a time is too little work for several threads
+    if options.follow:
+        _lower_priority()
         _wait_for_checkpoint(run)
     load_env_plugins()
-    agent = make_player(run.config, run.env_spec)
-    weights = Weights(run.path, agent, chosen.which)
-    if chosen.follow:
-        weights.follow()
-    epsilon = run.config.run.eval_epsilon if chosen.epsilon is None else chosen.epsilon
-    kind: Saliency = "grad-cam" if chosen.saliency else "occlusion" if chosen.occlusion else "off"
-    possible = saliencies(agent, run.env_spec)
-    if kind not in possible:
-        needs = "pictures" if possible == ("off",) else "convolutions; try --occlusion"
-        raise LabError(f"{run.config.agent} on {run.env_spec.name} has no {kind} map: that needs {needs}")
-    player = Player(agent, run.config, Game(run.env_spec), epsilon=epsilon, seed=chosen.seed, saliency=kind)
-    controls = None if where == "video" else Controls(saliency=kind, saliencies=possible)
-
-    def title() -> str:
-        return f"{run.config.agent}, {run.env_spec.name}, step {weights.step:,}, epsilon {epsilon:g}"
-
-    def each_moment() -> None:
-        if controls is not None and controls.checkpoint is not None:
-            weights.choose(controls.checkpoint)
-            controls.checkpoint = None
-        elif chosen.follow and weights.follow():
-            print(f"now plays: step {weights.step:,}", flush=True)
-
-    sink = _open(where, chosen, controls, weights, title, picture_rate(player, smooth=chosen.smooth))
-    episodes = chosen.episodes if chosen.episodes is not None else 1 if where == "video" else None
-    try:
-        shown = show(
-            player,
-            sink,
-            title=title,
-            episodes=episodes,
-            smooth=chosen.smooth,
-            controls=controls,
-            each_moment=each_moment,
-        )
-    except KeyboardInterrupt:
-        return
-    if shown.scores:
-        print(f"{run.config.agent} on {run.env_spec.name}: score {', '.join(f'{score:g}' for score in shown.scores)}")
-    if isinstance(sink, Video):
-        print(f"{chosen.video}: {shown.pictures:,} pictures, {shown.pictures / sink.fps:.1f} s")
+    agent = make_cpu_agent(run.config, run.env_spec)
+    checkpoints = CheckpointSelector(run.path, agent, options.which)
+    if options.follow:
+        checkpoints.load_newer()
+    _show(run, agent, checkpoints, sink_name, options)
 
 
-def _open(
-    where: str, chosen: WatchOptions, controls: Controls | None, weights: Weights, title: Callable[[], str], fps: float
-) -> Sink:
-    """The place that was chosen; a place that has keys says which."""
-    if controls is None:
-        return Video(Path(chosen.video), fps)
-    keys = ", ".join(f"{'space' if key == ' ' else key}: {what}" for key, what in KEYS.items())
-    if where == "window":
-        window = Window(controls, title)
-        print(f"in a window; keys: {keys}", flush=True)
-        return window
-    if where == "web":
-        from rl_lab.watch.sinks.web import Web
-
-        page = Web(controls, weights, title, host=chosen.host, port=chosen.port)
-        print(f"on the page {page.address} (Ctrl-C stops); keys: {keys}", flush=True)
-        return page
-    return Terminal(title)
+def _select_sink(options: WatchOptions) -> SinkName:
+    """Return the sink that was requested, otherwise the window if there is a display, otherwise the web page."""
+    requested: dict[SinkName, bool] = {
+        "video": bool(options.video),
+        "web": options.web,
+        "window": options.window,
+        "terminal": options.terminal,
+    }
+    names: list[SinkName] = [name for name, is_requested in requested.items() if is_requested]
+    if len(names) > 1:
+        raise LabError(f"choose one of {' and '.join(f'--{name}' for name in names)}, not both")
+    if names:
+        return names[0]
+    return "window" if has_display() else "web"
 
 
-def _give_way() -> None:
-    """Take the processor only where the training that is followed leaves it."""
+def _check_compatible(options: WatchOptions) -> None:
+    """Raise LabError if options contradict each other."""
+    if options.saliency and options.occlusion:
+        raise LabError("choose either --saliency or --occlusion, not both")
+    if options.follow and options.checkpoint != "auto":
+        raise LabError("--follow plays with the newest checkpoint; remove --checkpoint")
+
+
+def _lower_priority() -> None:
+    """Give the training that is followed precedence for the processor.
+
+    Under SCHED_IDLE the viewer runs only on idle cores. "nice" alone would still interrupt the threads of an update,
+    which wait for each other.
+    """
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     elif hasattr(os, "nice"):
@@ -149,7 +121,101 @@ def _give_way() -> None:
 
 
 def _wait_for_checkpoint(run: Run) -> None:
+    """Wait until the run has a checkpoint."""
     if newest_checkpoint(run.path) is None:
-        print(f"{run} holds no checkpoint yet; waiting for the first (Ctrl-C stops)", flush=True)
+        print(f"{run} has no checkpoint yet; waiting for the first one (Ctrl-C stops)", flush=True)
     while newest_checkpoint(run.path) is None:
         time.sleep(1)
+
+
+def _show(run: Run, agent: Agent, checkpoints: CheckpointSelector, sink_name: SinkName, options: WatchOptions) -> None:
+    """Play and show the games, then print the scores. Ctrl-C ends the program without scores."""
+    epsilon = run.config.run.eval_epsilon if options.epsilon is None else options.epsilon
+    method = _select_saliency_method(run, agent, options)
+    env = RenderedEnv(run.env_spec)
+    player = Player(agent, run.config, env, epsilon=epsilon, seed=options.seed, saliency_method=method)
+    controls = None
+    if sink_name != "video":
+        methods = available_saliency_methods(agent, run.env_spec)
+        controls = Controls(saliency_method=method, saliency_methods=methods)
+
+    def title() -> str:
+        return f"{run.config.agent}, {run.env_spec.name}, step {checkpoints.step:,}, epsilon {epsilon:g}"
+
+    def update_weights() -> None:
+        if controls is not None and controls.checkpoint is not None:
+            checkpoints.choose(controls.checkpoint)
+            controls.checkpoint = None
+        elif options.follow and checkpoints.load_newer():
+            print(f"loaded the checkpoint of step {checkpoints.step:,}", flush=True)
+
+    episodes = options.episodes
+    if episodes is None and sink_name == "video":
+        episodes = 1
+    sink = _open_sink(sink_name, options, controls, checkpoints, title, frame_rate(player, smooth=options.smooth))
+    try:
+        result = show_games(
+            player,
+            sink,
+            title=title,
+            episodes=episodes,
+            smooth=options.smooth,
+            controls=controls,
+            after_step=update_weights,
+        )
+    except KeyboardInterrupt:
+        return
+    _print_result(run, sink, result)
+
+
+def _select_saliency_method(run: Run, agent: Agent, options: WatchOptions) -> SaliencyMethod:
+    """Return the method that was requested. Raises LabError if it does not work for this agent."""
+    method: SaliencyMethod = "off"
+    if options.saliency:
+        method = "grad-cam"
+    elif options.occlusion:
+        method = "occlusion"
+    available = available_saliency_methods(agent, run.env_spec)
+    if method not in available:
+        needed = "image observations" if available == ("off",) else "convolutions; try --occlusion"
+        raise LabError(f"{run.config.agent} on {run.env_spec.name} has no {method} map, which needs {needed}")
+    return method
+
+
+def _open_sink(
+    name: SinkName,
+    options: WatchOptions,
+    controls: Controls | None,
+    checkpoints: CheckpointSelector,
+    title: Callable[[], str],
+    fps: float,
+) -> FrameSink:
+    """Return the sink, after printing where the games are shown. A video has no controls."""
+    if controls is None:
+        return VideoSink(Path(options.video), fps)
+    if name == "window":
+        window = WindowSink(controls, title)
+        print(f"in a window; keys: {_describe_keys()}", flush=True)
+        return window
+    if name == "web":
+        from rl_lab.watch.sinks.web import WebSink  # the web server takes long to import
+
+        page = WebSink(controls, checkpoints, title, host=options.host, port=options.port)
+        print(f"on the page {page.address} (Ctrl-C stops); keys: {_describe_keys()}", flush=True)
+        return page
+    return TerminalSink(title)
+
+
+def _describe_keys() -> str:
+    """Return the keys of the controls in one line."""
+    names = {" ": "space"}
+    return ", ".join(f"{names.get(key, key)}: {action}" for key, action in KEYS.items())
+
+
+def _print_result(run: Run, sink: FrameSink, result: ShowResult) -> None:
+    """Print the scores, and the length of a video."""
+    if result.scores:
+        scores = ", ".join(f"{score:g}" for score in result.scores)
+        print(f"{run.config.agent} on {run.env_spec.name}: score {scores}")
+    if isinstance(sink, VideoSink):
+        print(f"{sink.path}: {result.num_frames:,} frames, {result.num_frames / sink.fps:.1f} s")

@@ -1,4 +1,4 @@
-"""Which of a run's checkpoints plays: one that was chosen, or always the newest."""
+"""Select which checkpoint of a run an agent plays with: a chosen one, or always the newest."""
 
 from __future__ import annotations
 
@@ -10,84 +10,121 @@ from agents.core.agent import Agent
 from rl_lab import checkpoint
 from rl_lab.errors import LabError
 
-LOOK_EVERY = 1.0  # seconds between two looks for a newer checkpoint
-TRIES = 10  # to read one that training replaces meanwhile
+POLL_SECONDS = 1.0  # time between two checks for a newer checkpoint
+MAX_ATTEMPTS = 10  # to read a checkpoint that training replaces at the same time
 
 
-class Weights:
-    """Puts the weights of a run's checkpoints into an agent that plays."""
+class CheckpointSelector:
+    """Load weights from the checkpoints of a run into an agent.
 
-    def __init__(self, run: Path, agent: Agent, name: str | None = None) -> None:
-        """`name` is best, last or a step; None is the best, else the last. Raises LabError where there is none."""
-        self.run, self.agent = run, agent
-        self._looked = -LOOK_EVERY
-        self._past = 0  # agent step up to which checkpoints are not followed: there were such when another was chosen
-        self._use(lambda: checkpoint.find(run, name))
+    Attributes:
+        name: The checkpoint that is loaded: "best" or its agent step.
+        step: The agent step at which that checkpoint was written.
+    """
+
+    def __init__(self, run_path: Path, agent: Agent, name: str | None = None) -> None:
+        """Load the first checkpoint.
+
+        Args:
+            run_path: Folder of the run.
+            agent: Receives the weights.
+            name: "best", "last" or an agent step. None is the best checkpoint, or the last one if there is no best.
+
+        Raises:
+            LabError: The checkpoint does not exist or is damaged.
+        """
+        self.run_path = run_path
+        self.agent = agent
+        self.name = ""
+        self.step = 0
+        self._last_check = -POLL_SECONDS  # in seconds of time.monotonic()
+        self._newest_at_choice = 0  # agent step of the newest checkpoint when a person chose another one
+        self._load(lambda: checkpoint.find(run_path, name))
 
     @property
     def names(self) -> list[str]:
-        """What there is to choose from."""
-        steps = [str(checkpoint.step_of(folder)) for folder in checkpoint.generations(self.run)]
-        best = (self.run / "checkpoints" / "best" / "state.json").is_file()
-        return [*(["best"] if best else []), *dict.fromkeys(steps)]
+        """The names of all checkpoints of the run: "best", if there is one, then agent steps, newest first."""
+        has_best = (self.run_path / "checkpoints" / "best" / "state.json").is_file()
+        steps = [str(checkpoint.step_of(folder)) for folder in checkpoint.generations(self.run_path)]
+        unique_steps = list(dict.fromkeys(steps))
+        return ["best", *unique_steps] if has_best else unique_steps
 
     def choose(self, name: str) -> None:
-        """Play with this one; "next" is the one after the present one. One that is gone or damaged changes nothing."""
+        """Load the checkpoint with this name; "next" is the one after the current one in `names`.
+
+        If it is damaged or was removed, print a message and keep the current weights.
+        """
         if name == "next":
-            names = self.names
-            name = names[(names.index(self.name) + 1) % len(names)] if self.name in names else names[0]
+            name = self._next_name()
         try:
-            self._use(lambda: checkpoint.find(self.run, name))
-            self._past = max(_step_of(newest_checkpoint(self.run)), self.step)
+            self._load(lambda: checkpoint.find(self.run_path, name))
+            self._newest_at_choice = max(_steps_of(newest_checkpoint(self.run_path)), self.step)
         except LabError as error:
-            print(f"rl_lab: {error}; the one before plays on")
+            print(f"rl_lab: {error}; the agent keeps the weights of checkpoint {self.name}")
 
-    def follow(self) -> bool:
-        """Play with the newest that training has written; looks once a second. Returns whether there was a newer one.
+    def load_newer(self) -> bool:
+        """Load the newest checkpoint if it is newer than the current one. Checks the disk once a second.
 
-        After a choice it waits for one that was not there then.
+        After `choose`, only a checkpoint that was written later than the choice counts as newer.
+
+        Returns:
+            True if a newer checkpoint was loaded.
         """
         now = time.monotonic()
-        if now - self._looked < LOOK_EVERY:
+        if now - self._last_check < POLL_SECONDS:
             return False
-        self._looked = now
+        self._last_check = now
         try:
-            newest = newest_checkpoint(self.run)
-            if _step_of(newest) <= max(self.step, self._past):
+            newest = newest_checkpoint(self.run_path)
+            if _steps_of(newest) <= max(self.step, self._newest_at_choice):
                 return False
-            self._use(lambda: newest or checkpoint.find(self.run))
-        except LabError:  # being replaced at this moment: next time
+            self._load(lambda: newest or checkpoint.find(self.run_path))
+        except LabError:  # training replaces the checkpoint at this moment; the next check will find the new one
             return False
         return True
 
-    def _use(self, find: Callable[[], Path]) -> None:
-        """Play with what `find` finds; where training replaces that before it is read, with what it finds then."""
-        tries = 0
+    def _next_name(self) -> str:
+        names = self.names
+        if self.name not in names:
+            return names[0]
+        return names[(names.index(self.name) + 1) % len(names)]
+
+    def _load(self, find_folder: Callable[[], Path]) -> None:
+        """Load the weights from the folder that `find_folder` returns.
+
+        Training may replace the folder between finding and reading it. In this case find and read it again.
+        """
+        attempt = 1
         while True:
-            folder = find()
+            folder = find_folder()
             try:
-                step = int(checkpoint.read_state(folder)["steps"])
+                step = _steps_of(folder)
                 checkpoint.load_network(folder, self.agent)
-            except checkpoint.Damaged:
-                tries += 1
-                if tries == TRIES or folder.exists():
+            except checkpoint.DamagedCheckpoint:
+                was_replaced = not folder.exists()
+                if attempt == MAX_ATTEMPTS or not was_replaced:
                     raise
+                attempt += 1
                 continue
-            self.step, self.name = step, "best" if folder.name.startswith("best") else str(step)
+            self.step = step
+            self.name = "best" if folder.name.startswith("best") else str(step)
             return
 
 
-def _step_of(folder: Path | None) -> int:
-    return 0 if folder is None else int(checkpoint.read_state(folder)["steps"])
-
-
-def newest_checkpoint(run: Path) -> Path | None:
-    """Of the best and the last checkpoint the one that has learned longer; None before the first one."""
-    found = []
+def newest_checkpoint(run_path: Path) -> Path | None:
+    """Return the checkpoint with the most agent steps, "best" or "last", or None if the run has no checkpoint yet."""
+    candidates: list[tuple[int, str]] = []
     for name in ("best", "last"):
         try:
-            folder = checkpoint.find(run, name)
-            found.append((int(checkpoint.read_state(folder)["steps"]), str(folder)))
+            folder = checkpoint.find(run_path, name)
+            candidates.append((_steps_of(folder), str(folder)))
         except LabError:
             continue
-    return Path(max(found)[1]) if found else None
+    return Path(max(candidates)[1]) if candidates else None
+
+
+def _steps_of(folder: Path | None) -> int:
+    """Return the agent steps of a checkpoint, or 0 for None."""
+    if folder is None:
+        return 0
+    return int(checkpoint.read_state(folder)["steps"])

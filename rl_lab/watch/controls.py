@@ -1,80 +1,122 @@
-"""What a person asks of a show while it runs: the same keys in the window and on the page."""
+"""The keys of the window and of the web page: pause, speed, restart, saliency method and checkpoint."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from rl_lab.analysis.saliency import Saliency
+from rl_lab.analysis.saliency import SaliencyMethod
 
 KEYS = {
-    " ": "pause or go on",
-    ".": "one step",
+    " ": "pause or resume",
+    ".": "play one step",
     "+": "faster",
     "-": "slower",
-    "r": "restart",
-    "s": "saliency: off, Grad-CAM, occlusion (of pictures)",
-    "c": "the next checkpoint",
+    "r": "restart the games",
+    "s": "saliency map: off, Grad-CAM, occlusion (for image observations)",
+    "c": "play with the next checkpoint",
     "q": "quit",
 }
-SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # times the game's own speed
-REST = 0.01  # seconds between two looks at what was asked
+SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # multiples of the game's own speed
+POLL_SECONDS = 0.01  # time between two checks of the controls while a frame is displayed
 
 
 class Controls:
-    """Set by the sink's thread, read by the show's: every wish is one plain attribute."""
+    """The requests of the person who watches.
 
-    def __init__(self, *, saliency: Saliency = "off", saliencies: tuple[Saliency, ...] = ("off",)) -> None:
-        """`saliencies` are those that the agent can have."""
-        self.saliencies = saliencies
-        self.paused = self.restart = self.quit = False
-        self.saliency: Saliency = saliency
-        self.checkpoint: str | None = None  # the one that is wished for; "next" is the one after
+    The thread of the sink writes the attributes, the thread that plays reads them.
+
+    Attributes:
+        paused: Show the current frame until the person resumes or asks for one step.
+        restart: Begin again with the first game. The player resets this attribute.
+        quit: End the program.
+        saliency_method: The method of the saliency map.
+        checkpoint: The name of the checkpoint to play with, "next" for the one after the current one, or None for no
+            change.
+        speed: Multiple of the game's own speed, one of SPEEDS.
+    """
+
+    def __init__(
+        self, *, saliency_method: SaliencyMethod = "off", saliency_methods: tuple[SaliencyMethod, ...] = ("off",)
+    ) -> None:
+        """Start with a saliency method; `saliency_methods` are all methods that the agent supports."""
+        self.saliency_methods = saliency_methods
+        self.paused = False
+        self.restart = False
+        self.quit = False
+        self.saliency_method: SaliencyMethod = saliency_method
+        self.checkpoint: str | None = None
         self.speed = 1.0
-        self._steps = 0  # pictures to show although paused
-        self._changed = False  # what is shown is to be drawn anew
-        self._next = 0.0  # when the next picture is due
+        self._steps_while_paused = 0  # steps that were requested and not yet played
+        self._needs_redraw = False
+        self._next_frame_time = 0.0  # in seconds of time.monotonic()
 
     def press(self, key: str) -> None:
-        """One of KEYS; others do nothing."""
-        if key == " ":
-            self.paused = not self.paused
-        elif key == ".":
-            self.paused, self._steps = True, self._steps + 1
-        elif key in ("+", "-"):
-            faster = SPEEDS.index(self.speed) + (1 if key == "+" else -1)
-            self.speed = SPEEDS[min(max(faster, 0), len(SPEEDS) - 1)]
-        elif key == "r":
-            self.restart = True
-        elif key == "s":
-            self.saliency = self.saliencies[(self.saliencies.index(self.saliency) + 1) % len(self.saliencies)]
-            self._changed = True
-        elif key == "c":
-            self.choose("next")
-        elif key == "q":
-            self.quit = True
+        """Handle a key. Keys that are not in KEYS have no effect."""
+        actions: dict[str, Callable[[], None]] = {
+            " ": self._toggle_pause,
+            ".": self._play_one_step,
+            "+": lambda: self._change_speed(1),
+            "-": lambda: self._change_speed(-1),
+            "r": self._request_restart,
+            "s": self._select_next_saliency_method,
+            "c": lambda: self.select_checkpoint("next"),
+            "q": self._request_quit,
+        }
+        if key in actions:
+            actions[key]()
 
-    def choose(self, checkpoint: str) -> None:
-        """Let this checkpoint play on."""
-        self.checkpoint, self._changed = checkpoint, True
+    def select_checkpoint(self, name: str) -> None:
+        """Request that the game goes on with the weights of this checkpoint."""
+        self.checkpoint = name
+        self._needs_redraw = True
 
-    def stay(self, seconds: float, idle: Callable[[], None]) -> bool:
-        """Let a picture stand: for its time at the present speed, and while paused. `idle` is called meanwhile.
+    def hold_frame(self, seconds: float, poll: Callable[[], None]) -> bool:
+        """Wait while a frame is displayed: for its duration, and as long as the game is paused.
 
-        Returns whether the same moment is to be drawn again, because a wish changed what it shows.
+        Args:
+            seconds: Duration of the frame at the game's own speed.
+            poll: Is called repeatedly, to process the input of the viewer's window.
+
+        Returns:
+            True if the same step must be drawn again, because the saliency method or the checkpoint was changed while
+            paused.
         """
-        self._next = max(self._next + seconds / self.speed, time.monotonic())
+        self._next_frame_time = max(self._next_frame_time + seconds / self.speed, time.monotonic())
         while not (self.quit or self.restart):
-            idle()
-            if self._changed and self.paused:
-                self._changed = False
+            poll()
+            if self._needs_redraw and self.paused:
+                self._needs_redraw = False
                 return True
-            if self._steps:
-                self._steps -= 1
+            if self._steps_while_paused:
+                self._steps_while_paused -= 1
                 break
-            wait = self._next - time.monotonic()
-            if not self.paused and wait <= 0:
+            remaining = self._next_frame_time - time.monotonic()
+            if not self.paused and remaining <= 0:
                 break
-            time.sleep(REST if self.paused else min(REST, max(wait, 0)))
-        self._changed = False
+            time.sleep(POLL_SECONDS if self.paused else min(POLL_SECONDS, max(remaining, 0)))
+        self._needs_redraw = False
         return False
+
+    def _toggle_pause(self) -> None:
+        self.paused = not self.paused
+
+    def _play_one_step(self) -> None:
+        self.paused = True
+        self._steps_while_paused += 1
+
+    def _change_speed(self, change: int) -> None:
+        """Select another entry of SPEEDS, `change` entries after the current one."""
+        index = SPEEDS.index(self.speed) + change
+        self.speed = SPEEDS[min(max(index, 0), len(SPEEDS) - 1)]
+
+    def _request_restart(self) -> None:
+        self.restart = True
+
+    def _select_next_saliency_method(self) -> None:
+        index = self.saliency_methods.index(self.saliency_method) + 1
+        self.saliency_method = self.saliency_methods[index % len(self.saliency_methods)]
+        self._needs_redraw = True
+
+    def _request_quit(self) -> None:
+        self.quit = True

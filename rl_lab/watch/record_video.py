@@ -1,4 +1,4 @@
-"""A game of a run that is training, as a video in its folder."""
+"""Record a video of an agent while it trains."""
 
 from __future__ import annotations
 
@@ -9,24 +9,38 @@ import torch
 
 from agents.core.agent import Agent
 from rl_lab.experiment.run import Run
-from rl_lab.watch.game import Game
 from rl_lab.watch.player import Player
-from rl_lab.watch.show import picture_rate, show
-from rl_lab.watch.sinks.video import SUFFIX, Video
+from rl_lab.watch.rendered_env import RenderedEnv
+from rl_lab.watch.show_games import frame_rate, show_games
+from rl_lab.watch.sinks.video import SUFFIX, VideoSink
 
 
-def film(run: Run, agent: Agent, step: int, seed: int, device: torch.device, each_moment: Callable[[], None]) -> Path:
-    """Play the game of a seed with the run's evaluation epsilon; returns the video, named after the agent step.
+def record_video(
+    run: Run, agent: Agent, step: int, seed: int, device: torch.device, after_step: Callable[[], None]
+) -> Path:
+    """Play one game with the run's evaluation epsilon, and write a video into the folder "videos" of the run.
 
-    What `each_moment` raises ends the film and leaves none. Raises LabError where it cannot be written.
+    Args:
+        run: The run that trains the agent.
+        agent: The agent, which does not learn from this game.
+        step: Agent steps of the training so far; the file is named after this number.
+        seed: Seed of the game.
+        device: Device of the agent.
+        after_step: Is called after each step of the game. If it raises, the recording ends and the file is removed.
+
+    Returns:
+        The path of the video.
+
+    Raises:
+        LabError: The video cannot be written.
     """
-    config, path = run.config, run.path / "videos" / f"step-{step:09}{SUFFIX}"
-    epsilon = config.run.eval_epsilon
-    player = Player(agent, config, Game(run.env_spec), epsilon=epsilon, seed=seed, device=device)
-    title = f"{config.agent}, {run.env_spec.name}, step {step:,}, epsilon {epsilon:g}"
-    video = Video(path, picture_rate(player, smooth=False))
+    epsilon = run.config.run.eval_epsilon
+    path = run.path / "videos" / f"step-{step:09}{SUFFIX}"
+    title = f"{run.config.agent}, {run.env_spec.name}, step {step:,}, epsilon {epsilon:g}"
+    player = Player(agent, run.config, RenderedEnv(run.env_spec), epsilon=epsilon, seed=seed, device=device)
+    video = VideoSink(path, frame_rate(player, smooth=False))
     try:
-        show(player, video, title=lambda: title, episodes=1, each_moment=each_moment)
+        show_games(player, video, title=lambda: title, episodes=1, after_step=after_step)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

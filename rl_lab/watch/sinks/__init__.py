@@ -1,1 +1,1 @@
-"""Where pictures of a game are shown: video file, terminal, window, web page."""
+"""Frame sinks: a video file, the terminal, a window, and a web page."""

@@ -1,4 +1,4 @@
-"""Pictures in a terminal that knows 24-bit colours, two pixels to a character: works over ssh."""
+"""A sink for terminals with 24-bit colours. Each character shows two pixels, so that it works over ssh."""
 
 from __future__ import annotations
 
@@ -9,43 +9,63 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from rl_lab.watch.game import Screen
-from rl_lab.watch.player import Moment
+from rl_lab.watch.images import RgbImage
+from rl_lab.watch.player import PlayerStep
+
+CLEAR_SCREEN = "\x1b[2J"
+CLEAR_LINE = "\x1b[K"  # from the cursor to the end of the line
+CLEAR_BELOW = "\x1b[J"  # from the cursor to the end of the screen
+MOVE_TO_TOP = "\x1b[H"
+HIDE_CURSOR = "\x1b[?25l"
+SHOW_CURSOR = "\x1b[?25h"
+RESET_COLORS = "\x1b[0m"
 
 
-class Terminal:
-    """Shows pictures in place of one another."""
+class TerminalSink:
+    """Show each frame in place of the previous one, as large as the terminal, with one line of text below."""
 
     def __init__(self, title: Callable[[], str]) -> None:
+        """Clear the terminal. `title` returns the text of the line below the frame."""
         self.title = title
-        sys.stdout.write("\x1b[2J\x1b[?25l")  # clear, hide the cursor
+        sys.stdout.write(CLEAR_SCREEN + HIDE_CURSOR)
 
-    def show(self, picture: Screen, moment: Moment) -> None:
-        """A picture as large as the terminal, and one line of text below."""
-        line = f"score {moment.score:g}   {self.title()}   Ctrl-C stops"
+    def show(self, frame: RgbImage, player_step: PlayerStep) -> None:
+        """Show a frame, scaled to the present size of the terminal."""
         columns, lines = shutil.get_terminal_size()
-        scale = min(columns / picture.shape[1], 2 * (lines - 2) / picture.shape[0])
-        size = (max(1, int(picture.shape[1] * scale)), max(2, int(picture.shape[0] * scale) // 2 * 2))
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        sys.stdout.write(f"\x1b[H{half_blocks(np.asarray(small, np.uint8))}\x1b[0m\x1b[K{line[: columns - 1]}\x1b[J")
+        height, width = frame.shape[:2]
+        scale = min(columns / width, 2 * (lines - 2) / height)
+        scaled_width = max(1, int(width * scale))
+        scaled_height = max(2, int(height * scale) // 2 * 2)  # even, because a character is two pixels high
+        scaled = cv2.resize(frame, (scaled_width, scaled_height), interpolation=cv2.INTER_AREA)
+        pixels = half_blocks(np.asarray(scaled, np.uint8))
+        text = f"score {player_step.score:g}   {self.title()}   Ctrl-C stops"
+        sys.stdout.write(f"{MOVE_TO_TOP}{pixels}{RESET_COLORS}{CLEAR_LINE}{text[: columns - 1]}{CLEAR_BELOW}")
         sys.stdout.flush()
 
-    def idle(self) -> None:
-        pass
+    def poll(self) -> None:
+        """Do nothing: the terminal sink has no keys."""
 
     def close(self) -> None:
-        sys.stdout.write("\x1b[0m\x1b[?25h\n")
+        """Restore the colours and the cursor of the terminal."""
+        sys.stdout.write(f"{RESET_COLORS}{SHOW_CURSOR}\n")
         sys.stdout.flush()
 
 
-def half_blocks(picture: Screen) -> str:
-    """The upper half of each character is one pixel, its background the one below."""
-    lines = []
-    for upper, lower in zip(picture[::2].tolist(), picture[1::2].tolist(), strict=True):
-        cells, before = [], None
-        for pair in zip(upper, lower, strict=True):
-            (r, g, b), (r2, g2, b2) = pair
-            cells.append("▀" if pair == before else f"\x1b[38;2;{r};{g};{b};48;2;{r2};{g2};{b2}m▀")
-            before = pair
-        lines.append("".join(cells) + "\x1b[0m\x1b[K\r\n")
+def half_blocks(image: RgbImage) -> str:
+    """Return the text that shows an image of even height in a terminal.
+
+    Each character is the upper half block: its foreground colour is one pixel, its background colour the pixel below.
+    Colours are written only where they change.
+    """
+    lines: list[str] = []
+    for upper_row, lower_row in zip(image[::2].tolist(), image[1::2].tolist(), strict=True):
+        characters: list[str] = []
+        previous = None
+        for colors in zip(upper_row, lower_row, strict=True):
+            if colors != previous:
+                (r, g, b), (r2, g2, b2) = colors
+                characters.append(f"\x1b[38;2;{r};{g};{b};48;2;{r2};{g2};{b2}m")
+            characters.append("▀")
+            previous = colors
+        lines.append("".join(characters) + f"{RESET_COLORS}{CLEAR_LINE}\r\n")
     return "".join(lines)

@@ -1,4 +1,4 @@
-"""A page on this machine that shows the pictures as a moving image and passes on what is pressed there."""
+"""A sink that serves a web page with the frames as a moving image and with buttons for the controls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -21,128 +20,181 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from rl_lab.errors import LabError
-from rl_lab.watch.checkpoint_selector import Weights
+from rl_lab.watch.checkpoint_selector import CheckpointSelector
 from rl_lab.watch.controls import KEYS, Controls
-from rl_lab.watch.game import Screen
-from rl_lab.watch.player import Moment
+from rl_lab.watch.images import RgbImage, to_bgr
+from rl_lab.watch.player import PlayerStep
 
 PAGE = Path(__file__).with_name("page.html")
-LOCAL = ("127.0.0.1", "localhost", "::1")
-BOUNDARY = "picture"
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+BOUNDARY = "picture"  # separates the parts of the multipart response
+JPEG_QUALITY = 88
+POLL_SECONDS = 0.01  # time between two checks for a new frame
+CLOSE_SECONDS = 5.0  # the longest time that closing waits for the server
 
 
-class Web:
-    """Serves the newest picture to whoever looks; the show goes on without them."""
+class WebSink:
+    """Serve the newest frame to any number of browsers. The games do not wait for a browser.
 
-    def __init__(self, controls: Controls, weights: Weights, title: Callable[[], str], *, host: str, port: int) -> None:
-        """`port` 0 takes a free one. Raises LabError where the address cannot be had."""
-        self.controls, self.weights, self.title = controls, weights, title
-        self.picture: Screen | None = None
-        self.number = 0  # of the newest picture
-        self.told: dict[str, Any] = {}
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.socket = socket.socket(family)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self.socket.bind((host, port))
-        except (OSError, OverflowError) as error:
-            self.socket.close()
-            raise LabError(f"the page cannot be served on {host}:{port}: {error}; choose another --port") from error
-        shown = f"[{host}]" if ":" in host else host
-        self.address = f"http://{shown}:{self.socket.getsockname()[1]}/"
-        routes = [
-            Route("/", self._page),
-            Route("/pictures", self._pictures),
-            Route("/state", self._state),
-            Route("/press", self._press, methods=["POST"]),
-            Route("/checkpoint", self._checkpoint, methods=["POST"]),
-        ]
-        # A page elsewhere must not be able to press keys: neither by a name that leads here nor by its own requests.
-        guard = [Middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL, "[::1]"])] if host in LOCAL else []
-        app = Starlette(routes=routes, middleware=guard)
-        config = uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
-        self.server = uvicorn.Server(config)
+    Routes:
+        GET /: the page.
+        GET /pictures: all new frames as JPEG images, in one multipart response that does not end.
+        GET /state: score, step, game and title of the newest frame, the state of the controls, and the checkpoints, as
+        JSON. POST /press?key=K: press a key of the controls. POST /checkpoint?name=N: play with another checkpoint.
+    """
+
+    def __init__(
+        self,
+        controls: Controls,
+        checkpoints: CheckpointSelector,
+        title: Callable[[], str],
+        *,
+        host: str,
+        port: int,
+    ) -> None:
+        """Start the server in a thread.
+
+        Args:
+            controls: Receives the keys.
+            checkpoints: Names the checkpoints that a person can choose.
+            title: Returns the title of the next frame.
+            host: Address to listen on.
+            port: Port to listen on; 0 takes a free port.
+
+        Raises:
+            LabError: The server cannot listen on this address.
+        """
+        self.controls = controls
+        self.checkpoints = checkpoints
+        self.title = title
+        self.frame: RgbImage | None = None
+        self.frame_number = 0
+        self.game_state: dict[str, Any] = {}
+        self.socket = _bind(host, port)
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.socket.getsockname()[1]}/"
+        self.server = uvicorn.Server(
+            uvicorn.Config(self._make_app(host), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+        )
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
         self.thread.start()
         while self.thread.is_alive() and not self.server.started:
-            time.sleep(0.01)
+            time.sleep(POLL_SECONDS)
 
-    # --- the sink -------------------------------------------------------------------------------------------------
+    def show(self, frame: RgbImage, player_step: PlayerStep) -> None:
+        """Publish a frame and the score, step and game that the page shows below it."""
+        self.game_state = {
+            "score": player_step.score,
+            "step": player_step.step_number,
+            "game": player_step.game_number,
+            "title": self.title(),
+        }
+        self.frame = frame
+        self.frame_number += 1
 
-    def show(self, picture: Screen, moment: Moment) -> None:
-        """The newest picture, and what the page says about it."""
-        self.told = {"score": moment.score, "step": moment.step, "game": moment.game, "title": self.title()}
-        self.picture = picture
-        self.number += 1
-
-    def idle(self) -> None:
-        pass
+    def poll(self) -> None:
+        """Do nothing: the server's thread passes the keys to the controls."""
 
     def close(self) -> None:
+        """Stop the server."""
         self.server.should_exit = True
-        self.thread.join(5)
+        self.thread.join(CLOSE_SECONDS)
         self.socket.close()
 
-    # --- the page -------------------------------------------------------------------------------------------------
+    def _make_app(self, host: str) -> Starlette:
+        routes = [
+            Route("/", self._get_page),
+            Route("/pictures", self._get_frames),
+            Route("/state", self._get_state),
+            Route("/press", self._post_key, methods=["POST"]),
+            Route("/checkpoint", self._post_checkpoint, methods=["POST"]),
+        ]
+        middleware: list[Middleware] = []
+        if host in LOCAL_HOSTS:
+            # Refuse requests for other host names: a foreign page could use a name of its own that resolves to this
+            # machine.
+            middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL_HOSTS, "[::1]"]))
+        return Starlette(routes=routes, middleware=middleware)
 
-    async def _page(self, request: Request) -> Response:
+    async def _get_page(self, request: Request) -> Response:
         return HTMLResponse(PAGE.read_text())
 
-    async def _pictures(self, request: Request) -> Response:
-        return StreamingResponse(self._stream(request), media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+    async def _get_frames(self, request: Request) -> Response:
+        media_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+        return StreamingResponse(self._jpeg_parts(request), media_type=media_type)
 
-    async def _stream(self, request: Request) -> AsyncIterator[bytes]:
-        """Each new picture as JPEG. Browsers show a part when they read the line that begins the next one: it is sent at once."""
+    async def _jpeg_parts(self, request: Request) -> AsyncIterator[bytes]:
+        """Yield each new frame as a JPEG part of a multipart response, until the browser disconnects."""
         sent = -1
         yield f"--{BOUNDARY}\r\n".encode()
         while not self.server.should_exit and not await request.is_disconnected():
-            number, picture = self.number, self.picture
-            if number == sent or picture is None:
-                await asyncio.sleep(0.01)
+            number = self.frame_number
+            frame = self.frame
+            if number == sent or frame is None:
+                await asyncio.sleep(POLL_SECONDS)
                 continue
-            part = await asyncio.to_thread(_jpeg_part, picture)
+            part = await asyncio.to_thread(_jpeg_part, frame)
             yield part
             sent = number
 
-    async def _state(self, request: Request) -> Response:
-        controls = self.controls
-        state = {
-            "paused": controls.paused,
-            "speed": controls.speed,
-            "saliency": controls.saliency,
-            "checkpoint": self.weights.name,
-            "checkpoints": self.weights.names,
+    async def _get_state(self, request: Request) -> Response:
+        controls_state = {
+            "paused": self.controls.paused,
+            "speed": self.controls.speed,
+            "saliency": self.controls.saliency_method,
+            "checkpoint": self.checkpoints.name,
+            "checkpoints": self.checkpoints.names,
             "keys": KEYS,
         }
-        return JSONResponse(self.told | state)
+        return JSONResponse(self.game_state | controls_state)
 
-    async def _press(self, request: Request) -> Response:
-        if refused := _from_elsewhere(request):
-            return refused
+    async def _post_key(self, request: Request) -> Response:
+        if _is_cross_site(request):
+            return _refusal()
         key = request.query_params.get("key", "")
         if key not in KEYS:
-            return JSONResponse({"error": f"{key!r} is no key; there are {list(KEYS)}"}, 400)
+            return JSONResponse({"error": f"unknown key {key!r}; the keys are {list(KEYS)}"}, 400)
         self.controls.press(key)
-        return await self._state(request)
+        return await self._get_state(request)
 
-    async def _checkpoint(self, request: Request) -> Response:
-        if refused := _from_elsewhere(request):
-            return refused
+    async def _post_checkpoint(self, request: Request) -> Response:
+        if _is_cross_site(request):
+            return _refusal()
         name = request.query_params.get("name", "")
-        if name not in self.weights.names:
-            return JSONResponse({"error": f"{name!r} is no checkpoint; there are {self.weights.names}"}, 400)
-        self.controls.choose(name)
-        return await self._state(request)
+        names = self.checkpoints.names
+        if name not in names:
+            return JSONResponse({"error": f"unknown checkpoint {name!r}; the checkpoints are {names}"}, 400)
+        self.controls.select_checkpoint(name)
+        return await self._get_state(request)
 
 
-def _from_elsewhere(request: Request) -> Response | None:
-    """A refusal, if a browser says that another site's page asks."""
-    if request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none"):
-        return None
-    return JSONResponse({"error": "only this page may press its keys"}, 403)
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to the address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        raise LabError(f"the page cannot be served on {host}:{port}: {error}; choose another --port") from error
+    return bound
 
 
-def _jpeg_part(picture: Screen) -> bytes:
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-    return head.encode() + data.tobytes() + f"\r\n--{BOUNDARY}\r\n".encode()
+def _is_cross_site(request: Request) -> bool:
+    """Return True if the browser reports that a page of another site made the request."""
+    return request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+
+
+def _refusal() -> Response:
+    return JSONResponse({"error": "pages of other sites must not use the controls"}, 403)
+
+
+def _jpeg_part(frame: RgbImage) -> bytes:
+    """Return one part of the multipart response, with the boundary at its end.
+
+    A browser shows a part when it receives the boundary that follows. Sending this boundary at once avoids a delay of
+    one frame.
+    """
+    _, data = cv2.imencode(".jpg", to_bgr(frame), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    header = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+    return header.encode() + data.tobytes() + f"\r\n--{BOUNDARY}\r\n".encode()

@@ -1,4 +1,4 @@
-"""A window of this machine's screen, by pygame."""
+"""A sink that shows frames in a window of this machine's display, with pygame."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Callable
 import numpy as np
 
 from rl_lab.errors import LabError
-from rl_lab.system.device import has_display
+from rl_lab.system.display import has_display
 from rl_lab.watch.controls import Controls
-from rl_lab.watch.game import Screen
-from rl_lab.watch.picture import HEIGHT, WIDTH
-from rl_lab.watch.player import Moment
+from rl_lab.watch.frame_rendering import FRAME_HEIGHT, FRAME_WIDTH
+from rl_lab.watch.images import RgbImage
+from rl_lab.watch.player import PlayerStep
 
-NO_SCREEN = ("offscreen", "dummy", "evdev")  # what SDL takes where it finds no display, and shows nobody
+INVISIBLE_DRIVERS = ("offscreen", "dummy", "evdev")  # SDL selects one of these if the display does not respond
 
 
-class Window:
-    """Shows pictures, and tells the controls which keys were pressed."""
+class WindowSink:
+    """Show frames in a window and pass its key presses to the controls."""
 
     def __init__(self, controls: Controls, title: Callable[[], str]) -> None:
-        """Raises LabError where there is no display."""
+        """Open the window. `title` returns the text of its title bar. Raises LabError if there is no display."""
         if not has_display():
             raise LabError(
                 "there is no display for a window (DISPLAY is not set): use --web, --terminal or --video FILE"
@@ -29,23 +29,26 @@ class Window:
         os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
         import pygame
 
-        self.pygame, self.controls, self.title = pygame, controls, title
+        self.pygame = pygame
+        self.controls = controls
+        self.title = title
         try:
             pygame.display.init()
-            if pygame.display.get_driver() in NO_SCREEN and "SDL_VIDEODRIVER" not in os.environ:
-                raise pygame.error(f"the display {os.environ.get('DISPLAY', '')} does not answer")
-            self.surface = pygame.display.set_mode((WIDTH, HEIGHT), pygame.RESIZABLE | pygame.SCALED)
+            is_visible = pygame.display.get_driver() not in INVISIBLE_DRIVERS
+            if not is_visible and "SDL_VIDEODRIVER" not in os.environ:
+                raise pygame.error(f"the display {os.environ.get('DISPLAY', '')} does not respond")
+            self.surface = pygame.display.set_mode((FRAME_WIDTH, FRAME_HEIGHT), pygame.RESIZABLE | pygame.SCALED)
         except pygame.error as error:
             raise LabError(f"no window can be opened ({error}): use --web, --terminal or --video FILE") from error
 
-    def show(self, picture: Screen, moment: Moment) -> None:
-        """The picture, as large as the window."""
+    def show(self, frame: RgbImage, player_step: PlayerStep) -> None:
+        """Show a frame, scaled to the size of the window."""
         self.pygame.display.set_caption(self.title())
-        self.pygame.surfarray.blit_array(self.surface, np.swapaxes(picture, 0, 1))
+        self.pygame.surfarray.blit_array(self.surface, np.swapaxes(frame, 0, 1))
         self.pygame.display.flip()
 
-    def idle(self) -> None:
-        """Take what was pressed since the last call."""
+    def poll(self) -> None:
+        """Pass new key presses to the controls. Closing the window is equivalent to the key "q"."""
         for event in self.pygame.event.get():
             if event.type == self.pygame.QUIT:
                 self.controls.press("q")
@@ -53,4 +56,5 @@ class Window:
                 self.controls.press(event.unicode)
 
     def close(self) -> None:
+        """Close the window."""
         self.pygame.display.quit()

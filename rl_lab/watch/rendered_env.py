@@ -1,0 +1,135 @@
+"""One environment that returns rendered screens with each row, for viewers.
+
+ALE's vector environments do not render. An Atari environment is therefore run twice, with the same seed and the same
+actions: one copy returns the preprocessed frames that the agent was trained on, the other copy returns the emulator's
+colour screen, frame by frame. Both copies play the same game.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from ale_py import AtariVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from envs import atari, gymnasium_envs
+from envs.make import make_stream, stream_from_env
+from envs.spec import EnvSpec
+from envs.stream import Row, spread_seeds
+from rl_lab.system.display import has_display
+from rl_lab.watch.images import RgbImage
+
+EMULATOR_FPS = 60
+DEFAULT_RENDER_FPS = 15  # of environments whose metadata have no "render_fps"
+NEVER = 2**62
+
+
+class RenderedEnv:
+    """One environment with its screens: call `reset` once, then `step`."""
+
+    def __init__(self, env_spec: EnvSpec) -> None:
+        """Make the environment. Raises EnvError if it cannot be made or has no render mode "rgb_array"."""
+        self.env_spec = env_spec
+        self.screen_env: AtariVectorEnv | None = None  # the copy of an Atari environment that returns colour screens
+        self.gymnasium_env: VectorEnv | None = None  # any other environment, which renders itself
+        if env_spec.backend == "ale":
+            self.stream = make_stream(env_spec, 1)
+            self.screen_env = atari.make_screen_env(env_spec)
+        else:
+            self.gymnasium_env = _make_rendering_env(env_spec)
+            self.stream = stream_from_env(self.gymnasium_env, env_spec)
+        self.stream.reseed_after = NEVER  # the screen environment would have to be reset with the same new seeds
+        self._was_last = False
+
+    @property
+    def screens_per_second(self) -> float:
+        """The rate at which a viewer should show the screens."""
+        if self.gymnasium_env is None:
+            return EMULATOR_FPS
+        return float(self.gymnasium_env.metadata.get("render_fps") or DEFAULT_RENDER_FPS)
+
+    @property
+    def screens_per_step(self) -> int:
+        """The number of screens of a step: the frame skip of an Atari environment, otherwise 1."""
+        if self.screen_env is None:
+            return 1
+        return self.env_spec.frame_skip or 1
+
+    def reset(self, seed: int) -> tuple[Row, list[RgbImage]]:
+        """Begin the games of a seed. Returns the first row and its screen."""
+        row = self.stream.reset(seed)
+        self._was_last = False
+        if self.screen_env is None:
+            return row, [self._render()]
+        obs, _ = self.screen_env.reset(seed=spread_seeds(seed, 1))
+        return row, [_first_image(obs)]
+
+    def step(self, action: int) -> tuple[Row, list[RgbImage]]:
+        """Take an action. After the last row of a game, any action begins the next game.
+
+        Returns:
+            The next row, and the screens since the row before, oldest first.
+        """
+        actions = np.array([action])
+        self.stream.send(actions)
+        row = self.stream.recv()
+        is_reset = self._was_last
+        self._was_last = bool(row.is_last[0])
+        if self.screen_env is None:
+            return row, [self._render()]
+        num_frames = 1 if is_reset else self.screens_per_step
+        screens: list[RgbImage] = []
+        for _ in range(num_frames):
+            obs, _, terminated, truncated, _ = self.screen_env.step(self.stream.to_env_actions(actions))
+            screens.append(_first_image(obs))
+            if terminated[0] or truncated[0]:
+                break
+        return row, screens
+
+    def close(self) -> None:
+        """Close the environment and its copy."""
+        self.stream.close()
+        if self.screen_env is not None:
+            self.screen_env.close()
+
+    def _render(self) -> RgbImage:
+        assert self.gymnasium_env is not None
+        images = self.gymnasium_env.render()
+        assert images is not None
+        return np.asarray(images[0], np.uint8)
+
+
+def _make_rendering_env(env_spec: EnvSpec) -> VectorEnv:
+    """Return a vector environment of one Gymnasium environment that renders RGB images."""
+    _initialise_pygame_without_display()
+    gym_spec = gymnasium_envs.find_gymnasium_spec(env_spec.id)
+
+    def make() -> Any:
+        return gymnasium_envs.make_env(gym_spec, render_mode="rgb_array")
+
+    return SyncVectorEnv([make], autoreset_mode=AutoresetMode.NEXT_STEP)
+
+
+def _initialise_pygame_without_display() -> None:
+    """Initialise pygame with SDL's "dummy" driver if there is no display.
+
+    Many environments render with pygame. On a machine without a display, pygame would otherwise search for one and
+    print warnings.
+    """
+    if has_display() or "SDL_VIDEODRIVER" in os.environ:
+        return
+    os.environ["SDL_VIDEODRIVER"] = "dummy"
+    os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
+    try:
+        import pygame
+
+        pygame.display.init()
+    finally:
+        del os.environ["SDL_VIDEODRIVER"]
+
+
+def _first_image(obs: Any) -> RgbImage:
+    """Return the image [H, W, 3] of ALE's observations [1 environment, 1 frame, H, W, 3]."""
+    return np.asarray(obs, np.uint8)[0, 0]
