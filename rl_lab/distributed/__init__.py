@@ -1,10 +1,12 @@
-"""Environments and acting in processes of their own, on this machine or on others, beside one learner with the replay.
+"""Data collection in other processes (`--collectors`): the environments and the acting run beside one learner.
 
-A collector (an actor of Ray) plays a chunk of rows with the weights it is given and sends it as single frames. While the learner
-learns from chunk k, the collectors play chunk k + 1, with the weights from before chunk k was learned: a row is one to two
-chunks old when it is learned from. The lag is fixed and the chunks are put together in the collectors' order, so a run with
-collectors is as deterministic as one without, and is resumed as exactly. The learner makes the updates that belong to the
-rows, so the replay ratio is what it always is.
+A collector is a Ray actor with a share of the environments and a copy of the network. It steps its environments for a
+chunk of rows with fixed weights, then sends the chunk. While the learner learns from chunk k, the collectors play chunk
+k + 1 with the weights from before chunk k was learned. A row is one to two chunks old when the learner observes it.
 
-A collector that dies, with its process or its node, is replaced. Its episodes end as truncated at the last row that arrived.
+This delay is fixed, and the learner joins the chunks in the order of the collectors. A run with collectors is
+therefore deterministic, and a resumed run equals an uninterrupted one. The learner makes as many updates per agent step
+as in a run without collectors.
+
+A collector whose process or node dies is replaced. Its episodes are truncated at the last row that arrived.
 """

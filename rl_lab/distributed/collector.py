@@ -1,131 +1,125 @@
-"""The side that plays: a share of the environments in a worker of Ray, turned by the same loop as ever."""
+"""The process that steps a share of a run's environments."""
 
 from __future__ import annotations
 
 import platform
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agents.core.agent import Agent, RecordsActing, ReplayAgent
 from agents.core.types import Carry, Metrics, StepResult
 from envs.spec import EnvSpec
 from envs.stream import Episode
+from rl_lab.distributed.chunk import ROW_FIELDS, Arrays, Chunk, to_arrays, to_tensors
 from rl_lab.experiment import config as configuration
-from rl_lab.experiment.config import Config
 from rl_lab.experiment.factory import make_agent, make_envs
 from rl_lab.experiment.registry import load_env_plugins
-from rl_lab.training.loop import Loop
+from rl_lab.training.overlapped_loop import OverlappedLoop
 
-Weights = dict[str, NDArray[Any]]
-
-
-class Chunk(NamedTuple):
-    """What a collector sends: T complete rows of its environments, and the row that comes after them."""
-
-    rows: dict[str, NDArray[Any]]  # the fields of Step but `live`, [T, n, ...]
-    played: list[tuple[NDArray[Any], ...]]  # what the agent's `act` left for its `observe`, T times, if it does
-    games: list[tuple[int, Episode]]  # the games that ended, with the row
-    next_row: dict[str, NDArray[Any]]  # obs, first, dead
+CPU = torch.device("cpu")
 
 
-class Player:
-    """An agent that acts and does not learn: what a collector's loop turns with."""
+class ActingAgent:
+    """An agent that acts and does not learn, for the loop of a collector. Keeps the acting records for the learner."""
 
-    def __init__(self, agent: Any) -> None:
+    def __init__(self, agent: Agent) -> None:
         self.agent = agent
-        self.played: list[tuple[NDArray[Any], ...]] = []
+        self.acting_records: list[tuple[NDArray[Any], ...]] = []
 
     def initial_carry(self, n: int) -> Carry:
+        """Return the carry of n environments before their first row."""
         return self.agent.initial_carry(n)
 
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """Choose actions as the agent does."""
         action, carry = self.agent.act(obs, is_first, carry, explore=explore)
-        if hasattr(self.agent, "acting_records"):
-            self.played.append(tuple(x.numpy() for x in self.agent.acting_records.popleft()))
+        if isinstance(self.agent, RecordsActing):
+            record = self.agent.acting_records.popleft()
+            self.acting_records.append(tuple(tensor.numpy() for tensor in record))
         return action, carry
 
     def observe(self, step: StepResult) -> Metrics | None:
+        """Ignore the row: the learner observes it."""
         return None
+
+    def pop_records(self) -> list[tuple[NDArray[Any], ...]]:
+        """Return the acting records since the last call, oldest first."""
+        records = self.acting_records
+        self.acting_records = []
+        return records
 
 
 class Collector:
-    """A share of a run's environments and a copy of its network, in a worker of Ray."""
+    """A share of a run's environments and a copy of its network. Each instance is a Ray actor in its own process."""
 
     def __init__(self, config: dict[str, Any], env_spec: dict[str, Any], num_envs: int, seed: int) -> None:
+        """Create the agent and the environments.
+
+        Args:
+            config: The resolved configuration of the run, as a dict.
+            env_spec: The environment spec of the run, as a dict.
+            num_envs: Environments of this collector.
+            seed: Seed of the environments and of the exploration noise.
+        """
         load_env_plugins()
         torch.set_num_threads(1)
-        resolved, its_env_spec = configuration.from_dict(config, "the run"), EnvSpec.from_dict(env_spec)
+        run_config = configuration.from_dict(config, "the run")
+        spec = EnvSpec.from_dict(env_spec)
+        stream = make_envs(run_config, spec, num_envs)
+        overrides = {"num_envs": num_envs, "device": "cpu", "precision": "float32", "seed": seed}
+        agent = make_agent(configuration.replace_settings(run_config, overrides, "a collector"), spec, CPU)
+        assert isinstance(agent, ReplayAgent)  # the learner has checked it
+        self.agent = agent  # its replay stays empty, so the replay allocates no memory
+        self.acting_agent = ActingAgent(agent)
+        self.loop = OverlappedLoop(self.acting_agent, stream, CPU, seed)
         self.seed = seed
-        stream = make_envs(resolved, its_env_spec, num_envs)
-        here = {"num_envs": num_envs, "device": "cpu", "precision": "float32", "seed": seed}
-        resolved = configuration.replaced(resolved, {**here, **_small_memory(resolved, num_envs)}, "a collector")
-        self.agent: Any = make_agent(resolved, its_env_spec, torch.device("cpu"))
-        self.player = Player(self.agent)
-        self.loop = Loop(self.player, stream, torch.device("cpu"), seed)  # type: ignore[arg-type]
-        self.begin: dict[str, Any] = {}  # the state at the beginning of the last chunk
+        self.start_state: dict[str, Any] = {}
 
-    def collect(self, weights: Weights, steps: int, rows: int) -> Chunk:
-        """Play so many rows with these weights, exploring as after `steps` agent steps."""
-        self.begin = {
+    def collect(self, weights: Arrays, steps: int, num_rows: int) -> Chunk:
+        """Step the environments and return a chunk of rows.
+
+        Args:
+            weights: State dict of the network to act with.
+            steps: Agent steps of the learner; the exploration rate depends on them.
+            num_rows: Rows of the chunk.
+        """
+        self.start_state = {
             "seed": self.seed,
-            "loop": plain(self.loop.state_dict()),
-            "generator": self.agent.generator.get_state().numpy().copy(),
+            "loop": to_arrays(self.loop.state_dict()),
+            "generator": to_arrays(self.agent.generator.get_state()),
         }
-        self.agent.network.load_state_dict({name: torch.tensor(x) for name, x in weights.items()})
+        self.agent.network.load_state_dict(to_tensors(weights))
         self.agent.steps = steps
-        self.player.played, played = [], []
-        found: list[StepResult] = []
-        games: list[tuple[int, Episode]] = []
-        for t in range(rows):
-            games += [(t, game) for game in self.loop.step().episodes]
+        self.acting_agent.pop_records()
+        rows: list[StepResult] = []
+        episodes: list[tuple[int, Episode]] = []
+        for index in range(num_rows):
+            loop_step = self.loop.step()
+            episodes += [(index, episode) for episode in loop_step.episodes]
             assert self.loop.pending is not None
-            found.append(self.loop.pending)
-        played, self.player.played = self.player.played, []
-        fields = {
-            name: torch.stack([getattr(s, name) for s in found]).numpy()
-            for name in StepResult._fields
-            if name != "num_active"
-        }
-        row = self.loop.row
-        return Chunk(fields, played, games, {"obs": row.obs, "is_first": row.is_first, "is_last": row.is_last})
+            rows.append(self.loop.pending)
+        next_row = self.loop.row
+        return Chunk(
+            rows={name: torch.stack([getattr(row, name) for row in rows]).numpy() for name in ROW_FIELDS},
+            acting_records=self.acting_agent.pop_records(),
+            episodes=episodes,
+            next_row={"obs": next_row.obs, "is_first": next_row.is_first, "is_last": next_row.is_last},
+        )
 
-    def machine(self) -> str:
-        """The name of the machine that it runs on."""
+    def hostname(self) -> str:
+        """Return the name of the machine on which the collector runs."""
         return platform.node()
 
-    def state(self) -> dict[str, Any]:
-        """What `restore` needs to play the last chunk again, as arrays."""
-        return self.begin
+    def state_at_chunk_start(self) -> dict[str, Any]:
+        """Return the state before the last chunk, as arrays. After `restore` the same chunk can be collected again."""
+        return self.start_state
 
     def restore(self, state: dict[str, Any]) -> bool:
-        """Go back to the beginning of a chunk; whether the environments came back exactly."""
+        """Restore a state of `state_at_chunk_start`. Return False if the environments are not reproducible."""
         self.seed = state["seed"]
-        exact = self.loop.restore(tensors(state["loop"]), self.seed)
+        is_exact = self.loop.restore(to_tensors(state["loop"]), self.seed)
         self.agent.generator.set_state(torch.tensor(state["generator"]))
-        return exact
-
-
-def _small_memory(config: Config, num_envs: int) -> dict[str, Any]:
-    """A replay that holds next to nothing, for agents that will not learn."""
-    settings = config.settings
-    length = (
-        getattr(settings, "burn_in", 0) + getattr(settings, "unroll", 0) + settings.n_step + settings.frame_stack + 2
-    )
-    return {"replay_size": max(settings.batch_size, length * num_envs)}
-
-
-def plain(tree: Any) -> Any:
-    """A tree of tensors as arrays that are nobody else's."""
-    if isinstance(tree, Tensor):
-        return tree.cpu().numpy().copy()
-    return {k: plain(v) for k, v in tree.items()} if isinstance(tree, dict) else tree
-
-
-def tensors(tree: Any) -> Any:
-    """A tree of arrays as tensors that are nobody else's: what Ray hands over cannot be written to."""
-    if isinstance(tree, np.ndarray):
-        return torch.tensor(tree)
-    return {k: tensors(v) for k, v in tree.items()} if isinstance(tree, dict) else tree
+        return is_exact

@@ -1,4 +1,4 @@
-"""The side that learns: what the runner's loop is, with the environments elsewhere."""
+"""The training loop of a learner whose environments run in collectors."""
 
 from __future__ import annotations
 
@@ -12,242 +12,300 @@ from typing import Any
 import numpy as np
 import ray
 import torch
-from numpy.typing import NDArray
 from ray.exceptions import ObjectLostError, RayActorError, RayError
 from torch import Tensor
 
+from agents.core.agent import Agent, RecordsActing, ReplayAgent
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Metrics, StepResult
 from envs.spec import EnvSpec
 from envs.stream import Episode, spread_seeds
-from rl_lab.distributed.collector import Chunk, Collector, Weights, plain, tensors
+from rl_lab.distributed.chunk import (
+    ROW_FIELDS,
+    ActingWeights,
+    Chunk,
+    chunk_from_state,
+    chunk_to_state,
+    to_arrays,
+    to_tensors,
+)
+from rl_lab.distributed.collector import Collector
 from rl_lab.distributed.ray_cluster import connected
 from rl_lab.errors import Fault, LabError
 from rl_lab.experiment.config import Config
-from rl_lab.system.device import num_cores, on_device
-from rl_lab.training.loop import LoopStep
+from rl_lab.system.cores import num_cores
+from rl_lab.system.device import on_device
+from rl_lab.training.training_loop import LoopStep
 
-CHUNK = 16  # rows; with 8 environments a row is at most 256 agent steps old when it is learned from
-
-
-def _chunk_state(chunk: Chunk) -> dict[str, Any]:
-    """A chunk as a tree of tensors and plain values."""
-    played = {str(t): {str(j): torch.tensor(x) for j, x in enumerate(row)} for t, row in enumerate(chunk.played)}
-    return {
-        "rows": tensors(chunk.rows),
-        "games": [[t, *game] for t, game in chunk.games],
-        "next_row": tensors(chunk.next_row),
-        **({"played": played} if played else {}),
-    }
-
-
-def _chunk_of(state: dict[str, Any]) -> Chunk:
-    played = plain(state.get("played", {}))
-    rows = [tuple(played[str(t)][str(j)] for j in range(len(played[str(t)]))) for t in range(len(played))]
-    games = [(int(t), Episode(int(env), score, int(length))) for t, env, score, length in state["games"]]
-    return Chunk(plain(state["rows"]), rows, games, plain(state["next_row"]))
+CHUNK_ROWS = 16
+"""Rows of a chunk. With 8 environments, a row is at most 256 agent steps old when the learner observes it."""
 
 
 class CollectorLoop:
-    """What `Loop` is to the runner, with the environments elsewhere."""
+    """A `TrainingLoop` that learns from the chunks of collectors. The package docstring describes the order."""
 
-    def __init__(self, config: Config, env_spec: EnvSpec, agent: Any, device: torch.device) -> None:
-        """Raises LabError where the agent has no replay, the environments cannot be shared out, or cores are missing."""
+    def __init__(self, config: Config, env_spec: EnvSpec, agent: Agent, device: torch.device) -> None:
+        """Connect to Ray and start the collectors.
+
+        Raises:
+            LabError: The agent has no replay, the environments cannot be divided equally, or Ray has too few cores.
+        """
         run = config.run
-        if not hasattr(agent, "replay"):
-            raise LabError(f"collectors is {run.collectors}; {config.agent} has no replay and learns where it plays")
+        if not isinstance(agent, ReplayAgent):
+            raise LabError(
+                f"collectors is {run.collectors}; {config.agent} has no replay, so it cannot learn from collectors"
+            )
         if run.num_envs % run.collectors:
             raise LabError(f"collectors is {run.collectors}; it must divide num_envs, {run.num_envs}")
-        self.config, self.env_spec, self.agent, self.device = config, env_spec, agent, device
-        self.share = run.num_envs // run.collectors
+        self.config = config
+        self.env_spec = env_spec
+        self.agent = agent
+        self.device = device
+        self.envs_per_collector = run.num_envs // run.collectors
         self.seconds = Stopwatch()
-        self.closing = ExitStack()
-        self.closing.enter_context(connected(run.address))
+        self.cleanup = ExitStack()
+        self.cleanup.enter_context(connected(run.address))
         cores = int(ray.cluster_resources().get("CPU", 0))
         if cores < run.collectors:
-            self.closing.close()
+            self.cleanup.close()
             raise LabError(f"collectors is {run.collectors}; each needs a core, and Ray has {cores}")
-        self.replaced = 0  # collectors that died
-        self.actors = [self._new(i) for i in range(run.collectors)]
-        self._leave_cores()
-        self.pending: StepResult | None = None  # the last row of the chunk before, complete but not yet observed
-        self.pending_played: tuple[Tensor, ...] | None = None
-        self.last: list[dict[str, NDArray[Any]]] = []  # the row after it, of each collector
-        self.chunks: list[Chunk] = []  # what is being learned from, of each collector
-        self.index = CHUNK  # of the next row in it
-        self.played_at = 0  # the agent steps that the weights knew which played it
-        self.sent: tuple[Weights, int] = self._weights()  # what the chunk to come is played with
-        self.coming: list[Any] = []
-        self.cut: set[int] = set()  # collectors whose episodes must be ended, because others have begun
+        self.num_replaced = 0  # collectors that died
+        self.actors = [self._start_collector(i) for i in range(run.collectors)]
+        self._limit_threads()
 
-    def _new(self, i: int) -> Any:
-        seed = int(spread_seeds([self.config.run.seed, i, self.replaced], 1)[0])
-        remote: Any = ray.remote(num_cpus=1)(Collector)
-        return remote.remote(self.config.to_dict(), self.env_spec.to_dict(), self.share, seed)
+        # The chunks that the agent learns from, one for each collector.
+        self.chunks: list[Chunk] = []
+        self.index = CHUNK_ROWS  # index of the next row in the chunks
+        self.acting_steps = 0  # `ActingWeights.steps` of the weights that played the chunks
 
-    def _leave_cores(self) -> None:
-        """Compute with fewer threads where collectors play on this machine: threads that want one core wait for each other."""
-        left = num_cores()
-        for actor in self.actors:
-            with suppress(RayError):  # it is said, and another takes its place, when its chunk is fetched
-                left -= ray.get(actor.machine.remote()) == platform.node()
-        before = torch.get_num_threads()
-        self.closing.callback(torch.set_num_threads, before)
-        torch.set_num_threads(max(1, min(before, left)))
+        # The chunks that the collectors are playing.
+        self.futures: list[Any] = []  # references to the results of `Collector.collect`
+        self.next_weights = self._copy_weights()  # weights that play them
+        self.interrupted: set[int] = set()  # replaced collectors; the episodes of their predecessors must be truncated
 
-    def _weights(self) -> tuple[Weights, int]:
-        return {
-            k: x.detach().cpu().numpy().copy() for k, x in self.agent.network.state_dict().items()
-        }, self.agent.steps
-
-    def _order(self) -> None:
-        """Ask each collector for its next chunk; one that begins anew leaves room for the row that ends what was before."""
-        weights, steps = self.sent
-        shared = ray.put(weights)
-        self.coming = [
-            actor.collect.remote(shared, steps, CHUNK - (i in self.cut)) for i, actor in enumerate(self.actors)
-        ]
-
-    # --- turning --------------------------------------------------------------------------------------------------
-
-    def step(self) -> LoopStep:
-        """One row of all environments: observe the one before it, which may learn."""
-        if self.index == CHUNK:
-            self._next_chunk()
-        t, self.index = self.index, self.index + 1
-        metrics = self._observe()
-        fields = {
-            name: on_device(np.concatenate([chunk.rows[name][t] for chunk in self.chunks]), self.device)
-            for name in StepResult._fields
-            if name != "num_active"
-        }
-        num_active = self.config.run.num_envs - sum(int(chunk.rows["is_last"][t].sum()) for chunk in self.chunks)
-        self.pending = StepResult(**fields, num_active=num_active)
-        if self.chunks[0].played:
-            parts = zip(*(chunk.played[t] for chunk in self.chunks), strict=True)
-            self.pending_played = tuple(on_device(np.concatenate(x), self.device) for x in parts)
-        games = [
-            game._replace(env=i * self.share + game.env)
-            for i, chunk in enumerate(self.chunks)
-            for row, game in chunk.games
-            if row == t
-        ]
-        return LoopStep(num_active, metrics, games)
-
-    def _observe(self) -> Metrics | None:
-        if self.pending is None:
-            return None
-        if self.pending_played is not None:
-            self.agent.acting_records.append(self.pending_played)
-        return self.agent.observe(self.pending)
-
-    def _next_chunk(self) -> None:
-        """Take the chunk that is there, or wait for it, and let the next one be played while this one is learned from."""
-        if not self.coming:
-            self._order()
-        with self.seconds("emulation"):
-            self.chunks = [self._fetch(i) for i in range(len(self.actors))]
-        self.last = [chunk.next_row for chunk in self.chunks]
-        self.cut.clear()
-        self.played_at = self.sent[1]
-        self.sent = self._weights()
-        self._order()
-        self.index = 0
-
-    def _fetch(self, i: int) -> Chunk:
-        while True:
-            try:
-                chunk: Any = ray.get(self.coming[i])
-                return self._after_cut(i, chunk) if i in self.cut else chunk
-            except (RayActorError, ObjectLostError) as error:
-                if getattr(error, "actor_init_failed", False):
-                    raise Fault(f"a collector cannot begin: {' '.join(str(error).split())[-300:]}") from error
-                self.replaced += 1
-                print(
-                    f"WARNING: collector {i + 1} died; another takes its place, and its episodes end here",
-                    file=sys.stderr,
-                )
-                self.actors[i] = self._new(i)
-                if self.pending is not None:
-                    self.cut.add(i)
-                self.coming[i] = self.actors[i].collect.remote(*self.sent, CHUNK - (i in self.cut))
-
-    def _after_cut(self, i: int, fresh: Chunk) -> Chunk:
-        """The chunk of a new collector behind the dead row that ends the episodes of the one before; see Loop._cut."""
-        assert self.pending is not None
-        mine = torch.zeros(self.config.run.num_envs, dtype=torch.bool, device=self.device)
-        mine[i * self.share : (i + 1) * self.share] = True
-        last = self.last[i]
-        over = on_device(np.concatenate([row["is_last"] for row in self.last]), self.device)
-        running = mine & ~self.pending.is_last & ~self.pending.terminated & ~over
-        self.pending = self.pending._replace(truncated=self.pending.truncated | running)
-        end = {name: np.zeros_like(field[:1]) for name, field in fresh.rows.items()}
-        end |= {
-            "obs": last["obs"][None],
-            "is_first": last["is_first"][None],
-            "is_last": np.ones_like(last["is_last"])[None],
-        }
-        rows = {name: np.concatenate([end[name], field]) for name, field in fresh.rows.items()}
-        played = [tuple(np.zeros_like(x) for x in fresh.played[0]), *fresh.played] if fresh.played else []
-        return Chunk(rows, played, [(t + 1, game) for t, game in fresh.games], fresh.next_row)
+        # The last row that was passed to the trainer. It is complete, but not yet observed by the agent.
+        self.pending: StepResult | None = None
+        self.pending_record: tuple[Tensor, ...] | None = None  # its acting record, for a `RecordsActing` agent
 
     def run(self, after: Callable[[LoopStep], bool], *, steps: int) -> None:
-        """Row after row until `after`, which is called between two, says no."""
+        """Step until `after`, called after every row, returns False. `steps` is not used."""
         while after(self.step()):
             pass
 
+    def step(self) -> LoopStep:
+        """Take the next row of all environments from the chunks, and let the agent observe the previous row."""
+        if self.index == CHUNK_ROWS:
+            self._next_chunks()
+        index = self.index
+        self.index += 1
+        metrics = self._observe_pending()
+        num_active = self.config.run.num_envs
+        for chunk in self.chunks:
+            num_active -= int(chunk.rows["is_last"][index].sum())
+        fields = {name: self._join([chunk.rows[name][index] for chunk in self.chunks]) for name in ROW_FIELDS}
+        self.pending = StepResult(**fields, num_active=num_active)
+        if self.chunks[0].acting_records:
+            parts = zip(*(chunk.acting_records[index] for chunk in self.chunks), strict=True)
+            self.pending_record = tuple(self._join(list(arrays)) for arrays in parts)
+        return LoopStep(num_active, metrics, self._episodes_of_row(index))
+
     def gauges(self) -> dict[str, float]:
-        """Agent steps that the weights which played the next row lag behind the learner's, and collectors replaced."""
-        return {"collectors/staleness": self.agent.steps - self.played_at, "collectors/replaced": self.replaced}
+        """Return the age of the acting weights in agent steps, and the number of collectors that were replaced."""
+        staleness = self.agent.steps - self.acting_steps
+        return {"collectors/staleness": staleness, "collectors/replaced": self.num_replaced}
 
-    # --- state ----------------------------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is being learned from and how far, and what the chunk to come was played with and from."""
-        weights, steps = self.sent
-        return {
-            "index": self.index,
-            "replaced": self.replaced,
-            "played_at": self.played_at,
-            "sent": {"weights": tensors(weights), "steps": steps},
-            "chunks": {str(i): _chunk_state(chunk) for i, chunk in enumerate(self.chunks)},
-            "begins": self._begins(),
-            "cut": sorted(self.cut),
-            **({"pending": self.pending._asdict()} if self.pending else {}),
-            **({"played": dict(enumerate(self.pending_played))} if self.pending_played else {}),
-        }
-
-    def _begins(self) -> dict[str, Any]:
-        """What the chunks to come were played from; not of a collector that has died, whose episodes end here on resume."""
-        found = {}
-        for i, actor in enumerate(self.actors if self.coming else []):
-            try:
-                found[str(i)] = tensors(ray.get(actor.state.remote()))
-            except RayError:  # replaced when its chunk is fetched
-                continue
-        return found
-
-    def restore(self, state: dict[str, Any], seed: int) -> bool:
-        """Go on from `state`; whether all environments came back exactly as they were."""
-        self.index, self.replaced, self.played_at = state["index"], state["replaced"], state["played_at"]
-        self.sent = plain(state["sent"]["weights"]), state["sent"]["steps"]
-        count = range(len(self.actors))
-        self.chunks = [_chunk_of(state["chunks"][str(i)]) for i in count] if "chunks" in state else []
-        self.last = [chunk.next_row for chunk in self.chunks]
-        self.pending = StepResult(**state["pending"]) if "pending" in state else None
-        played = state.get("played", {})
-        self.pending_played = tuple(played[str(i)] for i in range(len(played))) or None
-        if not self.chunks:
-            return True
-        begins = state.get("begins", {})
-        back = {i for i in count if str(i) in begins and ray.get(self.actors[i].restore.remote(plain(begins[str(i)])))}
-        self.cut = set(state["cut"]) | set(count) - back
-        self._order()
-        return len(back) == len(self.actors)
+    def export(self, run_folder: Path) -> None:
+        """Write nothing: no other program needs files of this loop."""
 
     def close(self) -> None:
-        """End the collectors, and the cluster if it is this run's own."""
-        self.closing.close()
+        """End the collectors, and the Ray cluster if this run started it."""
+        self.cleanup.close()
 
-    def export(self, run: Path) -> None:
-        """What other programs want to find beside a checkpoint: nothing."""
+    # --- Chunks -------------------------------------------------------------------------------------------------------
+
+    def _next_chunks(self) -> None:
+        """Wait for the chunks that are being played, and let the collectors play the following ones."""
+        if not self.futures:
+            self._start_chunks()
+        chunks = []
+        with self.seconds("emulation"):
+            for i in range(len(self.actors)):
+                chunks.append(self._fetch(i))
+        self.chunks = chunks
+        self.interrupted.clear()
+        self.acting_steps = self.next_weights.steps
+        self.next_weights = self._copy_weights()
+        self._start_chunks()
+        self.index = 0
+
+    def _start_chunks(self) -> None:
+        """Let every collector play its next chunk with `next_weights`."""
+        weights = ray.put(self.next_weights.weights)
+        steps = self.next_weights.steps
+        self.futures = [
+            actor.collect.remote(weights, steps, self._rows_to_collect(i)) for i, actor in enumerate(self.actors)
+        ]
+
+    def _rows_to_collect(self, i: int) -> int:
+        """Return the rows that collector i must play. `_insert_last_row` adds one row to the chunk of a replacement."""
+        if i in self.interrupted:
+            return CHUNK_ROWS - 1
+        return CHUNK_ROWS
+
+    def _fetch(self, i: int) -> Chunk:
+        """Wait for the chunk of collector i. A collector that has died is replaced until a chunk arrives.
+
+        Raises:
+            Fault: The new collector cannot be created.
+        """
+        while True:
+            try:
+                chunk: Chunk = ray.get(self.futures[i])
+            except (RayActorError, ObjectLostError) as error:
+                if getattr(error, "actor_init_failed", False):
+                    reason = " ".join(str(error).split())[-300:]
+                    raise Fault(f"a collector cannot start: {reason}") from error
+                self._replace_collector(i)
+                continue
+            if i in self.interrupted:
+                return self._insert_last_row(i, chunk)
+            return chunk
+
+    def _replace_collector(self, i: int) -> None:
+        """Start a new collector in place of a dead one, and let it play the chunk."""
+        self.num_replaced += 1
+        print(f"WARNING: collector {i + 1} died and is replaced; its episodes are truncated", file=sys.stderr)
+        self.actors[i] = self._start_collector(i)
+        if self.pending is not None:
+            self.interrupted.add(i)
+        weights, steps = self.next_weights
+        self.futures[i] = self.actors[i].collect.remote(weights, steps, self._rows_to_collect(i))
+
+    def _insert_last_row(self, i: int, chunk: Chunk) -> Chunk:
+        """Truncate the running episodes of a collector that was replaced.
+
+        The pending row is marked as truncated, and a row with the last observations is inserted before the new
+        collector's chunk. `OverlappedLoop` does the same if the environments of a resumed run are not reproducible.
+        """
+        assert self.pending is not None
+        replaced = torch.zeros(self.config.run.num_envs, dtype=torch.bool, device=self.device)
+        replaced[i * self.envs_per_collector : (i + 1) * self.envs_per_collector] = True
+        next_is_last = self._join([previous.next_row["is_last"] for previous in self.chunks])
+        running = replaced & ~self.pending.is_last & ~self.pending.terminated & ~next_is_last
+        self.pending = self.pending._replace(truncated=self.pending.truncated | running)
+
+        next_row = self.chunks[i].next_row  # of the previous chunk: the last observations that arrived
+        last_row = {name: np.zeros_like(field[:1]) for name, field in chunk.rows.items()}
+        last_row["obs"] = next_row["obs"][None]
+        last_row["is_first"] = next_row["is_first"][None]
+        last_row["is_last"] = np.ones_like(next_row["is_last"])[None]
+        records = chunk.acting_records
+        if records:
+            records = [tuple(np.zeros_like(array) for array in records[0]), *records]
+        return Chunk(
+            rows={name: np.concatenate([last_row[name], field]) for name, field in chunk.rows.items()},
+            acting_records=records,
+            episodes=[(index + 1, episode) for index, episode in chunk.episodes],
+            next_row=chunk.next_row,
+        )
+
+    # --- Rows ---------------------------------------------------------------------------------------------------------
+
+    def _observe_pending(self) -> Metrics | None:
+        """Let the agent observe the pending row."""
+        if self.pending is None:
+            return None
+        if self.pending_record is not None:
+            assert isinstance(self.agent, RecordsActing)
+            self.agent.acting_records.append(self.pending_record)
+        return self.agent.observe(self.pending)
+
+    def _episodes_of_row(self, index: int) -> list[Episode]:
+        """Return the episodes that ended with a row of the chunks, with environment numbers of the whole run."""
+        episodes: list[Episode] = []
+        for i, chunk in enumerate(self.chunks):
+            first_env = i * self.envs_per_collector
+            ended = [episode for row, episode in chunk.episodes if row == index]
+            episodes += [episode._replace(env=first_env + episode.env) for episode in ended]
+        return episodes
+
+    def _join(self, parts: list[Any]) -> Tensor:
+        """Return arrays [n, ...] of the collectors as one tensor [N, ...] on the agent's device."""
+        return on_device(np.concatenate(parts), self.device)
+
+    # --- Collectors ---------------------------------------------------------------------------------------------------
+
+    def _start_collector(self, i: int) -> Any:
+        """Return a new Ray actor for collector i. A replacement has another seed."""
+        seed = int(spread_seeds([self.config.run.seed, i, self.num_replaced], 1)[0])
+        actor_class: Any = ray.remote(num_cpus=1)(Collector)
+        return actor_class.remote(self.config.to_dict(), self.env_spec.to_dict(), self.envs_per_collector, seed)
+
+    def _limit_threads(self) -> None:
+        """Leave one core to each collector on this machine. Threads that share a core would wait for each other."""
+        cores = num_cores()
+        for actor in self.actors:
+            with suppress(RayError):  # a dead collector is replaced when its chunk is fetched
+                if ray.get(actor.hostname.remote()) == platform.node():
+                    cores -= 1
+        threads = torch.get_num_threads()
+        self.cleanup.callback(torch.set_num_threads, threads)
+        torch.set_num_threads(max(1, min(threads, cores)))
+
+    def _copy_weights(self) -> ActingWeights:
+        """Return a copy of the agent's weights for the collectors."""
+        return ActingWeights(to_arrays(self.agent.network.state_dict()), self.agent.steps)
+
+    # --- State --------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the chunks with the position in them, and what the following chunks are played with and from."""
+        state: dict[str, Any] = {
+            "index": self.index,
+            "num_replaced": self.num_replaced,
+            "acting_steps": self.acting_steps,
+            "next_weights": to_tensors(self.next_weights._asdict()),
+            "chunks": [chunk_to_state(chunk) for chunk in self.chunks],
+            "start_states": self._start_states(),
+            "interrupted": sorted(self.interrupted),
+        }
+        if self.pending is not None:
+            state["pending"] = self.pending._asdict()
+        if self.pending_record is not None:
+            state["pending_record"] = list(self.pending_record)
+        return state
+
+    def _start_states(self) -> dict[str, Any]:
+        """Return the state of each collector before the chunk that it is playing, by collector number.
+
+        A collector that has died is left out. Its episodes are truncated on resume.
+        """
+        states: dict[str, Any] = {}
+        if not self.futures:
+            return states
+        for i, actor in enumerate(self.actors):
+            with suppress(RayError):
+                states[str(i)] = to_tensors(ray.get(actor.state_at_chunk_start.remote()))
+        return states
+
+    def restore(self, state: dict[str, Any], seed: int) -> bool:
+        """Restore the state that `state_dict` returned; see `TrainingLoop.restore`."""
+        self.index = state["index"]
+        self.num_replaced = state["num_replaced"]
+        self.acting_steps = state["acting_steps"]
+        self.next_weights = ActingWeights(**to_arrays(state["next_weights"]))
+        self.chunks = [chunk_from_state(chunk) for chunk in state["chunks"]]
+        if "pending" in state:
+            self.pending = StepResult(**state["pending"])
+        if "pending_record" in state:
+            self.pending_record = tuple(state["pending_record"])
+        if not self.chunks:
+            return True
+        not_exact = set()
+        for i, actor in enumerate(self.actors):
+            start_state = state["start_states"].get(str(i))
+            if start_state is None or not ray.get(actor.restore.remote(to_arrays(start_state))):
+                not_exact.add(i)
+        self.interrupted = set(state["interrupted"]) | not_exact
+        self._start_chunks()
+        return not not_exact

@@ -9,9 +9,8 @@ from rl_lab.system.container import container_cores
 
 def num_cores() -> int:
     """Return the processor cores that this process may use: the minimum of its affinity and the container's limit."""
-    if hasattr(os, "sched_getaffinity"):
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # absent on macOS
         cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
     limit = container_cores()
     return cores if limit is None else min(cores, limit)

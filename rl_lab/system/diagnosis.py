@@ -48,7 +48,7 @@ def describe_machine() -> list[str]:
         f"rl_lab {__version__}, Python {platform.python_version()}, {platform.platform()}",
         "packages: " + ", ".join(f"{package} {installed_version(package) or 'MISSING'}" for package in PACKAGES),
         f"device: {device.type} ({device_name}), {num_cores()} cores, {torch.get_num_threads()} torch threads",
-        f"precision: {precision} (bfloat16 is {bfloat16_speedup(device):.2f} times as fast as float32 in matrix products)",
+        f"precision: {precision} (bfloat16 is {bfloat16_speedup(device):.2f} times as fast as float32)",
         memory,
         f"disk: {shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free in {Path.cwd()}",
         f"W&B: {mode}, {reason}",
@@ -57,10 +57,9 @@ def describe_machine() -> list[str]:
 
 def find_problems() -> list[str]:
     """Return one line for each known problem of the installation, with the command that solves it."""
-    problems = []
-    for package in PACKAGES:
-        if package not in OPENCV_PACKAGES and installed_version(package) is None:
-            problems.append(f"{package} is not installed: pip install {package}")
+    required = [package for package in PACKAGES if package not in OPENCV_PACKAGES]
+    missing = [package for package in required if installed_version(package) is None]
+    problems = [f"{package} is not installed: pip install {package}" for package in missing]
     opencvs = [package for package in OPENCV_PACKAGES if installed_version(package)]
     if not opencvs:
         problems.append("OpenCV is not installed: pip install opencv-python-headless")

@@ -1,9 +1,9 @@
 """Exit codes and one-line error messages of commands and scripts.
 
-    0        success
-    1        the command failed: `Fault`, or a disk that is full or read-only
-    2        wrong input: `USER_ERRORS`
-    128 + n  stopped by signal n; 130 is Ctrl-C
+0        success
+1        the command failed: `Fault`, or a disk that is full or read-only
+2        wrong input: `USER_ERRORS`
+128 + n  stopped by signal n; 130 is Ctrl-C
 """
 
 from __future__ import annotations

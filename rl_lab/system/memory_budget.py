@@ -39,8 +39,9 @@ def check_memory(needed: int, device: torch.device) -> None:
 def keep_freed_memory() -> None:
     """Let glibc keep freed blocks of up to 64 MB for later allocations. Other C libraries are left unchanged.
 
-    By default glibc returns the memory of a network's activations to Linux after every update, and Linux zeroes each page when
-    it is allocated again. In a DQN update with a batch of 32 this causes 800 page faults and takes a tenth of the time.
+    By default glibc returns the memory of a network's activations to Linux after every update, and Linux zeroes each
+    page when it is allocated again. In a DQN update with a batch of 32, this causes 800 page faults and takes a tenth
+    of the time.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         libc = ctypes.CDLL(None)

@@ -22,8 +22,8 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 def bfloat16_speedup(device: torch.device, size: int = 384) -> float:
     """Return the speed of bfloat16 matrix products, relative to float32.
 
-    The speed is measured on a CPU, because many CPUs emulate bfloat16. For a GPU it is a constant that depends on hardware
-    support.
+    On a CPU the speed is measured, because many CPUs emulate bfloat16. On a GPU it is a constant that depends on the
+    hardware's support.
 
     Args:
         device: The device.

@@ -13,9 +13,9 @@ import psutil
 class Watchdog:
     """Ends the process if `reset` is not called for a number of seconds.
 
-    Use it as a context manager; it watches inside the `with` block. An emulator that hangs inside C code cannot be interrupted
-    from Python, so the process and its children are killed. The watchdog counts its own ticks instead of reading a clock:
-    a process that was suspended for hours must not be killed when it continues.
+    Use it as a context manager; it watches inside the `with` block. Python cannot interrupt an emulator that hangs in C
+    code, so the process and its children are killed. The watchdog counts its own ticks instead of reading a clock,
+    because a process that was suspended for hours must not be killed when it continues.
     """
 
     def __init__(self, seconds: float, message: Callable[[], str]) -> None:
