@@ -1,1 +1,1 @@
-"""Comparing runs: which is better, and how sure are we."""
+"""Comparison of runs: statistics with confidence intervals, an HTML page, and a W&B report."""

@@ -1,155 +1,223 @@
-"""A comparison: runs in groups of the same agent and settings on one environment, and what can be said of them."""
+"""A comparison: runs in groups of equal agent, settings and environment, and the statistics of these groups."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.spec import EnvSpec
-from rl_lab.compare import scores as known_scores
-from rl_lab.compare.runs import Result, labels
-from rl_lab.compare.statistics import Estimate, band, estimate, iqm, mean, median
-from rl_lab.tracking.tracker import SCORE
+from rl_lab.compare.labels import group_labels
+from rl_lab.compare.run_result import RunResult, TargetTime, XAxis
+from rl_lab.compare.scores import score_scale
+from rl_lab.compare.statistics import Estimate, Statistic, curve_band, estimate, iqm, mean, median
+from rl_lab.tracking.metric_names import SCORE_METRIC
 
 Array = NDArray[np.float64]
-AXES = ("steps", "frames", "minutes")
-POINTS = 60  # of a curve whose runs were not logged at the same places
+
+CURVE_POINTS = 60  # points of a curve whose runs were logged at different steps
+CURVE_DECIMALS = 4
+RETURN_SUFFIXES = ("return", "return_mean", "return_100")  # metrics with these endings are scores
+AGGREGATES: dict[str, Statistic] = {"IQM": iqm, "median": median, "mean": mean}
+
+
+class Curve(NamedTuple):
+    """The learning curve of a group: arrays [points], rounded to `CURVE_DECIMALS`; `low` and `high` may be NaN."""
+
+    x: Array
+    y: Array  # interquartile mean over seeds
+    low: Array  # ends of the 95% interval of y
+    high: Array
 
 
 @dataclass(frozen=True)
-class Group:
-    """The seeds of one agent with the same settings on one environment."""
+class GroupSummary:
+    """One row of the table of a comparison."""
+
+    agent: str  # label of the group
+    env: str
+    seeds: list[int]
+    final: Estimate  # IQM of the last values
+    best: Estimate  # IQM of the best values
+    target: float | None
+    reached: int  # seeds that reached the target
+    steps_to_target: float | None  # median agent steps, None if not all seeds reached the target
+    minutes_to_target: float | None
+    steps_per_s: float
+    normalised: Estimate | None  # IQM of the normalised last values, None without a known scale
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """The seeds of one agent with equal settings on one environment."""
 
     label: str
     env_spec: EnvSpec
-    results: list[Result]
+    results: list[RunResult]
     metric: str
-    target: float | None
-    """The score whose first evaluation is looked for."""
+    target: float | None  # target score, or None
+
+    @property
+    def agent(self) -> str:
+        """Return the name of the agent."""
+        return self.results[0].config.agent
 
     @cached_property
-    def final(self) -> Array:
-        """The last value of each seed."""
-        return np.array([r.scores[-1] for r in self.results])
+    def final_values(self) -> Array:
+        """Return the last value of each seed [seeds]."""
+        return np.array([result.values[-1] for result in self.results])
 
     @cached_property
-    def best(self) -> Array:
-        """The best value of each seed: the maximum of several evaluations, so it flatters noisy runs."""
-        return np.array([r.scores.max() for r in self.results])
+    def best_values(self) -> Array:
+        """Return the maximum value of each seed [seeds]. The maximum of many evaluations favours noisy agents."""
+        return np.array([result.values.max() for result in self.results])
 
-    def normalised(self) -> Array | None:
-        """The final scores on the scale of the environment, where there is one, and they are scores."""
-        scale = (
-            known_scores.scale(self.env_spec) if self.metric.endswith(("return", "return_mean", "return_100")) else None
+    def normalised_scores(self) -> Array | None:
+        """Return (final - zero) / (one - zero) [seeds], or None if the metric is no score or has no known scale."""
+        if not self.metric.endswith(RETURN_SUFFIXES):
+            return None
+        scale = score_scale(self.env_spec)
+        if scale is None:
+            return None
+        return (self.final_values - scale.zero) / (scale.one - scale.zero)
+
+    def curve(self, axis: XAxis) -> Curve:
+        """Return the learning curve over the range of x that all seeds cover; empty if there is no such range.
+
+        Runs that were logged at different x-coordinates are interpolated linearly to a common grid.
+        """
+        x_values = [result.x_values(axis) for result in self.results]
+        start = max(float(x[0]) for x in x_values)
+        end = min(float(x[-1]) for x in x_values)
+        if end < start:
+            empty = np.empty(0)
+            return Curve(empty, empty, empty, empty)
+        same_grid = all(len(x) == len(x_values[0]) and np.allclose(x, x_values[0], rtol=0.01) for x in x_values)
+        grid = np.mean(x_values, 0) if same_grid else np.linspace(start, end, CURVE_POINTS)
+        curves = np.stack([np.interp(grid, x, result.values) for x, result in zip(x_values, self.results, strict=True)])
+        middle, low, high = curve_band(curves)
+        return Curve(_rounded(grid), _rounded(middle), _rounded(low), _rounded(high))
+
+    def summary(self) -> GroupSummary:
+        """Return the row of the group in the table."""
+        times = self._target_times()
+        all_reached = len(times) == len(self.results)
+        normalised = self.normalised_scores()
+        return GroupSummary(
+            agent=self.label,
+            env=self.env_spec.name,
+            seeds=sorted(result.seed for result in self.results),
+            final=estimate([self.final_values], iqm),
+            best=estimate([self.best_values], iqm),
+            target=self.target,
+            reached=len(times),
+            steps_to_target=float(np.median([time.steps for time in times])) if all_reached else None,
+            minutes_to_target=float(np.median([time.minutes for time in times])) if all_reached else None,
+            steps_per_s=float(np.median([result.steps_per_s for result in self.results])),
+            normalised=None if normalised is None else estimate([normalised], iqm),
         )
-        return None if scale is None else (self.final - scale[0]) / (scale[1] - scale[0])
 
-    def curve(self, x: str) -> dict[str, list[float]]:
-        """The interquartile mean over seeds and its interval against an axis, as far as all seeds have come."""
-        axes = [r.axis(x) for r in self.results]
-        end = min(float(a[-1]) for a in axes)
-        start = max(float(a[0]) for a in axes)
-        if end < start:  # one began to be logged after another had ended
-            return {"x": [], "y": [], "low": [], "high": []}
-        same = all(len(a) == len(axes[0]) and np.allclose(a, axes[0], rtol=0.01) for a in axes)
-        grid = np.mean(axes, 0) if same else np.linspace(start, end, POINTS)
-        curves = np.stack([np.interp(grid, a, r.scores) for a, r in zip(axes, self.results, strict=True)])
-        middle, low, high = band(curves)
-        names = ("x", "y", "low", "high")
-        return {
-            n: [None if np.isnan(v) else round(float(v), 4) for v in values]
-            for n, values in zip(names, (grid, middle, low, high), strict=True)
-        }  # type: ignore[misc]
-
-    def row(self) -> dict[str, Any]:
-        """The group's line of the table."""
-        reached = [r.reached(self.target) for r in self.results] if self.target is not None else []
-        hits = [hit for hit in reached if hit is not None]
-        normalised = self.normalised()
-        return {
-            "agent": self.label,
-            "env": self.env_spec.name,
-            "seeds": sorted(r.seed for r in self.results),
-            "final": estimate([self.final], iqm),
-            "best": estimate([self.best], iqm),
-            "target": self.target,
-            "reached": len(hits),
-            "steps_to_target": float(np.median([h[0] for h in hits])) if len(hits) == len(reached) and hits else None,
-            "minutes_to_target": float(np.median([h[1] for h in hits])) if len(hits) == len(reached) and hits else None,
-            "steps_per_s": float(np.median([r.steps_per_s for r in self.results])),
-            "normalised": None if normalised is None else estimate([normalised], iqm),
-        }
-
-
-def own_target(results: Sequence[Result], env: str, metric: str) -> float | None:
-    """The score that the runs on an environment were to reach, where they name one and the same, and scores are compared."""
-    named = {r.config.run.target for r in results if r.env_spec.name == env} - {None}
-    return named.pop() if len(named) == 1 and metric == SCORE else None
+    def _target_times(self) -> list[TargetTime]:
+        """Return the times of the seeds that reached the target."""
+        if self.target is None:
+            return []
+        times = [result.time_to_target(self.target) for result in self.results]
+        return [time for time in times if time is not None]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups by environment, and on each in the order in which their runs were named."""
+    """All groups, ordered by environment, and within an environment by the order of the runs on the command line."""
 
-    groups: list[Group]
+    groups: list[RunGroup]
     metric: str
 
     @classmethod
-    def of(cls, results: Sequence[Result], metric: str, target: float | None = None) -> Comparison:
-        """The runs in their groups. Without a `target`, that of each environment's runs, if they agree in it."""
-        named: dict[tuple[str, str], list[Result]] = {}
-        for label, result in zip(labels(results), results, strict=True):
-            named.setdefault((result.env_spec.name, label), []).append(result)
-        return cls(
-            [
-                Group(
-                    label,
-                    here[0].env_spec,
-                    here,
-                    metric,
-                    own_target(results, env, metric) if target is None else target,
-                )
-                for (env, label), here in sorted(named.items(), key=lambda x: x[0][0])
-            ],
-            metric,
-        )
+    def from_results(cls, results: Sequence[RunResult], metric: str, target: float | None = None) -> Comparison:
+        """Group the runs.
+
+        Args:
+            results: The runs.
+            metric: The metric that is compared.
+            target: Target score. None uses the setting `target` of the runs, if those on an environment agree in it.
+        """
+        by_env_and_label: dict[tuple[str, str], list[RunResult]] = {}
+        for label, result in zip(group_labels(results), results, strict=True):
+            by_env_and_label.setdefault((result.env_spec.name, label), []).append(result)
+        groups = []
+        for env, label in sorted(by_env_and_label, key=lambda key: key[0]):
+            in_group = by_env_and_label[env, label]
+            group_target = common_target(results, env, metric) if target is None else target
+            groups.append(RunGroup(label, in_group[0].env_spec, in_group, metric, group_target))
+        return cls(groups, metric)
 
     @cached_property
     def envs(self) -> list[str]:
-        return list(dict.fromkeys(g.env_spec.name for g in self.groups))
+        """Return the names of the environments."""
+        return list(dict.fromkeys(group.env_spec.name for group in self.groups))
 
-    def on(self, env: str) -> list[Group]:
-        return [g for g in self.groups if g.env_spec.name == env]
+    @cached_property
+    def agents(self) -> list[str]:
+        """Return the names of the agents."""
+        return list(dict.fromkeys(group.agent for group in self.groups))
 
-    def everywhere(self) -> dict[str, list[Array]]:
-        """The normalised final scores by agent, of those that ran on every environment that has a scale."""
-        scaled = [env for env in self.envs if self.on(env)[0].normalised() is not None]
-        found = {}
-        for agent in dict.fromkeys(g.results[0].config.agent for g in self.groups):
-            there = [[g for g in self.on(env) if g.results[0].config.agent == agent] for env in scaled]
-            if scaled and all(len(groups) == 1 for groups in there):
-                found[agent] = [groups[0].normalised() for groups in there]
-        return found
+    def groups_on(self, env: str) -> list[RunGroup]:
+        """Return the groups on an environment."""
+        return [group for group in self.groups if group.env_spec.name == env]
+
+    def normalised_scores(self) -> dict[str, list[Array]]:
+        """Return for each agent its normalised final scores, one array [seeds] per environment with a known scale.
+
+        An agent is left out unless it has exactly one group on each of these environments.
+        """
+        by_env: list[dict[str, list[Array]]] = []  # for each environment with a scale: agent -> scores of its groups
+        for env in self.envs:
+            by_agent: dict[str, list[Array]] = {}
+            for group in self.groups_on(env):
+                scores = group.normalised_scores()
+                if scores is not None:
+                    by_agent.setdefault(group.agent, []).append(scores)
+            if by_agent:
+                by_env.append(by_agent)
+        complete: dict[str, list[Array]] = {}
+        for agent in self.agents:
+            if by_env and all(len(by_agent.get(agent, [])) == 1 for by_agent in by_env):
+                complete[agent] = [by_agent[agent][0] for by_agent in by_env]
+        return complete
 
     def aggregates(self) -> dict[str, dict[str, Estimate]]:
-        """IQM, median and mean of the normalised scores over environments and seeds, by agent."""
-        statistics = {"IQM": iqm, "median": median, "mean": mean}
-        return {
-            agent: {name: estimate(arrays, statistic) for name, statistic in statistics.items()}
-            for agent, arrays in self.everywhere().items()
-        }
+        """Return IQM, median and mean of the normalised scores over environments and seeds, for each agent."""
+        aggregates: dict[str, dict[str, Estimate]] = {}
+        for agent, scores in self.normalised_scores().items():
+            aggregates[agent] = {name: estimate(scores, statistic) for name, statistic in AGGREGATES.items()}
+        return aggregates
 
-    def differences(self) -> dict[str, list[str]]:
-        """Every configuration key whose value differs between groups: key -> the value of each group."""
-        settings = [g.results[0].settings for g in self.groups]
-        found = {}
-        for key in sorted({k for s in settings for k in s}):
-            values = [str(s.get(key, "")) for s in settings]
+    def differing_settings(self) -> dict[str, list[str]]:
+        """Return the settings in which groups differ: name -> the value of each group, "" if it has no such setting."""
+        settings = [group.results[0].settings for group in self.groups]
+        names = sorted({name for each in settings for name in each})
+        differing: dict[str, list[str]] = {}
+        for name in names:
+            values = [str(each.get(name, "")) for each in settings]
             if len(set(values)) > 1:
-                found[key] = values
-        return found
+                differing[name] = values
+        return differing
+
+
+def common_target(results: Sequence[RunResult], env: str, metric: str) -> float | None:
+    """Return the setting `target` of the runs on an environment.
+
+    None if the runs name no target or different ones, or if the metric is not the evaluation score.
+    """
+    targets = {result.config.run.target for result in results if result.env_spec.name == env} - {None}
+    if len(targets) != 1 or metric != SCORE_METRIC:
+        return None
+    return targets.pop()
+
+
+def _rounded(values: Array) -> Array:
+    return np.array([round(float(value), CURVE_DECIMALS) for value in values])

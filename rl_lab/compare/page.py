@@ -1,137 +1,209 @@
-"""A comparison as one HTML file that needs nothing else: curves, intervals, profiles, videos, settings."""
+"""A comparison as a self-contained HTML page: curves, intervals, performance profiles, videos and settings.
+
+page.html is the template. Its JavaScript draws the page from one JSON object, which `page_data` builds.
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_lab.compare.comparison import AXES, Comparison
-from rl_lab.compare.scores import scale
-from rl_lab.compare.statistics import Estimate, Scores, performance_profile, probability_of_improvement
+from rl_lab.compare.comparison import Comparison, Curve, RunGroup
+from rl_lab.compare.run_result import RunResult, XAxis
+from rl_lab.compare.scores import score_scale
+from rl_lab.compare.statistics import Scores, performance_profile, probability_of_improvement
 from rl_lab.errors import LabError
 
 TEMPLATE = Path(__file__).with_name("page.html")
-THRESHOLDS = 100  # points of a performance profile
-VIDEO_SECONDS = 30  # of each group's newest video are put into the page, if they are no larger than
-VIDEO_BYTES = 6 * 10**6
+AXIS_TITLES: dict[XAxis, str] = {"steps": "agent steps", "frames": "emulator frames", "minutes": "minutes"}
+PROFILE_POINTS = 100  # thresholds of a performance profile
+EFFICIENCY_POINTS = 40  # points of a sample-efficiency curve
+VIDEO_SECONDS = 30  # the page holds the beginning of one video per group
+VIDEO_BYTES = 6 * 10**6  # larger videos are left out
 
 
-def write(comparison: Comparison, path: Path, *, x: str, warnings: list[str]) -> None:
-    """Write the page."""
-    from plotly.offline import get_plotlyjs
+def write_page(comparison: Comparison, path: Path, *, x: XAxis, warnings: list[str]) -> None:
+    """Write the page.
 
-    data = json.dumps(content(comparison, x=x, warnings=warnings)).replace("</", "<\\/")
-    page = TEMPLATE.read_text().replace("/*DATA*/null", data)
+    Args:
+        comparison: The comparison.
+        path: The HTML file. Its folder is created.
+        x: The x-axis that is selected when the page opens.
+        warnings: Messages at the top of the page.
+    """
+    from plotly.offline import get_plotlyjs  # a slow import
+
+    # "</script>" in a text would end the script element.
+    data = json.dumps(page_data(comparison, x=x, warnings=warnings)).replace("</", "<\\/")
+    html = TEMPLATE.read_text().replace("/*DATA*/null", data)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page.replace("/*PLOTLY*/", get_plotlyjs()))
+    path.write_text(html.replace("/*PLOTLY*/", get_plotlyjs()))
 
 
-def content(comparison: Comparison, *, x: str, warnings: list[str]) -> dict[str, Any]:
-    """All that the page shows, as JSON."""
+def page_data(comparison: Comparison, *, x: XAxis, warnings: list[str]) -> dict[str, Any]:
+    """Return everything that the page displays as JSON-compatible values."""
     groups = comparison.groups
-    everywhere = comparison.everywhere()
-    every = np.concatenate([np.zeros(1), *(scores for arrays in everywhere.values() for scores in arrays)])
-    thresholds = np.linspace(every.min(), max(1.0, every.max() * 1.05), THRESHOLDS)
+    scores = comparison.normalised_scores()
     return {
         "metric": comparison.metric,
         "x": x,
-        "axes": {"steps": "agent steps", "frames": "emulator frames", "minutes": "minutes"},
+        "axes": AXIS_TITLES,
         "warnings": warnings,
-        "envs": [
-            {
-                "name": env,
-                "protocol": comparison.on(env)[0].env_spec.protocol,
-                "target": comparison.on(env)[0].target,
-                "groups": [
-                    {"label": g.label, "seeds": len(g.results), "curves": {axis: g.curve(axis) for axis in AXES}}
-                    for g in comparison.on(env)
-                ],
-            }
-            for env in comparison.envs
-        ],
-        "rows": [plain(g.row()) for g in groups],
-        "scales": {
-            env: None
-            if (s := scale(comparison.on(env)[0].env_spec)) is None
-            else f"{s[2]}: 0 is {s[0]:g}, 1 is {s[1]:g}"
-            for env in comparison.envs
-        },
-        "aggregates": {a: {k: plain(e) for k, e in row.items()} for a, row in comparison.aggregates().items()},
-        "profiles": {
-            "x": thresholds.round(4).tolist(),
-            "agents": {agent: _profile(arrays, thresholds) for agent, arrays in everywhere.items()},
-        },
-        "improvement": [
-            {"better": a, "than": b, **plain(probability_of_improvement(everywhere[a], everywhere[b]))}
-            for a in everywhere
-            for b in everywhere
-            if a != b
-        ],
-        "efficiency": {axis: _efficiency(comparison, axis) for axis in AXES},
+        "envs": [_env_data(comparison, env) for env in comparison.envs],
+        "rows": [to_json(group.summary()) for group in groups],
+        "scales": {env: _scale_text(comparison, env) for env in comparison.envs},
+        "aggregates": to_json(comparison.aggregates()),
+        "profiles": _profiles(scores),
+        "improvement": _improvements(scores),
+        "efficiency": {axis: _efficiency_curves(comparison, axis) for axis in AXIS_TITLES},
         "left_out": [
-            f"{agent} is not in what is said over all environments: it did not run on each that has a scale, or with several settings"
-            for agent in dict.fromkeys(g.results[0].config.agent for g in groups)
-            if agent not in everywhere
+            f"{agent} is not part of the statistics over all environments: it needs exactly one group on each"
+            " environment with a known scale"
+            for agent in comparison.agents
+            if agent not in scores
         ],
-        "videos": [
-            {"label": f"{g.label} on {g.env_spec.name}", "data": video} for g in groups if (video := _video(g.results))
-        ],
+        "videos": _videos(groups),
         "differences": {
-            "groups": [f"{g.label} on {g.env_spec.name}" for g in groups],
-            "keys": comparison.differences(),
+            "groups": [f"{group.label} on {group.env_spec.name}" for group in groups],
+            "keys": comparison.differing_settings(),
         },
     }
 
 
-def _profile(scores: Scores, thresholds: NDArray[np.float64]) -> dict[str, list[float | None]]:
-    parts = performance_profile(scores, thresholds)
-    return {name: plain(part.tolist()) for name, part in zip(("y", "low", "high"), parts, strict=True)}
-
-
-def plain(value: Any) -> Any:
-    """Estimates and numbers as JSON has them: no NaN."""
+def to_json(value: Any) -> Any:
+    """Return dataclasses, dicts, lists and numbers as JSON-compatible values. NaN and infinity become None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_json(dataclasses.asdict(value))
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, Estimate):
-        return plain({"value": value.value, "low": value.low, "high": value.high})
+        return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [plain(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+        return [to_json(item) for item in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
 
 
-def _efficiency(comparison: Comparison, axis: str) -> dict[str, dict[str, list[float]]]:
-    """The mean over environments of the normalised curves of each agent, where all have some; no curve where they have nothing in common."""
-    found = {}
-    for agent in comparison.everywhere():
-        groups = [g for g in comparison.groups if g.results[0].config.agent == agent and scale(g.env_spec) is not None]
-        curves = [g.curve(axis) for g in groups]
-        if not all(c["x"] for c in curves):
+def _env_data(comparison: Comparison, env: str) -> dict[str, Any]:
+    """Return the curves of all groups on an environment."""
+    groups = comparison.groups_on(env)
+    return {
+        "name": env,
+        "protocol": groups[0].env_spec.protocol,
+        "target": groups[0].target,
+        "groups": [
+            {
+                "label": group.label,
+                "seeds": len(group.results),
+                "curves": {axis: _curve_json(group.curve(axis)) for axis in AXIS_TITLES},
+            }
+            for group in groups
+        ],
+    }
+
+
+def _curve_json(curve: Curve) -> dict[str, Any]:
+    return {name: to_json(values.tolist()) for name, values in curve._asdict().items()}
+
+
+def _scale_text(comparison: Comparison, env: str) -> str | None:
+    """Return a description of the scale of normalised scores on an environment, None without a known scale."""
+    scale = score_scale(comparison.groups_on(env)[0].env_spec)
+    if scale is None:
+        return None
+    return f"{scale.description}: 0 is {scale.zero:g}, 1 is {scale.one:g}"
+
+
+def _profiles(scores: dict[str, list[NDArray[np.float64]]]) -> dict[str, Any]:
+    """Return the performance profiles of all agents over the same thresholds, from the lowest score to at least 1."""
+    pooled = np.concatenate([np.zeros(1), *(array for arrays in scores.values() for array in arrays)])
+    thresholds = np.linspace(pooled.min(), max(1.0, pooled.max() * 1.05), PROFILE_POINTS)
+    profiles = {agent: _profile(arrays, thresholds) for agent, arrays in scores.items()}
+    return {"x": thresholds.round(4).tolist(), "agents": profiles}
+
+
+def _profile(scores: Scores, thresholds: NDArray[np.float64]) -> dict[str, list[float | None]]:
+    share, low, high = performance_profile(scores, thresholds)
+    return {"y": to_json(share.tolist()), "low": to_json(low.tolist()), "high": to_json(high.tolist())}
+
+
+def _improvements(scores: dict[str, list[NDArray[np.float64]]]) -> list[dict[str, Any]]:
+    """Return the probability of improvement for each ordered pair of agents."""
+    improvements = []
+    for better in scores:
+        for than in scores:
+            if better == than:
+                continue
+            probability = probability_of_improvement(scores[better], scores[than])
+            improvements.append({"better": better, "than": than, **to_json(probability)})
+    return improvements
+
+
+def _efficiency_curves(comparison: Comparison, axis: XAxis) -> dict[str, dict[str, list[float]]]:
+    """Return the sample-efficiency curve of each agent: the mean over environments of its normalised curves.
+
+    The curve covers the range of x that all environments share. An agent is left out if there is no such range.
+    """
+    efficiency: dict[str, dict[str, list[float]]] = {}
+    for agent in comparison.normalised_scores():
+        groups = [group for group in comparison.groups if group.agent == agent]
+        curve = _efficiency_curve(groups, axis)
+        if curve is not None:
+            efficiency[agent] = curve
+    return efficiency
+
+
+def _efficiency_curve(groups: Sequence[RunGroup], axis: XAxis) -> dict[str, list[float]] | None:
+    """Return the sample-efficiency curve of the groups of one agent, None if their curves share no range of x."""
+    scales = []
+    curves = []
+    for group in groups:
+        scale = score_scale(group.env_spec)
+        if scale is None:
             continue
-        start, end = max(c["x"][0] for c in curves), min(c["x"][-1] for c in curves)
-        if end <= start:
-            continue
-        grid = np.linspace(start, end, 40)
-        normalised = []
-        for group, curve in zip(groups, curves, strict=True):
-            low, high, _ = scale(group.env_spec) or (0.0, 1.0, "")
-            normalised.append((np.interp(grid, curve["x"], curve["y"]) - low) / (high - low))
-        found[agent] = {"x": grid.round(3).tolist(), "y": np.mean(normalised, 0).round(4).tolist()}
-    return found
+        scales.append(scale)
+        curves.append(group.curve(axis))
+    if any(len(curve.x) == 0 for curve in curves):
+        return None
+    start = max(curve.x[0] for curve in curves)
+    end = min(curve.x[-1] for curve in curves)
+    if end <= start:
+        return None
+    grid = np.linspace(start, end, EFFICIENCY_POINTS)
+    normalised = []
+    for scale, curve in zip(scales, curves, strict=True):
+        normalised.append((np.interp(grid, curve.x, curve.y) - scale.zero) / (scale.one - scale.zero))
+    return {"x": grid.round(3).tolist(), "y": np.mean(normalised, 0).round(4).tolist()}
 
 
-def _video(results: list[Any]) -> str | None:
-    """The beginning of the newest video of the best of a group's runs that have one, as the page can hold it."""
-    from rl_lab.watch.sinks.video import beginning  # opens codecs
+def _videos(groups: Sequence[RunGroup]) -> list[dict[str, str]]:
+    """Return one video for each group that has any, as data URLs."""
+    videos = []
+    for group in groups:
+        url = _video_url(group.results)
+        if url is not None:
+            videos.append({"label": f"{group.label} on {group.env_spec.name}", "data": url})
+    return videos
 
-    for result in sorted(results, key=lambda r: r.scores[-1], reverse=True):
+
+def _video_url(results: Sequence[RunResult]) -> str | None:
+    """Return the beginning of a video as a data URL, None if there is no readable video of at most `VIDEO_BYTES`.
+
+    Runs with higher final values come first, and within a run newer videos.
+    """
+    from rl_lab.watch.video_excerpt import read_video_excerpt  # loads video codecs
+
+    for result in sorted(results, key=lambda each: each.values[-1], reverse=True):
         for path in sorted((result.run.path / "videos").glob("step-*"), reverse=True):
-            with contextlib.suppress(LabError):  # it is still being made
-                if len(film := beginning(path, VIDEO_SECONDS)) <= VIDEO_BYTES:
-                    return f"data:video/{path.suffix[1:]};base64,{base64.b64encode(film).decode()}"
+            with contextlib.suppress(LabError):  # the video is still being written
+                video = read_video_excerpt(path, VIDEO_SECONDS)
+                if len(video) <= VIDEO_BYTES:
+                    return f"data:video/{path.suffix[1:]};base64,{base64.b64encode(video).decode()}"
     return None

@@ -1,7 +1,11 @@
-"""Scores of several seeds on several environments, summed up with their uncertainty: Agarwal et al. 2021, "Deep RL at the edge
-of the statistical precipice".
+"""Statistics of scores over several seeds and environments, with bootstrap confidence intervals.
 
-`scores` are a list with an array for each environment, one score a seed; environments may have different numbers of seeds.
+The definitions are those of Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice".
+The paper's tasks are our environments, and its runs are our seeds. Below, M is the number of environments, N_m the
+number of seeds on environment m, and x_mn the score of seed n on environment m. Scores of different environments must
+be normalised first (`rl_lab.compare.scores`).
+
+`scores` is a sequence with one array [N_m] per environment. Environments may have different numbers of seeds.
 """
 
 from __future__ import annotations
@@ -14,122 +18,166 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Scores = Sequence[Array]
-Statistic = Callable[[list[Array]], Array]
 
-REPLICATES = 50_000
-CHUNK = 2_000_000  # numbers that a bootstrap holds at a time
+Statistic = Callable[[list[Array]], Array]
+"""A statistic of R resampled sets of scores at once: one array [R, N_m] per environment -> [R]."""
+
+REPLICATES = 50_000  # bootstrap samples for an interval of a single number
+CURVE_REPLICATES = 2_000  # bootstrap samples for an interval at each of many points
+PERCENTILES = (2.5, 97.5)  # ends of a 95% interval
+MAX_CHUNK = 2_000_000  # largest number of resampled scores in memory at a time
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95% bootstrap interval, NaN where an environment has one seed; of few seeds it is too narrow."""
+    """A statistic with its 95% confidence interval. The interval is NaN if an environment has only one seed."""
 
     value: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.2f}" if np.isnan(self.low) else f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+        """Return for example "12.00 (11.33 to 12.67)", without the interval if there is none."""
+        if np.isnan(self.low):
+            return f"{self.value:.2f}"
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
-# --- statistics of resampled scores: each array is [R, seeds], the answer [R] -------------------------------------
+# --- Statistics of resampled scores ---------------------------------------------------------------------------------
 
 
 def iqm(scores: list[Array]) -> Array:
-    """The interquartile mean: the mean of the middle half of all seeds and environments."""
-    together = np.concatenate(scores, 1)
-    n = together.shape[1]
+    """Return the interquartile mean (IQM): the mean of the middle 50% of the scores of all seeds and environments."""
+    pooled = np.concatenate(scores, 1)
+    n = pooled.shape[1]
     cut = n // 4
     if cut == 0:
-        return together.mean(1)
-    return np.partition(together, (cut, n - cut - 1), 1)[:, cut : n - cut].mean(1)
+        return pooled.mean(1)
+    return np.partition(pooled, (cut, n - cut - 1), 1)[:, cut : n - cut].mean(1)
 
 
 def mean(scores: list[Array]) -> Array:
-    """The mean over environments of the means over seeds."""
+    """Return the mean: 1/M sum_m (1/N_m sum_n x_mn)."""
     return np.stack([s.mean(1) for s in scores], 1).mean(1)
 
 
 def median(scores: list[Array]) -> Array:
-    """The median over environments of the means over seeds."""
+    """Return the median over environments of the mean over seeds."""
     return np.median(np.stack([s.mean(1) for s in scores], 1), 1)
 
 
-# --- intervals ----------------------------------------------------------------------------------------------------
+# --- Confidence intervals -------------------------------------------------------------------------------------------
 
 
 def estimate(scores: Scores, statistic: Statistic, *, replicates: int = REPLICATES, seed: int = 0) -> Estimate:
-    """A statistic with its stratified bootstrap interval: seeds are drawn anew within each environment, percentiles 2.5 and 97.5."""
+    """Return a statistic with its 95% stratified bootstrap interval (percentile method).
+
+    Stratified: a bootstrap sample draws N_m seeds with replacement separately within each environment m.
+    """
     value = float(statistic([np.asarray(s, float)[None] for s in scores])[0])
-    if any(len(s) < 2 for s in scores):
+    if not _has_interval(scores):
         return Estimate(value, np.nan, np.nan)
-    drawn = bootstrap(scores, statistic, replicates=replicates, seed=seed)
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    low, high = np.percentile(bootstrap(scores, statistic, replicates=replicates, seed=seed), PERCENTILES)
     return Estimate(value, float(low), float(high))
 
 
 def bootstrap(scores: Scores, statistic: Statistic, *, replicates: int, seed: int) -> Array:
-    """The statistic of `replicates` resampled sets of scores [replicates]."""
+    """Return the statistic [replicates] of stratified bootstrap samples."""
     rng = np.random.default_rng(seed)
-    at_once = max(1, CHUNK // sum(len(s) for s in scores))
+    chunk = max(1, MAX_CHUNK // sum(len(s) for s in scores))
     parts = []
-    for start in range(0, replicates, at_once):
-        rows = min(at_once, replicates - start)
-        parts.append(statistic([np.asarray(s, float)[_draws(rng, rows, len(s))] for s in scores]))
+    for start in range(0, replicates, chunk):
+        rows = min(chunk, replicates - start)
+        samples = [np.asarray(s, float)[_draw_indices(rng, rows, len(s))] for s in scores]
+        parts.append(statistic(samples))
     return np.concatenate(parts)
 
 
-def _draws(rng: np.random.Generator, rows: int, n: int) -> NDArray[np.integer]:
-    return rng.integers(n, size=(rows, n), dtype=np.uint16 if n < 2**16 else np.int64)
+def curve_band(curves: Array, *, replicates: int = CURVE_REPLICATES, seed: int = 0) -> tuple[Array, Array, Array]:
+    """Return the interquartile mean over seeds at each point of learning curves, with its 95% bootstrap interval.
 
+    Args:
+        curves: Scores [seeds, points].
+        replicates: Number of bootstrap samples. A sample draws whole curves: the same seeds at all points.
+        seed: Seed of the bootstrap.
 
-def band(curves: Array, *, replicates: int = 2_000, seed: int = 0) -> tuple[Array, Array, Array]:
-    """The interquartile mean over seeds of curves [seeds, points] at each point, and its interval: three arrays [points]."""
-    points = curves.shape[1]
+    Returns:
+        IQM, lower and upper end of the interval, each [points]. The ends are NaN if there is only one seed.
+    """
+    num_seeds, points = curves.shape
     middle = iqm([curves.T])
-    if len(curves) < 2:
+    if num_seeds < 2:
         return middle, np.full(points, np.nan), np.full(points, np.nan)
-    draws = _draws(np.random.default_rng(seed), replicates, len(curves))
-    drawn = np.stack([iqm([curves[:, i][draws]]) for i in range(points)], 1)
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    indices = _draw_indices(np.random.default_rng(seed), replicates, num_seeds)
+    samples = np.stack([iqm([curves[:, point][indices]]) for point in range(points)], 1)
+    low, high = np.percentile(samples, PERCENTILES, axis=0)
     return middle, low, high
 
 
-# --- more than one number -----------------------------------------------------------------------------------------
+# --- Profiles and pairwise comparisons ------------------------------------------------------------------------------
 
 
 def performance_profile(
-    scores: Scores, thresholds: Array, *, replicates: int = 2_000, seed: int = 0
+    scores: Scores, thresholds: Array, *, replicates: int = CURVE_REPLICATES, seed: int = 0
 ) -> tuple[Array, Array, Array]:
-    """The share of seeds whose score is above each threshold, the mean of it over environments; and its interval: [thresholds] each."""
+    """Return the score distribution F(tau) = 1/M sum_m 1/N_m sum_n 1[x_mn > tau], with its 95% bootstrap interval.
+
+    F(tau) is the share of seeds whose score is above tau, averaged over environments.
+
+    Args:
+        scores: One array [N_m] per environment.
+        thresholds: The values of tau [T].
+        replicates: Number of bootstrap samples.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        F, lower and upper end of the interval, each [T]. The ends are NaN if an environment has only one seed.
+    """
     above = [np.asarray(s)[:, None] > thresholds for s in scores]
     share = np.mean([a.mean(0) for a in above], 0)
-    if any(len(s) < 2 for s in scores):
+    if not _has_interval(scores):
         return share, np.full(len(thresholds), np.nan), np.full(len(thresholds), np.nan)
     rng = np.random.default_rng(seed)
-    drawn = np.mean([a[_draws(rng, replicates, len(a))].mean(1) for a in above], 0)
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    samples = np.mean([a[_draw_indices(rng, replicates, len(a))].mean(1) for a in above], 0)
+    low, high = np.percentile(samples, PERCENTILES, axis=0)
     return share, low, high
 
 
-def probability_of_improvement(mine: Scores, theirs: Scores, *, replicates: int = 2_000, seed: int = 0) -> Estimate:
-    """How probable it is that a seed of mine is better than one of theirs on an environment (a tie counts half)."""
+def probability_of_improvement(
+    scores_x: Scores, scores_y: Scores, *, replicates: int = CURVE_REPLICATES, seed: int = 0
+) -> Estimate:
+    """Return the probability that a seed of agent X scores higher than a seed of agent Y on the same environment.
+
+    P(X > Y) = 1/M sum_m 1/(N_m K_m) sum_i sum_j S(x_mi, y_mj), where S is 1 if x > y, 1/2 if x = y, and else 0 (the
+    Mann-Whitney U statistic). N_m and K_m are the numbers of seeds of X and of Y.
+    """
+    pairs = list(zip(scores_x, scores_y, strict=True))
+    value = float(np.mean([_win_rate(np.asarray(x)[None], np.asarray(y)[None])[0] for x, y in pairs]))
+    if not _has_interval([*scores_x, *scores_y]):
+        return Estimate(value, np.nan, np.nan)
     rng = np.random.default_rng(seed)
-    value = np.mean([_better(np.asarray(a)[None], np.asarray(b)[None])[0] for a, b in zip(mine, theirs, strict=True)])
-    if any(len(s) < 2 for s in [*mine, *theirs]):
-        return Estimate(float(value), np.nan, np.nan)
-    drawn = np.mean(
-        [
-            _better(np.asarray(a)[_draws(rng, replicates, len(a))], np.asarray(b)[_draws(rng, replicates, len(b))])
-            for a, b in zip(mine, theirs, strict=True)
-        ],
-        0,
-    )
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Estimate(float(value), float(low), float(high))
+    win_rates = []
+    for x, y in pairs:
+        sampled_x = np.asarray(x)[_draw_indices(rng, replicates, len(x))]
+        sampled_y = np.asarray(y)[_draw_indices(rng, replicates, len(y))]
+        win_rates.append(_win_rate(sampled_x, sampled_y))
+    low, high = np.percentile(np.mean(win_rates, 0), PERCENTILES)
+    return Estimate(value, float(low), float(high))
 
 
-def _better(mine: Array, theirs: Array) -> Array:
-    """[R, n] against [R, m]: the share of the n x m pairs that mine win."""
-    a, b = mine[:, :, None], theirs[:, None, :]
-    return ((a > b) + 0.5 * (a == b)).mean((1, 2))
+def _has_interval(scores: Scores) -> bool:
+    """Return True if every environment has at least two seeds."""
+    return all(len(s) >= 2 for s in scores)
+
+
+def _draw_indices(rng: np.random.Generator, rows: int, n: int) -> NDArray[np.integer]:
+    """Return `rows` bootstrap samples of n elements as indices [rows, n]. The small type saves time and memory."""
+    dtype = np.uint16 if n < 2**16 else np.int64
+    return rng.integers(n, size=(rows, n), dtype=dtype)
+
+
+def _win_rate(scores_x: Array, scores_y: Array) -> Array:
+    """Return the share [R] of the N x K pairs in which x is larger, for scores [R, N] and [R, K]. A tie counts 1/2."""
+    x = scores_x[:, :, None]
+    y = scores_y[:, None, :]
+    return ((x > y) + 0.5 * (x == y)).mean((1, 2))
