@@ -1,14 +1,16 @@
 """rl_lab: train, watch and compare deep reinforcement learning agents.
 
-run = rl_lab.train("dqn", env="Pong", seed=1, lr=1e-4)      a Run: its folder, config, card and metrics
-agent = rl_lab.load(run)                                    the trained agent, to act with
-run = rl_lab.resume(run, steps=2_000_000)                   the same run, longer
+run = rl_lab.train("dqn", env="Pong", seed=1, lr=1e-4)      a Run: its folder, configuration, environment and metrics
+agent = rl_lab.load(run)                                    the trained agent
+run = rl_lab.resume(run, steps=2_000_000)                   the same run, extended
 score = rl_lab.evaluate(run, episodes=30)                   an Evaluation: mean, std, returns, lengths
 """
 
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rl_lab.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from agents.dqn import DQN as DQN
@@ -18,10 +20,8 @@ if TYPE_CHECKING:
     from rl_lab.api import train as train
     from rl_lab.experiment.run import Run as Run
 
-__version__ = "0.1.0"
-
 _HOME = Path(__file__).resolve().parent.parent
-_PUBLIC = {  # imported when first asked for, so that `--help` need not wait for torch
+_MODULES_OF_NAMES = {  # imported on first use, because `--help` must not wait for torch
     "train": "rl_lab.api",
     "resume": "rl_lab.api",
     "load": "rl_lab.api",
@@ -32,24 +32,25 @@ _PUBLIC = {  # imported when first asked for, so that `--help` need not wait for
 __all__ = ["DQN", "Run", "evaluate", "load", "resume", "train"]
 
 
-def _check_siblings() -> None:
-    """Raise ImportError where another package's `agents` or `envs` (openai-agents has one) hides ours."""
+def _check_sibling_packages() -> None:
+    """Raise ImportError if `agents` or `envs` is a package of another project (openai-agents installs `agents`)."""
     for name in ("agents", "envs"):
         spec = find_spec(name)
-        where = Path(spec.origin).resolve().parent if spec and spec.origin else None
-        if where != _HOME / name:
+        folder = Path(spec.origin).resolve().parent if spec and spec.origin else None
+        if folder != _HOME / name:
             raise ImportError(
-                f"rl_lab needs its own package {name!r} at {_HOME / name}, but Python finds {where};"
-                " uninstall what brought that one (openai-agents?) or use a virtual environment of rl_lab's own"
+                f"rl_lab needs its own package {name!r} at {_HOME / name}, but Python imports {folder};"
+                " uninstall the package that installed it (openai-agents?), or use a separate virtual environment"
             )
 
 
-_check_siblings()
+_check_sibling_packages()
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
+    """Import a public name on first use."""
+    if name not in _MODULES_OF_NAMES:
         raise AttributeError(f"module 'rl_lab' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_PUBLIC[name]), name)
+    return getattr(import_module(_MODULES_OF_NAMES[name]), name)

@@ -1,4 +1,4 @@
-"""`python -m rl_lab`."""
+"""Entry point of `python -m rl_lab`."""
 
 from rl_lab.cli.main import main
 

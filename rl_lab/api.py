@@ -1,9 +1,9 @@
-"""The lab from Python: what the commands `train`, `resume` and `eval` do, as functions."""
+"""The Python interface: the commands `train`, `resume` and `eval` as functions."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -11,19 +11,14 @@ from agents.core.agent import Agent
 from envs import make
 from envs.atari import games
 from envs.gymnasium_envs import trainable_ids
-from envs.spec import EnvSpec
+from envs.spec import EnvSpec, Protocol
 from rl_lab import checkpoint
 from rl_lab.experiment import config, factory, launch
+from rl_lab.experiment.config_layers import protocol_in_file
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
 from rl_lab.training import evaluation
-from rl_lab.training.evaluation import Evaluation
-
-
-def resolve_env(name: str, protocol: str = "auto") -> EnvSpec:
-    """The env card of a name, installed packages' environments included. Raises EnvError."""
-    load_env_plugins()
-    return make.resolve(name, None if protocol == "auto" else protocol)  # type: ignore[arg-type]
+from rl_lab.training.evaluation import EvaluatedAgent, Evaluation
 
 
 def train(
@@ -35,12 +30,23 @@ def train(
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
-    """Train `agent` on `env` and return its run. `settings` are the fields of RunConfig and of the agent's config.
+    """Train an agent on an environment, and return the run.
 
-    Raises ConfigError, EnvError or LabError, each in one line, before a run folder is made; Fault, with the command to go on,
-    where it breaks on the way; Interrupted after a signal.
+    Args:
+        agent: Name of the agent, as `list agents` shows it.
+        env: Name of an Atari game, or a Gymnasium id.
+        preset: Name of a preset in the agent's YAML file.
+        config_file: A YAML file of settings.
+        quiet: Print nothing.
+        **settings: Settings of the run (`RunConfig`) and of the agent (its config class).
+
+    Raises:
+        ConfigError, EnvError, LabError: The run cannot start. The message is one line, and no folder is left behind.
+        Fault: An error ended training. The message names the command that resumes the run.
+        Interrupted: A signal stopped training. A checkpoint was saved.
     """
-    env_spec = resolve_env(env, settings.get("protocol", config.protocol_of(config_file)))
+    protocol = settings.get("protocol", protocol_in_file(config_file))
+    env_spec = resolve_env(env, protocol)
     resolved = config.resolve(agent, env_spec, {"env": env, **settings}, preset=preset, file=config_file)
     return launch.train(resolved, env_spec, quiet=quiet)
 
@@ -53,21 +59,35 @@ def resume(
     runs_dir: str = "runs",
     quiet: bool = False,
 ) -> Run:
-    """Go on with a run from its last checkpoint, as if it had never stopped; `steps` is a new total, to extend it.
+    """Resume a run from its last checkpoint. The result equals that of a run that was never stopped.
 
-    `address` is that of the Ray cluster where its collectors run, if it is another than before. Raises LabError where there is
-    nothing to go on from; Fault and Interrupted as `train`.
+    Args:
+        run: The run, or its name (`Run.find`).
+        steps: New total of agent steps, to extend the run.
+        address: New address of the Ray cluster of the run's collectors.
+        runs_dir: Folder of the run folders.
+        quiet: Print nothing.
+
+    Raises:
+        LabError: There is no checkpoint, or the run already has more than `steps` steps.
+        Fault, Interrupted: As `train`.
     """
     load_env_plugins()
     return launch.resume(Run.find(run, runs_dir), steps=steps, address=address, quiet=quiet)
 
 
 def load(run: str | Path | Run, *, which: str | None = None, runs_dir: str = "runs") -> Agent:
-    """The agent of a run with the weights of its best checkpoint (`which`: "best", "last" or a step), on this machine's CPU."""
+    """Return the trained agent of a run, on the CPU.
+
+    Args:
+        run: The run, or its name (`Run.find`).
+        which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
+        runs_dir: Folder of the run folders.
+    """
     run = Run.find(run, runs_dir)
     load_env_plugins()
     folder = checkpoint.find(run.path, which)
-    agent = factory.make_player(run.config, run.env_spec)
+    agent = factory.make_cpu_agent(run.config, run.env_spec)
     checkpoint.load_network(folder, agent)
     return agent
 
@@ -81,37 +101,58 @@ def evaluate(
     which: str | None = None,
     runs_dir: str = "runs",
 ) -> Evaluation:
-    """Play whole games with a run's best checkpoint (`which`: "best", "last" or a step). `epsilon` is the run's own unless given.
+    """Evaluate a checkpoint of a run. The same checkpoint and seed give the same scores.
 
-    The games are those of `seed` and no others: with the same seed, the same agent gets the same score.
+    Args:
+        run: The run, or its name (`Run.find`).
+        episodes: Number of episodes.
+        epsilon: Probability of a random action. None is the run's setting `eval_epsilon`.
+        seed: Seed of the environments and of random actions.
+        which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
+        runs_dir: Folder of the run folders.
     """
     run = Run.find(run, runs_dir)
-    return play(run, load(run, which=which), episodes=episodes, epsilon=epsilon, seed=seed)
+    agent = load(run, which=which)
+    return evaluate_agent(run, agent, episodes=episodes, epsilon=epsilon, seed=seed)
 
 
-def play(run: Run, agent: Agent, *, episodes: int, epsilon: float | None, seed: int) -> Evaluation:
-    """Evaluate this agent as the run's own would be; it needs `initial_carry` and `think`."""
-    resolved, env_spec = run.config, run.env_spec
-    stream = factory.make_envs(resolved, env_spec, min(factory.EVAL_ENVS, episodes))
+def evaluate_agent(run: Run, agent: EvaluatedAgent, *, episodes: int, epsilon: float | None, seed: int) -> Evaluation:
+    """Evaluate an agent on the CPU, in the environment of a run. The arguments are those of `evaluate`."""
+    settings = run.config
+    stream = factory.make_eval_envs(settings, run.env_spec, episodes)
     try:
         return evaluation.evaluate(
             agent,
             stream,
             episodes=episodes,
-            epsilon=resolved.run.eval_epsilon if epsilon is None else epsilon,
+            epsilon=settings.run.eval_epsilon if epsilon is None else epsilon,
             seed=seed,
             device=torch.device("cpu"),
-            value_scaling=factory.value_scaling(resolved),
         )
     finally:
         stream.close()
 
 
+def resolve_env(name: str, protocol: str = "auto") -> EnvSpec:
+    """Return the spec of an environment, which an installed package may have added.
+
+    Args:
+        name: Name of an Atari game, or a Gymnasium id.
+        protocol: Protocol of an Atari game. "auto" is the one that the name implies.
+
+    Raises:
+        EnvError: The environment or the protocol is unknown.
+    """
+    load_env_plugins()
+    if protocol == "auto":
+        return make.resolve(name)
+    return make.resolve(name, cast(Protocol, protocol))  # raises EnvError for any other text
+
+
 def environments() -> dict[str, list[str]]:
-    """The environments by kind: Atari games by name, other Gymnasium ids, and those of installed packages."""
+    """Return the names of all environments by kind: Atari games, Gymnasium ids, those of installed packages."""
     plugins = load_env_plugins()
-    return {
-        "Atari games": list(games()),
-        "Gymnasium": trainable_ids(),
-        **({"installed packages": plugins} if plugins else {}),
-    }
+    names = {"Atari games": list(games()), "Gymnasium": trainable_ids()}
+    if plugins:
+        names["installed packages"] = plugins
+    return names

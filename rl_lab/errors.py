@@ -1,15 +1,16 @@
-"""The errors that a person can mend: shown as one line and no traceback."""
+"""Errors that commands report in one line, without a traceback. Importing this module does not import torch."""
 
 from agents.core.settings import ConfigError
 from envs.spec import EnvError
 
 
 class LabError(Exception):
-    """What was asked cannot be, and what would be right, in one line: exit code 2."""
+    """A request that cannot be fulfilled. The message is one line and says what would be right. Exit code 2."""
 
 
 class Fault(Exception):
-    """What broke while a run was going: exit code 1. Its last checkpoint is whole."""
+    """An error that ended a run in progress, whose last checkpoint is intact. Exit code 1."""
 
 
 USER_ERRORS = (LabError, ConfigError, EnvError)
+"""Errors that the user can correct. Exit code 2."""

@@ -32,9 +32,9 @@ def eval_command(args: list[str]) -> None:
     run = Run.find(chosen.run, chosen.runs_dir)
     load_env_plugins()
     folder = checkpoint.find(run.path, chosen.which)
-    step, agent = checkpoint.read_state(folder)["steps"], factory.make_player(run.config, run.env_spec)
+    step, agent = checkpoint.read_state(folder)["steps"], factory.make_cpu_agent(run.config, run.env_spec)
     checkpoint.load_network(folder, agent)  # now: a run that trains may soon have others
-    result = api.play(run, agent, episodes=chosen.episodes, epsilon=chosen.epsilon, seed=chosen.seed)
+    result = api.evaluate_agent(run, agent, episodes=chosen.episodes, epsilon=chosen.epsilon, seed=chosen.seed)
     if chosen.json:
         about = {"checkpoint": str(folder), "env": run.env_spec.name, "agent": run.config.agent}
         print(json.dumps(result.to_dict() | about))

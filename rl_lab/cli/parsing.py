@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import tyro
 
 from rl_lab.experiment import config
-from rl_lab.experiment.config import Seed
-from rl_lab.system.exit_codes import fail
+from rl_lab.experiment.run_config import Seed
+from rl_lab.system.exit_codes import exit_with_error
 from rl_lab.system.shell import PROG
 
 RunName = Annotated[str, tyro.conf.Positional]
@@ -27,14 +27,16 @@ def parse(options: Any, args: list[str], command: str, description: str, **kwarg
                 options,
                 prog=f"{PROG} {command}",
                 description=description,
-                args=["=".join(str(config.whole(part)) for part in arg.split("=", 1)) for arg in args],  # --steps=1e6
+                args=[
+                    "=".join(str(config.parse_whole_number(part)) for part in arg.split("=", 1)) for arg in args
+                ],  # --steps=1e6
                 config=(tyro.conf.OmitArgPrefixes,),
                 **kwargs,
             )
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        fail(f"{_one_line(errors.getvalue())} (see {PROG} {command} --help)")
+        exit_with_error(f"{_one_line(errors.getvalue())} (see {PROG} {command} --help)")
 
 
 def _one_line(box: str) -> str:

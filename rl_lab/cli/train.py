@@ -16,11 +16,12 @@ from envs.spec import EnvSpec
 from rl_lab.cli.parsing import value_of
 from rl_lab.cli.training_options import parse_training_options
 from rl_lab.errors import LabError
-from rl_lab.experiment import config, factory, launch
+from rl_lab.experiment import config, launch
 from rl_lab.experiment.registry import agents, is_resumable
 from rl_lab.experiment.run import Run
-from rl_lab.system.exit_codes import fail
-from rl_lab.system.shell import PROG, as_typed
+from rl_lab.experiment.training_plan import plan_training
+from rl_lab.system.exit_codes import exit_with_error
+from rl_lab.system.shell import PROG, shell_command
 from rl_lab.training import trainer
 from rl_lab.training.faults import how_to_resume
 
@@ -31,7 +32,7 @@ def train_command(args: list[str]) -> None:
         print(f"usage: {usage}\n{PROG} train AGENT --help shows the options of one")
         return
     if not args or args[0].startswith("-"):
-        fail(f"which agent? {usage}")
+        exit_with_error(f"which agent? {usage}")
     name, args = args[0], args[1:]
     several = [
         ("seeds", Annotated[str, tyro.conf.arg(help=SEEDS_HELP)], ""),
@@ -60,7 +61,7 @@ def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: confi
         final = dataclasses.replace(final, run=dataclasses.replace(final.run, init_from=found))
         others += ["--init-from", found]
     if final.run.precision == "auto":  # it is measured: once for all of them
-        others += ["--precision", factory.make_explicit(final, env_spec).run.precision]
+        others += ["--precision", plan_training(final, env_spec).config.run.precision]
     group = value_of(args, "--group") or f"{name}-{final.run.env.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     asked = dataclasses.replace(final, run=dataclasses.replace(final.run, group=group))
     try:
@@ -72,7 +73,7 @@ def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: confi
         print(f"stopped and saved; the same command with {shlex.join(same)} {how}")
         sys.exit(128 + stop.signal)
     where = [] if final.run.runs_dir == "runs" else ["--runs-dir", final.run.runs_dir]
-    print(f"next:  {as_typed('compare', group, *where)}")
+    print(f"next:  {shell_command('compare', group, *where)}")
 
 
 def _belongs_to(args: list[str], i: int, flags: tuple[str, ...]) -> bool:

@@ -13,9 +13,10 @@ from envs.spec import EnvSpec
 from rl_lab import api
 from rl_lab.cli.parsing import parse, value_of
 from rl_lab.experiment import config
-from rl_lab.experiment.config import RunConfig
+from rl_lab.experiment.config_layers import env_in_file, protocol_in_file
 from rl_lab.experiment.registry import find_agent
-from rl_lab.system.exit_codes import fail
+from rl_lab.experiment.run_config import RunConfig
+from rl_lab.system.exit_codes import exit_with_error
 from rl_lab.system.shell import PROG
 
 CONFIG_HELP = "A YAML file of settings, such as a run's config.yaml; flags overrule it."
@@ -27,10 +28,10 @@ def parse_training_options(
     """What `train NAME args` asks for: its options, with `extras` (name, type, default), the configuration and the env card."""
     entry = find_agent(name)
     file = value_of(args, "--config")
-    env = value_of(args, "--env") or config.env_of(file)
+    env = value_of(args, "--env") or env_in_file(file)
     if env is None and not any(a in ("-h", "--help") for a in args):
-        fail(f"which environment? add --env NAME, for example: {PROG} train {name} --env Pong")
-    protocol = value_of(args, "--protocol") or config.protocol_of(file)
+        exit_with_error(f"which environment? add --env NAME, for example: {PROG} train {name} --env Pong")
+    protocol = value_of(args, "--protocol") or protocol_in_file(file)
     env_spec = api.resolve_env(env, protocol) if env else None
     layered = config.resolve(name, env_spec, {}, preset=value_of(args, "--preset") or "default", file=file)
 

@@ -1,8 +1,7 @@
-"""A run's configuration: the settings of the run, those of its agent, and the layers they come from.
+"""The configuration of a run: its own settings and those of its agent, resolved from several layers.
 
-Later layers win: dataclass defaults < `default` < the env family (`atari`, `image`, `vector`) < the env (`Pong`) of
-configs/<agent>.yaml (all sections of a file that it extends before its own) < `--preset` < `--config` < flags. A preset is a
-section of the same kind under `presets`.
+A later layer overrides an earlier one: the defaults of the dataclasses, the YAML layers
+(`rl_lab.experiment.config_layers`), and the flags of the command line or the arguments of `rl_lab.train`.
 """
 
 from __future__ import annotations
@@ -12,240 +11,159 @@ import difflib
 import re
 import typing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import yaml
-
-from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, NonNegative, Range, check_fields
-from envs.gymnasium_envs import Vectorization
-from envs.spec import EnvSpec, View
+from agents.core.settings import ConfigError, check_fields
+from envs.spec import EnvSpec
+from rl_lab.experiment.config_layers import DEFAULT_PRESET, Layer, file_layer, preset_layers
 from rl_lab.experiment.registry import find_agent
-
-Seed = Annotated[int, Range(0, 2**31 - 1)]
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """The settings of a run. An agent step is one decision in one environment."""
-
-    env: str = ""
-    """An Atari game (Pong), or any Gymnasium id with discrete actions whose observation is a Box or a number (CartPole-v1); one of
-    your own is mymodule:MyEnv-v0."""
-    protocol: Literal["auto", "classic", "machado", "v5"] = "auto"
-    """How an Atari game is played; auto is what the env's name implies."""
-    flicker: Fraction = 0.0
-    """Probability that an observation is blank: a partly observable version (Hausknecht and Stone 2015)."""
-    mask_velocity: bool = False
-    """Whether the speeds in a vector observation are hidden: a partly observable version (CartPole-v1 and the like)."""
-    view: View = "grey"
-    """How an Atari screen becomes a frame: 84 x 84 grey levels, or Pong's field in 80 x 80 zeros and ones (Karpathy 2016)."""
-    actions: str = ""
-    """The only actions the agent may take, by name: RIGHT,LEFT; empty for all."""
-    preset: str = "default"
-    """A named set of settings from the agent's YAML file."""
-    init_from: str = ""
-    """A run whose best network this one begins with; everything else begins anew."""
-    steps: Count = 1_000_000
-    """Agent steps to train for, over all environments."""
-    seed: Seed = 1
-    """Seed of everything random in the run."""
-    group: str = ""
-    """Name that the runs of one study share, for `compare` and W&B (where it is agent/env unless given)."""
-    num_envs: Count = 8
-    """Environments that run side by side."""
-    emulator_threads: CountOrZero = 0
-    """Threads for Atari's emulators; 0 is one for each core that the process may use."""
-    collectors: CountOrZero = 0
-    """Processes of Ray that play, on this machine or on others, and send their rows to this one; 0 plays here."""
-    address: str = ""
-    """The Ray cluster of the collectors: host:port, "auto" for this machine's; else RAY_ADDRESS, else one of this run alone."""
-    vectorization: Vectorization = "auto"
-    """How other environments run: in this process (sync) or in one each (async); auto is async for images."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where the network and the replay live; auto is cuda, else mps, else cpu."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the encoder of images computes in; auto is bfloat16 where the device is fast at it. All else, weights too, is float32."""
-    eval_every: CountOrZero = 50_000
-    """Agent steps between two evaluations; 0 evaluates at the end only."""
-    eval_episodes: Count = 10
-    """Whole games an evaluation plays."""
-    eval_epsilon: Fraction = 0.001
-    """Share of random actions in an evaluation."""
-    target: float | None = None
-    """A score worth noting: W&B's summary says after how many agent steps and minutes an evaluation first reached it."""
-    video_every: CountOrZero = 0
-    """Agent steps between two videos of an evaluation game, in the run's videos/; 0 makes none."""
-    checkpoint_every: CountOrZero = 100_000
-    """Agent steps between two checkpoints; 0 leaves them to checkpoint_minutes."""
-    checkpoint_minutes: NonNegative = 10.0
-    """Minutes after which a checkpoint is due in any case; 0 leaves them to checkpoint_every."""
-    env_timeout: NonNegative = 300.0
-    """Seconds without a row after which the environments count as hung and the run ends; 0 waits for ever."""
-    log_every: Count = 2_000
-    """Agent steps between two lines of training's metrics in metrics.jsonl."""
-    wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
-    """Weights & Biases; auto is online if a key is found, else offline."""
-    wandb_project: str = "rl_lab"
-    """Project the run is logged to."""
-    runs_dir: str = "runs"
-    """Folder that run folders are made in."""
+from rl_lab.experiment.run_config import RunConfig
 
 
 @dataclass(frozen=True)
 class Config:
-    """A resolved configuration: nothing is implied any more."""
+    """A resolved configuration: every setting has a value."""
 
     agent: str
     run: RunConfig
-    settings: Any = field(repr=False)  # the agent's own dataclass
+    settings: Any = field(repr=False)
+    """The settings of the agent, an instance of its `config_class`."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat, as config.yaml holds it and `--config` reads it."""
+        """Return all settings in one mapping, as config.yaml holds them."""
         return {"agent": self.agent, **dataclasses.asdict(self.run), **dataclasses.asdict(self.settings)}
 
 
 def resolve(
-    agent: str, env_spec: EnvSpec | None, overrides: dict[str, Any], *, preset: str = "default", file: str | None = None
+    agent: str,
+    env_spec: EnvSpec | None,
+    overrides: dict[str, Any],
+    *,
+    preset: str = DEFAULT_PRESET,
+    file: str | None = None,
 ) -> Config:
-    """The configuration of `agent` on the card's environment (without one: on any). `overrides` are the flags.
+    """Return the configuration of an agent on an environment.
 
-    Raises ConfigError for an unknown key, a wrong type or a value out of range, naming the file where it stands.
+    Args:
+        agent: Name of the agent.
+        env_spec: The environment. None leaves out the settings that depend on it.
+        overrides: The strongest layer: flags or keyword arguments.
+        preset: Name of a preset of the agent.
+        file: Path of a `--config` file.
+
+    Raises:
+        ConfigError: A setting is unknown, has the wrong type or is out of range. The message names the layer.
     """
     entry = find_agent(agent)
     settings_class = entry.load().config_class
-    known = _field_types(settings_class)
+    layers = [
+        *preset_layers(entry.presets, env_spec, preset),
+        *file_layer(file, agent),
+        Layer("the call", overrides),
+    ]
+    types = _setting_types(settings_class)
     values: dict[str, Any] = {}
-    for where, section in [*_layers(entry.presets, env_spec, preset), *_file_layer(file, agent)]:
-        values |= _checked(section, known, where)
-    values |= _checked(overrides, known, "the call")
+    for layer in layers:
+        values |= _converted(layer, types)
     if env_spec is not None:
         values.setdefault("env", env_spec.name)
-    return _build(agent, settings_class, values | {"preset": preset})
+    values["preset"] = preset
+    return _make_config(agent, settings_class, values)
+
+
+def from_dict(data: dict[str, Any], source: str) -> Config:
+    """Return the configuration that `Config.to_dict` returned.
+
+    Args:
+        data: All settings and the name of the agent.
+        source: Where the settings stand, for error messages.
+
+    Raises:
+        ConfigError: As `resolve`.
+    """
+    agent = data.get("agent")
+    if not isinstance(agent, str):
+        raise ConfigError(f"{source} names no agent")
+    settings_class = find_agent(agent).load().config_class
+    settings = {key: value for key, value in data.items() if key != "agent"}
+    values = _converted(Layer(source, settings), _setting_types(settings_class))
+    return _make_config(agent, settings_class, values)
+
+
+def replace_settings(config: Config, settings: dict[str, Any], source: str) -> Config:
+    """Return the configuration with other values for some settings of the run or of the agent.
+
+    Args:
+        config: The configuration.
+        settings: The new values.
+        source: Where they stand, for error messages.
+
+    Raises:
+        ConfigError: As `resolve`.
+    """
+    settings_class = type(config.settings)
+    values = config.to_dict() | _converted(Layer(source, settings), _setting_types(settings_class))
+    agent = values.pop("agent")
+    return _make_config(agent, settings_class, values)
 
 
 def check(config: Config) -> None:
-    """Raise ConfigError at the first setting that cannot be."""
+    """Raise ConfigError if a setting has the wrong type or is out of range."""
     check_fields(config.run)
     check_fields(config.settings)
     if config.run.num_envs > config.run.steps:
         raise ConfigError(f"num_envs is {config.run.num_envs}; it must be at most steps, {config.run.steps}")
 
 
-def from_dict(data: dict[str, Any], where: str) -> Config:
-    """The configuration that `to_dict` wrote."""
-    agent = data.get("agent")
-    if not isinstance(agent, str):
-        raise ConfigError(f"{where} names no agent")
-    settings_class = find_agent(agent).load().config_class
-    values = {k: v for k, v in data.items() if k != "agent"}
-    return _build(agent, settings_class, _checked(values, _field_types(settings_class), where))
-
-
-def replace_settings(config: Config, settings: dict[str, Any], where: str) -> Config:
-    """The configuration with other values for some settings, which `where` names. Raises ConfigError as `resolve` does."""
-    known = _field_types(type(config.settings))
-    values = config.to_dict() | _checked(settings, known, where)
-    agent = values.pop("agent")
-    return _build(agent, type(config.settings), values)
-
-
-def _build(agent: str, settings_class: type, values: dict[str, Any]) -> Config:
-    run_names = {f.name for f in dataclasses.fields(RunConfig)}
-    run = RunConfig(**{k: v for k, v in values.items() if k in run_names})
-    config = Config(agent, run, settings_class(**{k: v for k, v in values.items() if k not in run_names}))
-    check(config)
-    return config
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping. Raises ConfigError in one line if it does not."""
-    try:
-        data = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} must hold a mapping of settings, not {type(data).__name__}")
-    return data
-
-
-def _field_types(settings_class: type) -> dict[str, Any]:
-    """Every setting of a run with this agent, with its plain type."""
-    return typing.get_type_hints(RunConfig) | typing.get_type_hints(settings_class)
-
-
-def _yaml_files(presets: Path | None) -> list[tuple[Path, dict[str, Any]]]:
-    """An agent's YAML file after those it extends, one by one: what is nearer to the agent comes later."""
-    if presets is None:
-        return []
-    data = read_yaml(presets)
-    base = data.pop("extends", None)
-    return [*_yaml_files(presets.with_name(f"{base}.yaml") if base else None), (presets, data)]
-
-
-def _layers(presets: Path | None, env_spec: EnvSpec | None, preset: str) -> list[tuple[str, dict[str, Any]]]:
-    """The sections of the agent's YAML files that apply, weakest first: all defaults, then all of the preset."""
-    files = _yaml_files(presets)
-    named: dict[str, set[str]] = {}  # the sections of each preset
-    for _, data in files:
-        for name, sections in data.get("presets", {}).items():
-            named.setdefault(name, set()).update(sections)
-    if preset != "default" and preset not in named:
-        raise ConfigError(f"unknown preset {preset!r}; there are: {', '.join(['default', *named])}")
-    chain = ["default", *([env_spec.family, env_spec.name] if env_spec else [])]
-    if preset != "default" and env_spec is not None and not named[preset] & set(chain):
-        where = ", ".join(sorted(named[preset]))
-        raise ConfigError(f"preset {preset} has no settings for {env_spec.name}; it has some for: {where}")
-    found = [(f"{path}, section {name}", data[name]) for path, data in files for name in chain if name in data]
-    for path, data in files:
-        sections = data.get("presets", {}).get(preset, {})
-        found += [(f"{path}, preset {preset}, section {name}", sections[name]) for name in chain if name in sections]
+def warnings(config: Config) -> list[str]:
+    """Return warnings about settings that are allowed but hardly intended."""
+    found = []
+    if getattr(config.settings, "learning_starts", 0) >= config.run.steps:
+        found.append("learning_starts is not below steps: the agent will not learn")
     return found
 
 
-def _file_layer(file: str | None, agent: str) -> list[tuple[str, dict[str, Any]]]:
-    """The settings of a `--config` file, which may be a run's config.yaml."""
-    if file is None:
-        return []
-    data = read_yaml(Path(file))
-    if data.pop("agent", agent) != agent:
-        raise ConfigError(f"{file} is the configuration of another agent than {agent}")
-    return [(file, {k: v for k, v in data.items() if k not in ("env", "preset")})]
-
-
-def protocol_of(file: str | None) -> str:
-    """The protocol that a `--config` file asks for: it decides the env card, before anything else is resolved."""
-    return str(read_yaml(Path(file)).get("protocol", "auto")) if file else "auto"
-
-
-def env_of(file: str | None) -> str | None:
-    """The environment that a `--config` file names, such as a run's config.yaml."""
-    named = read_yaml(Path(file)).get("env") if file else None
-    return str(named) if named else None
-
-
-def whole(text: str) -> Any:
-    """1e6 and 2.5e5 as the whole numbers that they are; any other text as it is."""
+def parse_whole_number(text: str) -> Any:
+    """Return a whole number written with an exponent, such as 1e6 or 2.5e5, as an int, and any other text unchanged."""
     if re.fullmatch(r"\d+(\.\d+)?[eE]\+?\d{1,2}", text) and float(text).is_integer():
         return int(float(text))
     return text
 
 
-def _checked(section: dict[str, Any], known: dict[str, Any], where: str) -> dict[str, Any]:
-    """The section with its numbers as the fields want them, every key known."""
-    out = {}
-    for key, value in section.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1, 0.0)[0]
-            raise ConfigError(f"unknown setting {key!r} in {where}; the nearest is {near!r}")
-        if known[key] is int and isinstance(value, str):
-            value = whole(value)
-        if known[key] is float and not isinstance(value, bool):
+def _make_config(agent: str, settings_class: type, values: dict[str, Any]) -> Config:
+    """Distribute the values over the two dataclasses, and check them."""
+    run_names = {field.name for field in dataclasses.fields(RunConfig)}
+    run_values = {name: value for name, value in values.items() if name in run_names}
+    agent_values = {name: value for name, value in values.items() if name not in run_names}
+    config = Config(agent, RunConfig(**run_values), settings_class(**agent_values))
+    check(config)
+    return config
+
+
+def _setting_types(settings_class: type) -> dict[str, Any]:
+    """Return the type of every setting of a run, by name, without its range."""
+    return typing.get_type_hints(RunConfig) | typing.get_type_hints(settings_class)
+
+
+def _converted(layer: Layer, types: dict[str, Any]) -> dict[str, Any]:
+    """Return the layer's settings with numbers converted to the types of their fields.
+
+    YAML reads 1e6 and 1e-4 as texts, because they have no decimal point.
+
+    Raises:
+        ConfigError: A setting is unknown, or a number cannot be converted.
+    """
+    converted = {}
+    for name, value in layer.settings.items():
+        if name not in types:
+            nearest = difflib.get_close_matches(str(name), types, 1, 0.0)[0]
+            raise ConfigError(f"unknown setting {name!r} in {layer.source}; the nearest is {nearest!r}")
+        if types[name] is int and isinstance(value, str):
+            value = parse_whole_number(value)
+        if types[name] is float and not isinstance(value, bool):
             try:
-                value = float(value)  # YAML reads 1e-4 as a text
+                value = float(value)
             except (TypeError, ValueError):
-                raise ConfigError(f"{key} is {value!r} in {where}; it must be a number") from None
-        out[key] = value
-    return out
+                raise ConfigError(f"{name} is {value!r} in {layer.source}; it must be a number") from None
+        converted[name] = value
+    return converted

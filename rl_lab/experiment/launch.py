@@ -1,4 +1,4 @@
-"""Begins a run, or goes on with one: everything that is checked before there is a folder, and the lock on it."""
+"""Start and resume of runs: all checks that come before the run folder exists, and the lock on the folder."""
 
 from __future__ import annotations
 
@@ -7,88 +7,128 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
+from agents.core.agent import Agent
 from envs.make import adapt
 from envs.spec import EnvSpec
 from rl_lab import checkpoint
 from rl_lab.errors import LabError
+from rl_lab.experiment import config as configuration
 from rl_lab.experiment.config import Config
-from rl_lab.experiment.factory import check_fits, make_agent, make_explicit
-from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import DEMO, Run
-from rl_lab.system.disk import check_disk
-from rl_lab.system.lock import lock
+from rl_lab.experiment.training_plan import TrainingPlan, plan_training
+from rl_lab.system.lock import lock_run
 from rl_lab.tracking.metrics_sink import MetricsSink
-from rl_lab.training.trainer import Runner
+from rl_lab.training.trainer import Trainer
 
 
 def train(
-    config: Config, env_spec: EnvSpec, *, quiet: bool = False, path: Path | None = None, listener: MetricsSink | None = None
+    config: Config,
+    env_spec: EnvSpec,
+    *,
+    quiet: bool = False,
+    path: Path | None = None,
+    listener: MetricsSink | None = None,
 ) -> Run:
-    """Train a new run to its end, in the folder `path` or one named by the time; `listener` is told what is logged.
+    """Train a new run.
 
-    Raises Interrupted when a signal stopped it, after saving.
+    Args:
+        config: The configuration.
+        env_spec: The environment, before the changes that the configuration makes to it (flicker, view, ...).
+        quiet: Print nothing.
+        path: The run folder to create. None creates one whose name is the time and the seed.
+        listener: A further receiver of everything that is logged.
+
+    Raises:
+        LabError, ConfigError, EnvError: The run cannot start. No folder is left behind.
+        Interrupted: A signal stopped training. A checkpoint was saved.
+        Fault: An error ended training.
     """
-    world = config.run
+    settings = config.run
     env_spec = adapt(
-        env_spec, flicker=world.flicker, mask_velocity=world.mask_velocity, view=world.view, actions=world.actions
+        env_spec,
+        flicker=settings.flicker,
+        mask_velocity=settings.mask_velocity,
+        view=settings.view,
+        actions=settings.actions,
     )
-    config = make_explicit(config, env_spec)
-    needed = check_fits(config, env_spec)
-    check_disk(Path(config.run.runs_dir), needed if is_resumable(config.agent) else 0)  # the others save no replay
-    agent = make_agent(
-        config, env_spec, torch.device(config.run.device)
-    )  # what it refuses, it refuses before there is a folder
-    before = None
-    if config.run.init_from:
-        before = Run.find(config.run.init_from, config.run.runs_dir)
-        config = replace(config, run=replace(config.run, init_from=str(before)))
-        checkpoint.load_network(checkpoint.find(before.path), agent)
-    run = Run.create(config, env_spec, path)
-    with lock(run.path):
+    plan = plan_training(config, env_spec)
+    plan.check_memory()
+    plan.check_disk()
+    agent = plan.make_agent()
+    if settings.init_from:
+        plan = _initialise_from_run(plan, agent)
+    run = Run.create(plan.config, env_spec, path)
+    with lock_run(run.path):
         try:
-            runner = Runner(run, quiet=quiet, listener=listener)
-            if before:
-                checkpoint.load_network(checkpoint.find(before.path), runner.agent)
-        except BaseException:  # a folder without anything to go on from helps nobody
+            trainer = Trainer(plan, run, agent, quiet=quiet, listener=listener)
+        except BaseException:  # also on Ctrl-C: a folder without a checkpoint cannot be resumed
             shutil.rmtree(run.path, ignore_errors=True)
             raise
-        return runner.train()
+        return trainer.train()
 
 
 def resume(
     run: Run, *, steps: int | None = None, address: str = "", quiet: bool = False, listener: MetricsSink | None = None
 ) -> Run:
-    """Go on with a run from its last checkpoint; `steps` is a new total, to extend it, `address` where its collectors are now.
+    """Resume a run from its last checkpoint.
 
-    Raises LabError where there is no checkpoint, or where the run already has more steps.
+    Args:
+        run: The run folder.
+        steps: New total of agent steps, to extend the run.
+        address: New address of the collectors' Ray cluster.
+        quiet: Print nothing.
+        listener: A further receiver of everything that is logged.
+
+    Raises:
+        LabError: There is no checkpoint, or the run already has more than `steps` steps. The run is unchanged.
+        Interrupted, Fault: As `train`.
     """
     if run.path == DEMO:
-        raise LabError("the demo is a network to watch and no more; a new run begins with it by --init-from demo")
-    with lock(run.path):
-        check_fits(run.config, run.env_spec)
-        before = run.config
-        given = replace(before.run, address=address or before.run.address)
-        run.change(replace(before, run=given if steps is None else replace(given, steps=steps)))
+        raise LabError("the demo cannot be resumed; a new run starts from its network with --init-from demo")
+    with lock_run(run.path):
+        previous = run.config
+        settings = replace(previous.run, address=address or previous.run.address)
+        if steps is not None:
+            settings = replace(settings, steps=steps)
+        config = replace(previous, run=settings)
+        configuration.check(config)
+        plan = plan_training(config, run.env_spec)
+        plan.check_memory()
+        run.change(plan.config)
         try:
-            runner = Runner(run, quiet=quiet, listener=listener)
-            with contextlib.ExitStack() as closing:
-                closing.callback(runner.loop.close)
-                runner.restore()
-                if steps is not None and steps < runner.steps:
-                    raise LabError(f"steps is {steps}; {run} already has {runner.steps}, so it must be at least that")
-                closing.pop_all()
-        except BaseException:
-            run.change(before)
+            trainer = Trainer(plan, run, plan.make_agent(), quiet=quiet, listener=listener)
+            _restore(trainer, steps)
+        except BaseException:  # also on Ctrl-C: a run that was not resumed keeps its configuration
+            run.change(previous)
             raise
-        return runner.train()
+        return trainer.train()
 
 
 def is_finished(run: Run) -> bool:
-    """Whether a run has made its steps and its last evaluation."""
+    """Return True if a run has made all its steps and its last evaluation."""
     for folder in checkpoint.generations(run.path):
-        with contextlib.suppress(checkpoint.Damaged):  # the one before it serves, as it does on resume
+        # A damaged checkpoint is skipped, as it is when the run is resumed.
+        with contextlib.suppress(checkpoint.DamagedCheckpoint):
             state = checkpoint.read_state(folder)
             return state["steps"] >= run.config.run.steps and not state.get("evaluation_due")
     return False
+
+
+def _initialise_from_run(plan: TrainingPlan, agent: Agent) -> TrainingPlan:
+    """Load the best network of the run that `init_from` names, and return the plan with the path of that run."""
+    settings = plan.config.run
+    source = Run.find(settings.init_from, settings.runs_dir)
+    checkpoint.load_network(checkpoint.find(source.path), agent)
+    return replace(plan, config=replace(plan.config, run=replace(settings, init_from=str(source))))
+
+
+def _restore(trainer: Trainer, steps: int | None) -> None:
+    """Restore the run's checkpoint. If that fails, close the environments."""
+    try:
+        trainer.restore()
+        steps_done = trainer.session.state.steps
+        if steps is not None and steps < steps_done:
+            raise LabError(f"steps is {steps}; {trainer.run} already has {steps_done}, so it must be at least that")
+    except BaseException:
+        trainer.session.loop.close()
+        raise

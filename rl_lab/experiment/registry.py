@@ -1,7 +1,29 @@
-"""The agents by name: the lab's own, and those that installed packages add under the entry points `rl_lab.agents`.
+"""The agents that `train` knows by name, and the environments that installed packages add.
 
-A package adds an environment by an entry point in `rl_lab.envs` whose name is the Gymnasium id and whose value is a callable
-without arguments that registers it.
+A package adds an agent with an entry point in the group `rl_lab.agents`:
+
+    [project.entry-points."rl_lab.agents"]
+    my_dqn = "my_package.agent:MyDQN"
+
+The entry point's name is the agent's name on the command line. Its value is the agent class, which
+
+- follows the protocol `agents.core.agent.Agent` (subclassing is not needed);
+- names its settings, a frozen dataclass, in the class attribute `config_class`;
+- is built as `cls(config, spaces, seed=..., device=..., dtype=...)`;
+- may name a YAML file of settings by environment in the class attribute `presets_file`;
+- may state what it does not support in the class attribute `abilities` (`agents.core.agent.Abilities`);
+- may define `make_loop` if its algorithm has a training loop of its own (see
+  `rl_lab.training.training_loop.BringsOwnLoop`).
+
+The first line of the class docstring is shown by `list agents`.
+
+A package adds an environment with an entry point in the group `rl_lab.envs`:
+
+    [project.entry-points."rl_lab.envs"]
+    "MyEnv-v0" = "my_package.envs:register"
+
+The entry point's name is the Gymnasium id. Its value is a function without arguments that registers the environment
+with `gymnasium.register`.
 """
 
 from __future__ import annotations
@@ -12,82 +34,126 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rl_lab.errors import LabError
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # beside rl_lab in a checkout and in site-packages alike
+if TYPE_CHECKING:  # these modules import torch, which `list agents` does without
+    import torch
+
+    from agents.core.agent import Abilities, Agent
+    from agents.core.types import EnvSpaces
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # beside rl_lab, in a checkout and in site-packages
+
+
+class AgentClass(Protocol):
+    """The class of an agent, or any callable that builds one and has these attributes."""
+
+    config_class: type[Any]
+    """Frozen dataclass of the agent's settings."""
+
+    def __call__(self, config: Any, spaces: EnvSpaces, *, seed: int, device: torch.device, dtype: torch.dtype) -> Agent:
+        """Return an untrained agent.
+
+        Args:
+            config: An instance of `config_class`.
+            spaces: Shapes and types of observations and actions.
+            seed: Seed of the initial weights and of exploration.
+            device: Device of the networks and the replay.
+            dtype: Type in which an image encoder computes.
+        """
+        ...
+
+    def bytes_needed(self, config: Any, spaces: EnvSpaces) -> int:
+        """Return the bytes that the agent's memory allocates on its device."""
+        ...
 
 
 @dataclass(frozen=True)
 class AgentEntry:
-    """One agent of `list agents`. `load` imports its class, whose `config_class` holds the settings."""
+    """An agent as the registry lists it, before its class is imported."""
 
     name: str
-    paper: str  # one line: what it is and where it comes from
-    load: Callable[[], Any]
-    presets: Path | None  # the YAML file with its settings by environment
+    paper: str
+    """One line: what the agent is, and the paper it comes from."""
+    load: Callable[[], AgentClass]
+    """Import the agent class and return it."""
+    presets: Path | None
+    """The YAML file with the agent's settings by environment."""
+
+    @property
+    def abilities(self) -> Abilities:
+        """Return what the agent class supports: everything, unless its attribute `abilities` says otherwise."""
+        from agents.core.agent import Abilities
+
+        return getattr(self.load(), "abilities", Abilities())
 
 
-def _ours(name: str, module: str, attribute: str, paper: str) -> AgentEntry:
-    return AgentEntry(
-        name, paper, lambda: getattr(importlib.import_module(module), attribute), CONFIGS / f"{name}.yaml"
-    )
+def _built_in(name: str, module: str, class_name: str, paper: str) -> AgentEntry:
+    """Return the entry of one of the project's own agents."""
+
+    def load() -> AgentClass:
+        return getattr(importlib.import_module(module), class_name)
+
+    return AgentEntry(name, paper, load, CONFIGS / f"{name}.yaml")
 
 
 BUILT_IN_AGENTS = [
-    _ours("dqn", "agents.dqn", "DQN", "deep Q-network: Mnih et al. 2015, Human-level control through deep RL"),
-    _ours(
+    _built_in("dqn", "agents.dqn", "DQN", "deep Q-network: Mnih et al. 2015, Human-level control through deep RL"),
+    _built_in(
         "double_dqn",
         "agents.double_dqn",
         "DoubleDQN",
         "less over-estimation: van Hasselt et al. 2015, Deep RL with double Q-learning",
     ),
-    _ours(
+    _built_in(
         "dueling_dqn",
         "agents.dueling_dqn",
         "DuelingDQN",
         "value and advantage streams: Wang et al. 2015, Dueling network architectures",
     ),
-    _ours(
+    _built_in(
         "dueling_double_dqn",
         "agents.dueling_double_dqn",
         "DuelingDoubleDQN",
         "double and dueling together, Wang et al. 2015",
     ),
-    _ours("drqn", "agents.drqn", "DRQN", "with a memory: Hausknecht and Stone 2015, Deep recurrent Q-learning"),
-    _ours("rainbow", "agents.rainbow", "Rainbow", "DQN with everything: Hessel et al. 2018, Rainbow"),
-    _ours(
+    _built_in("drqn", "agents.drqn", "DRQN", "with a memory: Hausknecht and Stone 2015, Deep recurrent Q-learning"),
+    _built_in("rainbow", "agents.rainbow", "Rainbow", "DQN with everything: Hessel et al. 2018, Rainbow"),
+    _built_in(
         "expected_sarsa",
         "agents.expected_sarsa",
         "ExpectedSarsa",
         "on-policy targets: van Seijen et al. 2009, A theoretical and empirical analysis of Expected Sarsa",
     ),
-    _ours(
+    _built_in(
         "reinforce",
         "agents.reinforce",
         "Reinforce",
         "policy gradient: Williams 1992; Karpathy 2016, Pong from pixels; Schulman et al. 2016, 2017",
     ),
-    _ours(
+    _built_in(
         "sb3_dqn",
         "rl_lab.baselines.sb3_agents",
         "SB3DQN",
         "Stable-Baselines3's DQN, for comparison: Raffin et al. 2021",
     ),
-    _ours("sb3_ppo", "rl_lab.baselines.sb3_agents", "SB3PPO", "Stable-Baselines3's PPO, for comparison"),
-    _ours("sb3_a2c", "rl_lab.baselines.sb3_agents", "SB3A2C", "Stable-Baselines3's A2C, for comparison"),
-    _ours("tabular_sarsa", "agents.tabular", "TabularSarsa", "Rummery and Niranjan 1994, On-line Q-learning"),
-    _ours(
+    _built_in("sb3_ppo", "rl_lab.baselines.sb3_agents", "SB3PPO", "Stable-Baselines3's PPO, for comparison"),
+    _built_in("sb3_a2c", "rl_lab.baselines.sb3_agents", "SB3A2C", "Stable-Baselines3's A2C, for comparison"),
+    _built_in("tabular_sarsa", "agents.tabular", "TabularSarsa", "Rummery and Niranjan 1994, On-line Q-learning"),
+    _built_in(
         "tabular_expected_sarsa",
         "agents.tabular",
         "TabularExpectedSarsa",
         "van Seijen et al. 2009, A theoretical and empirical analysis of Expected Sarsa",
     ),
-    _ours("tabular_q_learning", "agents.tabular", "TabularQLearning", "Watkins 1989, Learning from delayed rewards"),
-    _ours(
+    _built_in(
+        "tabular_q_learning", "agents.tabular", "TabularQLearning", "Watkins 1989, Learning from delayed rewards"
+    ),
+    _built_in(
         "tabular_sarsa_lambda",
         "agents.tabular",
         "TabularSarsaLambda",
@@ -98,46 +164,58 @@ BUILT_IN_AGENTS = [
 
 @cache
 def agents() -> dict[str, AgentEntry]:
-    """Every agent by name. An installed agent's class may name its YAML as `presets_file` and its paper in its docstring."""
-    found = {entry.name: entry for entry in BUILT_IN_AGENTS}
+    """Return all agents by name: the built-in ones, then those of installed packages.
+
+    Raises:
+        LabError: An installed package uses the name of another agent.
+    """
+    entries = {entry.name: entry for entry in BUILT_IN_AGENTS}
     for point in entry_points(group="rl_lab.agents"):
-        if point.name in found:
+        if point.name in entries:
             raise LabError(
-                f"the agent {point.name!r} of {point.value} has the name of another one; rename its entry point"
+                f"the agent {point.name!r} of {point.value} has the name of another agent; rename its entry point"
             )
-        try:
-            cls = point.load()
-        except Exception as error:  # somebody else's package must not keep ours from working
-            print(f"WARNING: the agent {point.name!r} of {point.value} cannot be loaded: {error}", file=sys.stderr)
-            continue
-        presets = getattr(cls, "presets_file", None)
-        summary = (cls.__doc__ or point.value).strip().splitlines()[0]
-        found[point.name] = AgentEntry(point.name, summary, point.load, Path(presets) if presets else None)
-    return found
+        entry = _load_agent_plugin(point)
+        if entry is not None:
+            entries[point.name] = entry
+    return entries
+
+
+def _load_agent_plugin(point: EntryPoint) -> AgentEntry | None:
+    """Return the entry of an installed package's agent, or None, with a warning, if its class cannot be imported."""
+    try:
+        cls = point.load()
+    except Exception as error:  # a broken package must not disable the other agents
+        print(f"WARNING: the agent {point.name!r} of {point.value} cannot be loaded: {error}", file=sys.stderr)
+        return None
+    presets = getattr(cls, "presets_file", None)
+    summary = (cls.__doc__ or point.value).strip().splitlines()[0]
+    return AgentEntry(point.name, summary, point.load, Path(presets) if presets else None)
 
 
 def find_agent(name: str) -> AgentEntry:
-    """The agent called `name`. Raises LabError with the nearest names."""
+    """Return the agent called `name`. Raises LabError, with the nearest names, if there is none."""
     known = agents()
     if name not in known:
-        near = difflib.get_close_matches(name.lower(), known, 3, 0.4) or sorted(known)
-        raise LabError(f"unknown agent {name!r}; nearest: {', '.join(near)} (`list agents` shows all)")
+        nearest = difflib.get_close_matches(name.lower(), known, 3, 0.4) or sorted(known)
+        raise LabError(f"unknown agent {name!r}; nearest: {', '.join(nearest)} (`list agents` shows all)")
     return known[name]
 
 
 def is_resumable(name: str) -> bool:
-    """Whether a run of this agent can go on from a checkpoint; Stable-Baselines3's cannot."""
-    return getattr(find_agent(name).load(), "resumable", True)
+    """Return True if runs of this agent can be resumed from a checkpoint. Those of Stable-Baselines3 cannot."""
+    return find_agent(name).abilities.resumable
 
 
 @cache
 def load_env_plugins() -> list[str]:
-    """Let installed packages register their environments; returns the ids they name."""
+    """Register the environments of installed packages, and return their Gymnasium ids."""
     ids = []
     for point in entry_points(group="rl_lab.envs"):
         try:
-            point.load()()
-        except Exception as error:
+            register = point.load()
+            register()
+        except Exception as error:  # a broken package must not disable the other environments
             print(
                 f"WARNING: the environment {point.name!r} of {point.value} cannot be loaded: {error}", file=sys.stderr
             )

@@ -1,14 +1,19 @@
-"""A run on disk: its folder, and how people name it.
+"""A run on disk: its folder and the files that describe it, and how runs are found by name.
 
 runs/<env>/<agent>/<time>-s<seed>/
-    config.yaml       the resolved configuration       env.json      the env card
-    metrics.jsonl     one line a log interval          checkpoints/  best and last        videos/  wandb/
+    config.yaml       the resolved configuration
+    env.json          the environment spec
+    metrics.jsonl     logged metrics, one JSON object a line
+    checkpoints/      the best network, and the newest states of training
+    videos/           recorded evaluation episodes
+    wandb/            files of Weights & Biases
 """
 
 from __future__ import annotations
 
 import json
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,51 +24,56 @@ from envs.spec import EnvSpec
 from rl_lab.errors import LabError
 from rl_lab.experiment import config as configuration
 from rl_lab.experiment.config import Config
+from rl_lab.experiment.config_layers import read_yaml
 
-DEMO = Path(__file__).parents[1] / "demo"  # a run folder with its best network only
+DEMO = Path(__file__).parents[1] / "demo"
+"""A run folder that is part of the package. It holds only the best network, so it cannot be resumed."""
+
+MAX_RUNS_PER_SECOND = 1000
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder that exists. Its config and card are read when asked for."""
+    """A run folder that exists. Its files are read on every access."""
 
     path: Path
 
     @classmethod
     def create(cls, config: Config, env_spec: EnvSpec, path: Path | None = None) -> Run:
-        """Make the folder, `path` or one with the time in its name, and write what is known before training.
+        """Create a run folder with config.yaml and env.json.
 
-        Raises LabError where it cannot be written.
+        Args:
+            config: The configuration.
+            env_spec: The environment.
+            path: The folder to create. None creates one whose name is the time and the seed.
+
+        Raises:
+            LabError: The folder exists already, or cannot be written.
         """
-        parent = cls.folder_of(config, env_spec)
-        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-s{config.run.seed}"
-        names = [path] if path else [parent / stem, *(parent / f"{stem}-{i}" for i in range(2, 1000))]
         try:
-            for path in names:
-                try:
-                    path.mkdir(parents=True)
-                    break
-                except FileExistsError:
-                    if not path.is_dir():
-                        raise
-            else:
-                raise LabError(f"{names[-1]} is there already")
-            (path / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
-            (path / "env.json").write_text(json.dumps(env_spec.to_dict(), indent=2) + "\n")
+            folder = _create_folder(cls.folder_of(config, env_spec), config.run.seed, path)
+            (folder / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+            (folder / "env.json").write_text(json.dumps(env_spec.to_dict(), indent=2) + "\n")
         except OSError as error:
             raise LabError(f"no run folder can be made in {config.run.runs_dir}: {error.strerror}") from error
-        return cls(path)
+        return cls(folder)
 
     @staticmethod
     def folder_of(config: Config, env_spec: EnvSpec) -> Path:
-        """The folder that holds the runs of this agent on this environment."""
+        """Return the parent folder of all runs of this agent on this environment."""
         return Path(config.run.runs_dir) / env_spec.name.replace("/", "-") / config.agent
 
     @classmethod
     def find(cls, name: str | Path | Run, runs_dir: str | Path = "runs") -> Run:
-        """A run folder, "latest", an unambiguous part of a run's path below `runs_dir`, or "demo", which comes with the lab.
+        """Return the run with a name.
 
-        Raises LabError where no run or more than one fits.
+        Args:
+            name: A run folder; "latest"; an unambiguous part of the run's path below `runs_dir`; "demo", which is part of
+                the package; or a `Run`, which is returned unchanged.
+            runs_dir: Folder of the run folders.
+
+        Raises:
+            LabError: No run has this name, or several have.
         """
         if isinstance(name, Run):
             return name
@@ -72,65 +82,103 @@ class Run:
         if str(name) == "demo":
             return cls(DEMO)
         root = Path(runs_dir)
-        runs = sorted((p.parent for p in root.glob("*/*/*/config.yaml")), key=lambda p: (p.name, p))
+        runs = sorted((file.parent for file in root.glob("*/*/*/config.yaml")), key=lambda path: (path.name, path))
         if not runs:
             raise LabError(f"there are no runs in {root}; train one first, or name its folder by --runs-dir")
         if str(name) == "latest":
             return cls(runs[-1])
-        fits = [p for p in runs if str(name) in str(p.relative_to(root))]
-        fits = [p for p in fits if str(name) in (p.name, str(p.relative_to(root)))] or fits
-        if not fits:
-            raise LabError(f"no run in {root} is called {str(name)!r}; the latest is {runs[-1].relative_to(root)}")
-        if len(fits) > 1:
-            some = ", ".join(str(p.relative_to(root)) for p in fits[-3:])
-            raise LabError(f"{len(fits)} runs in {root} fit {str(name)!r}, among them {some}; say more of the name")
-        return cls(fits[0])
+        return cls(_find_by_part(str(name), runs, root))
 
     @classmethod
     def of_group(cls, group: str, runs_dir: str | Path) -> list[Run]:
-        """The runs of a group, by their folders; damaged ones too."""
-        line = yaml.safe_dump({"group": group})  # as it stands in the file, with YAML's own quotes
-        paths = sorted(Path(runs_dir).glob("*/*/*/config.yaml"))
-        return [cls(path.parent) for path in paths if f"\n{line}" in path.read_text(errors="replace")]
+        """Return the runs of a group, ordered by path. Damaged configurations are not an error."""
+        line = yaml.safe_dump({"group": group})  # the setting as it is written in config.yaml, with YAML's quotes
+        files = sorted(Path(runs_dir).glob("*/*/*/config.yaml"))
+        return [cls(file.parent) for file in files if f"\n{line}" in file.read_text(errors="replace")]
 
     def change(self, config: Config) -> None:
-        """Give the run another configuration. Raises ConfigError where it cannot be."""
+        """Replace the configuration of the run. Raises ConfigError if a setting is out of range."""
         configuration.check(config)
-        fresh = self.path / "config.yaml.new"
-        fresh.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
-        fresh.replace(self.path / "config.yaml")
+        new_file = self.path / "config.yaml.new"
+        new_file.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+        new_file.replace(self.path / "config.yaml")
 
     @property
     def config(self) -> Config:
+        """Read the configuration. Raises ConfigError if the file is damaged."""
         path = self.path / "config.yaml"
-        return configuration.from_dict(configuration.read_yaml(path), str(path))
+        return configuration.from_dict(read_yaml(path), str(path))
 
     @property
     def env_spec(self) -> EnvSpec:
+        """Read the environment spec. Raises LabError if the file is damaged."""
         path = self.path / "env.json"
         try:
             return EnvSpec.from_dict(json.loads(path.read_text()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise LabError(f"{path} is not a readable env card: {error}") from error
+            raise LabError(f"{path} is not a readable environment spec: {error}") from error
+
+    @property
+    def card(self) -> EnvSpec:
+        """Return `env_spec`. Deprecated: use `env_spec`."""
+        warnings.warn("Run.card is deprecated; use Run.env_spec", DeprecationWarning, stacklevel=2)
+        return self.env_spec
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, oldest first; a torn last line is left out."""
+        """Return the lines of metrics.jsonl, oldest first. An incomplete last line is left out.
+
+        Raises:
+            LabError: The file cannot be read, or a line before the last one is damaged.
+        """
         path = self.path / "metrics.jsonl"
         try:
-            lines = path.read_text().splitlines() if path.exists() else []
+            texts = path.read_text().splitlines() if path.exists() else []
         except (OSError, UnicodeDecodeError) as error:
             raise LabError(f"{path} cannot be read: {error}") from error
-        found = []
-        for i, line in enumerate(lines):
+        lines: list[dict[str, Any]] = []
+        for number, text in enumerate(texts, start=1):
             try:
-                values = json.loads(line)
+                values = json.loads(text)
                 if not isinstance(values, dict):
-                    raise ValueError("it is no JSON object")
-                found.append(values)
+                    raise ValueError("not a JSON object")
             except ValueError as error:
-                if i < len(lines) - 1:
-                    raise LabError(f"{path} is damaged at line {i + 1}: {error}") from error
-        return found
+                if number < len(texts):
+                    raise LabError(f"{path} is damaged at line {number}: {error}") from error
+            else:
+                lines.append(values)
+        return lines
 
     def __str__(self) -> str:
         return str(self.path)
+
+
+def _create_folder(parent: Path, seed: int, path: Path | None) -> Path:
+    """Create and return the folder `path`, or one in `parent` whose name is the time and the seed."""
+    if path is not None:
+        candidates = [path]
+    else:
+        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-s{seed}"
+        suffixes = ["", *(f"-{number}" for number in range(2, MAX_RUNS_PER_SECOND))]
+        candidates = [parent / f"{stem}{suffix}" for suffix in suffixes]
+    for folder in candidates:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not folder.is_dir():  # a file has this name, or a parent is a file
+                raise
+        else:
+            return folder
+    raise LabError(f"{candidates[-1]} exists already")
+
+
+def _find_by_part(part: str, runs: list[Path], root: Path) -> Path:
+    """Return the only run whose path below `root` contains `part`, or whose name or path is `part`."""
+    matches = [path for path in runs if part in str(path.relative_to(root))]
+    exact = [path for path in matches if part in (path.name, str(path.relative_to(root)))]
+    matches = exact or matches
+    if not matches:
+        raise LabError(f"no run in {root} is called {part!r}; the latest is {runs[-1].relative_to(root)}")
+    if len(matches) > 1:
+        examples = ", ".join(str(path.relative_to(root)) for path in matches[-3:])
+        raise LabError(f"{len(matches)} runs in {root} match {part!r}, among them {examples}; use a longer part")
+    return matches[0]

@@ -26,8 +26,8 @@ from rl_lab.experiment.config import Config
 from rl_lab.experiment.launch import is_finished
 from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import Run
-from rl_lab.system.device import num_cores
-from rl_lab.system.lock import lock
+from rl_lab.system.cores import num_cores
+from rl_lab.system.lock import lock_run
 from rl_lab.tracking.run_table import RunRow, RunTable
 
 REFRESH = 1.0  # seconds between two looks at the runs
@@ -93,7 +93,9 @@ class Job:
         if self.process is None:
             return "waiting" if self.command else "done"
         code = self.process.poll()
-        return "running" if code is None else "done" if code == 0 else "stopped" if code >= 128 or code < 0 else "failed"
+        return (
+            "running" if code is None else "done" if code == 0 else "stopped" if code >= 128 or code < 0 else "failed"
+        )
 
 
 class Stopped(Exception):
@@ -139,7 +141,7 @@ def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[i
         elif is_resumable(config.agent) and checkpoint.generations(run.path):
             jobs.append(Job(seed, [*lab, "resume", str(run.path)], run=run))
         elif is_resumable(config.agent):  # cut off before its first checkpoint
-            with lock(run.path):
+            with lock_run(run.path):
                 shutil.rmtree(run.path)
             jobs.append(anew)
         else:

@@ -1,41 +1,63 @@
-"""An honest score: whole games on environments of their own, raw rewards, a carry of their own, no learning."""
+"""Evaluation: complete episodes with the greedy policy, scored by their raw rewards."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.core.agent import Agent
-from agents.core.types import Carry, PolicyOutput
+from agents.core.types import Carry, PolicyOutput, ValueScaling
 from envs.stream import Episode, Row, Stream
 from rl_lab.system.device import on_device
 
 
+class EvaluatedAgent(Protocol):
+    """The part of the `Agent` protocol that an evaluation needs."""
+
+    @property
+    def value_scaling(self) -> ValueScaling:
+        """Return the discount and the reward clip behind the agent's value estimates."""
+        ...
+
+    def initial_carry(self, n: int) -> Carry:
+        """Return the carry of n environments before their first row."""
+        ...
+
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
+        """Return the greedy actions with their values, and the carry for the next call."""
+        ...
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """The games of one evaluation, in the order of environments and then of time."""
+    """The result of an evaluation. Episodes are ordered by environment, then by time."""
 
-    returns: list[float]  # sums of raw rewards
-    lengths: list[int]  # agent steps
-    value: float  # mean over the states: what the agent expected to come, discounted
-    realised: float  # and what came
+    returns: list[float]
+    """Scores: undiscounted sums of raw rewards, one per episode."""
+    lengths: list[int]
+    """Lengths of the episodes in agent steps."""
+    value: float
+    """Mean of the agent's value estimates over all states."""
+    realised: float
+    """Mean of the discounted returns that followed these states, with rewards clipped as in training."""
 
     @property
     def mean(self) -> float:
+        """Return the mean score."""
         return float(np.mean(self.returns))
 
     @property
     def std(self) -> float:
-        """Standard deviation of the games themselves (not of their mean)."""
+        """Return the standard deviation of the scores (not the standard error of their mean)."""
         return float(np.std(self.returns))
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values, as `eval --json` prints it."""
         return {
             "mean": self.mean,
             "std": self.std,
@@ -52,66 +74,101 @@ class Evaluation:
 
 
 def evaluate(
-    agent: Agent,
+    agent: EvaluatedAgent,
     stream: Stream,
     *,
     episodes: int,
     epsilon: float,
     seed: int,
     device: torch.device,
-    value_scaling: tuple[float, float],
-    each_row: Callable[[], None] = lambda: None,
+    after_row: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Play `episodes` whole games, a fixed share of them in each environment, so that short games are not favoured.
+    """Run complete episodes and return their scores.
 
-    Actions are the agent's greedy ones, or with probability `epsilon` uniformly random, from a generator of this
-    evaluation's own: the agent's random numbers, and so its training, are the same with and without it. `each_row` is
-    called after every row. `learned_with` is the agent's discount and the clip of its rewards (0 for none), for the comparison
-    of its values with the returns that came.
+    The number of episodes is divided evenly among the environments beforehand. Counting the first `episodes` episodes
+    that end anywhere would favour short ones.
+
+    Args:
+        agent: The agent. Its random generators are not used.
+        stream: The environments. They are reset.
+        episodes: Number of episodes over all environments.
+        epsilon: Probability of a uniformly random action, drawn from a generator of the evaluation.
+        seed: Seed of the environments and of the random actions.
+        device: Device of the agent.
+        after_row: Called after every row; an exception ends the evaluation.
     """
-    n = stream.num_envs
-    quota = np.full(n, episodes // n) + (np.arange(n) < episodes % n)
-    games: list[list[Episode]] = [[] for _ in range(n)]
+    num_envs = stream.num_envs
+    quota = np.full(num_envs, episodes // num_envs) + (np.arange(num_envs) < episodes % num_envs)
+    episodes_by_env: list[list[Episode]] = [[] for _ in range(num_envs)]
     rng = np.random.default_rng(seed)
-    row, carry = stream.reset(seed), agent.initial_carry(n)
-    values: list[Tensor] = []
+    row = stream.reset(seed)
+    carry = agent.initial_carry(num_envs)
     rows = [row]
+    values: list[Tensor] = []
 
-    def policy_output() -> tuple[PolicyOutput, Carry]:
-        with torch.no_grad():
-            return agent.policy_output(on_device(row.obs, device), on_device(row.is_first, device), carry)
+    def is_unfinished() -> bool:
+        return any(len(done) < share for done, share in zip(episodes_by_env, quota, strict=True))
 
-    while any(len(g) < q for g, q in zip(games, quota, strict=True)):
-        thought, carry = policy_output()
-        random = rng.random(n) < epsilon
-        stream.send(np.where(random, rng.integers(stream.num_actions, size=n), thought.action.cpu().numpy()))
+    while is_unfinished():
+        output, carry = _policy_output(agent, row, carry, device)
+        is_random = rng.random(num_envs) < epsilon
+        random_action = rng.integers(stream.num_actions, size=num_envs)
+        stream.send(np.where(is_random, random_action, output.action.cpu().numpy()))
         row = stream.recv()
-        values.append(thought.value)
-        rows.append(row._replace(obs=np.empty(0)))  # a view of no pictures would keep them all
-        each_row()
-        for game in stream.pop_episodes():
-            games[game.env].append(game)
-    values.append(policy_output()[0].value)
-    played = [game for g, q in zip(games, quota, strict=True) for game in g[:q]]
-    value, realised = _expected_and_realised(torch.stack(values).cpu().numpy(), rows, *value_scaling)
-    return Evaluation([g.score for g in played], [g.length for g in played], value, realised)
+        values.append(output.value)
+        rows.append(row._replace(obs=np.empty(0)))  # the observations of a long episode would fill the memory
+        after_row()
+        for episode in stream.pop_episodes():
+            episodes_by_env[episode.env].append(episode)
+    output, _ = _policy_output(agent, row, carry, device)
+    values.append(output.value)
+
+    counted: list[Episode] = []
+    for done, share in zip(episodes_by_env, quota, strict=True):
+        counted += done[:share]
+    value, realised = _mean_values(torch.stack(values).cpu().numpy(), rows, _value_scaling(agent))
+    return Evaluation(
+        returns=[episode.score for episode in counted],
+        lengths=[episode.length for episode in counted],
+        value=value,
+        realised=realised,
+    )
 
 
-def _expected_and_realised(
-    values: NDArray[np.float32], rows: list[Row], gamma: float, reward_clip: float
-) -> tuple[float, float]:
-    """The means of V(s_t) [T, N] and of r_t + gamma r_t+1 + ... over the rows of games that ended, but for dead ones.
+def _value_scaling(agent: Any) -> ValueScaling:  # TODO remove
+    if hasattr(agent, "value_scaling"):
+        return agent.value_scaling
+    config = (agent.agent if hasattr(agent, "agent") else agent).config
+    return ValueScaling(getattr(config, "gamma", 1.0), getattr(config, "reward_clip", 0.0))
 
-    The return of a game that was truncated ends with the value of its last state.
+
+def _policy_output(agent: EvaluatedAgent, row: Row, carry: Carry, device: torch.device) -> tuple[PolicyOutput, Carry]:
+    with torch.no_grad():
+        return agent.policy_output(on_device(row.obs, device), on_device(row.is_first, device), carry)
+
+
+def _mean_values(values: NDArray[np.float32], rows: list[Row], scaling: ValueScaling) -> tuple[float, float]:
+    """Return the mean value estimate, and the mean of the returns that it estimates.
+
+        G_t = r_t + gamma G_{t+1},    G = 0 after a termination, V(s) of the last state after a truncation
+
+    Only states of episodes that ended are counted; the last observation of an episode is not.
+
+    Args:
+        values: Value estimates V(s_t), [T, N].
+        rows: T rows. Row t + 1 holds the reward r_t and the end of row t.
+        scaling: Discount and reward clip.
     """
-    limit = reward_clip or np.inf
+    limit = scaling.reward_clip or np.inf
     is_last = np.stack([row.is_last for row in rows])
-    realised = np.zeros(values.shape)
-    after = np.zeros(values.shape[1])
+    returns = np.zeros(values.shape)
+    next_return = np.zeros(values.shape[1])
     for t in reversed(range(len(rows) - 1)):
-        coming = rows[t + 1]
-        after = np.where(coming.is_last, values[t + 1], after)
-        after = coming.reward.clip(-limit, limit) + gamma * np.where(coming.terminated, 0.0, after)
-        realised[t] = after
-    counts = ~is_last & (is_last[::-1].cumsum(0)[::-1] > 0)
-    return float(values[counts].mean()), float(realised[counts].mean())
+        next_row = rows[t + 1]
+        next_return = np.where(next_row.is_last, values[t + 1], next_return)
+        reward = next_row.reward.clip(-limit, limit)
+        next_return = reward + scaling.gamma * np.where(next_row.terminated, 0.0, next_return)
+        returns[t] = next_return
+    ends_later = is_last[::-1].cumsum(0)[::-1] > 0
+    counted = ~is_last & ends_later
+    return float(values[counted].mean()), float(returns[counted].mean())

@@ -1,4 +1,4 @@
-"""Errors during training, reported in one line with the command that resumes the run."""
+"""Errors during training, reported in one line with the command that continues the run."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from rl_lab import checkpoint
 from rl_lab.errors import Fault
 from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import Run
-from rl_lab.system.shell import as_typed
+from rl_lab.system.shell import shell_command
 
 
 def how_to_resume(run: Run) -> str:
-    """The end of a message about a run that stopped too early."""
+    """Return the end of a message about a run that stopped early: the command that continues the run."""
     if not checkpoint.generations(run.path):
         return f"{run} had no checkpoint yet"
     if not is_resumable(run.config.agent):
-        anew = as_typed("train", run.config.agent, "--env", run.config.run.env, "--init-from", run)
-        return f"begin a new run with its best network:  {anew}"
-    return f"go on from the last checkpoint with:  {as_typed('resume', run)}"
+        new_run = shell_command("train", run.config.agent, "--env", run.config.run.env, "--init-from", run)
+        return f"begin a new run with its best network:  {new_run}"
+    return f"go on from the last checkpoint with:  {shell_command('resume', run)}"
 
 
 @contextmanager
 def faults(run: Run, device: torch.device) -> Iterator[None]:
-    """Whatever breaks becomes a Fault that says how to go on; the traceback of what we did not foresee goes to a file."""
+    """Turn every exception into a Fault whose message ends with the command that continues the run.
+
+    The traceback of an unexpected exception is written to traceback.txt in the run folder.
+    """
     try:
         yield
     except Fault as fault:
@@ -39,5 +42,5 @@ def faults(run: Run, device: torch.device) -> Iterator[None]:
         path = run.path / "traceback.txt"
         with suppress(OSError):
             path.write_text(traceback.format_exc())
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise Fault(f"{what} (see {path}); {how_to_resume(run)}") from error
+        summary = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise Fault(f"{summary} (see {path}); {how_to_resume(run)}") from error

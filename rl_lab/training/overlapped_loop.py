@@ -1,126 +1,159 @@
-"""The one loop that trains everything: it acts, lets the agent learn while the emulators run, and says what happened."""
+"""The training loop of every agent that follows the `Agent` protocol: the agent learns while the environments step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents.core.agent import Agent
 from agents.core.stopwatch import Stopwatch
-from agents.core.types import Carry, StepResult
+from agents.core.types import Carry, Metrics, StepResult
 from envs.stream import Row, Stream
 from rl_lab.system.device import on_device
 from rl_lab.training.training_loop import LoopStep
 
 
-class OverlappedLoop:
-    """An agent and a stream of environments, one row at a time, deterministically overlapped.
+class LoopAgent(Protocol):
+    """The methods of `Agent` that the loop calls."""
 
-    While the environments work on row t the agent observes row t-1, so an update knows the rows up to the one before.
-    Between two calls of `step` nothing is in flight.
+    def initial_carry(self, n: int) -> Carry:
+        """See `Agent.initial_carry`."""
+        ...
+
+    def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """See `Agent.act`."""
+        ...
+
+    def observe(self, step: StepResult) -> Metrics | None:
+        """See `Agent.observe`."""
+        ...
+
+
+class OverlappedLoop:
+    """Steps an agent through a stream of environments, one row at a time.
+
+    While the environments compute row t + 1, the agent observes row t - 1. An update therefore never depends on how
+    fast the environments are: it has always seen the rows up to t - 1. Between two calls of `step` nothing is in flight.
     """
 
-    def __init__(self, agent: Agent, stream: Stream, device: torch.device, seed: int) -> None:
-        self.agent, self.stream, self.device = agent, stream, device
+    def __init__(self, agent: LoopAgent, stream: Stream, device: torch.device, seed: int) -> None:
+        """Reset the environments with `seed`. `device` is the device of the agent."""
+        self.agent = agent
+        self.stream = stream
+        self.device = device
         self.row: Row = stream.reset(seed)
         self.carry: Carry = agent.initial_carry(stream.num_envs)
-        self.pending: StepResult | None = None  # the row before, complete but not yet observed
+        self.pending: StepResult | None = None  # the previous row: complete, but not yet observed by the agent
         self.seconds = Stopwatch()
 
-    def _tensor(self, array: object) -> Tensor:
-        return on_device(array, self.device)
-
     def step(self) -> LoopStep:
-        """Take one action in each environment."""
-        obs, is_first = self._tensor(self.row.obs), self._tensor(self.row.is_first)
+        """Take one action in each environment, and let the agent observe the previous row."""
+        # 1. Act on the current row.
+        obs = self._tensor(self.row.obs)
+        is_first = self._tensor(self.row.is_first)
         with self.seconds("acting"):
             action, self.carry = self.agent.act(obs, is_first, self.carry, explore=True)
-            chosen = action.cpu().numpy()
-        with self.seconds("emulation"):  # the emulators may wake up on this very core
-            self.stream.send(chosen)
+            host_action = action.cpu().numpy()
+
+        # 2. Send the actions. This counts as emulation: the environments' threads may start on the core of this one.
+        with self.seconds("emulation"):
+            self.stream.send(host_action)
+
+        # 3. Learn from the previous row while the environments step.
         metrics = self.agent.observe(self.pending) if self.pending else None
-        with self.seconds("emulation"):  # what is left of it after learning
-            row = self.stream.recv()
+
+        # 4. Wait for the environments.
+        with self.seconds("emulation"):
+            next_row = self.stream.recv()
+
+        # 5. Complete the current row with the rewards and ends that its actions led to.
         num_active = self.stream.num_envs - int(self.row.is_last.sum())
         self.pending = StepResult(
-            obs,
-            is_first,
-            self._tensor(self.row.is_last),
-            action,
-            self._tensor(row.reward),
-            self._tensor(row.terminated),
-            self._tensor(row.truncated),
-            num_active,
+            obs=obs,
+            is_first=is_first,
+            is_last=self._tensor(self.row.is_last),
+            action=action,
+            reward=self._tensor(next_row.reward),
+            terminated=self._tensor(next_row.terminated),
+            truncated=self._tensor(next_row.truncated),
+            num_active=num_active,
         )
-        self.row = row
+        self.row = next_row
         return LoopStep(num_active, metrics, self.stream.pop_episodes())
 
     def run(self, after: Callable[[LoopStep], bool], *, steps: int) -> None:
-        """Row after row until `after`, which is called between two, says no; `steps` agent steps are planned in all."""
+        """Step until `after`, called after every row, returns False. `steps` is not used."""
         while after(self.step()):
             pass
 
     def gauges(self) -> dict[str, float]:
-        """Numbers to log beside the agent's: none."""
+        """Return no numbers: this loop has none."""
         return {}
 
+    def export(self, run_folder: Path) -> None:
+        """Write nothing: no other program needs files of this loop."""
+
     def close(self) -> None:
-        """End the environments."""
+        """Close the environments."""
         self.stream.close()
 
-    def export(self, run: Path) -> None:
-        """What other programs want to find beside a checkpoint: nothing."""
-
     def state_dict(self) -> dict[str, Any]:
-        """All that `restore` needs, as tensors: the present row and the way to it, the row to be observed, the carry."""
+        """Return the current row, the action log of the environments, the carry, and the row not yet observed."""
         row = {"obs": self.row.obs, "is_first": self.row.is_first, "is_last": self.row.is_last}
-        return {
+        state: dict[str, Any] = {
             "row": {name: torch.tensor(array) for name, array in row.items()},
             "stream": {name: torch.from_numpy(array) for name, array in self.stream.state().items()},
-            "carry": {str(i): tensor for i, tensor in enumerate(self.carry)},
-            **({"pending": self.pending._asdict()} if self.pending else {}),
+            "carry": list(self.carry),
         }
+        if self.pending:
+            state["pending"] = self.pending._asdict()
+        return state
 
     def restore(self, state: dict[str, Any], seed: int) -> bool:
-        """Go on from `state` of a loop with this seed; whether the environments came back exactly as they were.
+        """Restore the state that `state_dict` returned; see `TrainingLoop.restore`.
 
-        Where they did not, new episodes begin, and the agent sees those that were cut as truncated at their last row.
+        If the environments are not reproducible, new episodes are started. The agent then observes the interrupted
+        episodes as truncated at the saved row.
         """
-        row = self.stream.restore(seed, {name: tensor.cpu().numpy() for name, tensor in state["stream"].items()})
-        saved = {name: tensor.cpu().numpy() for name, tensor in state["row"].items()}
+        stream_state = {name: tensor.cpu().numpy() for name, tensor in state["stream"].items()}
+        row = self.stream.restore(seed, stream_state)
         self.pending = StepResult(**state["pending"]) if "pending" in state else None
-        saved_carry = state.get("carry", {})  # an agent may have none
-        carry = tuple(saved_carry[str(i)] for i in range(len(saved_carry)))
-        if all(np.array_equal(getattr(row, name), array) for name, array in saved.items()):
-            self.row, self.carry = row, carry
+        carry = tuple(state["carry"])
+        saved_row = state["row"]
+        if all(np.array_equal(getattr(row, name), tensor.cpu().numpy()) for name, tensor in saved_row.items()):
+            self.row = row
+            self.carry = carry
             return True
-        self._cut(state["row"], carry)
+        self._truncate_episodes(saved_row, carry)
         self.row = self.stream.reset(seed + self.stream.num_envs)
         return False
 
-    def _cut(self, last: dict[str, Tensor], carry: Carry) -> None:
-        """End every running episode as truncated, with `last` as its dead row, which the agent sees like any other."""
+    def _truncate_episodes(self, last_row: dict[str, Tensor], carry: Carry) -> None:
+        """Let the agent observe all running episodes as truncated, with `last_row` as their last row."""
         if self.pending is None:
             return
-        pending, self.pending = self.pending, None
-        action, _ = self.agent.act(last["obs"], last["is_first"], carry, explore=True)
-        running = ~pending.is_last & ~pending.terminated & ~last["is_last"]
+        pending = self.pending
+        self.pending = None
+        action, _ = self.agent.act(last_row["obs"], last_row["is_first"], carry, explore=True)
+        running = ~pending.is_last & ~pending.terminated & ~last_row["is_last"]
         self.agent.observe(pending._replace(truncated=pending.truncated | running))
-        nothing = torch.zeros_like(running)
+        false = torch.zeros_like(running)
         self.agent.observe(
             StepResult(
-                obs=last["obs"],
-                is_first=last["is_first"],
-                is_last=~nothing,
+                obs=last_row["obs"],
+                is_first=last_row["is_first"],
+                is_last=~false,
                 action=action,
                 reward=torch.zeros_like(pending.reward),
-                terminated=nothing,
-                truncated=nothing,
+                terminated=false,
+                truncated=false,
                 num_active=0,
             )
         )
+
+    def _tensor(self, array: object) -> Tensor:
+        return on_device(array, self.device)

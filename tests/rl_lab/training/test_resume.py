@@ -12,6 +12,8 @@ import pytest
 from identical import assert_identical
 
 from rl_lab import api, checkpoint
+from rl_lab.checkpoint.loading import verify_files
+from rl_lab.checkpoint.state_file import read_state_file
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
 from rl_lab.training.trainer import Interrupted
@@ -71,7 +73,7 @@ def test_stopping_changes_nothing(settings, train, monkeypatch):
     run, stops = None, 0
     while True:
         rows = rng.randrange(20, 60) * 2**stops  # more each time: an evaluation that is cut begins again
-        monkeypatch.setattr("rl_lab.training.trainer.Watchdog.pat", stop_after(rows))
+        monkeypatch.setattr("rl_lab.training.trainer.Watchdog.reset", stop_after(rows))
         try:
             run = train(**settings) if run is None else api.resume(run, quiet=True)
         except Interrupted as stop:
@@ -163,20 +165,20 @@ def test_a_torn_or_altered_checkpoint_gives_way_to_the_one_before(train, capsys)
     (newest / "state.json").write_text(text.replace('"run/steps": 1', '"run/steps": 2'))
     api.resume(run, quiet=False)
     said = capsys.readouterr().out
-    assert f"{newest} is damaged: state.json does not have its checksum; the one before it serves" in said
+    assert f"{newest} is damaged: state.json does not match its checksum; the one before it serves" in said
     assert f"resume at step {int(older.name[5:]):,}" in said
 
 
 def test_a_torn_segment_does_not_come_back(train):
     """A segment of the newest generation is damaged: the one before serves, and what is saved then is whole again."""
     run = train(**{**CARTPOLE, "steps": 1500})
-    newest, older = (checkpoint._read_state(folder)["files"] for folder in checkpoint.generations(run.path))
+    newest, older = (read_state_file(folder).files for folder in checkpoint.generations(run.path))
     (torn,) = (run.path / "checkpoints" / name for name in newest if name.startswith("rows/") and name not in older)
     torn.write_bytes(torn.read_bytes()[:-1] + b"?")
     for steps in (1500, 2500):
         api.resume(run, steps=steps, quiet=True)
     for folder in checkpoint.generations(run.path):
-        checkpoint._verify(folder, checkpoint._read_state(folder)["files"])
+        verify_files(folder, read_state_file(folder).files)
 
 
 def test_another_cluster_may_carry_the_collectors_and_a_refusal_changes_nothing(train):
@@ -197,7 +199,7 @@ def test_only_what_changed_is_written_again(train):
     needed = {
         name
         for folder in checkpoint.generations(run.path)
-        for name in checkpoint._read_state(folder)["files"]
+        for name in read_state_file(folder).files
         if name.startswith("rows/")
     }
     assert {f"rows/{name}" for name in names} == needed
@@ -216,7 +218,7 @@ def test_an_environment_without_a_seed_begins_new_episodes(train, monkeypatch, c
 
     gymnasium.register("Moody-v0", Moody)
     settings = {"env": "Moody-v0", "steps": 900, "checkpoint_every": 300, "eval_every": 0, "learning_starts": 100}
-    monkeypatch.setattr("rl_lab.training.trainer.Watchdog.pat", stop_after(60))
+    monkeypatch.setattr("rl_lab.training.trainer.Watchdog.reset", stop_after(60))
     with pytest.raises(Interrupted) as stop:
         train(**settings)
     monkeypatch.undo()

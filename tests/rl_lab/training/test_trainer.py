@@ -94,7 +94,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(train):
     for folder in checkpoint.generations(run.path):
         path = folder / "learner.safetensors"
         path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(LabError, match="holds no checkpoint that is whole"):
+    with pytest.raises(LabError, match="holds no undamaged checkpoint"):
         api.resume(run, quiet=True)
     (run.path / "checkpoints/best/network.safetensors").write_bytes(b"nonsense")
     with pytest.raises(LabError, match="best is damaged"):
@@ -145,7 +145,7 @@ def test_a_run_may_begin_with_the_network_of_another(train, tmp_path):
 
 
 def test_what_was_learned_is_kept_when_the_last_evaluation_breaks(train, monkeypatch, tmp_path):
-    monkeypatch.setattr("rl_lab.training.trainer.evaluate", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("rl_lab.training.hooks.evaluate", lambda *_, **__: 1 / 0)
     with pytest.raises(Fault, match="division by zero"):
         train(steps=600, eval_every=0)
     monkeypatch.undo()
@@ -158,7 +158,7 @@ def test_what_was_learned_is_kept_when_the_last_evaluation_breaks(train, monkeyp
 
 def test_a_resume_that_is_broken_off_leaves_the_configuration(train, monkeypatch):
     run = train(steps=300)
-    monkeypatch.setattr("rl_lab.training.trainer.Runner.restore", lambda _: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("rl_lab.training.trainer.Trainer.restore", lambda _: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         api.resume(run, steps=900, quiet=True)
     assert run.config.run.steps == 300

@@ -1,0 +1,146 @@
+"""The layers of settings below the command line: sections of YAML files.
+
+A layer is a mapping of settings. A later layer overrides an earlier one, in this order:
+
+1. the section `default` of configs/<agent>.yaml
+2. the section of the environment's family: `atari`, `image` or `vector`
+3. the section of the environment: `Pong`
+4. the sections of the preset: those of the same three names under `presets: <preset>:`
+5. the file given by `--config`
+
+A YAML file with `extends: dqn` starts from configs/dqn.yaml. Sections 1 to 3 of the extended file come before those of the
+file itself, and so do the sections of its presets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from agents.core.settings import ConfigError
+from envs.spec import EnvSpec
+
+DEFAULT_PRESET = "default"
+
+
+class Layer(NamedTuple):
+    """A mapping of settings, and where it stands, for error messages."""
+
+    source: str
+    settings: dict[str, Any]
+
+
+class PresetFile(NamedTuple):
+    """An agent's YAML file."""
+
+    path: Path
+    sections: dict[str, Any]  # section name -> settings; "presets" -> preset name -> section name -> settings
+
+    def preset(self, name: str) -> dict[str, Any]:
+        """Return the sections of a preset, or an empty mapping if this file does not define it."""
+        return self.sections.get("presets", {}).get(name, {})
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file. Raises ConfigError, in one line, if the file holds none."""
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must hold a mapping of settings, not {type(data).__name__}")
+    return data
+
+
+def preset_layers(presets: Path | None, env_spec: EnvSpec | None, preset: str) -> list[Layer]:
+    """Return the layers of an agent's YAML files, weakest first.
+
+    Args:
+        presets: The agent's YAML file, or None if it has none.
+        env_spec: The environment. None selects the section `default` only.
+        preset: Name of the preset.
+
+    Raises:
+        ConfigError: The preset is unknown, or has no settings for the environment.
+    """
+    files = _files_from_base_to_agent(presets)
+    names = ["default"]
+    if env_spec is not None:
+        names += [env_spec.family, env_spec.name]
+    _check_preset(files, env_spec, preset, names)
+    layers = []
+    for file in files:
+        for name in names:
+            if name in file.sections:
+                layers.append(Layer(f"{file.path}, section {name}", file.sections[name]))
+    for file in files:
+        sections = file.preset(preset)
+        for name in names:
+            if name in sections:
+                layers.append(Layer(f"{file.path}, preset {preset}, section {name}", sections[name]))
+    return layers
+
+
+def file_layer(file: str | None, agent: str) -> list[Layer]:
+    """Return the layer of a `--config` file, which may be the config.yaml of a run, or no layer if there is no file.
+
+    The environment and the preset in the file are left out: they are chosen before the layers are read.
+
+    Raises:
+        ConfigError: The file cannot be read, or is the configuration of another agent.
+    """
+    if file is None:
+        return []
+    data = read_yaml(Path(file))
+    if data.get("agent", agent) != agent:
+        raise ConfigError(f"{file} is the configuration of another agent than {agent}")
+    settings = {key: value for key, value in data.items() if key not in ("agent", "env", "preset")}
+    return [Layer(file, settings)]
+
+
+def protocol_in_file(file: str | None) -> str:
+    """Return the protocol in a `--config` file, or "auto"."""
+    if not file:
+        return "auto"
+    return str(read_yaml(Path(file)).get("protocol", "auto"))
+
+
+def env_in_file(file: str | None) -> str | None:
+    """Return the name of the environment in a `--config` file, or None."""
+    if not file:
+        return None
+    name = read_yaml(Path(file)).get("env")
+    return str(name) if name else None
+
+
+def _files_from_base_to_agent(presets: Path | None) -> list[PresetFile]:
+    """Return the agent's YAML file, after the files that it extends."""
+    files: list[PresetFile] = []
+    path = presets
+    while path is not None:
+        sections = read_yaml(path)
+        base = sections.pop("extends", None)
+        files.insert(0, PresetFile(path, sections))
+        path = path.with_name(f"{base}.yaml") if base else None
+    return files
+
+
+def _check_preset(files: list[PresetFile], env_spec: EnvSpec | None, preset: str, names: list[str]) -> None:
+    """Raise ConfigError if no file defines the preset, or if none of its sections applies to the environment."""
+    if preset == DEFAULT_PRESET:
+        return
+    sections_by_preset: dict[str, set[str]] = {}
+    for file in files:
+        for name, sections in file.sections.get("presets", {}).items():
+            sections_by_preset.setdefault(name, set()).update(sections)
+    if preset not in sections_by_preset:
+        known = ", ".join([DEFAULT_PRESET, *sections_by_preset])
+        raise ConfigError(f"unknown preset {preset!r}; there are: {known}")
+    sections_of_preset = sections_by_preset[preset]
+    if env_spec is not None and sections_of_preset.isdisjoint(names):
+        known = ", ".join(sorted(sections_of_preset))
+        raise ConfigError(f"preset {preset} has no settings for {env_spec.name}; it has some for: {known}")

@@ -1,0 +1,82 @@
+"""The settings of a run that do not depend on its agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from agents.core.settings import Count, CountOrZero, Fraction, NonNegative, Range
+from envs.gymnasium_envs import Vectorization
+from envs.spec import View
+
+Seed = Annotated[int, Range(0, 2**31 - 1)]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The settings of a run. An agent step is one action in one environment."""
+
+    env: str = ""
+    """Name of an Atari game (Pong), or a Gymnasium id (CartPole-v1, mymodule:MyEnv-v0) with discrete actions whose
+    observation is a Box or a number."""
+    protocol: Literal["auto", "classic", "machado", "v5"] = "auto"
+    """Protocol of an Atari game. "auto" is the one that the name of the environment implies."""
+    flicker: Fraction = 0.0
+    """Probability that an observation is blank, which makes it partial (Hausknecht and Stone 2015)."""
+    mask_velocity: bool = False
+    """Hide the velocities in a vector observation, which makes it partial (CartPole-v1 and similar environments)."""
+    view: View = "grey"
+    """Preprocessing of an Atari screen: 84 x 84 "grey" levels, or Pong's field as 80 x 80 "binary" pixels
+    (Karpathy 2016)."""
+    actions: str = ""
+    """Names of the allowed actions: RIGHT,LEFT. Empty means all actions."""
+    preset: str = "default"
+    """Name of a set of settings in the agent's YAML file."""
+    init_from: str = ""
+    """A run whose best network initialises the agent."""
+    steps: Count = 1_000_000
+    """Agent steps of the run, over all environments."""
+    seed: Seed = 1
+    """Seed of all random numbers in the run."""
+    group: str = ""
+    """Name shared by the runs of one study, for `compare` and W&B. W&B uses agent/env if it is empty."""
+    num_envs: Count = 8
+    """Environments that are stepped side by side."""
+    emulator_threads: CountOrZero = 0
+    """Threads of the Atari emulators. 0 means one per core that the process may use."""
+    collectors: CountOrZero = 0
+    """Ray processes that step the environments and send their rows to the learner. 0 steps them in this process."""
+    address: str = ""
+    """Address of the collectors' Ray cluster: host:port, or "auto" for the one on this machine. If it is empty, RAY_ADDRESS
+    is used, or else a cluster is started for this run."""
+    vectorization: Vectorization = "auto"
+    """Where environments other than Atari run: in this process ("sync"), or in a process each ("async"). "auto" is async
+    for images."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device of networks and replay. "auto" is the first available one of cuda, mps and cpu."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the image encoder. "auto" is bfloat16 if the device is fast at it. Weights are always float32."""
+    eval_every: CountOrZero = 50_000
+    """Agent steps between two evaluations. 0 evaluates at the end only."""
+    eval_episodes: Count = 10
+    """Episodes of an evaluation."""
+    eval_epsilon: Fraction = 0.001
+    """Probability of a random action in an evaluation."""
+    target: float | None = None
+    """Target score. W&B's summary shows the agent steps and minutes at which an evaluation first reached it."""
+    video_every: CountOrZero = 0
+    """Agent steps between two videos of an evaluation episode, saved in videos/ of the run folder. 0 records none."""
+    checkpoint_every: CountOrZero = 100_000
+    """Agent steps between two checkpoints. 0 leaves the choice to checkpoint_minutes."""
+    checkpoint_minutes: NonNegative = 10.0
+    """Most minutes between two checkpoints. 0 leaves the choice to checkpoint_every."""
+    env_timeout: NonNegative = 300.0
+    """Seconds without a row after which the environments count as hung and the run ends. 0 waits forever."""
+    log_every: Count = 2_000
+    """Agent steps between two lines of training metrics in metrics.jsonl."""
+    wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """Weights & Biases. "auto" is online if an API key is found, else offline."""
+    wandb_project: str = "rl_lab"
+    """W&B project of the run."""
+    runs_dir: str = "runs"
+    """Folder of the run folders."""

@@ -1,0 +1,253 @@
+"""What happens between two rows of training: logging, evaluation, videos, checkpoints, watchdog and progress display.
+
+Each hook is one class with its own period. The trainer calls the hooks in the order of `make_hooks` after every row.
+No hook draws from a random generator that training uses, so evaluations and videos do not change what is learned.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import numpy as np
+from safetensors import SafetensorError
+
+from envs.stream import Stream
+from rl_lab import checkpoint
+from rl_lab.errors import USER_ERRORS, Fault, LabError
+from rl_lab.experiment.factory import make_eval_envs
+from rl_lab.system.disk import check_disk
+from rl_lab.tracking.progress import ProgressStatus
+from rl_lab.tracking.tracker import Tracker
+from rl_lab.training.evaluation import Evaluation, evaluate
+from rl_lab.training.every import Every
+from rl_lab.training.session import EpisodeInterrupted, TrainingSession
+
+
+class Hook(Protocol):
+    """Something that the trainer does between two rows."""
+
+    def after_row(self) -> None:
+        """Do what is due after a row."""
+        ...
+
+
+class LogMetrics:
+    """Logs the means of the training metrics every `log_every` agent steps."""
+
+    def __init__(self, session: TrainingSession, tracker: Tracker) -> None:
+        self.session = session
+        self.tracker = tracker
+        self.period = Every(session.plan.config.run.log_every, session.state.steps)
+
+    def after_row(self) -> None:
+        """Log if a line is due."""
+        if self.period.due(self.session.state.steps):
+            self.log()
+
+    def log(self) -> None:
+        """Log one line of training metrics, and clear the window."""
+        session = self.session
+        state = session.state
+        speed = state.speed()
+        state.last_log = (state.steps, state.loop_seconds)
+        values = session.window.close()
+        values |= session.agent.gauges()
+        values |= session.loop.gauges()
+        values["train/games"] = state.episodes
+        if state.mean_recent_score is not None:
+            values["train/return_100"] = state.mean_recent_score
+        values |= session.checkpoint_metrics
+        values["speed/steps_per_s"] = speed
+        values["time/minutes"] = state.wall_clock.minutes
+        for name, seconds in (session.loop.seconds | session.agent.seconds).items():
+            values[f"seconds/{name}"] = seconds
+        self.tracker.log(state.steps, values)
+        session.checkpoint_metrics = {}
+
+
+class EvaluateAgent:
+    """Evaluates the agent every `eval_every` agent steps, and saves the weights with the best mean score."""
+
+    def __init__(self, session: TrainingSession, tracker: Tracker) -> None:
+        self.session = session
+        self.tracker = tracker
+        self.period = Every(session.plan.config.run.eval_every, session.state.steps)
+        self._stream: Stream | None = None
+
+    def after_row(self) -> None:
+        """Evaluate if an evaluation is due."""
+        if self.period.due(self.session.state.steps):
+            self.evaluate()
+
+    def evaluate_if_missing(self) -> None:
+        """Evaluate unless the agent was evaluated at the current step or training was asked to stop."""
+        state = self.session.state
+        evaluated = state.last_eval is not None and state.last_eval[0] == state.steps
+        if not evaluated and self.session.stop_signal is None:
+            self.evaluate()
+
+    def evaluate(self) -> None:
+        """Evaluate the agent and log the result. If a signal interrupts the evaluation, it remains due."""
+        state = self.session.state
+        state.evaluation_due = True
+        try:
+            result = self._run_episodes()
+        except EpisodeInterrupted:
+            return
+        state.evaluation_due = False
+        state.last_eval = (state.steps, result.mean)
+        # The later one of two equal scores is kept: its agent has learned for longer.
+        is_best = state.best_score is None or result.mean >= state.best_score
+        if is_best:
+            state.best_score = result.mean
+            best_state = {"steps": state.steps, "score": result.mean}
+            checkpoint.save_best(self.session.run.path, self.session.agent, best_state)
+        self._report(result, is_best=is_best)
+
+    def close(self) -> None:
+        """Close the environments of the evaluation."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def _run_episodes(self) -> Evaluation:
+        plan = self.session.plan
+        settings = plan.config.run
+        if self._stream is None:
+            self._stream = make_eval_envs(plan.config, plan.env_spec, settings.eval_episodes)
+        return evaluate(
+            self.session.agent,
+            self._stream,
+            episodes=settings.eval_episodes,
+            epsilon=settings.eval_epsilon,
+            seed=self.session.evaluation_seed(),
+            device=plan.device,
+            after_row=self.session.keep_alive,
+        )
+
+    def _report(self, result: Evaluation, *, is_best: bool) -> None:
+        """Log the result and print it."""
+        state = self.session.state
+        minutes = state.wall_clock.minutes
+        self.tracker.log(
+            state.steps,
+            {
+                "eval/return_mean": result.mean,
+                "eval/return_std": result.std,
+                "eval/return_min": min(result.returns),
+                "eval/return_max": max(result.returns),
+                "eval/length_mean": float(np.mean(result.lengths)),
+                "eval/value": result.value,
+                "eval/realised": result.realised,
+                "train/games": state.episodes,
+                "time/minutes": minutes,
+            },
+        )
+        best = "  best so far" if is_best else ""
+        self.session.display.print_line(f"eval at step {state.steps:,} ({minutes:.1f} min): {result}{best}")
+
+
+class RecordVideo:
+    """Records one evaluation episode as a video every `video_every` agent steps."""
+
+    def __init__(self, session: TrainingSession, tracker: Tracker) -> None:
+        self.session = session
+        self.tracker = tracker
+        self.period = Every(session.plan.config.run.video_every, session.state.steps)
+
+    def after_row(self) -> None:
+        """Record a video if one is due."""
+        if self.period.due(self.session.state.steps):
+            self.record()
+
+    def record(self) -> None:
+        """Record a video. If it cannot be written, print a warning and go on with training."""
+        from rl_lab.watch.record_video import record_video  # loads video codecs, which most runs do not need
+
+        session = self.session
+        steps = session.state.steps
+        try:
+            path = record_video(
+                session.run, session.agent, steps, session.evaluation_seed(), session.plan.device, session.keep_alive
+            )
+            self.tracker.log_video(steps, path)
+        except EpisodeInterrupted:
+            return
+        except (*USER_ERRORS, OSError) as error:
+            session.display.print_line(f"WARNING: no video at step {steps:,}: {error}")
+
+
+class SaveCheckpoint:
+    """Saves a checkpoint every `checkpoint_every` agent steps, and at least every `checkpoint_minutes`."""
+
+    def __init__(self, session: TrainingSession) -> None:
+        settings = session.plan.config.run
+        self.session = session
+        self.period = Every(settings.checkpoint_every, session.state.steps)
+        self.max_minutes = settings.checkpoint_minutes
+        self.saved_at = time.perf_counter()
+
+    def after_row(self) -> None:
+        """Save if a checkpoint is due."""
+        minutes = (time.perf_counter() - self.saved_at) / 60
+        due_by_step = self.period.due(self.session.state.steps)
+        due_by_time = 0 < self.max_minutes <= minutes
+        if due_by_step or due_by_time:
+            self.save()
+            self.saved_at = time.perf_counter()
+
+    def save(self) -> None:
+        """Save a checkpoint. Raises Fault, and keeps the previous checkpoints, if it cannot be written."""
+        session = self.session
+        run_folder = session.run.path
+        start = time.perf_counter()
+        weights = session.agent.network.state_dict().values()
+        if not all(bool(tensor.isfinite().all()) for tensor in weights):
+            raise Fault("the weights are not finite any more: lower lr, or set grad_clip")
+        try:
+            check_disk(run_folder, checkpoint.bytes_to_write(run_folder, session.agent))
+            saved = checkpoint.save(run_folder, session.state.steps, session.agent, session.state_dict())
+            session.loop.export(run_folder)
+        except (OSError, SafetensorError, LabError) as error:
+            raise Fault(f"no checkpoint can be written to {session.run}: {error}") from error
+        session.checkpoint_metrics = {
+            "checkpoint/seconds": time.perf_counter() - start,
+            "checkpoint/megabytes": saved.bytes / 1e6,
+        }
+
+
+class ResetWatchdog:
+    """Tells the watchdog that the environments have not hung."""
+
+    def __init__(self, session: TrainingSession) -> None:
+        self.watchdog = session.watchdog
+
+    def after_row(self) -> None:
+        """Reset the watchdog."""
+        self.watchdog.reset()
+
+
+class ShowProgress:
+    """Updates the progress display at its own interval in seconds."""
+
+    def __init__(self, session: TrainingSession) -> None:
+        self.session = session
+
+    def after_row(self) -> None:
+        """Update the display if its interval is over."""
+        if self.session.display.is_due():
+            self.show()
+
+    def show(self) -> None:
+        """Update the display."""
+        state = self.session.state
+        last_eval = state.last_eval[1] if state.last_eval else None
+        status = ProgressStatus(
+            step=state.steps,
+            steps_per_s=state.speed(),
+            return_100=state.mean_recent_score,
+            epsilon=self.session.agent.gauges().get("epsilon"),
+            last_eval=last_eval,
+            best_eval=state.best_score,
+        )
+        self.session.display.show(status)

@@ -1,0 +1,115 @@
+"""Counters, scores and times of a training run."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+class WallClock:
+    """Wall-clock seconds of training, over all parts of a resumed run. The clock runs inside a `with` block."""
+
+    def __init__(self) -> None:
+        self._total = 0.0
+        self._started_at: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        if self._started_at is None:
+            return self._total
+        return self._total + time.perf_counter() - self._started_at
+
+    @property
+    def minutes(self) -> float:
+        """Return the minutes so far."""
+        return self.seconds / 60
+
+    def set(self, seconds: float) -> None:
+        """Continue from this number of seconds."""
+        self._total = seconds
+
+    def __enter__(self) -> WallClock:
+        self._started_at = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._total = self.seconds
+        self._started_at = None
+
+
+@dataclass
+class RunState:
+    """The progress of a run that a checkpoint stores, apart from the states of the agent and of the loop."""
+
+    steps: int = 0
+    """Agent steps."""
+    episodes: int = 0
+    """Training episodes that have ended."""
+    recent_scores: deque[float] = field(default_factory=lambda: deque(maxlen=100))
+    """Scores of the last 100 training episodes."""
+    last_eval: tuple[int, float] | None = None
+    """Agent step and mean score of the last evaluation."""
+    best_score: float | None = None
+    """Best mean score of an evaluation."""
+    evaluation_due: bool = False
+    """True if an evaluation was interrupted. It is repeated when the run is resumed."""
+    wall_clock: WallClock = field(default_factory=WallClock)
+    """Time of training with evaluations, videos and checkpoints."""
+    loop_seconds: float = 0.0
+    """Seconds spent in the training loop alone."""
+    last_log: tuple[int, float] = (0, 0.0)
+    """Agent steps and `loop_seconds` at the last line of training metrics."""
+    last_speed: float = 0.0
+    """Last measured speed in agent steps per second. Not saved."""
+
+    @property
+    def mean_recent_score(self) -> float | None:
+        """Return the mean score of the last 100 training episodes, or None if no episode has ended."""
+        if not self.recent_scores:
+            return None
+        return float(np.mean(self.recent_scores))
+
+    def speed(self) -> float:
+        """Return the agent steps per second of the loop since the last line of training metrics.
+
+        If there were no steps since then, the last measured speed is returned.
+        """
+        steps, seconds = self.last_log
+        if self.steps > steps:
+            self.last_speed = (self.steps - steps) / max(self.loop_seconds - seconds, 1e-9)
+        return self.last_speed
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as plain values. "score" is the score at this very step, if it was measured."""
+        score = None
+        if self.last_eval is not None and self.last_eval[0] == self.steps:
+            score = self.last_eval[1]
+        return {
+            "steps": self.steps,
+            "score": score,
+            "best": self.best_score,
+            "last_eval": self.last_eval,
+            "evaluation_due": self.evaluation_due,
+            "games": self.episodes,
+            "last_games": list(self.recent_scores),
+            "wall_seconds": self.wall_clock.seconds,
+            "loop_seconds": self.loop_seconds,
+            "logged": self.last_log,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state that `state_dict` returned."""
+        self.steps = state["steps"]
+        self.best_score = state["best"]
+        self.evaluation_due = state["evaluation_due"]
+        self.last_eval = tuple(state["last_eval"]) if state["last_eval"] else None
+        self.episodes = state["games"]
+        self.recent_scores.extend(state["last_games"])
+        self.wall_clock.set(state["wall_seconds"])
+        self.loop_seconds = state["loop_seconds"]
+        self.last_log = tuple(state["logged"])

@@ -1,0 +1,84 @@
+"""The objects of a training run that the trainer and its hooks share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.core.agent import Agent
+from rl_lab.experiment.run import Run
+from rl_lab.experiment.training_plan import TrainingPlan
+from rl_lab.system.watchdog import Watchdog
+from rl_lab.tracking.progress import ProgressDisplay
+from rl_lab.training.metrics_window import MetricsWindow
+from rl_lab.training.run_state import RunState
+from rl_lab.training.training_loop import TrainingLoop
+
+
+class EpisodeInterrupted(Exception):
+    """An evaluation or a video was interrupted, because a signal asked training to stop."""
+
+
+@dataclass
+class TrainingSession:
+    """A training run in progress."""
+
+    plan: TrainingPlan
+    run: Run
+    agent: Agent
+    loop: TrainingLoop
+    display: ProgressDisplay
+    watchdog: Watchdog
+    state: RunState = field(default_factory=RunState)
+    window: MetricsWindow = field(default_factory=MetricsWindow)
+    checkpoint_metrics: dict[str, float] = field(default_factory=dict)
+    """Metrics of the last checkpoint that are not logged yet. Logged with the next line of training metrics, because a
+    checkpoint may be due by the clock, and lines at steps chosen by the clock would differ from run to run."""
+    stop_signal: int | None = None
+    """Number of the signal that asked training to stop."""
+
+    def request_stop(self, signal: int) -> None:
+        """Ask training to stop after the current row."""
+        self.stop_signal = signal
+
+    def keep_alive(self) -> None:
+        """Reset the watchdog. Raise EpisodeInterrupted if training was asked to stop.
+
+        Called after every row of an evaluation and every frame of a video.
+        """
+        self.watchdog.reset()
+        if self.stop_signal is not None:
+            raise EpisodeInterrupted
+
+    def evaluation_seed(self) -> int:
+        """Return the seed of the evaluation episodes at the current agent step."""
+        sequence = np.random.SeedSequence([self.plan.config.run.seed, self.state.steps])
+        return int(sequence.generate_state(1)[0] >> 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a resumed run needs, apart from the agent's state."""
+        device = self.plan.device
+        state = self.state.state_dict()
+        state["window"] = self.window.state_dict()
+        state["loop"] = self.loop.state_dict()
+        state["torch"] = torch.get_rng_state()
+        if device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(device)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Restore the state that `state_dict` returned.
+
+        Returns:
+            False if the environments are not reproducible and new episodes were started.
+        """
+        device = self.plan.device
+        self.state.load_state_dict(state)
+        self.window.load_state_dict(state["window"])
+        torch.set_rng_state(state["torch"].cpu())
+        if "cuda" in state and device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+        return self.loop.restore(state.get("loop", {}), seed=self.plan.config.run.seed)
