@@ -1,291 +1,354 @@
-"""The ancestors, in numpy: SARSA, expected SARSA, Q-learning and SARSA(lambda), on tables and on tile coding.
+"""Tabular agents in numpy: Q-learning, SARSA, SARSA(lambda) and Expected SARSA.
 
-    SARSA           Rummery and Niranjan 1994           r + gamma Q(s', a')
-    expected SARSA  van Seijen et al. 2009              r + gamma sum_a pi(a | s') Q(s', a)
-    Q-learning      Watkins 1989                        r + gamma max_a Q(s', a)
-    SARSA(lambda)   Singh and Sutton 1996               SARSA's error, shared out along traces
+All of them learn Q(s, a) from the temporal-difference error delta of each transition:
 
-Q(s, a) is the sum of the weights of the features that are active in s: one for a state that comes as a number, one a tiling for
-a vector. An update moves Q(s, a) by alpha times its error. It is made on arriving in s', right after the next action has been
-chosen, for all of them alike: SARSA has no choice, and the figures of van Seijen et al. are met so. With several environments
-each has its own traces, and the table is one for all, or one for each (`independent`: many runs at once).
+    Q(s, a) <- Q(s, a) + alpha delta
+    delta = r + gamma v(s') - Q(s, a), where v(s') = 0 if s' is terminal
+
+They differ in the value v(s') of the next state:
+
+    Q-learning      max_a Q(s', a)                  Watkins 1989                 Sutton and Barto 2018, equation 6.8
+    SARSA           Q(s', a')                       Rummery and Niranjan 1994    equation 6.7
+    SARSA(lambda)   Q(s', a'), with traces          Singh and Sutton 1996        chapter 12
+    Expected SARSA  sum_a pi(a | s') Q(s', a)       van Seijen et al. 2009       equation 6.9
+
+Q(s, a) is the sum of the weights of the features that are active in s: one feature for a discrete state (a table), one
+feature for each tiling for a vector (tile coding). Each weight moves by alpha delta / (number of active features).
+
+A transition is learned when the action a' in its next state has been chosen, for all agents alike. SARSA needs a', and
+van Seijen et al. compare the agents in this way. With several environments, each environment has its own traces. They
+share one table or, with `independent`, each environment has a table of its own.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agents.core.agent import Abilities
 from agents.core.schedules import linear_schedule
 from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, Range
 from agents.core.stopwatch import Stopwatch
-from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult
+from agents.core.tile_coding import TileCoding
+from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, ValueScaling
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class TabularConfig:
-    """The settings of the tabular agents. An agent step is one decision in one environment."""
+    """Settings of the tabular agents. An agent step is one decision in one environment."""
 
     alpha: Annotated[float, Range(0, 1, open_low=True)] = 0.5
-    """Step size: the share of its error that Q(s, a) is moved by."""
+    """Step size: share of the temporal-difference error that is added to Q(s, a)."""
     gamma: Fraction = 1.0
     """Discount per agent step."""
     epsilon_start: Fraction = 0.1
-    """Share of random actions at the first agent step."""
+    """Probability of a random action at the first agent step."""
     epsilon_end: Fraction = 0.1
-    """Share of random actions from epsilon_steps on."""
+    """Probability of a random action from agent step epsilon_steps on."""
     epsilon_steps: CountOrZero = 0
-    """Agent steps over which epsilon goes linearly from start to end."""
+    """Agent step at which epsilon reaches epsilon_end, linearly."""
     initial: float = 0.0
-    """Q of every state and action before anything is learned; high ones make it try everything."""
+    """Q(s, a) of all states and actions before learning. A high value makes the agent try every action."""
     tilings: Count = 8
-    """Tilings laid over a vector observation, each shifted against the others (no use for a state that is a number)."""
+    """Tilings over a vector observation, each shifted against the others. Discrete states do not use tilings."""
     tiles: Count = 8
     """Tiles of a tiling along each entry of a vector."""
     independent: bool = False
-    """Whether each environment has a table of its own, as if it were a run of its own: for studies."""
-
-
-class TileCoding:
-    """Vectors as active tiles: [N, D] -> i64[N, tilings] (Sutton and Barto 2018, section 9.5.4).
-
-    Tiling k is shifted by k (1, 3, 5, ...) / tilings of a tile's width along the entries, as they recommend.
-    """
-
-    def __init__(self, bounds: tuple[tuple[float, float], ...], tilings: int, tiles: int) -> None:
-        self.low, high = np.array(bounds, np.float64).T
-        self.width = (high - self.low) / tiles
-        shift = np.arange(tilings)[:, None] * (2 * np.arange(len(bounds)) + 1)
-        self.shift = shift % tilings / tilings  # [tilings, D], in tiles
-        self.across = tiles + 1  # the shifted tilings need one more
-        self.count = self.features(len(bounds), tilings, tiles)
-        self.base = np.arange(tilings) * (self.count // tilings)
-
-    @staticmethod
-    def features(entries: int, tilings: int, tiles: int) -> int:
-        """How many tiles there are over vectors of so many entries."""
-        return tilings * (tiles + 1) ** entries
-
-    def __call__(self, obs: NDArray[Any]) -> NDArray[np.int64]:
-        place = (obs - self.low) / self.width
-        tile = np.floor(place[:, None] + self.shift).astype(np.int64).clip(0, self.across - 1)
-        return self.base + tile @ self.across ** np.arange(tile.shape[2])
+    """Learn a separate table for each environment, as if each were a run of its own. This is for studies."""
 
 
 class Table(nn.Module):
-    """The weights [tables, actions, features], where checkpoints and evaluations look for them; the agent uses them in numpy."""
+    """The weights as a module, so that checkpoints and evaluations treat them like a network's.
 
-    def __init__(self, tables: int, actions: int, features: int, value: float) -> None:
+    Args:
+        tables: Number of tables.
+        num_actions: Number of actions.
+        features: Number of features, active or not.
+        value: Initial value of each weight.
+    """
+
+    weights: Tensor  # float64[tables, num_actions, features]
+
+    def __init__(self, tables: int, num_actions: int, features: int, value: float) -> None:
         super().__init__()
-        self.register_buffer("weights", torch.full((tables, actions, features), value, dtype=torch.float64))
+        self.register_buffer("weights", torch.full((tables, num_actions, features), value, dtype=torch.float64))
 
 
-class Tabular(ABC):
-    """What the tabular agents share: features, epsilon-greedy acting, and when an update is made. A variant says its `target`."""
+class ObservedRow(NamedTuple):
+    """The newest row that `act` received: the next states of the transitions that `observe` learns."""
+
+    features: Ints  # [N, active]: indices of the active features
+    action: Ints  # [N]: the actions that `act` chose
+
+
+class TabularAgent(ABC):
+    """Base class of the tabular agents: features, epsilon-greedy acting and the update. Subclasses define `next_value`.
+
+    Args:
+        config: Settings.
+        spaces: Shapes and types of observations and actions. Observations must be discrete states or bounded vectors.
+        seed: Seed of the random actions.
+        device: Must be the CPU.
+        dtype: Ignored. The weights are float64.
+
+    Raises:
+        ConfigError: The observations or the device are not supported.
+    """
 
     config_class = TabularConfig
-    mixed_precision = False
+    abilities = Abilities(bfloat16=False)
 
     def __init__(
         self,
         config: TabularConfig,
-        rows: EnvSpaces,
+        spaces: EnvSpaces,
         *,
         seed: int,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if rows.is_image or not (rows.one_hot or rows.bounds):
-            raise ConfigError("tabular agents need states that are numbers, or vectors whose entries are all bounded")
+        if spaces.is_image or not (spaces.one_hot or spaces.bounds):
+            raise ConfigError("tabular agents need discrete states, or vectors whose entries are all bounded")
         if device.type != "cpu":
-            raise ConfigError(f"device is {device.type}; tabular agents work in numpy, so it must be cpu")
-        self.config, self.rows = config, rows
-        self.tile = TileCoding(rows.bounds, config.tilings, config.tiles) if rows.bounds else None
-        features = self.tile.count if self.tile else rows.obs_shape[0]
-        self.active = config.tilings if self.tile else 1  # features at a time
-        tables = rows.num_envs if config.independent else 1
-        self.network = Table(tables, rows.num_actions, features, config.initial / self.active)
+            raise ConfigError(f"device is {device.type}; tabular agents compute in numpy, so it must be cpu")
+        self.config = config
+        self.spaces = spaces
+        self.tile_coding: TileCoding | None = None
+        self.num_active = 1  # active features of a state
+        num_features = spaces.obs_shape[0]
+        if spaces.bounds:
+            self.tile_coding = TileCoding(spaces.bounds, config.tilings, config.tiles)
+            self.num_active = config.tilings
+            num_features = self.tile_coding.num_tiles
+        tables = spaces.num_envs if config.independent else 1
+        self.network = Table(tables, spaces.num_actions, num_features, config.initial / self.num_active)
         self.rng = np.random.default_rng(seed)
-        self.arrived: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None  # the newest row's features, actions
+        self.newest_row: ObservedRow | None = None
         self.steps = 0  # agent steps observed
         self.seconds = Stopwatch()
 
-    @staticmethod
-    def bytes_needed(config: TabularConfig, rows: EnvSpaces) -> int:
-        """Bytes of the tables."""
-        features = rows.obs_shape[0]
-        if rows.bounds:
-            features = TileCoding.features(len(rows.bounds), config.tilings, config.tiles)
-        return 8 * rows.num_actions * features * (rows.num_envs if config.independent else 1)
+    # --- Features and values ------------------------------------------------------------------------------------------
 
     @property
-    def weights(self) -> NDArray[np.float64]:
-        """The tables [tables, actions, features], to be changed in place."""
-        return self.network.weights.numpy()  # type: ignore[operator]
+    def weights(self) -> Floats:
+        """Return the weights [tables, A, features]. Changes of the array change the agent."""
+        return self.network.weights.numpy()
 
-    def features(self, obs: Tensor) -> NDArray[np.int64]:
-        """The active features of each observation, i64[N, active]."""
+    def features(self, obs: Tensor) -> Ints:
+        """Return the indices of the active features, int64[N, active], of observations [N, *obs_shape]."""
         array = obs.numpy()
-        return self.tile(array) if self.tile else array.argmax(1)[:, None]
+        if self.tile_coding is not None:
+            return self.tile_coding(array)
+        return array.argmax(1)[:, None]
 
-    def values(self, features: NDArray[np.int64], env: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """Q(s, .) [N, A] of these environments (the first N), each in its table."""
-        table = self.table(np.arange(len(features)) if env is None else env)
-        actions = np.arange(self.rows.num_actions)
-        return self.weights[table[:, None, None], actions[:, None], features[:, None]].sum(2)
+    def q_values(self, features: Ints, env: Ints) -> Floats:
+        """Return Q(s, .), float64[M, A].
 
-    def table(self, env: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The numbers of the tables that belong to these environments."""
+        Args:
+            features: Indices of the active features, [M, active].
+            env: Number of the environment of each state, [M]. The environment decides which table is used.
+        """
+        table = self.table_index(env)[:, None, None]
+        actions = np.arange(self.spaces.num_actions)[:, None]
+        return self.weights[table, actions, features[:, None]].sum(2)
+
+    def table_index(self, env: Ints) -> Ints:
+        """Return the index of the table of each environment, int64[M]."""
         return env % len(self.weights)
 
-    # --- acting ---------------------------------------------------------------------------------------------------
+    # --- Acting -------------------------------------------------------------------------------------------------------
 
     def initial_carry(self, n: int) -> Carry:
-        """Nothing: the state is all that counts."""
+        """Return an empty carry. Tabular agents do not use earlier observations."""
         return ()
 
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """The greedy action, or while it explores what `choose` says; that and the row are kept for `observe`."""
-        here = self.features(obs)
-        q = self.values(here)
+        """Choose greedy actions, or with `explore` epsilon-greedy ones, which are kept for the next `observe`.
+
+        Args:
+            obs: Observations [N, *obs_shape].
+            is_first: bool[N], not used.
+            carry: The empty carry.
+            explore: Choose random actions with probability epsilon. Ties between greedy actions are broken at random.
+
+        Returns:
+            Actions int64[N], and the empty carry.
+        """
+        features = self.features(obs)
+        q = self.q_values(features, np.arange(len(features)))
         if not explore:
             return torch.from_numpy(q.argmax(1)), carry
-        action = self.choose(q)
-        self.arrived = here, action
+        action = self._epsilon_greedy(q)
+        self.newest_row = ObservedRow(features, action)
         return torch.from_numpy(action), carry
 
-    def choose(self, q: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The best action of each row of q [N, A], ties broken at random; with probability epsilon a uniformly random one."""
-        n = len(q)
-        best = np.where(q == q.max(1, keepdims=True), self.rng.random(q.shape), -1.0).argmax(1)
-        other = self.rng.integers(0, self.rows.num_actions, n)
-        return np.where(self.rng.random(n) < self.epsilon, other, best)
-
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
-        """The greedy action, Q(s, .) and its maximum."""
-        q = torch.from_numpy(self.values(self.features(obs))).float()
+        """Return the greedy actions, Q(s, .), max_a Q(s, a), and the empty carry."""
+        features = self.features(obs)
+        q = torch.from_numpy(self.q_values(features, np.arange(len(features)))).float()
         return PolicyOutput(q.argmax(1), q, q.amax(1)), carry
+
+    def _epsilon_greedy(self, q: Floats) -> Ints:
+        """Return an action int64[N] for each row of q [N, A]: random with probability epsilon, else greedy."""
+        n = len(q)
+        is_greedy = q == q.max(1, keepdims=True)
+        greedy_action = np.where(is_greedy, self.rng.random(q.shape), -1.0).argmax(1)  # breaks ties at random
+        random_action = self.rng.integers(0, self.spaces.num_actions, n)
+        return np.where(self.rng.random(n) < self.epsilon, random_action, greedy_action)
 
     @property
     def epsilon(self) -> float:
-        """The probability of a random action after the agent steps observed so far."""
-        c = self.config
-        return linear_schedule(c.epsilon_start, c.epsilon_end, c.epsilon_steps, self.steps)
+        """Return the probability of a random action after the agent steps observed so far."""
+        config = self.config
+        return linear_schedule(config.epsilon_start, config.epsilon_end, config.epsilon_steps, self.steps)
 
-    # --- learning -------------------------------------------------------------------------------------------------
+    # --- Learning -----------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def target(self, next_q: NDArray[np.float64], next_action: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The values of the next states [N], from Q(s', .) [N, A] and the actions taken there [N]."""
+    def next_value(self, next_q: Floats, next_action: Ints) -> Floats:
+        """Return the values v(s') of the next states, float64[M].
+
+        Args:
+            next_q: Q(s', .), [M, A].
+            next_action: The actions a' that were chosen in s', [M].
+        """
 
     def observe(self, step: StepResult) -> Metrics | None:
-        """Learn from the row's transitions, all at once: they end in the row in which `act` has just chosen."""
+        """Learn from the transitions that begin in this row. They end in the row that `act` has just received.
+
+        Transitions of all environments are learned at once, from the weights before the update.
+        """
         self.steps += step.num_active
-        if self.arrived is None or not step.num_active:
+        if self.newest_row is None or not step.num_active:
             return None
-        there, next_action = self.arrived
         with self.seconds("updating"):
-            env = np.flatnonzero(~step.is_last.numpy())
-            action, reward = step.action.numpy()[env], step.reward.numpy()[env].astype(np.float64)
-            terminated, truncated = step.terminated.numpy()[env], step.truncated.numpy()[env]
-            here = self.features(step.obs)[env]
-            q, next_q = self.values(here, env), self.values(there[env], env)
-            future = self.target(next_q, next_action[env])
-            error = reward + self.config.gamma * ~terminated * future - q[np.arange(len(env)), action]
-            self.correct(env, here, action, error, over=terminated | truncated)
-        values = {"td_error": np.abs(error).mean(), "loss": np.square(error).mean() / 2}
-        values |= {"q_mean": q.mean(), "q_max": q.max(1).mean()}
+            env = np.flatnonzero(~step.is_last.numpy())  # the action of a last row has no effect, so it is left out
+            features = self.features(step.obs)[env]
+            action = step.action.numpy()[env]
+            reward = step.reward.numpy()[env].astype(np.float64)
+            terminated = step.terminated.numpy()[env]
+            truncated = step.truncated.numpy()[env]
+            q = self.q_values(features, env)
+            next_q = self.q_values(self.newest_row.features[env], env)
+            next_value = self.next_value(next_q, self.newest_row.action[env])
+            td_error = reward + self.config.gamma * ~terminated * next_value - q[np.arange(len(env)), action]
+            self.update_weights(env, features, action, td_error, episode_ends=terminated | truncated)
+        values = {
+            "td_error": np.abs(td_error).mean(),
+            "loss": np.square(td_error).mean() / 2,
+            "q_mean": q.mean(),
+            "q_max": q.max(1).mean(),
+        }
         return {name: torch.tensor(value) for name, value in values.items()}
 
-    def correct(
-        self,
-        env: NDArray[np.int64],
-        features: NDArray[np.int64],
-        action: NDArray[np.int64],
-        error: NDArray[np.float64],
-        *,
-        over: NDArray[np.bool_],
-    ) -> None:
-        """Move each Q(s, a) by alpha times its error; `over` where the episode ends with this transition."""
-        where = (self.table(env)[:, None], action[:, None], features)
-        np.add.at(self.weights, where, self.config.alpha / self.active * error[:, None])
+    def update_weights(self, env: Ints, features: Ints, action: Ints, td_error: Floats, *, episode_ends: Bools) -> None:
+        """Add alpha delta to each Q(s, a), in equal parts to its active features.
 
-    def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Begin with this table."""
-        self.network.load_state_dict(weights)
+        Args:
+            env: Number of the environment of each transition, [M].
+            features: Active features of s, [M, active].
+            action: a, [M].
+            td_error: delta, [M].
+            episode_ends: True if the episode ends after the transition, [M].
+        """
+        index = (self.table_index(env)[:, None], action[:, None], features)
+        np.add.at(self.weights, index, self.config.alpha / self.num_active * td_error[:, None])
 
-    # --- state ----------------------------------------------------------------------------------------------------
+    # --- State and other methods of the `Agent` protocol --------------------------------------------------------------
+
+    @property
+    def value_scaling(self) -> ValueScaling:
+        """Return the discount behind Q. Rewards are not clipped."""
+        return ValueScaling(self.config.gamma)
+
+    @staticmethod
+    def bytes_needed(config: TabularConfig, spaces: EnvSpaces) -> int:
+        """Return the bytes of the weights."""
+        tables = spaces.num_envs if config.independent else 1
+        return tables * _bytes_of_table(config, spaces)
 
     def gauges(self) -> dict[str, float]:
-        """epsilon."""
+        """Return epsilon."""
         return {"epsilon": self.epsilon}
 
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Load these weights. Raises RuntimeError if they do not fit."""
+        self.network.load_state_dict(weights)
+
     def state_dict(self) -> dict[str, Any]:
-        """The table, counters and the random generator; the newest row is seen again by the next `act`."""
+        """Return the full state: weights, counter and random generator.
+
+        `newest_row` is not part of the state, because the first `act` after loading sets it again.
+        """
         generator = self.rng.bit_generator.state
-        words = [generator["state"]["state"], generator["state"]["inc"]]
+        words = [generator["state"]["state"], generator["state"]["inc"]]  # 128-bit numbers, too long for JSON
         return {
             "network": self.network.state_dict(),
             "steps": self.steps,
-            "generator": {"words": [f"{w:x}" for w in words], "rest": [generator["has_uint32"], generator["uinteger"]]},
+            "generator": {
+                "words": [f"{word:x}" for word in words],
+                "rest": [generator["has_uint32"], generator["uinteger"]],
+            },
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned. Raises ValueError or RuntimeError where shapes do not fit."""
+        """Restore the state that `state_dict` returned. Raises ValueError or RuntimeError if shapes do not fit."""
         self.network.load_state_dict(state["network"])
         self.steps = int(state["steps"])
-        word, inc = (int(w, 16) for w in state["generator"]["words"])
-        has, uinteger = state["generator"]["rest"]
+        word, increment = (int(text, 16) for text in state["generator"]["words"])
+        has_uint32, uinteger = state["generator"]["rest"]
         self.rng.bit_generator.state = {
             "bit_generator": "PCG64",
-            "state": {"state": word, "inc": inc},
-            "has_uint32": has,
+            "state": {"state": word, "inc": increment},
+            "has_uint32": has_uint32,
             "uinteger": uinteger,
         }
 
 
-class TabularSarsa(Tabular):
-    """On-policy: the next action counts."""
+class TabularQLearning(TabularAgent):
+    """Q-learning (Watkins 1989): off-policy, v(s') = max_a Q(s', a)."""
 
-    def target(self, next_q: NDArray[np.float64], next_action: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Q(s', a')."""
-        return next_q[np.arange(len(next_q)), next_action]
-
-
-class TabularExpectedSarsa(Tabular):
-    """On-policy: what the next action is on average."""
-
-    def target(self, next_q: NDArray[np.float64], next_action: NDArray[np.int64]) -> NDArray[np.float64]:
-        """sum_a pi(a | s') Q(s', a)."""
-        return (1 - self.epsilon) * next_q.max(1) + self.epsilon * next_q.mean(1)
-
-
-class TabularQLearning(Tabular):
-    """Off-policy: the best next action."""
-
-    def target(self, next_q: NDArray[np.float64], next_action: NDArray[np.int64]) -> NDArray[np.float64]:
-        """max_a Q(s', a)."""
+    def next_value(self, next_q: Floats, next_action: Ints) -> Floats:
+        """Return max_a Q(s', a)."""
         return next_q.max(1)
+
+
+class TabularSarsa(TabularAgent):
+    """SARSA (Rummery and Niranjan 1994): on-policy, v(s') = Q(s', a')."""
+
+    def next_value(self, next_q: Floats, next_action: Ints) -> Floats:
+        """Return Q(s', a')."""
+        return next_q[np.arange(len(next_q)), next_action]
 
 
 @dataclass(frozen=True)
 class SarsaLambdaConfig(TabularConfig):
-    """The settings of the tabular agents, and those of the traces."""
+    """Settings of SARSA(lambda)."""
 
     trace_decay: Fraction = 0.9
-    """lambda: the share of its trace that a feature keeps from one step to the next (times gamma)."""
+    """lambda. A trace is multiplied by gamma lambda in every step."""
     traces: Literal["replacing", "accumulating"] = "replacing"
-    """Whether a feature that is active again gets the trace 1, the state's other actions 0, or 1 more than it has."""
+    """Traces of a feature when it becomes active: "accumulating" adds 1 to its trace for the chosen action; "replacing"
+    sets this trace to 1, and its traces for the other actions to 0."""
 
 
 class TabularSarsaLambda(TabularSarsa):
-    """SARSA whose error reaches back along traces."""
+    """SARSA(lambda) with eligibility traces e (Singh and Sutton 1996, equations 4 to 6).
+
+    e(s, a) <- 1, or e(s, a) + 1 with accumulating traces
+    Q(s'', a'') <- Q(s'', a'') + alpha delta e(s'', a'') for all states s'' and actions a''
+    e(s'', a'') <- gamma lambda e(s'', a'') for all s'' and a'', or 0 if the episode ends
+    """
 
     config_class = SarsaLambdaConfig
     config: SarsaLambdaConfig
@@ -293,46 +356,57 @@ class TabularSarsaLambda(TabularSarsa):
     def __init__(
         self,
         config: SarsaLambdaConfig,
-        rows: EnvSpaces,
+        spaces: EnvSpaces,
         *,
         seed: int,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        super().__init__(config, rows, seed=seed, device=device, dtype=dtype)
-        self.trace = np.zeros((rows.num_envs, *self.weights.shape[1:]))
+        super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
+        self.trace = np.zeros((spaces.num_envs, *self.weights.shape[1:]))  # [N, A, features]
 
     @staticmethod
-    def bytes_needed(config: TabularConfig, rows: EnvSpaces) -> int:
-        """Bytes of the tables, of a trace for each environment, and of what moves them."""
-        tables = Tabular.bytes_needed(config, rows)
-        return tables + 2 * rows.num_envs * tables // (rows.num_envs if config.independent else 1)
+    def bytes_needed(config: TabularConfig, spaces: EnvSpaces) -> int:
+        """Return the bytes of the weights and, for each environment, of the traces and of the change of the weights."""
+        return TabularAgent.bytes_needed(config, spaces) + 2 * spaces.num_envs * _bytes_of_table(config, spaces)
 
-    def correct(
-        self,
-        env: NDArray[np.int64],
-        features: NDArray[np.int64],
-        action: NDArray[np.int64],
-        error: NDArray[np.float64],
-        *,
-        over: NDArray[np.bool_],
-    ) -> None:
-        """Move every Q(s, a) by alpha times the error times its trace (Singh and Sutton 1996, equations 4 to 6)."""
-        c, trace = self.config, self.trace
-        if c.traces == "replacing":
-            trace[env[:, None], :, features] = 0.0
-            trace[env[:, None], action[:, None], features] = 1.0
+    def update_weights(self, env: Ints, features: Ints, action: Ints, td_error: Floats, *, episode_ends: Bools) -> None:
+        """Add alpha delta e to all weights. The arguments are those of `TabularAgent.update_weights`."""
+        config = self.config
+        if config.traces == "replacing":
+            self.trace[env[:, None], :, features] = 0.0
+            self.trace[env[:, None], action[:, None], features] = 1.0
         else:
-            trace[env[:, None], action[:, None], features] += 1.0
-        change = (c.alpha / self.active * error)[:, None, None] * trace[env]
-        np.add.at(self.weights, self.table(env), change)
-        trace[env] *= (c.gamma * c.trace_decay * ~over)[:, None, None]
+            self.trace[env[:, None], action[:, None], features] += 1.0
+        step = config.alpha / self.num_active * td_error
+        np.add.at(self.weights, self.table_index(env), step[:, None, None] * self.trace[env])
+        decay = config.gamma * config.trace_decay * ~episode_ends
+        self.trace[env] *= decay[:, None, None]
 
     def state_dict(self) -> dict[str, Any]:
-        """The same, and the traces."""
+        """Return the full state, with the traces."""
         return {**super().state_dict(), "trace": torch.from_numpy(self.trace)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         super().load_state_dict(state)
         self.trace[:] = state["trace"].numpy()
+
+
+class TabularExpectedSarsa(TabularAgent):
+    """Expected SARSA (van Seijen et al. 2009): on-policy, v(s') = sum_a pi(a | s') Q(s', a).
+
+    pi is the epsilon-greedy policy with the current epsilon.
+    """
+
+    def next_value(self, next_q: Floats, next_action: Ints) -> Floats:
+        """Return sum_a pi(a | s') Q(s', a) = (1 - epsilon) max_a Q(s', a) + epsilon mean_a Q(s', a)."""
+        return (1 - self.epsilon) * next_q.max(1) + self.epsilon * next_q.mean(1)
+
+
+def _bytes_of_table(config: TabularConfig, spaces: EnvSpaces) -> int:
+    """Return the bytes of the weights of one table."""
+    features = spaces.obs_shape[0]
+    if spaces.bounds:
+        features = TileCoding.count_tiles(len(spaces.bounds), config.tilings, config.tiles)
+    return 8 * spaces.num_actions * features
