@@ -1,1 +1,1 @@
-"""Stable-Baselines3 agents as baselines."""
+"""Agents of Stable-Baselines3, to compare this project's agents with."""

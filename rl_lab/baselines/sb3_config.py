@@ -1,0 +1,96 @@
+"""Settings of Stable-Baselines3's agents. Names and meanings are those of Stable-Baselines3 unless stated otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from agents.core.settings import Count, CountOrZero, Fraction, NonNegative, Positive, Range
+
+
+@dataclass(frozen=True)
+class SB3Config:
+    """Settings that DQN, PPO and A2C have in common."""
+
+    learning_rate: Positive = 1e-4
+    """Learning rate."""
+    linear_schedule: bool = False
+    """Reduce the learning rate, and PPO's clip range, linearly to 0 at the last step of the training."""
+    gamma: Fraction = 0.99
+    """Discount per agent step."""
+    max_grad_norm: Positive = 10.0
+    """Maximum norm of the gradient of all parameters."""
+    hidden: Count = 64
+    """Units of each of the two hidden layers, for vector observations. Images use the Nature CNN."""
+    frame_stack: Annotated[int, Range(1, 16)] = 1
+    """Observations that the network receives: the latest ones of the episode, zeros before the first."""
+    reward_clip: NonNegative = 0.0
+    """Rewards are clipped to [-reward_clip, reward_clip]. 0 disables clipping."""
+
+
+@dataclass(frozen=True)
+class SB3DQNConfig(SB3Config):
+    """Settings of Stable-Baselines3's DQN."""
+
+    buffer_size: Count = 100_000
+    """Capacity of the replay buffer in transitions. An Atari transition takes 56 KB."""
+    learning_starts: CountOrZero = 100
+    """Agent steps before the first update."""
+    batch_size: Count = 32
+    """Transitions in the batch of an update."""
+    train_freq: Count = 4
+    """Steps of the vector environment between two rounds of updates."""
+    gradient_steps: Count = 1
+    """Updates in a round."""
+    target_update_interval: Count = 10_000
+    """Agent steps between two copies of the online network to the target network."""
+    exploration_fraction: Fraction = 0.1
+    """Fraction of the training during which epsilon falls linearly."""
+    exploration_initial_eps: Fraction = 1.0
+    """Epsilon, the probability of a random action, at the first agent step."""
+    exploration_final_eps: Fraction = 0.05
+    """Epsilon after it has fallen."""
+
+
+@dataclass(frozen=True)
+class SB3OnPolicyConfig(SB3Config):
+    """Settings that PPO and A2C have in common."""
+
+    n_steps: Count = 128
+    """Steps of each environment in a rollout."""
+    gae_lambda: Fraction = 0.95
+    """Lambda of the generalised advantage estimation."""
+    ent_coef: NonNegative = 0.0
+    """Weight of the entropy in the loss."""
+    vf_coef: NonNegative = 0.5
+    """Weight of the value loss."""
+
+
+@dataclass(frozen=True)
+class SB3PPOConfig(SB3OnPolicyConfig):
+    """Settings of Stable-Baselines3's PPO."""
+
+    learning_rate: Positive = 3e-4
+    max_grad_norm: Positive = 0.5
+    n_steps: Annotated[int, Range(2)] = 128
+    """Steps of each environment in a rollout."""
+    batch_size: Annotated[int, Range(2)] = 64
+    """Agent steps in the minibatch of an update."""
+    n_epochs: Count = 10
+    """Passes over a rollout."""
+    clip_range: Positive = 0.2
+    """The probability ratio between the new and the old policy is clipped to [1 - clip_range, 1 + clip_range]."""
+
+
+@dataclass(frozen=True)
+class SB3A2CConfig(SB3OnPolicyConfig):
+    """Settings of Stable-Baselines3's A2C."""
+
+    learning_rate: Positive = 7e-4
+    max_grad_norm: Positive = 0.5
+    n_steps: Count = 5
+    gae_lambda: Fraction = 1.0
+    rmsprop_eps: Positive = 1e-5
+    """Epsilon in the denominator of RMSProp."""
+    rmsprop_tf_like: bool = False
+    """Use TensorFlow's RMSProp, which adds epsilon inside the square root."""
