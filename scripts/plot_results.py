@@ -172,10 +172,11 @@ def _groups_with_minutes(topics: Sequence[ResultTopic]) -> list[ResultGroup]:
 
 
 def _is_in_minutes_picture(group: ResultGroup) -> bool:
-    """Return True if the group has enough seeds with recorded minutes."""
+    """Return True if the group has enough seeds, minutes of all of them, and a seed that reached the target."""
     if group.env != MINUTES_ENV or len(group.runs) < MINUTES_SEEDS:
         return False
-    return bool(group.minutes_to_target(MINUTES_TARGET))
+    minutes = group.minutes_to_target(MINUTES_TARGET)
+    return bool(minutes) and min(minutes) < NOT_REACHED
 
 
 if __name__ == "__main__":

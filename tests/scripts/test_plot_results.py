@@ -48,6 +48,12 @@ def run_script(*arguments: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def is_picture(path: Path) -> bool:
+    """Return True if the file is an image with more than one colour."""
+    image = cv2.imread(str(path))
+    return image is not None and bool(image.std() > 0)
+
+
 def test_tables_hold_median_and_range_over_seeds(data):
     # Steps to 10: 2003, 1001 and never, so the median is 2003. Minutes: 4, 2 and never; median 4.
     # Best scores: 12.5, 11 and 9; median 11.
@@ -83,11 +89,29 @@ def test_band_ends_with_the_shortest_run_if_runs_were_not_stopped_at_the_target(
     assert median_band(group) == [(1000, 0, -5, 11)]
 
 
-def test_pictures_writes_a_png(data):
+def test_pictures_writes_a_png_of_the_curves(data):
     run_script("pictures", "--data", data, "--out", data)
-    image = cv2.imread(str(data / "tiny.png"))
-    assert image is not None
-    assert image.std() > 0
+    assert is_picture(data / "tiny.png")
+
+
+def test_pictures_writes_a_png_of_the_minutes_to_18_on_pong(data):
+    topic = tiny_topic()
+    topic["target"] = 18
+    topic["groups"][0]["runs"][0]["curve"].append([3000, 18.5])
+    topic["groups"][0]["runs"][1]["curve"].append([2000, 20])
+    (data / "tiny.json").write_text(json.dumps(topic))
+    run_script("pictures", "--data", data, "--out", data)
+    assert is_picture(data / "minutes-to-18.png")
+
+
+def test_minutes_picture_is_not_drawn_if_no_seed_reached_the_target(data):
+    topic = tiny_topic()
+    topic["target"] = 18
+    for run in topic["groups"][0]["runs"]:
+        run.pop("minutes_to_target", None)
+    (data / "tiny.json").write_text(json.dumps(topic))
+    run_script("pictures", "--data", data, "--out", data)
+    assert not (data / "minutes-to-18.png").exists()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
