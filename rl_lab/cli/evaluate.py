@@ -11,32 +11,38 @@ import tyro
 from agents.core.settings import Count, Range, check_fields
 from rl_lab import api, checkpoint
 from rl_lab.cli.parsing import PlayOptions, parse
-from rl_lab.experiment import factory
+from rl_lab.experiment.factory import make_cpu_agent
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
 
 
 @dataclass(frozen=True)
 class EvalOptions(PlayOptions):
+    """Options of `eval`."""
+
     episodes: Count = 10
-    """Whole games to play."""
+    """Number of episodes."""
     epsilon: Annotated[float | None, Range(0, 1)] = None
-    """Share of random actions; the run's own eval_epsilon unless given."""
+    """Probability of a random action. The run's setting eval_epsilon is used if this is not given."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON object: mean, std, returns, lengths, episodes, checkpoint, env, agent."""
 
 
 def eval_command(args: list[str]) -> None:
-    chosen = parse(EvalOptions, args, "eval", "Play whole games with a run's checkpoint and print the raw score.")
-    check_fields(chosen)
-    run = Run.find(chosen.run, chosen.runs_dir)
+    """Evaluate a checkpoint of a run, and print the score."""
+    options = parse(EvalOptions, args, "eval", "Evaluate a checkpoint of a run, and print the score (raw rewards).")
+    check_fields(options)
+    run = Run.find(options.run, options.runs_dir)
     load_env_plugins()
-    folder = checkpoint.find(run.path, chosen.which)
-    step, agent = checkpoint.read_state(folder)["steps"], factory.make_cpu_agent(run.config, run.env_spec)
-    checkpoint.load_network(folder, agent)  # now: a run that trains may soon have others
-    result = api.evaluate_agent(run, agent, episodes=chosen.episodes, epsilon=chosen.epsilon, seed=chosen.seed)
-    if chosen.json:
-        about = {"checkpoint": str(folder), "env": run.env_spec.name, "agent": run.config.agent}
-        print(json.dumps(result.to_dict() | about))
-    else:
-        print(f"{run.config.agent} on {run.env_spec}\ncheckpoint {folder.name} of step {step:,}: {result}")
+    folder = checkpoint.find(run.path, options.which)
+    agent = make_cpu_agent(run.config, run.env_spec)
+    # Read both files before the episodes: a run that is still training replaces its checkpoints.
+    step = checkpoint.read_state(folder)["steps"]
+    checkpoint.load_network(folder, agent)
+    result = api.evaluate_agent(run, agent, episodes=options.episodes, epsilon=options.epsilon, seed=options.seed)
+    if options.json:
+        origin = {"checkpoint": str(folder), "env": run.env_spec.name, "agent": run.config.agent}
+        print(json.dumps(result.to_dict() | origin))
+        return
+    print(f"{run.config.agent} on {run.env_spec}")
+    print(f"checkpoint {folder.name} of step {step:,}: {result}")

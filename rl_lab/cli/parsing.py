@@ -1,4 +1,4 @@
-"""Parsing of options, and the options that several commands share."""
+"""Parsing of command-line options with tyro, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -10,16 +10,52 @@ from typing import Annotated, Any
 
 import tyro
 
-from rl_lab.experiment import config
+from rl_lab.experiment.config import parse_whole_number
 from rl_lab.experiment.run_config import Seed
 from rl_lab.system.exit_codes import exit_with_error
 from rl_lab.system.shell import PROG
 
 RunName = Annotated[str, tyro.conf.Positional]
 
+# Patterns of tyro's messages, each with the message that replaces it. \1 is the option.
+MESSAGES = {
+    r"could not convert string to float: ('.*?')": r"\1 is \2; it must be a number",
+    r"invalid literal for int\(\) with base 10: ('.*?')": r"\1 is \2; it must be a whole number",
+    r"expected argument count \d+ of `\[bold\](.*?)\[/bold\]`": r"\1 takes \2",
+}
+
+
+@dataclass(frozen=True)
+class PlayOptions:
+    """Options of every command that plays with a checkpoint."""
+
+    run: RunName
+    """A run folder, "latest", an unambiguous part of its name, or "demo"."""
+    seed: Seed = 0
+    """Seed of the games. `watch`, and `eval` with one episode, play the same game for the same seed."""
+    checkpoint: str = "auto"
+    """The checkpoint: "best", "last" or an agent step. "auto" is the best one, or else the last one."""
+    runs_dir: str = "runs"
+    """Folder of the run folders."""
+
+    @property
+    def which(self) -> str | None:
+        """Return the checkpoint as `api.load` expects it."""
+        return None if self.checkpoint == "auto" else self.checkpoint
+
 
 def parse(options: Any, args: list[str], command: str, description: str, **kwargs: Any) -> Any:
-    """The dataclass `options` filled from `args` by tyro; what tyro says of bad input becomes one line."""
+    """Return an instance of a dataclass, filled from the command line.
+
+    On bad input the process exits with code 2 and an error of one line; for `--help` it prints the help and exits.
+
+    Args:
+        options: The dataclass. Field docstrings are the help texts.
+        args: The arguments. Whole numbers may have an exponent: --steps=1e6.
+        command: Name of the command, for the help.
+        description: The first line of the help.
+        **kwargs: Further arguments of `tyro.cli`.
+    """
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
@@ -27,65 +63,53 @@ def parse(options: Any, args: list[str], command: str, description: str, **kwarg
                 options,
                 prog=f"{PROG} {command}",
                 description=description,
-                args=[
-                    "=".join(str(config.parse_whole_number(part)) for part in arg.split("=", 1)) for arg in args
-                ],  # --steps=1e6
+                args=[_without_exponent(arg) for arg in args],
                 config=(tyro.conf.OmitArgPrefixes,),
                 **kwargs,
             )
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        exit_with_error(f"{_one_line(errors.getvalue())} (see {PROG} {command} --help)")
-
-
-def _one_line(box: str) -> str:
-    """The message in tyro's box of several lines, drawn in Unicode or in ASCII, with the options it suggests."""
-    lines = [line.strip(" │╭╮╰╯─|+") for line in box.splitlines()]
-    title, *body = [line for line in lines if line.strip("-─ ")]
-    end = next(
-        (i for i, line in enumerate(body) if line.startswith(("Argument helptext", "For full", "Perhaps"))), None
-    )
-    near = [m[0] for line in body if (m := re.match(r"--[a-z][\w-]*", line))]
-    suggestion = f"; nearest: {', '.join(dict.fromkeys(near))}" if "Perhaps you meant:" in body else ""
-    said = (" ".join(body[:end]) or title) + suggestion
-    for pattern, plain in PLAIN_WORDS.items():
-        said = re.sub(rf"Error parsing (--[\w-]+): .*{pattern}.*", plain, said)
-    return said
-
-
-PLAIN_WORDS = {  # what tyro says -> what it means
-    r"could not convert string to float: ('.*?')": r"\1 is \2; it must be a number",
-    r"invalid literal for int\(\) with base 10: ('.*?')": r"\1 is \2; it must be a whole number",
-    r"expected argument count \d+ of `\[bold\](.*?)\[/bold\]`": r"\1 takes \2",
-}
+        exit_with_error(f"{_error_line(errors.getvalue())} (see {PROG} {command} --help)")
 
 
 def value_of(args: list[str], flag: str) -> str | None:
-    """The value of a flag that decides which defaults apply, before the real parsing."""
-    found = None
+    """Return the value of a flag before the arguments are parsed, or None. The last one counts if there are several.
+
+    Some flags (--env, --preset, --config) decide the defaults of all others.
+    """
+    value = None
     for i, arg in enumerate(args):
         if arg == flag and i + 1 < len(args):
-            found = args[i + 1]
+            value = args[i + 1]
         elif arg.startswith(f"{flag}="):
-            found = arg.split("=", 1)[1]
-    return found
+            value = arg.split("=", 1)[1]
+    return value
 
 
-@dataclass(frozen=True)
-class PlayOptions:
-    """What every command that plays with a run's checkpoint asks."""
+def _without_exponent(arg: str) -> str:
+    """Return the argument with a whole number, alone or after "=", written without an exponent."""
+    return "=".join(str(parse_whole_number(part)) for part in arg.split("=", 1))
 
-    run: RunName
-    """A run folder, "latest", an unambiguous part of its name, or "demo"."""
-    seed: Seed = 0
-    """Seed of the games. `watch`, and `eval` of one episode, play the same one with it."""
-    checkpoint: str = "auto"
-    """Which weights: best, last or a step; auto is the best, else the last."""
-    runs_dir: str = "runs"
-    """Folder that holds the runs."""
 
-    @property
-    def which(self) -> str | None:
-        """The checkpoint as `api.load` takes it."""
-        return None if self.checkpoint == "auto" else self.checkpoint
+def _error_line(box: str) -> str:
+    """Return tyro's error message as one line.
+
+    Args:
+        box: The output of tyro: a title, the message and further help, in a frame of Unicode or ASCII characters.
+    """
+    lines = [line.strip(" │╭╮╰╯─|+") for line in box.splitlines()]
+    title, *body = [line for line in lines if line.strip("-─ ")]
+    message_lines = []
+    for line in body:
+        if line.startswith(("Argument helptext", "For full", "Perhaps")):
+            break
+        message_lines.append(line)
+    message = " ".join(message_lines) or title
+    if "Perhaps you meant:" in body:
+        matches = [re.match(r"--[a-z][\w-]*", line) for line in body]
+        nearest = dict.fromkeys(match[0] for match in matches if match)
+        message += f"; nearest: {', '.join(nearest)}"
+    for pattern, replacement in MESSAGES.items():
+        message = re.sub(rf"Error parsing (--[\w-]+): .*{pattern}.*", replacement, message)
+    return message

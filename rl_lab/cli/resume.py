@@ -7,25 +7,29 @@ from typing import Annotated
 
 from agents.core.settings import Range, check_fields
 from rl_lab import api
+from rl_lab.cli.interruption import exit_if_interrupted
 from rl_lab.cli.parsing import RunName, parse
-from rl_lab.cli.train import _finish
 
 
 @dataclass(frozen=True)
 class ResumeOptions:
+    """Options of `resume`."""
+
     run: RunName
     """A run folder, "latest", or an unambiguous part of its name."""
     steps: Annotated[int | None, Range(1)] = None
-    """Agent steps in all, to extend a run; its own number unless given."""
+    """New total of agent steps, to extend the run. The run keeps its total if this is not given."""
     address: str = ""
-    """Address of the Ray cluster where its collectors run, if it is another than before. Nothing else can change."""
+    """New address of the Ray cluster of the run's collectors. All other settings stay those of the run."""
     runs_dir: str = "runs"
-    """Folder that holds the runs."""
+    """Folder of the run folders."""
 
 
 def resume_command(args: list[str]) -> None:
-    chosen = parse(
-        ResumeOptions, args, "resume", "Go on with a run from its last checkpoint, as if it had never stopped."
+    """Resume a run from its last checkpoint."""
+    options = parse(
+        ResumeOptions, args, "resume", "Resume a run from its last checkpoint, as if it had never been stopped."
     )
-    check_fields(chosen)
-    _finish(lambda: api.resume(chosen.run, steps=chosen.steps, address=chosen.address, runs_dir=chosen.runs_dir))
+    check_fields(options)
+    with exit_if_interrupted():
+        api.resume(options.run, steps=options.steps, address=options.address, runs_dir=options.runs_dir)

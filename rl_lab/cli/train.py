@@ -2,94 +2,105 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 import tyro
 
 from agents.core.settings import Count
 from envs.spec import EnvSpec
+from rl_lab.cli.interruption import exit_if_interrupted
 from rl_lab.cli.parsing import value_of
-from rl_lab.cli.training_options import parse_training_options
+from rl_lab.cli.training_options import ExtraOption, parse_training_options
 from rl_lab.errors import LabError
-from rl_lab.experiment import config, launch
+from rl_lab.experiment import launch
+from rl_lab.experiment.config import Config
 from rl_lab.experiment.registry import agents, is_resumable
 from rl_lab.experiment.run import Run
+from rl_lab.experiment.seed_group import GroupStopped, plan_jobs, train_group
+from rl_lab.experiment.seed_list import parse_seeds
 from rl_lab.experiment.training_plan import plan_training
 from rl_lab.system.exit_codes import exit_with_error
 from rl_lab.system.shell import PROG, shell_command
-from rl_lab.training import trainer
-from rl_lab.training.faults import how_to_resume
+
+PROGRAM = [sys.executable, "-m", "rl_lab"]
+SEEDS_HELP = "Train these seeds as one group of runs: 1..5 or 1,3,8."
+JOBS_HELP = "Seeds that are trained side by side. They share the cores of the processor."
+GROUP_OPTIONS = [
+    ExtraOption("seeds", Annotated[str, tyro.conf.arg(help=SEEDS_HELP)], ""),
+    ExtraOption("jobs", Annotated[Count, tyro.conf.arg(help=JOBS_HELP)], 1),
+]
 
 
 def train_command(args: list[str]) -> None:
+    """Train an agent on an environment, with one seed or with several."""
     usage = f"{PROG} train AGENT --env NAME [options]; AGENT is one of: {', '.join(sorted(agents()))}"
     if args and args[0] in ("-h", "--help"):
-        print(f"usage: {usage}\n{PROG} train AGENT --help shows the options of one")
+        print(f"usage: {usage}")
+        print(f"{PROG} train AGENT --help shows the options of an agent")
         return
     if not args or args[0].startswith("-"):
         exit_with_error(f"which agent? {usage}")
-    name, args = args[0], args[1:]
-    several = [
-        ("seeds", Annotated[str, tyro.conf.arg(help=SEEDS_HELP)], ""),
-        ("jobs", Annotated[Count, tyro.conf.arg(help=JOBS_HELP)], 1),
-    ]
-    chosen, final, env_spec = parse_training_options(name, args, several)
-    if chosen.jobs > 1 and not chosen.seeds:
-        raise LabError(f"jobs is {chosen.jobs}; one run is one job: it needs --seeds, like 1..5")
-    if chosen.seeds:
-        _train_seeds(name, args, chosen.seeds, chosen.jobs, final, env_spec)
+    name, *args = args
+    options, config, env_spec = parse_training_options(name, args, GROUP_OPTIONS)
+    if options.jobs > 1 and not options.seeds:
+        raise LabError(f"jobs is {options.jobs}; more than one job needs --seeds, such as --seeds 1..5")
+    if options.seeds:
+        _train_seeds(args, parse_seeds(options.seeds), options.jobs, config, env_spec)
         return
-    _finish(lambda: launch.train(final, env_spec))
+    with exit_if_interrupted():
+        launch.train(config, env_spec)
 
 
-def _train_seeds(name: str, args: list[str], given: str, jobs: int, final: config.Config, env_spec: EnvSpec) -> None:
-    """Train each seed with the other options as they are."""
-    from rl_lab.experiment import seed_group
+def _train_seeds(args: list[str], seeds: list[int], jobs: int, config: Config, env_spec: EnvSpec) -> None:
+    """Train several seeds as one group, with the other options unchanged.
 
-    wanted = seed_group.parse_seeds(given)
+    Args:
+        args: The arguments of `train`, without the agent.
+        seeds: The seeds.
+        jobs: Seeds that are trained side by side.
+        config: The configuration that the arguments give.
+        env_spec: The environment.
+    """
     if value_of(args, "--seed") is not None:
         raise LabError("either --seed or --seeds, not both")
-    own = ("--seeds", "--jobs", "--group", "--init-from")
-    others = [a for i, a in enumerate(args) if not _belongs_to(args, i, own)]
-    if final.run.init_from:  # "latest" would soon be another run
-        found = str(Run.find(final.run.init_from, final.run.runs_dir))
-        final = dataclasses.replace(final, run=dataclasses.replace(final.run, init_from=found))
-        others += ["--init-from", found]
-    if final.run.precision == "auto":  # it is measured: once for all of them
-        others += ["--precision", plan_training(final, env_spec).config.run.precision]
-    group = value_of(args, "--group") or f"{name}-{final.run.env.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
-    asked = dataclasses.replace(final, run=dataclasses.replace(final.run, group=group))
+    job_args = ["train", config.agent, *_without_flags(args, ("--seeds", "--jobs", "--group", "--init-from"))]
+    init_args = []
+    if config.run.init_from:  # resolved once for all jobs: "latest" soon names another run
+        source = str(Run.find(config.run.init_from, config.run.runs_dir))
+        config = replace(config, run=replace(config.run, init_from=source))
+        init_args = ["--init-from", source]
+        job_args += init_args
+    if config.run.precision == "auto":  # measured once for all jobs: the result may differ on a busy machine
+        job_args += ["--precision", plan_training(config, env_spec).config.run.precision]
+    group = value_of(args, "--group") or _default_group_name(config)
+    config = replace(config, run=replace(config.run, group=group))
     try:
-        work = seed_group.jobs_of_group(LAB, ["train", name, *others], wanted, asked)
-        seed_group.train_group(work, side_by_side=jobs, group=group)
-    except seed_group.Stopped as stop:
-        how = "goes on with it" if is_resumable(name) else "does the seeds that were not begun"
-        same = ["--group", group, *(["--init-from", final.run.init_from] if final.run.init_from else [])]
-        print(f"stopped and saved; the same command with {shlex.join(same)} {how}")
+        train_group(plan_jobs(PROGRAM, job_args, seeds, config), parallel=jobs, group=group)
+    except GroupStopped as stop:
+        effect = "continues the group" if is_resumable(config.agent) else "trains the seeds that have not started"
+        print(f"stopped and saved; the same command with {shlex.join(['--group', group, *init_args])} {effect}")
         sys.exit(128 + stop.signal)
-    where = [] if final.run.runs_dir == "runs" else ["--runs-dir", final.run.runs_dir]
-    print(f"next:  {shell_command('compare', group, *where)}")
+    compare_args = ["compare", group]
+    if config.run.runs_dir != "runs":
+        compare_args += ["--runs-dir", config.run.runs_dir]
+    print(f"next:  {shell_command(*compare_args)}")
 
 
-def _belongs_to(args: list[str], i: int, flags: tuple[str, ...]) -> bool:
-    """Whether args[i] is one of the flags or its value."""
-    return args[i].split("=")[0] in flags or (i > 0 and args[i - 1] in flags)
+def _default_group_name(config: Config) -> str:
+    """Return the name of a group: agent, environment and time."""
+    return f"{config.agent}-{config.run.env.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-LAB = [sys.executable, "-m", "rl_lab"]
-SEEDS_HELP = "Train these seeds as one group, 1..5 or 1,3,8, each as a run of its own."
-JOBS_HELP = "How many of the seeds are trained side by side; they share the processor's cores."
-
-
-def _finish(run: Callable[[], Run]) -> None:
-    """Run training; after a signal say how to go on, and exit as that signal would."""
-    try:
-        run()
-    except trainer.Interrupted as stop:
-        print(f"stopped and saved; {how_to_resume(stop.run)}")
-        sys.exit(128 + stop.signal)
+def _without_flags(args: list[str], flags: tuple[str, ...]) -> list[str]:
+    """Return the arguments without these flags and their values, written as `--flag value` or `--flag=value`."""
+    kept = []
+    for i, arg in enumerate(args):
+        is_flag = arg.split("=")[0] in flags
+        is_value = i > 0 and args[i - 1] in flags
+        if not is_flag and not is_value:
+            kept.append(arg)
+    return kept

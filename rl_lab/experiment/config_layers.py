@@ -8,8 +8,8 @@ A layer is a mapping of settings. A later layer overrides an earlier one, in thi
 4. the sections of the preset: those of the same three names under `presets: <preset>:`
 5. the file given by `--config`
 
-A YAML file with `extends: dqn` starts from configs/dqn.yaml. Sections 1 to 3 of the extended file come before those of the
-file itself, and so do the sections of its presets.
+A YAML file with `extends: dqn` starts from configs/dqn.yaml. Sections 1 to 3 of the extended file come before those of
+the file itself, and so do the sections of its presets.
 """
 
 from __future__ import annotations
@@ -74,14 +74,9 @@ def preset_layers(presets: Path | None, env_spec: EnvSpec | None, preset: str) -
     _check_preset(files, env_spec, preset, names)
     layers = []
     for file in files:
-        for name in names:
-            if name in file.sections:
-                layers.append(Layer(f"{file.path}, section {name}", file.sections[name]))
+        layers += _layers_of(file.sections, names, f"{file.path}, section")
     for file in files:
-        sections = file.preset(preset)
-        for name in names:
-            if name in sections:
-                layers.append(Layer(f"{file.path}, preset {preset}, section {name}", sections[name]))
+        layers += _layers_of(file.preset(preset), names, f"{file.path}, preset {preset}, section")
     return layers
 
 
@@ -127,6 +122,11 @@ def _files_from_base_to_agent(presets: Path | None) -> list[PresetFile]:
         files.insert(0, PresetFile(path, sections))
         path = path.with_name(f"{base}.yaml") if base else None
     return files
+
+
+def _layers_of(sections: dict[str, Any], names: list[str], source: str) -> list[Layer]:
+    """Return the sections with these names, in the order of the names."""
+    return [Layer(f"{source} {name}", sections[name]) for name in names if name in sections]
 
 
 def _check_preset(files: list[PresetFile], env_spec: EnvSpec | None, preset: str, names: list[str]) -> None:

@@ -68,8 +68,8 @@ class Run:
         """Return the run with a name.
 
         Args:
-            name: A run folder; "latest"; an unambiguous part of the run's path below `runs_dir`; "demo", which is part of
-                the package; or a `Run`, which is returned unchanged.
+            name: A run folder; "latest"; an unambiguous part of the run's path below `runs_dir`; "demo", which is part
+                of the package; or a `Run`, which is returned unchanged.
             runs_dir: Folder of the run folders.
 
         Raises:

@@ -47,11 +47,11 @@ class RunConfig:
     collectors: CountOrZero = 0
     """Ray processes that step the environments and send their rows to the learner. 0 steps them in this process."""
     address: str = ""
-    """Address of the collectors' Ray cluster: host:port, or "auto" for the one on this machine. If it is empty, RAY_ADDRESS
-    is used, or else a cluster is started for this run."""
+    """Address of the collectors' Ray cluster: host:port, or "auto" for the one on this machine. If it is empty, the
+    cluster in RAY_ADDRESS is used, or else one is started for this run."""
     vectorization: Vectorization = "auto"
-    """Where environments other than Atari run: in this process ("sync"), or in a process each ("async"). "auto" is async
-    for images."""
+    """Where environments other than Atari run: in this process ("sync"), or in a process each ("async"). "auto" is
+    async for images."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device of networks and replay. "auto" is the first available one of cuda, mps and cpu."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -1,22 +1,16 @@
-"""Several seeds of the same training as one group: each is a run of its own, in a process of its own, one after another or side by side.
+"""Training of several seeds with the same settings, as one group of runs.
 
-A group that was stopped goes on when it is asked for again under its name: runs that are through stay as they are, those that
-were stopped are resumed, the others begin.
+Each seed is trained in a process of its own. The same command continues a group that was stopped: finished runs are
+kept, interrupted runs are resumed, and the other seeds are started.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
-import subprocess
-import threading
 import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from rich.console import Console
 
@@ -26,173 +20,161 @@ from rl_lab.experiment.config import Config
 from rl_lab.experiment.launch import is_finished
 from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import Run
+from rl_lab.experiment.training_job import TrainingJob
 from rl_lab.system.cores import num_cores
 from rl_lab.system.lock import lock_run
 from rl_lab.tracking.run_table import RunRow, RunTable
 
-REFRESH = 1.0  # seconds between two looks at the runs
+POLL_INTERVAL = 1.0  # seconds
+SETTINGS_THAT_MAY_DIFFER = ("seed", "runs_dir", "address")
 
 
-def parse_seeds(text: str) -> list[int]:
-    """1..5, or 1,3,8, or both mixed. Raises LabError."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\.\.(\d+))?\s*", part)
-        if match is None:
-            raise LabError(f"seeds is {text!r}; it must be like 1..5 or 1,3,8")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last >= 2**31 or last - first >= 10_000:
-            raise LabError(f"seeds is {text!r}; seeds lie below 2147483648, and at most 10,000 make a range")
-        if last < first:
-            raise LabError(f"seeds is {text!r}; {first}..{last} holds none")
-        seeds += range(first, last + 1)
-    if len(set(seeds)) < len(seeds):
-        raise LabError(f"seeds is {text!r}; it names a seed twice")
-    return seeds
-
-
-@dataclass
-class Job:
-    """The training of one seed, seen from outside."""
-
-    seed: int
-    command: Sequence[str]
-    process: subprocess.Popen[str] | None = None
-    run: Run | None = None
-    said: deque[str] = field(default_factory=lambda: deque(maxlen=20))
-    listener: threading.Thread | None = None
-
-    def start(self, environment: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            self.command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.listener = threading.Thread(target=self._listen, daemon=True)
-        self.listener.start()
-
-    def last_word(self) -> str:
-        """What it said at the end."""
-        if self.listener is not None:
-            self.listener.join(5)
-        return self.said[-1] if self.said else ""
-
-    def _listen(self) -> None:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.said.append(line.rstrip())
-            if self.run is None and (match := re.match(r"run folder (.+)$", line.rstrip())):
-                self.run = Run(Path(match[1]))
-
-    @property
-    def state(self) -> str:
-        if self.process is None:
-            return "waiting" if self.command else "done"
-        code = self.process.poll()
-        return (
-            "running" if code is None else "done" if code == 0 else "stopped" if code >= 128 or code < 0 else "failed"
-        )
-
-
-class Stopped(Exception):
-    """A signal stopped the group; every run that had begun has saved."""
+class GroupStopped(Exception):
+    """A signal stopped the training of a group. Every run that had started has saved a checkpoint."""
 
     def __init__(self, signal: int) -> None:
         super().__init__(f"stopped by signal {signal}")
         self.signal = signal
 
 
-def jobs_of_group(lab: Sequence[str], training: Sequence[str], seeds: Sequence[int], config: Config) -> list[Job]:
-    """What is left to do for each seed of the config's group: all of `lab training --seed S`, the rest, or nothing.
+def plan_jobs(
+    program: Sequence[str], training_args: Sequence[str], seeds: Sequence[int], config: Config
+) -> list[TrainingJob]:
+    """Return a job for each seed of a group. Runs without a checkpoint are deleted and trained again.
 
-    Raises LabError where the group has that seed of this agent on this environment and cannot go on with it.
+    Args:
+        program: The command that starts this program.
+        training_args: The arguments of the command `train`, without the seed and the group.
+        seeds: The seeds.
+        config: The configuration that these arguments give, with the name of the group.
+
+    Raises:
+        LabError: A run of the group has other settings, or was interrupted and cannot be resumed.
     """
-    group = config.run.group
-    there = {}
-    for run in Run.of_group(group, config.run.runs_dir):
-        its = run.config
-        if (its.agent, its.run.env) == (config.agent, config.run.env):
-            there[its.run.seed] = run
+    runs = _existing_runs(config)
     jobs = []
     for seed in seeds:
-        run = there.get(seed)
-        anew = Job(seed, [*lab, *training, "--seed", str(seed), "--group", group])
+        command = [*program, *training_args, "--seed", str(seed), "--group", config.run.group]
+        run = runs.get(seed)
         if run is None:
-            jobs.append(anew)
+            jobs.append(TrainingJob(seed, command))
             continue
-        asked, has = config.to_dict(), run.config.to_dict()
-        for key in sorted(asked.keys() | has.keys()):
-            # "auto" and the like have become what they came to
-            if (
-                key not in ("seed", "runs_dir", "address")
-                and asked.get(key) != has.get(key)
-                and asked.get(key) != "auto"
-            ):
-                raise LabError(
-                    f"the group {group} has seed {seed} with {key} {has.get(key)}, not {asked.get(key)};"
-                    " the same settings go on with it, another --group begins anew"
-                )
+        _check_same_settings(config, run.config, seed)
         if is_finished(run):
-            jobs.append(Job(seed, [], run=run))
-        elif is_resumable(config.agent) and checkpoint.generations(run.path):
-            jobs.append(Job(seed, [*lab, "resume", str(run.path)], run=run))
-        elif is_resumable(config.agent):  # cut off before its first checkpoint
+            jobs.append(TrainingJob(seed, [], run=run))
+        elif not is_resumable(config.agent):
+            raise LabError(f"{run} was interrupted and cannot be resumed: remove it, or choose another --group")
+        elif checkpoint.generations(run.path):
+            jobs.append(TrainingJob(seed, [*program, "resume", str(run.path)], run=run))
+        else:
             with lock_run(run.path):
                 shutil.rmtree(run.path)
-            jobs.append(anew)
-        else:
-            raise LabError(f"{run} was cut off and cannot be resumed: remove it, or choose another --group")
+            jobs.append(TrainingJob(seed, command))
     return jobs
 
 
-def train_group(all_jobs: Sequence[Job], *, side_by_side: int, group: str) -> None:
-    """Do the jobs, so many at a time, and show them in one table.
+def train_group(jobs: Sequence[TrainingJob], *, parallel: int, group: str) -> None:
+    """Run the jobs and display them in one table.
 
-    Those side by side share out the processor's cores (OMP_NUM_THREADS, unless it is set), the same way when the group goes on
-    with fewer of them. Ctrl-C and SIGTERM are passed on: each run saves and says how to go on. Raises Stopped then, and Fault when
-    one has failed (the others are trained all the same).
+    Parallel jobs share the cores evenly, by OMP_NUM_THREADS unless it is set already. Finished jobs count too, so that
+    each job has the same number of threads when the group is continued. SIGINT and SIGTERM are passed on to the jobs,
+    which then save a checkpoint.
+
+    Args:
+        jobs: The jobs of all seeds.
+        parallel: Most jobs that run at the same time.
+        group: Name of the group.
+
+    Raises:
+        GroupStopped: A signal stopped the group.
+        Fault: A job failed. The other jobs were run all the same.
     """
+    parallel = min(parallel, len(jobs))
     environment = dict(os.environ)
-    side_by_side = min(side_by_side, len(all_jobs))
-    if side_by_side > 1:
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // side_by_side)))
-    asked: list[int] = []  # the signals that came
-
-    def stop(number: int, frame: object) -> None:
-        asked.append(number)
-        for job in all_jobs:
-            if job.state == "running" and job.process is not None:
-                job.process.send_signal(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    if parallel > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // parallel)))
     console = Console(highlight=False)
-    try:
-        with RunTable(console, f"group {group}") as table:
-            while True:
-                running = sum(job.state == "running" for job in all_jobs)
-                waiting = [job for job in all_jobs if job.state == "waiting" and not asked]
-                for job in waiting[: side_by_side - running]:
-                    if asked:
-                        break
-                    job.start(environment)
-                    if asked and job.process is not None:  # while it began
-                        job.process.send_signal(asked[0])
-                table.update([RunRow(f"seed {job.seed}", job.state, job.run) for job in all_jobs])
-                if not running and not waiting:
-                    break
-                time.sleep(REFRESH)
-    finally:
-        for number, handler in before.items():
+    with _SignalForwarder(jobs) as signals, RunTable(console, f"group {group}") as table:
+        while True:
+            num_running = sum(job.state == "running" for job in jobs)
+            waiting = [job for job in jobs if job.state == "waiting" and not signals.received]
+            _start_jobs(waiting[: parallel - num_running], environment, signals)
+            table.update([RunRow(f"seed {job.seed}", job.state, job.run) for job in jobs])
+            if not num_running and not waiting:
+                break
+            time.sleep(POLL_INTERVAL)
+    _report_unfinished_jobs(jobs, console, group, signals.received)
+
+
+class _SignalForwarder:
+    """Passes SIGINT and SIGTERM on to the running jobs, inside a `with` block."""
+
+    def __init__(self, jobs: Sequence[TrainingJob]) -> None:
+        self.jobs = jobs
+        self.received: list[int] = []
+
+    def __enter__(self) -> _SignalForwarder:
+        self._previous = {number: signal.signal(number, self._forward) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
-    for job in all_jobs:
-        if job.state in ("stopped", "failed"):
-            console.print(f"seed {job.seed} {job.state}: {job.last_word()}", markup=False, soft_wrap=True)
-    failed = [str(job.seed) for job in all_jobs if job.state == "failed" or (job.state == "stopped" and not asked)]
+
+    def _forward(self, number: int, frame: object) -> None:
+        self.received.append(number)
+        for job in self.jobs:
+            job.send_signal(number)
+
+
+def _start_jobs(jobs: Sequence[TrainingJob], environment: dict[str, str], signals: _SignalForwarder) -> None:
+    """Start the jobs one by one, until a signal arrives."""
+    for job in jobs:
+        if signals.received:
+            return
+        job.start(environment)
+        if signals.received:  # the signal arrived while the job was being started, and was not passed on to it
+            job.send_signal(signals.received[0])
+
+
+def _report_unfinished_jobs(jobs: Sequence[TrainingJob], console: Console, group: str, received: list[int]) -> None:
+    """Print the last line of each job that is not done, and raise the error of the group, if any."""
+    failed = []
+    for job in jobs:
+        state = job.state
+        if state not in ("stopped", "failed"):
+            continue
+        console.print(f"seed {job.seed} {state}: {job.last_line()}", markup=False, soft_wrap=True)
+        if state == "failed" or not received:  # a job that someone else's signal stopped has failed
+            failed.append(str(job.seed))
     if failed:
         raise Fault(f"seed {', '.join(failed)} failed; the others are in the group {group}")
-    if asked:
-        raise Stopped(asked[0])
+    if received:
+        raise GroupStopped(received[0])
+
+
+def _existing_runs(config: Config) -> dict[int, Run]:
+    """Return the group's runs of this agent on this environment, by seed."""
+    runs = {}
+    for run in Run.of_group(config.run.group, config.run.runs_dir):
+        other = run.config
+        if (other.agent, other.run.env) == (config.agent, config.run.env):
+            runs[other.run.seed] = run
+    return runs
+
+
+def _check_same_settings(config: Config, run_config: Config, seed: int) -> None:
+    """Raise LabError if a run of the group was started with other settings.
+
+    A setting that is "auto" now is not compared: in the run it was replaced by its value.
+    """
+    settings = config.to_dict()
+    run_settings = run_config.to_dict()
+    for name in sorted(settings.keys() | run_settings.keys()):
+        if name in SETTINGS_THAT_MAY_DIFFER or settings.get(name) == "auto":
+            continue
+        if settings.get(name) != run_settings.get(name):
+            raise LabError(
+                f"the group {config.run.group} has seed {seed} with {name} {run_settings.get(name)}, not"
+                f" {settings.get(name)}; the same settings continue the group, another --group starts a new one"
+            )

@@ -37,7 +37,8 @@ class OverlappedLoop:
     """Steps an agent through a stream of environments, one row at a time.
 
     While the environments compute row t + 1, the agent observes row t - 1. An update therefore never depends on how
-    fast the environments are: it has always seen the rows up to t - 1. Between two calls of `step` nothing is in flight.
+    fast the environments are: it has always seen the rows up to t - 1. Between two calls of `step`, nothing is in
+    flight.
     """
 
     def __init__(self, agent: LoopAgent, stream: Stream, device: torch.device, seed: int) -> None:

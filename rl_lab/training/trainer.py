@@ -171,7 +171,7 @@ class Trainer:
     def _hang_message(self) -> str:
         seconds = self.plan.config.run.env_timeout
         name = self.plan.env_spec.name
-        return f"rl_lab: no environment step for {seconds:g} s, {name} hangs; {how_to_resume(self.run)}"
+        return f"rl_lab: no environment step for {seconds:g} s, {name} may hang; {how_to_resume(self.run)}"
 
     def _no_checkpoint_error(self, *, any_found: bool) -> LabError:
         problem = "no undamaged checkpoint" if any_found else "no checkpoint to resume from"

@@ -11,7 +11,9 @@ from agents.core.settings import ConfigError
 from envs.make import resolve as resolve_env
 from rl_lab.errors import LabError
 from rl_lab.experiment import config, registry
-from rl_lab.experiment.factory import make_explicit
+from rl_lab.experiment.run_config import RunConfig
+from rl_lab.experiment.training_plan import plan_training
+from rl_lab.experiment.config_layers import read_yaml
 from rl_lab.experiment.registry import CONFIGS, agents
 
 
@@ -41,7 +43,7 @@ def test_every_shipped_preset_resolves(name, env):
     config.resolve(name, env_spec, {})
     presets, file = {}, name
     while file:  # up the files it extends
-        data = config.read_yaml(CONFIGS / f"{file}.yaml")
+        data = read_yaml(CONFIGS / f"{file}.yaml")
         presets, file = data.get("presets", {}) | presets, data.get("extends")
     for preset, sections in presets.items():
         if {"default", env_spec.family, env_spec.name} & sections.keys():
@@ -125,7 +127,7 @@ def test_whole_numbers_may_be_written_with_an_exponent(tmp_path):
     file = tmp_path / "some.yaml"
     file.write_text("steps: 2e5\nlr: 1e-3\n")
     assert config.resolve("dqn", env_spec, {}, file=str(file)).run.steps == 200_000
-    assert [config.whole(x) for x in ("1e6", "2.5E+5", "1e-3", "1.5e0", "dqn", "10")] == [
+    assert [config.parse_whole_number(x) for x in ("1e6", "2.5E+5", "1e-3", "1.5e0", "dqn", "10")] == [
         1_000_000,
         250_000,
         "1e-3",
@@ -167,7 +169,7 @@ def test_every_setting_of_every_agent_refuses_what_it_cannot_be(name):
     env_spec = resolve_env("CartPole-v1")
     settings = config.resolve(name, env_spec, {}).settings
     checked = 0
-    for owner in (config.RunConfig, type(settings)):
+    for owner in (RunConfig, type(settings)):
         for field, hint in typing.get_type_hints(owner, include_extras=True).items():
             for value in wrong_values(hint) if field != "preset" else ():  # a preset is chosen by its own parameter
                 with pytest.raises(ConfigError, match=rf"^{field} is ") as refusal:
@@ -181,7 +183,7 @@ def test_every_setting_of_every_agent_refuses_what_it_cannot_be(name):
 
 def test_an_old_id_is_itself_again_from_its_runs_configuration(tmp_path):
     env_spec = resolve_env("PongNoFrameskip-v0")
-    explicit = make_explicit(config.resolve("dqn", env_spec, {"env": "PongNoFrameskip-v0"}), env_spec)
+    explicit = plan_training(config.resolve("dqn", env_spec, {"env": "PongNoFrameskip-v0"}), env_spec).config
     assert (
         resolve_env("PongNoFrameskip-v0", None if explicit.run.protocol == "auto" else explicit.run.protocol)
         == env_spec

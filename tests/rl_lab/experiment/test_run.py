@@ -30,7 +30,7 @@ def test_find_by_folder_part_and_latest(runs):
 
 def test_names_that_fit_none_or_many(runs, tmp_path):
     root, _ = runs
-    with pytest.raises(LabError, match="2 runs in .* fit 'CartPole'"):
+    with pytest.raises(LabError, match="2 runs in .* match 'CartPole'"):
         Run.find("CartPole", root)
     with pytest.raises(LabError, match="no run in .* is called 'Breakout'"):
         Run.find("Breakout", root)

@@ -13,7 +13,8 @@ from rl_lab import cli
 from rl_lab.errors import LabError
 from rl_lab.experiment import config as configuration
 from rl_lab.experiment.run import Run
-from rl_lab.experiment.seed_group import jobs_of_group, parse_seeds
+from rl_lab.experiment.seed_group import plan_jobs
+from rl_lab.experiment.seed_list import parse_seeds
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_a_group_that_was_stopped_goes_on_under_its_name(tmp_path, monkeypatch, 
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, out + err
-    assert "the same command with --group study goes on with it" in out
+    assert "the same command with --group study continues the group" in out
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         cli.main([*TRAIN, *args[2:], "--steps", "1000", "--seeds", "1..3"])
@@ -101,7 +102,7 @@ def test_both_ways_to_name_seeds_are_one_too_many(tmp_path, capsys):
 def test_a_run_cut_off_before_its_first_checkpoint_begins_anew(tmp_path):
     config = resolved(group="study", runs_dir=str(tmp_path), wandb="disabled", seed=2)
     run = Run.create(config, resolve("CartPole-v1"))
-    (job,) = jobs_of_group(["lab"], ["train", "dqn"], [2], config)
+    (job,) = plan_jobs(["lab"], ["train", "dqn"], [2], config)
     assert job.command == ["lab", "train", "dqn", "--seed", "2", "--group", "study"]
     assert not run.path.exists()
 

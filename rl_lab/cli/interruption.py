@@ -1,0 +1,20 @@
+"""The end of a command whose training was stopped by a signal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rl_lab.training.faults import how_to_resume
+from rl_lab.training.trainer import Interrupted
+
+
+@contextmanager
+def exit_if_interrupted() -> Iterator[None]:
+    """If a signal stops training, print how to resume the run, and exit with code 128 + the number of the signal."""
+    try:
+        yield
+    except Interrupted as stop:
+        print(f"stopped and saved; {how_to_resume(stop.run)}")
+        sys.exit(128 + stop.signal)

@@ -1,0 +1,83 @@
+"""The training of one seed in a process of its own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from rl_lab.experiment.run import Run
+
+JobState = Literal["waiting", "running", "done", "stopped", "failed"]
+
+
+class TrainingJob:
+    """A command that trains one seed. The command is run at most once, by `start`."""
+
+    def __init__(self, seed: int, command: Sequence[str], run: Run | None = None) -> None:
+        """Describe the job without starting it.
+
+        Args:
+            seed: The seed.
+            command: The command line. It is empty if the seed is trained already.
+            run: The run folder, if it exists already.
+        """
+        self.seed = seed
+        self.command = command
+        self.run = run
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._last_lines: deque[str] = deque(maxlen=20)
+
+    @property
+    def state(self) -> JobState:
+        """Return the state of the job. "stopped" means by a signal, "failed" any other error."""
+        if self._process is None:
+            return "waiting" if self.command else "done"
+        exit_code = self._process.poll()
+        if exit_code is None:
+            return "running"
+        if exit_code == 0:
+            return "done"
+        # A shell reports signal n as 128 + n, and so does the command `train`; Popen reports -n.
+        if exit_code >= 128 or exit_code < 0:
+            return "stopped"
+        return "failed"
+
+    def start(self, environment: dict[str, str]) -> None:
+        """Start the process in a session of its own, so that Ctrl-C in the terminal does not reach it directly."""
+        self._process = subprocess.Popen(
+            self.command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read_output, args=(self._process,), daemon=True)
+        self._reader.start()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process if it is running."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def last_line(self) -> str:
+        """Return the last line of the output, or an empty text. Call it after the process has ended."""
+        if self._reader is not None:
+            self._reader.join(5)
+        return self._last_lines[-1] if self._last_lines else ""
+
+    def _read_output(self, process: subprocess.Popen[str]) -> None:
+        """Read the output until it ends, and take the run folder from it."""
+        assert process.stdout is not None
+        for line in process.stdout:
+            line = line.rstrip()
+            self._last_lines.append(line)
+            match = re.match(r"run folder (.+)$", line)
+            if match and self.run is None:
+                self.run = Run(Path(match[1]))
