@@ -27,10 +27,13 @@ class Abilities(NamedTuple):
 class Agent(Protocol):
     """The interface between an algorithm and the trainer, the evaluator and the viewer."""
 
-    network: nn.Module
-    """The network that plays. Its weights alone reproduce the greedy policy."""
     seconds: Stopwatch
     """Host seconds spent in "sampling" and "updating"."""
+
+    @property
+    def network(self) -> nn.Module:
+        """Return the network that plays. Its weights alone reproduce the greedy policy."""
+        ...
 
     @staticmethod
     def bytes_needed(config: Any, spaces: EnvSpaces) -> int:

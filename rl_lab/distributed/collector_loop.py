@@ -130,7 +130,8 @@ class CollectorLoop:
         chunks = []
         with self.seconds("emulation"):
             for i in range(len(self.actors)):
-                chunks.append(self._fetch(i))
+                chunk = self._fetch(i)
+                chunks.append(chunk)
         self.chunks = chunks
         self.interrupted.clear()
         self.acting_steps = self.next_weights.steps
@@ -142,9 +143,10 @@ class CollectorLoop:
         """Let every collector play its next chunk with `next_weights`."""
         weights = ray.put(self.next_weights.weights)
         steps = self.next_weights.steps
-        self.futures = [
-            actor.collect.remote(weights, steps, self._rows_to_collect(i)) for i, actor in enumerate(self.actors)
-        ]
+        self.futures = []
+        for i, actor in enumerate(self.actors):
+            num_rows = self._rows_to_collect(i)
+            self.futures.append(actor.collect.remote(weights, steps, num_rows))
 
     def _rows_to_collect(self, i: int) -> int:
         """Return the rows that collector i must play. `_insert_last_row` adds one row to the chunk of a replacement."""
