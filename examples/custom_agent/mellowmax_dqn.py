@@ -36,8 +36,8 @@ class MellowmaxDQN(DQN):
     config: MellowmaxDQNConfig
     presets_file = Path(__file__).with_name("mellowmax_dqn.yaml")
 
-    def bootstrap(self, next_obs: Tensor) -> Tensor:
+    def next_state_value(self, next_obs: Tensor) -> Tensor:
         """Return mm_omega(Q_target(s', .)). `next_obs` [B, k, *obs_shape] -> f32[B]."""
-        q = self.target(next_obs)
+        q = self.target_network(next_obs)
         omega = self.config.omega
         return (torch.logsumexp(omega * q, 1) - math.log(q.shape[1])) / omega
