@@ -1,4 +1,4 @@
-"""The command line."""
+"""The command line: one module for each command. `main` dispatches to them."""
 
 from rl_lab.cli.main import main
 

@@ -16,16 +16,23 @@ from rl_lab.experiment.run import Run
 
 @dataclass(frozen=True)
 class DashOptions:
+    """Options of `dash`."""
+
     run: Annotated[str, tyro.conf.Positional] = "latest"
     """A run folder, "latest", or an unambiguous part of its name."""
     runs_dir: str = "runs"
-    """Folder that holds the runs."""
+    """Folder of the run folders."""
 
 
 def dash_command(args: list[str]) -> None:
-    chosen = parse(DashOptions, args, "dash", "The live view of a run in this terminal (wandb leet).")
-    run = Run.find(chosen.run, chosen.runs_dir)
-    folders = sorted((run.path / "wandb").glob("**/*run-*"))
-    if not folders:
-        raise LabError(f"{run} was logged with --wandb disabled: there is nothing for W&B's view to show")
-    os.execv(sys.executable, [sys.executable, "-m", "wandb", "leet", str(folders[0].parent)])
+    """Replace this process by W&B's terminal view of a run.
+
+    Raises:
+        LabError: The run was trained without W&B.
+    """
+    options = parse(DashOptions, args, "dash", "Show the W&B view of a run in the terminal (wandb leet).")
+    run = Run.find(options.run, options.runs_dir)
+    wandb_folders = sorted((run.path / "wandb").glob("**/*run-*"))
+    if not wandb_folders:
+        raise LabError(f"{run} was trained with --wandb disabled, so W&B has nothing to show")
+    os.execv(sys.executable, [sys.executable, "-m", "wandb", "leet", str(wandb_folders[0].parent)])

@@ -9,13 +9,21 @@ from rl_lab.system.shell import PROG
 
 
 def doctor_command(args: list[str]) -> None:
+    """Print a description of this machine and the problems of the installation. Exit with code 1 if there are problems.
+
+    Raises:
+        LabError: There are arguments.
+    """
     if args in (["-h"], ["--help"]):
-        print(f"usage: {PROG} doctor\nWhat this machine has; exit code 1 if something is wrong with it.")
+        print(f"usage: {PROG} doctor\nDescribe this machine, and report problems of the installation (exit code 1).")
         return
     if args:
         raise LabError(f"doctor takes no options, not {' '.join(args)}")
-    from rl_lab.system.doctor import report
+    from rl_lab.system.diagnosis import describe_machine, find_problems  # imports torch, which takes seconds
 
-    lines, problems = report()
-    print("\n".join([*lines, *(f"PROBLEM: {p}" for p in problems)]))
+    for line in describe_machine():
+        print(line)
+    problems = find_problems()
+    for problem in problems:
+        print(f"PROBLEM: {problem}")
     sys.exit(1 if problems else 0)

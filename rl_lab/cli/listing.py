@@ -9,14 +9,29 @@ from rl_lab.system.shell import PROG
 
 
 def list_command(args: list[str]) -> None:
+    """Print the agents, the environments, or both.
+
+    Raises:
+        LabError: The arguments are wrong.
+    """
     if args in (["-h"], ["--help"]):
-        print(f"usage: {PROG} list [agents|envs]")
-        return
-    if args not in ([], ["agents"], ["envs"]):
-        raise LabError(f"list {' '.join(args)}: it is list, list agents or list envs")
-    if args != ["envs"]:
-        for name, entry in sorted(agents().items()):
-            print(f"{name:<20} {entry.paper}")
-    if args != ["agents"]:
-        for title, names in api.environments().items():
-            print(f"\n{title}:\n  {'  '.join(names)}")
+        print(f"usage: {PROG} list [agents|envs]\nList the agents and the environments.")
+    elif args == ["agents"]:
+        _print_agents()
+    elif args == ["envs"]:
+        _print_environments()
+    elif not args:
+        _print_agents()
+        _print_environments()
+    else:
+        raise LabError(f"list {' '.join(args)}: the usage is list, list agents or list envs")
+
+
+def _print_agents() -> None:
+    for name, entry in sorted(agents().items()):
+        print(f"{name:<20} {entry.paper}")
+
+
+def _print_environments() -> None:
+    for kind, names in api.environments().items():
+        print(f"\n{kind}:\n  {'  '.join(names)}")

@@ -1,4 +1,7 @@
-"""The command line's entry point: `python -m rl_lab COMMAND ...`. It imports nothing heavy, so that `--help` is fast."""
+"""The entry point of the command line: `python -m rl_lab COMMAND ...`.
+
+The module of a command is imported when the command runs. So `--help` loads neither torch nor Gymnasium, and is fast.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from rl_lab.system.exit_codes import answer, fail
+from rl_lab.system.exit_codes import exit_with_error, run_command
 from rl_lab.system.shell import PROG
 
 USAGE = f"""usage: {PROG} COMMAND ...
@@ -15,20 +18,21 @@ deep reinforcement learning on Gymnasium environments
 
 commands:
   train AGENT --env NAME    train an agent: {PROG} train dqn --env Pong
-  resume RUN                go on with a run, or extend it: resume latest --steps 2000000
+  resume RUN                continue a run, or extend it: resume latest --steps 2000000
   eval RUN                  play whole games and print the score
-  watch RUN                 see it play, and what it thinks: watch demo; watch latest --video pong.mp4
-  look RUN                  see what its network has learned, as pictures; or attack it
-  compare RUN...            a table, and a page with curves and intervals: compare runs/Pong
-  sweep grid|search         many runs on this machine or a cluster, by Ray
-  sync [RUN...]             upload what was logged offline to Weights & Biases
-  dash [RUN]                W&B's live view of a run in the terminal
-  list [agents|envs]        what there is to train, and on what
-  doctor                    what this machine has, and what is wrong with it
+  watch RUN                 show games with the agent's values: watch demo; watch latest --video pong.mp4
+  look RUN                  draw what a network has learned, or attack the network
+  compare RUN...            print a table, and write a page of curves with intervals: compare runs/Pong
+  sweep grid|search         train many agents on this machine or on a cluster, with Ray
+  sync [RUN...]             upload metrics that were logged offline to Weights & Biases
+  dash [RUN]                show the W&B view of a run in the terminal
+  list [agents|envs]        list the agents and the environments
+  doctor                    describe this machine, and report problems of the installation
 
-RUN is a run folder, "latest", an unambiguous part of its name, or "demo", an agent that comes with the lab; compare and sync
-take several: folders of runs, patterns, groups of --seeds, parts of names.
+RUN is a run folder, "latest", an unambiguous part of its name, or "demo", an agent that is part of the lab. compare and
+sync accept several: folders of runs, patterns, groups of --seeds, parts of names.
 {PROG} COMMAND --help shows the options with their types, defaults and units."""
+
 COMMANDS = {
     "train": "rl_lab.cli.train",
     "resume": "rl_lab.cli.resume",
@@ -42,19 +46,25 @@ COMMANDS = {
     "list": "rl_lab.cli.listing",
     "doctor": "rl_lab.cli.doctor",
 }
+"""Modules by command. A module defines the function `COMMAND_command(args)`."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 failed, 2 bad input, 128 + n stopped by signal n (after saving)."""
+    """Run one command. The exit codes are those of `rl_lab.system.exit_codes`.
+
+    Args:
+        argv: The command and its arguments. None means those of the process.
+    """
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE)
         sys.exit(0)
-    name, rest = args[0], args[1:]
+    name, *rest = args
     if name not in COMMANDS:
-        fail(f"unknown command {name!r}; there are: {', '.join(COMMANDS)}")
+        exit_with_error(f"unknown command {name!r}; the commands are: {', '.join(COMMANDS)}")
 
     def command() -> None:
-        getattr(importlib.import_module(COMMANDS[name]), f"{name}_command")(rest)
+        module = importlib.import_module(COMMANDS[name])
+        getattr(module, f"{name}_command")(rest)
 
-    answer(command)
+    run_command(command)

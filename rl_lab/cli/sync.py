@@ -13,59 +13,87 @@ from rl_lab.cli.parsing import parse
 from rl_lab.compare.runs import find_runs, runs_below
 from rl_lab.errors import USER_ERRORS, Fault, LabError
 from rl_lab.experiment.run import Run
-from rl_lab.system.lock import lock
-from rl_lab.tracking.tracker import Wandb, wandb_key
+from rl_lab.system.lock import lock_run
+from rl_lab.tracking.wandb_mode import find_wandb_key
+from rl_lab.tracking.wandb_sink import WandbSink
 
-PATIENCE = 300.0  # seconds for all of a run to arrive
+UPLOAD_TIMEOUT = 300.0  # seconds to upload one run
 
 
 @dataclass(frozen=True)
 class SyncOptions:
+    """Options of `sync`."""
+
     runs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Runs: folders, patterns, groups or parts of names; all of runs_dir unless given."""
+    """Runs: folders, patterns, groups or parts of names. Default: all runs in runs_dir."""
     runs_dir: str = "runs"
-    """Folder that holds the runs."""
+    """Folder of the run folders."""
 
 
 def sync_command(args: list[str]) -> None:
-    chosen = parse(
-        SyncOptions, args, "sync", "Send W&B what it does not have of runs; what is there already is not sent again."
-    )
-    if not wandb_key():
+    """Upload the metrics that W&B does not have yet, and print one line for each run.
+
+    Raises:
+        LabError: There is no W&B key, or there are no runs.
+        Fault: The upload of a run failed.
+    """
+    options = parse(SyncOptions, args, "sync", "Upload the metrics of runs that W&B does not have yet.")
+    if not find_wandb_key():
         raise LabError("no W&B key in WANDB_API_KEY or .netrc: `wandb login` first")
-    runs = find_runs(chosen.runs, chosen.runs_dir) if chosen.runs else runs_below(Path(chosen.runs_dir))
+    runs = _selected_runs(options)
     if not runs:
-        raise LabError(f"there are no runs in {chosen.runs_dir}")
-    private = [] if chosen.runs else [run for run in runs if _is_private(run)]
-    for run in private:
-        print(f"{run}: not sent: it was trained with --wandb disabled, so it must be named")
-    runs = [run for run in runs if run not in private]
-    failed = sum(not _synced(run) for run in runs)
-    if failed:
-        raise Fault(f"{failed} of {len(runs)} runs are not wholly uploaded; run sync again later")
+        raise LabError(f"there are no runs in {options.runs_dir}")
+    if not options.runs:
+        runs = _without_private_runs(runs)
+    num_failed = 0
+    for run in runs:
+        if not _sync_run(run):
+            num_failed += 1
+    if num_failed:
+        raise Fault(f"{num_failed} of {len(runs)} runs are not completely uploaded; run sync again later")
+
+
+def _selected_runs(options: SyncOptions) -> list[Run]:
+    if options.runs:
+        return find_runs(options.runs, options.runs_dir)
+    return runs_below(Path(options.runs_dir))
+
+
+def _without_private_runs(runs: list[Run]) -> list[Run]:
+    """Return the runs that were trained with W&B. Print the others: their owner has to name them to upload them."""
+    public = []
+    for run in runs:
+        if _is_private(run):
+            print(f"{run}: not uploaded, because it was trained with --wandb disabled; name the run to upload it")
+        else:
+            public.append(run)
+    return public
 
 
 def _is_private(run: Run) -> bool:
-    """Whether a run was to be kept from W&B; what is damaged is told when it is to be sent."""
+    """Return True if the run was trained with --wandb disabled. If it is damaged, return False: `_sync_run` reports it."""
     with contextlib.suppress(*USER_ERRORS):
         return run.config.run.wandb == "disabled"
     return False
 
 
-def _synced(run: Run) -> bool:
-    """Send what W&B does not have of a run, and say so in one line; whether it has it all now."""
+def _sync_run(run: Run) -> bool:
+    """Upload the metrics of a run that W&B does not have yet. Print the outcome, and return True if it succeeded."""
     try:
-        with lock(run.path):
+        with lock_run(run.path):
             lines = run.metrics()
-            there = Wandb(run, "online", lines, patience=PATIENCE, or_offline=False)
-            there.complete()
-            there.close()
+            sink = WandbSink(run, "online", lines, finish_timeout=UPLOAD_TIMEOUT, offline_fallback=False)
+            sink.complete()
+            sink.close()
     except USER_ERRORS as error:
         print(f"{run}: FAILED: {error}")
         return False
-    done = there.works
-    if done:
-        print(f"{run}: {len(lines)} lines, of which {max(len(lines) - there.there, 0)} were missing")
+    if sink.is_working:
+        num_missing = max(len(lines) - sink.num_uploaded, 0)
+        print(f"{run}: {len(lines)} lines, of which {num_missing} were missing")
+        return True
+    if sink.is_online:
+        print(f"{run}: FAILED: W&B stopped answering")
     else:
-        print(f"{run}: FAILED: {'W&B stopped answering' if there.online else 'W&B has not begun it'}")
-    return done
+        print(f"{run}: FAILED: W&B could not start the run")
+    return False
