@@ -1,1 +1,1 @@
-"""Many runs at once, on one machine or on many: grids and searches, carried by Ray."""
+"""Sweeps: grids and searches of many runs, on one machine or a cluster, with Ray Tune."""

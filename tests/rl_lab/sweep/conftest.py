@@ -1,3 +1,3 @@
-"""The cluster is made once for all tests of a file."""
+"""The Ray cluster is started once for all tests of a file."""
 
 from sweep_cluster import cluster  # noqa: F401

@@ -1,0 +1,86 @@
+"""The command `sweep resume`, and the execution of sweeps by all commands."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from rl_lab.cli.compare import compare_command
+from rl_lab.cli.parsing import parse
+from rl_lab.distributed.ray_cluster import check_resources, connected
+from rl_lab.errors import LabError
+from rl_lab.sweep.grid import run_grid
+from rl_lab.sweep.old_names import register_old_names
+from rl_lab.sweep.search import run_check, run_search
+from rl_lab.sweep.sweep import Sweep
+from rl_lab.sweep.tuner import SweepStopped
+from rl_lab.system.shell import shell_command
+
+
+@dataclass(frozen=True)
+class SweepResumeOptions:
+    """The options of `sweep resume`."""
+
+    path: Annotated[str, tyro.conf.Positional]
+    """Folder of the sweep, runs/sweeps/<group>."""
+    address: str = ""
+    """Address of the Ray cluster, as for `sweep grid`."""
+
+
+def resume_sweep_command(args: list[str]) -> None:
+    """Run the command `sweep resume`."""
+    description = "Continue an interrupted sweep. Finished runs are not trained again."
+    options = parse(SweepResumeOptions, args, "sweep resume", description)
+    register_old_names()
+    run_sweep(Sweep.read(options.path), options.address)
+
+
+def run_sweep(sweep: Sweep, address: str) -> None:
+    """Run a new sweep or continue an interrupted one, and print the next command. Exit with 128 + n after signal n.
+
+    Args:
+        sweep: The sweep. Its folder exists.
+        address: Address of the Ray cluster.
+    """
+    if sweep.kind == "grid":
+        print(f"{len(sweep.request['trials'])} runs, group {sweep.group}, in {sweep.path}")
+    else:
+        print(f"{sweep.request['trials']} trials, group {sweep.group}, in {sweep.path}")
+    try:
+        with connected(address):
+            check_resources(sweep.cpu_per_run, sweep.gpu_per_run)
+            group = _run_grid(sweep) if sweep.kind == "grid" else _run_search(sweep)
+    except LabError:
+        sweep.remove_if_not_started()
+        raise
+    except (SweepStopped, KeyboardInterrupt) as stop:
+        number = stop.signal if isinstance(stop, SweepStopped) else signal.SIGINT
+        print(f"stopped; continue with:  {shell_command('sweep', 'resume', sweep.path)}")
+        sys.exit(128 + number)
+    if group is None:
+        return
+    runs_dir = [] if sweep.runs_dir == "runs" else ["--runs-dir", sweep.runs_dir]
+    if sweep.kind == "search":
+        compare_command([group, *runs_dir, "--html", ""])
+    print(f"next:  {shell_command('compare', group, *runs_dir)}")
+
+
+def _run_grid(sweep: Sweep) -> str:
+    """Run a grid. Return its group."""
+    run_grid(sweep)
+    return sweep.group
+
+
+def _run_search(sweep: Sweep) -> str | None:
+    """Run a search. Return the group of the final check, or None if the agent's own settings won."""
+    settings = run_search(sweep)
+    if not settings:
+        print("the agent's own settings are the best: there is nothing to check")
+        return None
+    print("best: " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items()))
+    print(f"check against the agent's own settings, with the fresh seeds {sweep.request['check_seeds']}:")
+    return run_check(sweep, settings).group

@@ -1,0 +1,28 @@
+"""The progress of a sweep as its run folders show it, without Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rl_lab.experiment.launch import is_finished
+from rl_lab.experiment.run import Run
+from rl_lab.sweep.sweep import Sweep
+from rl_lab.tracking.run_table import RunRow
+
+
+def sweep_rows(sweep: Sweep) -> list[RunRow]:
+    """Return a row for each run of the sweep, ordered by path; of a grid also for runs that have not started."""
+    runs = {run.path.resolve(): run for run in Run.of_group(sweep.group, sweep.runs_dir)}
+    if sweep.kind == "grid":
+        for trial in sweep.request["trials"]:
+            path = Path(trial["path"])
+            runs.setdefault(path, Run(path))
+    return [_run_row(path, run) for path, run in sorted(runs.items())]
+
+
+def _run_row(path: Path, run: Run) -> RunRow:
+    if not (path / "config.yaml").exists():
+        return RunRow(path.name, "waiting", None)
+    config = run.config
+    state = "done" if is_finished(run) else "not done"
+    return RunRow(f"{config.agent} {config.run.env} s{config.run.seed}", state, run)

@@ -1,0 +1,86 @@
+"""The table of a sweep's trials while Tune runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from rich.console import Console
+
+from rl_lab.experiment.run import Run
+from rl_lab.sweep.trial_spec import TrialSpec
+from rl_lab.tracking.run_table import RunRow, RunTable
+
+TRIAL_STATES = {  # status in Tune -> state in the table
+    "PENDING": "waiting",
+    "RUNNING": "running",
+    "PAUSED": "waiting",
+    "TERMINATED": "done",
+    "ERROR": "failed",
+}
+MAX_ERROR_LENGTH = 300  # characters
+
+
+class TrialTable(tune.Callback):
+    """Tune callback that displays all trials as a `RunTable`. Tune pickles it together with the sweep."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.table: RunTable | None = None  # open while trials run
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what Tune pickles: the title. An open table belongs to a console."""
+        return {"title": self.title}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the callback with a closed table."""
+        self.title = state["title"]
+        self.table = None
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Update the table at most once per second. Tune calls this method after each of its steps."""
+        if self.table is None:
+            self.table = RunTable(Console(highlight=False), self.title)
+            self.table.__enter__()
+        if self.table.is_due():
+            self.table.update([_trial_row(trial) for trial in trials])
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Display the final state and close the table."""
+        if self.table is not None:
+            self.table.update([_trial_row(trial) for trial in trials])
+            self.table.__exit__()
+            self.table = None
+
+
+def last_line(error: object) -> str:
+    """Return the last line of an error message, which is the exception without its traceback."""
+    lines = str(error).strip().splitlines()
+    return lines[-1][:MAX_ERROR_LENGTH] if lines else "unknown reason"
+
+
+def _trial_row(trial: Trial) -> RunRow:
+    """Return the state of a trial from Tune, with its run folder."""
+    spec = TrialSpec.from_params(trial.config, trial.trial_id)
+    path = spec.path
+    last_result = trial.last_result or {}
+    if "run" in last_result:  # a member of a population may train a copy of another member's run
+        path = Path(last_result["run"])
+    error = ""
+    if trial.num_failures:
+        error = f"{trial.num_failures} time(s): {last_line(trial.get_error() or '')}"
+    return RunRow(_trial_name(trial, spec), TRIAL_STATES[trial.status], Run(path), trial.node_ip or "", error)
+
+
+def _trial_name(trial: Trial, spec: TrialSpec) -> str:
+    """Return the settings of the trial in a search; label, agent, environment and seed in a grid."""
+    settings = trial.config.get("settings")
+    if settings:
+        return " ".join(f"{name}={_format(value)}" for name, value in settings.items())
+    return f"{spec.label} {spec.config.agent} {spec.config.run.env} s{spec.config.run.seed}".strip()
+
+
+def _format(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
