@@ -1,28 +1,35 @@
-"""A headless Chromium for the tests of pages; they are skipped, with the reason, where there is none."""
+"""A headless Chromium for the tests of web pages."""
 
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_PATHS = [path for path in map(shutil.which, CHROMIUM_NAMES) if path is not None]
 ARGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 needs_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
+    not CHROMIUM_PATHS, reason="Chromium is not installed (Debian: apt-get install chromium)"
 )
 
 
 @contextmanager
-def browser_tab():
-    """An empty tab, and a list that fills with what its console and its scripts complain of."""
+def browser_tab() -> Iterator[tuple[Any, list[str]]]:
+    """Open an empty tab. Yields the tab and a list that receives the errors and warnings of its console."""
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        tab, complaints = browser.new_page(), []
-        tab.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        yield tab, complaints
+        browser = playwright.chromium.launch(executable_path=CHROMIUM_PATHS[0], args=ARGS)
+        tab = browser.new_page()
+        messages: list[str] = []
+
+        def record_console_message(message: Any) -> None:
+            if message.type in ("error", "warning"):
+                messages.append(message.text)
+
+        tab.on("console", record_console_message)
+        tab.on("pageerror", lambda error: messages.append(str(error)))
+        yield tab, messages
         browser.close()

@@ -1,11 +1,13 @@
-"""Which checkpoint plays: chosen, or followed while training writes new ones."""
+"""Tests of the checkpoint selector."""
+
+from typing import Any
 
 import pytest
 import torch
 
 from rl_lab import api, checkpoint
 from rl_lab.errors import LabError
-from rl_lab.watch.checkpoint_selector import Weights, newest_checkpoint
+from rl_lab.watch.checkpoint_selector import CheckpointSelector, newest_checkpoint
 
 
 @pytest.fixture
@@ -13,44 +15,52 @@ def run(train):
     return train(steps=900, eval_every=300, checkpoint_every=400, eval_episodes=2)
 
 
-def test_each_checkpoint_can_be_chosen(run, capsys):
+def test_next_selects_each_checkpoint_in_turn(run):
     agent = api.load(run)
-    weights = Weights(run.path, agent)
-    best, *steps = weights.names
-    assert (best, weights.name) == ("best", "best")
+    selector = CheckpointSelector(run.path, agent)
+    best, *steps = selector.names
+    assert best == "best"
+    assert selector.name == "best"
     assert len(steps) == 2
-    played = [best]
+    selected = [best]
     for _ in range(3):
-        weights.choose("next")
-        played.append(weights.name)
-        want = api.load(run, which=weights.name).network.state_dict()
-        assert all(torch.equal(x, want[name]) for name, x in agent.network.state_dict().items())
-    assert played == [best, *steps, best]
-    weights.choose("123")
-    assert weights.name == best
-    assert "holds no checkpoint '123' yet; the one before plays on" in capsys.readouterr().out
+        selector.choose("next")
+        selected.append(selector.name)
+        expected = api.load(run, which=selector.name).network.state_dict()
+        assert all(torch.equal(weights, expected[name]) for name, weights in agent.network.state_dict().items())
+    assert selected == [best, *steps, best]
 
 
-def test_a_run_that_trains_is_followed(run, monkeypatch):
-    """At the first look after a newer checkpoint it plays; one that is being replaced is tried again."""
-    monkeypatch.setattr("rl_lab.watch.checkpoint_selector.LOOK_EVERY", 0.0)
-    weights = Weights(run.path, api.load(run), "best")
-    weights.follow()
-    assert weights.step == 900 or weights.step == checkpoint.read_state(checkpoint.find(run.path, "last"))["steps"]
-    assert not weights.follow()
+def test_choosing_a_missing_checkpoint_keeps_the_weights(run, capsys):
+    selector = CheckpointSelector(run.path, api.load(run))
+    selector.choose("123")
+    assert selector.name == "best"
+    output = capsys.readouterr().out
+    assert "no checkpoint '123'" in output
+    assert "the agent keeps the weights of checkpoint best" in output
+
+
+def test_load_newer_loads_new_checkpoints_and_retries_damaged_ones(run, monkeypatch):
+    monkeypatch.setattr("rl_lab.watch.checkpoint_selector.POLL_SECONDS", 0.0)
+    selector = CheckpointSelector(run.path, api.load(run), "best")
+    selector.load_newer()
+    last_step = checkpoint.read_state(checkpoint.find(run.path, "last"))["steps"]
+    assert selector.step in (900, last_step)
+    assert not selector.load_newer()
     longer = api.resume(run, steps=1500, quiet=True)
-    state = checkpoint.find(longer.path, "last") / "state.json"
-    text = state.read_text()
-    state.write_text(text[:-20])
-    best = checkpoint.find(longer.path, "best") / "state.json"
-    best.rename(best.with_suffix(".away"))
-    assert not weights.follow()
-    state.write_text(text)
-    assert weights.follow()
-    assert weights.step >= 1500
+    last_state = checkpoint.find(longer.path, "last") / "state.json"
+    text = last_state.read_text()
+    last_state.write_text(text[:-20])
+    best_state = checkpoint.find(longer.path, "best") / "state.json"
+    best_state.rename(best_state.with_suffix(".away"))
+    assert not selector.load_newer()
+    last_state.write_text(text)
+    assert selector.load_newer()
+    assert selector.step >= 1500
 
 
-def test_before_the_first_checkpoint_there_is_none(tmp_path):
+def test_run_without_checkpoint_has_no_newest_one(tmp_path):
+    unused_agent: Any = None
     assert newest_checkpoint(tmp_path) is None
-    with pytest.raises(LabError, match="holds no checkpoint yet"):
-        Weights(tmp_path, None)
+    with pytest.raises(LabError, match="no checkpoint"):
+        CheckpointSelector(tmp_path, unused_agent)

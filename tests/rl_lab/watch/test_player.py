@@ -1,4 +1,4 @@
-"""What a moment tells, and that a person's wishes change nothing of the game."""
+"""Tests of the player: its steps, its games, and its requests."""
 
 from itertools import islice
 
@@ -8,69 +8,77 @@ import torch
 
 from envs.make import make_stream
 from rl_lab import api
-from rl_lab.watch.game import Game
-from rl_lab.watch.picture import HEIGHT, WIDTH, compose
+from rl_lab.watch.frame_rendering import FRAME_HEIGHT, FRAME_WIDTH, render_frame
 from rl_lab.watch.player import Player
+from rl_lab.watch.rendered_env import RenderedEnv
 
 
-def test_a_moment_tells_what_the_network_says(train):
-    """Over two games: scores, V, score, and the returns that came, against a walk through the stream."""
+def test_steps_equal_the_output_of_the_network_along_a_stream(train):
+    """Scores, values, score and returns of 60 steps, against a second stream with the same seed and actions."""
     run = train(steps=600, eval_every=0)
-    agent, game = api.load(run), Game(run.env_spec)
-    player = iter(Player(agent, run.config, game, epsilon=0.3, seed=4))
-    moments = [next(player) for _ in range(60)]
+    agent, env = api.load(run), RenderedEnv(run.env_spec)
+    gamma = run.config.settings.gamma
+    player = iter(Player(agent, run.config, env, epsilon=0.3, seed=4))
+    steps = [next(player) for _ in range(60)]
     stream = make_stream(run.env_spec, 1)
-    row, score, values, rewards = stream.reset(4), 0.0, [], []
-    for moment in moments:
+    row = stream.reset(4)
+    score, values, rewards = 0.0, [], []
+    for step in steps:
         with torch.no_grad():
             q = agent.network(torch.from_numpy(row.obs)[:, None])[0].numpy()
-        assert moment.scores == pytest.approx(q, abs=1e-5)
-        assert moment.greedy == q.argmax()
+        assert step.scores == pytest.approx(q, abs=1e-5)
+        assert step.greedy_action == q.argmax()
         values.append(q.max())
-        assert moment.values == pytest.approx(np.array(values), abs=1e-5)
-        assert (moment.score, moment.step, moment.over) == (score, len(rewards), bool(row.is_last[0]))
-        after = values[-1]
+        assert step.values == pytest.approx(np.array(values), abs=1e-5)
+        assert step.score == score
+        assert step.step_number == len(rewards)
+        assert step.is_last == bool(row.is_last[0])
+        discounted_return = values[-1]
         for t in reversed(range(len(rewards))):
-            after = rewards[t] + run.config.settings.gamma * (0 if moment.over and t == len(rewards) - 1 else after)
-            assert moment.realised[t] == pytest.approx(after, rel=1e-4)
-        picture = compose(moment, moment.screens[-1], run.env_spec, "title")
-        assert picture.shape == (HEIGHT, WIDTH, 3)
-        stream.send(np.array([moment.action]))
+            terminated = step.is_last and t == len(rewards) - 1
+            discounted_return = rewards[t] + gamma * (0 if terminated else discounted_return)
+            assert step.returns[t] == pytest.approx(discounted_return, rel=1e-4)
+        frame = render_frame(step, step.screens[-1], run.env_spec, "title")
+        assert frame.shape == (FRAME_HEIGHT, FRAME_WIDTH, 3)
+        stream.send(np.array([step.action]))
         row = stream.recv()
-        if moment.over:
+        if step.is_last:
             score, values, rewards = 0.0, [], []
         else:
             score += float(row.reward[0])
             rewards.append(float(row.reward[0]))
-    assert any(moment.over for moment in moments)
-    assert any(moment.action != moment.greedy for moment in moments)
-    game.close()
+    assert any(step.is_last for step in steps)
+    assert any(step.action != step.greedy_action for step in steps)
+    env.close()
     stream.close()
 
 
-def test_the_games_are_those_of_an_evaluation(train):
+def test_games_are_those_of_an_evaluation_with_the_same_seed(train):
     run = train(steps=600, eval_every=0)
-    scored = api.evaluate(run, episodes=1, epsilon=0.4, seed=11)
-    for moment in Player(api.load(run), run.config, Game(run.env_spec), epsilon=0.4, seed=11):
-        if moment.over:
-            break
-    assert (moment.score, moment.step) == (scored.returns[0], scored.lengths[0])
+    evaluation = api.evaluate(run, episodes=1, epsilon=0.4, seed=11)
+    player = Player(api.load(run), run.config, RenderedEnv(run.env_spec), epsilon=0.4, seed=11)
+    last_step = next(step for step in player if step.is_last)
+    assert last_step.score == evaluation.returns[0]
+    assert last_step.step_number == evaluation.lengths[0]
 
 
-def test_a_moment_told_again_and_a_restart_change_nothing(train):
+def test_repeated_steps_and_a_restart_do_not_change_the_games(train):
     run = train(steps=600, eval_every=0)
 
-    def play():
-        return Player(api.load(run), run.config, Game(run.env_spec), epsilon=0.4, seed=3)
+    def make_player() -> Player:
+        return Player(api.load(run), run.config, RenderedEnv(run.env_spec), epsilon=0.4, seed=3)
 
-    plain = [(m.step, m.action, m.score) for m in islice(play(), 60)]
-    player, told = play(), []
-    for i, moment in enumerate(player):
-        player.again = i % 3 == 0
-        if not player.again:
-            told.append((moment.step, moment.action, moment.score))
+    expected = [(step.step_number, step.action, step.score) for step in islice(make_player(), 60)]
+    player = make_player()
+    received = []
+    for i, step in enumerate(player):
+        player.repeat_step = i % 3 == 0
+        if not player.repeat_step:
+            received.append((step.step_number, step.action, step.score))
         if i == 40:
-            player.restart, player.again, told = True, False, []
-        if len(told) == 60:
+            player.restart = True
+            player.repeat_step = False
+            received = []
+        if len(received) == 60:
             break
-    assert told == plain
+    assert received == expected

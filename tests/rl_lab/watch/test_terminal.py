@@ -1,4 +1,4 @@
-"""Two pixels to a character, and the whole command in a terminal of the test's own."""
+"""Tests of the terminal sink: the encoding of pixels, and the command `watch --terminal` in a pseudo-terminal."""
 
 import fcntl
 import itertools
@@ -11,62 +11,82 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rl_lab.watch.sinks.terminal import half_blocks
+from rl_lab.watch.sinks.terminal import MOVE_TO_TOP, SHOW_CURSOR, half_blocks
 
 CELL = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m▀|▀")
+FRAME_START = MOVE_TO_TOP.encode()
 
 
-def test_two_pixels_to_a_character():
-    picture = np.array([[[1, 2, 3], [1, 2, 3]], [[4, 5, 6], [4, 5, 6]]], np.uint8)
-    assert half_blocks(picture) == "\x1b[38;2;1;2;3;48;2;4;5;6m▀▀\x1b[0m\x1b[K\r\n"
+def test_half_blocks_encodes_two_pixels_per_character():
+    image = np.array([[[1, 2, 3], [1, 2, 3]], [[4, 5, 6], [4, 5, 6]]], np.uint8)
+    assert half_blocks(image) == "\x1b[38;2;1;2;3;48;2;4;5;6m▀▀\x1b[0m\x1b[K\r\n"
 
 
-def pixels(text):
-    """The picture that a terminal would show of one frame's text."""
+def decode_half_blocks(text: str) -> NDArray[np.int64]:
+    """Return the image [H, W, 3] that a terminal shows for the text of one frame."""
     rows = []
     for line in text.split("\r\n"):
-        upper, lower, color = [], [], None
+        upper_row, lower_row = [], []
+        colors: list[int] = []
         for match in CELL.finditer(line):
-            color = [int(x) for x in match.groups()] if match[1] else color
-            upper.append(color[:3])
-            lower.append(color[3:])
-        if upper:
-            rows += [upper, lower]
+            if match[1]:
+                colors = [int(x) for x in match.groups()]
+            upper_row.append(colors[:3])
+            lower_row.append(colors[3:])
+        if upper_row:
+            rows += [upper_row, lower_row]
     return np.array(rows)
 
 
-def test_a_game_in_a_terminal(tmp_path):
-    """Pictures of the terminal's size that move at the game's speed; Ctrl-C ends it and gives the cursor back."""
+def start_in_terminal(folder: Path, lines: int, columns: int) -> tuple[subprocess.Popen[bytes], int]:
+    """Start `watch demo --terminal` in a pseudo-terminal. Returns the process and the terminal's file descriptor."""
     master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     command = [sys.executable, "-m", "rl_lab", "watch", "demo", "--terminal"]
-    env = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, cwd=tmp_path, env=env, start_new_session=True
+        command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=env, start_new_session=True
     )
     os.close(slave)
-    said, began = b"", time.monotonic()
-    while said.count(b"\x1b[H") < 40 and time.monotonic() - began < 60:
-        said += os.read(master, 65536)
-        if said.count(b"\x1b[H") == 10:
-            tenth = time.monotonic()
-    seconds = time.monotonic() - tenth
-    process.send_signal(signal.SIGINT)
+    return process, master
+
+
+def read_to_end(descriptor: int) -> bytes:
+    """Return the rest of the output of a process in a pseudo-terminal."""
+    output = b""
     try:
-        while chunk := os.read(master, 65536):
-            said += chunk
-    except OSError:  # the terminal's other end is closed
+        while chunk := os.read(descriptor, 65536):
+            output += chunk
+    except OSError:  # Linux reports the end of the process as an error
         pass
+    return output
+
+
+def test_watch_terminal_shows_moving_frames_until_interrupted(tmp_path):
+    """The frames have the size of the terminal and the speed of the game. Ctrl-C restores the cursor."""
+    process, terminal = start_in_terminal(tmp_path, lines=40, columns=100)
+    output = b""
+    start = time.monotonic()
+    time_of_tenth = start
+    while output.count(FRAME_START) < 40 and time.monotonic() - start < 60:
+        output += os.read(terminal, 65536)
+        if output.count(FRAME_START) == 10:
+            time_of_tenth = time.monotonic()
+    seconds = time.monotonic() - time_of_tenth
+    process.send_signal(signal.SIGINT)
+    output += read_to_end(terminal)
     assert process.wait(20) == 0
-    os.close(master)
-    text = said.decode(errors="replace")  # Ctrl-C may cut a character
-    frames = [pixels(frame) for frame in text.split("\x1b[H")[1:40]]
-    assert {frame.shape for frame in frames} == {(72, 100, 3)}, "as wide as the terminal, in the picture's proportions"
+    os.close(terminal)
+    text = output.decode(errors="replace")  # the interrupt may cut a character
+    frames = [decode_half_blocks(frame) for frame in text.split(MOVE_TO_TOP)[1:40]]
+    assert {frame.shape for frame in frames} == {(72, 100, 3)}, "as wide as the terminal, with the frame's aspect ratio"
     assert all(frame.std() > 10 for frame in frames)
     assert np.mean([not np.array_equal(a, b) for a, b in itertools.pairwise(frames)]) > 0.8
-    assert 29 / 15 * 0.8 < seconds < 29 / 15 * 4, "15 decisions a second"
+    assert 29 / 15 * 0.8 < seconds < 29 / 15 * 4, "15 frames per second"
     assert "Ctrl-C stops" in text
-    assert text.rstrip().endswith("\x1b[?25h")
+    assert text.rstrip().endswith(SHOW_CURSOR)

@@ -1,4 +1,4 @@
-"""The page: its server by plain requests, and the page itself in a browser."""
+"""Tests of the web sink: its server with plain requests, and its page in a browser."""
 
 import json
 import socket
@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,125 +16,143 @@ from browser import browser_tab, needs_browser
 
 from rl_lab import api
 from rl_lab.errors import LabError
-from rl_lab.watch.checkpoint_selector import Weights
+from rl_lab.watch.checkpoint_selector import CheckpointSelector
 from rl_lab.watch.controls import Controls
-from rl_lab.watch.sinks.web import Web
+from rl_lab.watch.sinks.web import WebSink
 
 
-class FakeMoment:
-    score, step, game = 3.0, 7, 2
+class FakeStep:
+    """The attributes of a PlayerStep that the web sink reads."""
+
+    score, step_number, game_number = 3.0, 7, 2
+
+
+FAKE_STEP: Any = FakeStep()
 
 
 @pytest.fixture
 def web(demo):
-    page = Web(Controls(), Weights(demo.path, api.load(demo)), lambda: "a title", host="127.0.0.1", port=0)
-    page.show(np.full((40, 60, 3), 77, np.uint8), FakeMoment())
-    yield page
-    page.close()
+    checkpoints = CheckpointSelector(demo.path, api.load(demo))
+    sink = WebSink(Controls(), checkpoints, lambda: "a title", host="127.0.0.1", port=0)
+    sink.show(np.full((40, 60, 3), 77, np.uint8), FAKE_STEP)
+    yield sink
+    sink.close()
 
 
-def ask(web, path, method="GET", **headers):
+def request_json(web: WebSink, path: str, method: str = "GET", **headers: str) -> Any:
     request = urllib.request.Request(web.address.rstrip("/") + path, method=method, headers=headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.loads(answer.read())
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.loads(response.read())
 
 
-def next_jpeg(stream):
-    """The picture of the next part."""
+def read_jpeg(stream: Any) -> np.ndarray:
+    """Return the image of the next part of a multipart response."""
     length = None
     while (line := stream.readline()) not in (b"\r\n", b""):
         if line.lower().startswith(b"content-length"):
             length = int(line.split(b":")[1])
     if length is None:
-        return next_jpeg(stream)
-    return cv2.imdecode(np.frombuffer(stream.read(length), np.uint8), cv2.IMREAD_COLOR)
+        return read_jpeg(stream)
+    image = cv2.imdecode(np.frombuffer(stream.read(length), np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image
 
 
-def test_it_tells_and_takes_what_is_pressed(web):
-    state = ask(web, "/state")
+def test_state_and_controls_over_http(web):
+    state = request_json(web, "/state")
     assert (state["score"], state["step"], state["game"], state["title"]) == (3.0, 7, 2, "a title")
     assert (state["checkpoint"], state["checkpoints"]) == ("best", ["best"])
-    assert ask(web, "/press?key=%20", "POST")["paused"] is True
+    assert request_json(web, "/press?key=%20", "POST")["paused"] is True
     assert web.controls.paused
-    ask(web, "/checkpoint?name=best", "POST")
+    request_json(web, "/checkpoint?name=best", "POST")
     assert web.controls.checkpoint == "best"
+
+
+def test_unknown_keys_and_checkpoints_are_refused(web):
     for path in ("/press?key=x", "/press", "/checkpoint?name=../../etc"):
         with pytest.raises(urllib.error.HTTPError, match="400"):
-            ask(web, path, "POST")
+            request_json(web, path, "POST")
     with pytest.raises(urllib.error.HTTPError, match="405"):
-        ask(web, "/press?key=q")
+        request_json(web, "/press?key=q")
     assert not web.controls.quit
 
 
-def test_it_answers_to_its_own_name_only(web):
-    """A page elsewhere whose name has been made to lead here cannot press keys."""
+def test_requests_of_other_sites_are_refused(web):
+    """Neither a foreign host name that resolves to this machine nor a cross-site request can press keys."""
     with pytest.raises(urllib.error.HTTPError, match="400"):
-        ask(web, "/press?key=q", "POST", Host="elsewhere.example")
+        request_json(web, "/press?key=q", "POST", Host="elsewhere.example")
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        ask(web, "/press?key=q", "POST", **{"Sec-Fetch-Site": "cross-site"})
+        request_json(web, "/press?key=q", "POST", **{"Sec-Fetch-Site": "cross-site"})
     assert not web.controls.quit
 
 
-def test_it_is_bound_to_this_machine_unless_asked(web):
-    assert web.socket.getsockname()[0] == "127.0.0.1"
+def test_server_listens_on_the_given_address_only(web):
+    host, port = web.socket.getsockname()
+    assert host == "127.0.0.1"
     with pytest.raises(LabError, match=r"cannot be served on 127\.0\.0\.1:\d+: .*choose another --port"):
-        Web(Controls(), web.weights, web.title, host="127.0.0.1", port=web.socket.getsockname()[1])
+        WebSink(Controls(), web.checkpoints, web.title, host=host, port=port)
 
 
-def test_a_client_that_leaves_harms_nobody(web):
-    """One leaves in the middle of a picture, one after one; a third one still sees each new picture, a paused one too."""
+def test_clients_that_disconnect_do_not_disturb_others(web):
+    """Two clients disconnect, one in the middle of an image. A third client still receives each new frame."""
     port = web.socket.getsockname()[1]
-    for size in (10, 4000):
-        leaver = socket.create_connection(("127.0.0.1", port))
-        leaver.sendall(b"GET /pictures HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        leaver.recv(size)
-        leaver.close()
+    for num_bytes in (10, 4000):
+        client = socket.create_connection(("127.0.0.1", port))
+        client.sendall(b"GET /pictures HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        client.recv(num_bytes)
+        client.close()
     with urllib.request.urlopen(web.address + "pictures", timeout=10) as stream:
         for level in (77, 140, 10):
             if level != 77:
-                web.show(np.full((40, 60, 3), level, np.uint8), FakeMoment())
-            picture = next_jpeg(stream)
-            assert np.abs(picture.astype(int) - level).max() <= 3
-            assert picture.shape == (40, 60, 3)
-    assert ask(web, "/state")["title"] == "a title"
+                web.show(np.full((40, 60, 3), level, np.uint8), FAKE_STEP)
+            image = read_jpeg(stream)
+            assert np.abs(image.astype(int) - level).max() <= 3
+            assert image.shape == (40, 60, 3)
+    assert request_json(web, "/state")["title"] == "a title"
 
 
 @needs_browser
-def test_the_page_in_a_browser(train, tmp_path):
-    """Play, pause, one step, another checkpoint, faster, saliency that there is none of; no error on the console."""
+def test_page_controls_the_game_in_a_browser(train, tmp_path):
+    """Pause, one step, another checkpoint, speed, and the saliency button; the console shows no errors."""
     run = train(steps=900, eval_every=300, checkpoint_every=400)
     command = [sys.executable, "-m", "rl_lab", "watch", str(run), "--web", "--port", "0", "--epsilon", "0.5"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
         line = process.stdout.readline()
         assert line.startswith("on the page http://127.0.0.1:")
+        address = line.split()[3]
         with browser_tab() as (page, errors):
-            page.goto(line.split()[3], wait_until="domcontentloaded")
-            said = page.locator("#said")
-            page.wait_for_function("document.getElementById('said').textContent.includes('score')")
+            page.goto(address, wait_until="domcontentloaded")
+            status = page.locator("#status")
+            picture = page.locator("#picture")
+
+            def wait_until_text(element_id: str, condition: str) -> None:
+                page.wait_for_function(f"document.getElementById('{element_id}').textContent{condition}")
+
+            wait_until_text("status", ".includes('score')")
             page.wait_for_function("document.getElementById('picture').naturalWidth == 880")
-            first = said.text_content()
-            page.wait_for_function(f"document.getElementById('said').textContent != {json.dumps(first)}")
+            wait_until_text("status", f" != {json.dumps(status.text_content())}")
             page.click("#pause")
-            page.wait_for_function("document.getElementById('pause').textContent == 'play'")
+            wait_until_text("pause", " == 'resume'")
             time.sleep(0.7)
-            still, before = said.text_content(), page.locator("#picture").screenshot()
+            paused_status = status.text_content()
+            paused_picture = picture.screenshot()
             time.sleep(1.2)
-            assert said.text_content() == still
-            assert page.locator("#picture").screenshot() == before
+            assert status.text_content() == paused_status
+            assert picture.screenshot() == paused_picture
             page.click("#step")
-            page.wait_for_function(f"document.getElementById('said').textContent != {json.dumps(still)}")
+            wait_until_text("status", f" != {json.dumps(paused_status)}")
             time.sleep(0.7)
-            assert page.locator("#picture").screenshot() != before
+            assert picture.screenshot() != paused_picture
             names = page.locator("#checkpoint option").all_text_contents()
-            assert names[0] == "best"
-            assert len(names) == 3
+            assert (names[0], len(names)) == ("best", 3)
             page.select_option("#checkpoint", names[2])
-            page.wait_for_function(f"document.getElementById('said').textContent.includes('step {int(names[2]):,},')")
+            wait_until_text("status", f".includes('step {int(names[2]):,},')")
             page.keyboard.press("+")
-            page.wait_for_function("document.getElementById('speed').textContent == '2x'")
+            wait_until_text("speed", " == '2x'")
             page.keyboard.press(" ")
-            page.wait_for_function("document.getElementById('pause').textContent == 'pause'")
+            wait_until_text("pause", " == 'pause'")
             page.click("#restart")
             page.click("#saliency")
             assert page.locator("#saliency").text_content() == "saliency: off"
@@ -141,7 +160,7 @@ def test_the_page_in_a_browser(train, tmp_path):
             assert errors == []
             page.keyboard.press("q")
             assert process.wait(20) == 0
-            page.wait_for_function("document.getElementById('said').textContent == 'the show has ended'")
+            wait_until_text("status", " == 'the program has ended'")
     finally:
         process.kill()
         process.communicate()

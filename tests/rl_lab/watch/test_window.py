@@ -1,4 +1,4 @@
-"""The window on a screen of the test's own (Xvfb), driven by keys as a person would press them."""
+"""Tests of the window sink on a virtual display (Xvfb), with keys from xdotool."""
 
 import os
 import shutil
@@ -6,97 +6,103 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from rl_lab.errors import LabError
 from rl_lab.watch.controls import Controls
-from rl_lab.watch.sinks.window import Window
+from rl_lab.watch.sinks.window import WindowSink
 
-TOOLS = [name for name in ("Xvfb", "xdotool") if shutil.which(name) is None]
+MISSING_TOOLS = [name for name in ("Xvfb", "xdotool") if shutil.which(name) is None]
 WIDTH, HEIGHT = 1024, 768
 
 
-def test_without_a_display_it_says_so(monkeypatch):
+def test_window_raises_without_a_display(monkeypatch):
     if sys.platform in ("win32", "darwin"):
-        pytest.skip("there is always a display here")
+        pytest.skip("this platform always has a display")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(LabError, match="there is no display for a window .* --web, --terminal or --video"):
-        Window(Controls(), lambda: "")
+        WindowSink(Controls(), lambda: "")
     monkeypatch.setenv("DISPLAY", ":4321")
     with pytest.raises(LabError, match="no window can be opened"):
-        Window(Controls(), lambda: "")
+        WindowSink(Controls(), lambda: "")
 
 
 @pytest.fixture
 def screen(tmp_path):
-    """A display, and a function that takes a picture of it."""
-    if TOOLS:
-        pytest.skip(f"no {' and no '.join(TOOLS)} on this machine (Debian: apt-get install xvfb xdotool)")
+    """Start a virtual display. Yields its name, and a function that returns its pixels u8[H, W, 3]."""
+    if MISSING_TOOLS:
+        pytest.skip(f"{' and '.join(MISSING_TOOLS)} not installed (Debian: apt-get install xvfb xdotool)")
     display = f":{90 + os.getpid() % 900}"
+    screen_file = tmp_path / "Xvfb_screen0"
     command = ["Xvfb", display, "-screen", "0", f"{WIDTH}x{HEIGHT}x24", "-fbdir", str(tmp_path), "-nolisten", "tcp"]
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
-    def shot():
-        data = (tmp_path / "Xvfb_screen0").read_bytes()
-        header, colors = struct.unpack(">I", data[:4])[0], struct.unpack(">I", data[76:80])[0]
-        pixels = np.frombuffer(data, np.uint8, WIDTH * HEIGHT * 4, header + 12 * colors)
+    def read_pixels() -> np.ndarray:
+        """Read the screen file, which has the format XWD."""
+        data = screen_file.read_bytes()
+        (header_bytes,) = struct.unpack(">I", data[:4])
+        (num_colors,) = struct.unpack(">I", data[76:80])
+        pixels = np.frombuffer(data, np.uint8, WIDTH * HEIGHT * 4, header_bytes + 12 * num_colors)
         return pixels.reshape(HEIGHT, WIDTH, 4)[:, :, 2::-1].copy()
 
     deadline = time.monotonic() + 20
-    while not (tmp_path / "Xvfb_screen0").exists() and time.monotonic() < deadline:
+    while not screen_file.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.3)
-    yield display, shot
+    yield display, read_pixels
     server.terminate()
     server.wait(10)
 
 
-def until(condition, seconds=20):
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.05)
 
 
-def test_the_window_shows_the_game_and_obeys_its_keys(screen, tmp_path):
-    """It moves; space stops it; a full stop makes one step; s changes the picture of the same moment; q closes."""
-    display, shot = screen
+def test_window_shows_the_game_and_responds_to_keys(screen, tmp_path):
+    display, read_pixels = screen
     env = {**os.environ, "DISPLAY": display}
     command = [sys.executable, "-m", "rl_lab", "watch", "demo", "--window"]
     process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
 
-    def press(key):
-        subprocess.run(["xdotool", "key", key], env=env, check=True, timeout=20)
+    def xdotool(*args: str) -> None:
+        subprocess.run(["xdotool", *args], env=env, check=True, timeout=20)
 
-    def moved(seconds=0.5):
-        before = shot()
-        time.sleep(seconds)
-        return not np.array_equal(shot(), before)
+    def is_moving() -> bool:
+        before = read_pixels()
+        time.sleep(0.5)
+        return not np.array_equal(read_pixels(), before)
+
+    def differs_from(pixels: np.ndarray) -> bool:
+        return not np.array_equal(read_pixels(), pixels)
 
     try:
-        assert process.stdout.readline().startswith("in a window; keys: space: pause or go on, .: one step")
-        until(lambda: shot().std() > 20)
-        until(moved)
-        subprocess.run(
-            ["xdotool", "mousemove", "500", "400"], env=env, check=True, timeout=20
-        )  # keys go to what is there
-        press("space")
-        until(lambda: not moved())
-        still = shot()
-        press("period")
-        until(lambda: not np.array_equal(shot(), still))
-        until(lambda: not moved())
-        plain = shot()
-        press("s")
-        until(lambda: not np.array_equal(shot(), plain))
-        warmer = shot().astype(int) - plain
-        assert warmer[:, :, 0].sum() > abs(warmer[:, :, 1].sum()), "Grad-CAM is red"
-        press("space")
-        until(moved)
-        press("q")
+        first_line = process.stdout.readline()
+        assert first_line.startswith("in a window; keys: space: pause or resume, .: play one step")
+        wait_until(lambda: read_pixels().std() > 20)
+        wait_until(is_moving)
+        xdotool("mousemove", "500", "400")  # without a window manager, keys go to the window under the pointer
+        xdotool("key", "space")
+        wait_until(lambda: not is_moving())
+        paused = read_pixels()
+        xdotool("key", "period")
+        wait_until(lambda: differs_from(paused))
+        wait_until(lambda: not is_moving())
+        without_saliency = read_pixels()
+        xdotool("key", "s")
+        wait_until(lambda: differs_from(without_saliency))
+        change = read_pixels().astype(int) - without_saliency
+        assert change[:, :, 0].sum() > abs(change[:, :, 1].sum()), "the heatmap is red"
+        xdotool("key", "space")
+        wait_until(is_moving)
+        xdotool("key", "q")
         assert process.wait(20) == 0
     finally:
         process.kill()

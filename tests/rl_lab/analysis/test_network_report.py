@@ -1,0 +1,42 @@
+"""Tests of the images that the command `look` writes."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from rl_lab import api
+from rl_lab.analysis.network_report import write_network_report
+from rl_lab.errors import LabError
+from rl_lab.watch.player import Player
+from rl_lab.watch.rendered_env import RenderedEnv
+
+
+def test_report_contains_all_images(demo, tmp_path):
+    env_spec = dataclasses.replace(demo.env_spec, max_frames=800)
+    player = Player(api.load(demo), demo.config, RenderedEnv(env_spec), epsilon=0.0, seed=1)
+    files = write_network_report(player, tmp_path / "look", step=100, units=2)
+    assert [path.name for path in files] == [
+        *["filters.png", "maps-1.png", "maps-2.png", "maps-3.png", "units-1.png", "units-2.png", "units-3.png"],
+        "cam.png",
+    ]
+    for path in files:
+        assert np.asarray(cv2.imread(str(path))).std() > 5, path
+
+
+def test_binary_view_is_drawn_in_black_and_white(train, tmp_path):
+    run = train(env="Pong", view="binary", steps=300, eval_every=0, eval_episodes=1, replay_size=400)
+    env_spec = dataclasses.replace(run.env_spec, max_frames=400)
+    player = Player(api.load(run), run.config, RenderedEnv(env_spec), epsilon=0.0, seed=1)
+    files = write_network_report(player, tmp_path / "look", step=50, units=2)
+    images = {path.name: np.asarray(cv2.imread(str(path))) for path in files}
+    assert images["units-3.png"].max() == 255
+    assert images["cam.png"].max() == 255
+
+
+def test_report_raises_for_a_network_without_convolutions(train, tmp_path):
+    run = train(steps=300, eval_every=0, eval_episodes=1)
+    player = Player(api.load(run), run.config, RenderedEnv(run.env_spec), epsilon=0, seed=1)
+    with pytest.raises(LabError, match="look needs a network with convolutions; DQN on CartPole-v1 has none"):
+        write_network_report(player, tmp_path, step=1, units=1)
