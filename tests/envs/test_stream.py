@@ -1,130 +1,159 @@
-"""The stream of rows against environments stepped one by one, over every kind of vector env and every kind of end."""
+"""Tests of `Stream` against environments that are stepped one by one, for each kind of vector environment."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
 from toy_envs import NumberedSteps
 
 from envs.action_log import RESET_STEPS
 from envs.atari import make_vector_env
 from envs.make import make_stream, resolve
-from envs.stream import Stream, spread_seeds
+from envs.stream import Episode, Stream, spread_seeds
 
 N = 3
+VECTOR_ENVS = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
 
 
-def naive_rows(env, seed, actions, *, life_loss):
-    """The rows of one environment by hand: (obs, first, dead, reward, terminated, truncated) for each action and a last."""
+class NaiveRow(NamedTuple):
+    """A row of one environment, with the fields of `envs.stream.Row`."""
+
+    obs: Any
+    is_first: bool
+    is_last: bool
+    reward: float
+    terminated: bool
+    truncated: bool
+
+
+def naive_rows(env: NumberedSteps, seed: int, actions: NDArray[np.int64], *, life_loss: bool) -> Iterator[NaiveRow]:
+    """Yield the first row and the row after each action, computed with `reset` and `step` of one environment."""
     obs, info = env.reset(seed=seed)
-    rows, first, is_last, earned = [], True, False, (0.0, False, False)
-    for action in [*actions, None]:
-        rows.append((obs, first, is_last, *earned))
-        if action is None:
-            return rows
-        if is_last:
+    row = NaiveRow(obs, True, False, 0.0, False, False)
+    yield row
+    for action in actions:
+        if row.is_last:
             obs, info = env.reset()
-            first, is_last, earned = True, False, (0.0, False, False)
-            continue
-        lives = info["lives"]
-        obs, reward, terminated, truncated, info = env.step(action)
-        first, is_last = False, terminated or truncated
-        lost = life_loss and not is_last and info["lives"] < lives
-        earned = (reward, terminated or lost, truncated)
-    raise AssertionError
+            row = NaiveRow(obs, True, False, 0.0, False, False)
+        else:
+            lives = info["lives"]
+            obs, reward, terminated, truncated, info = env.step(int(action))
+            is_last = terminated or truncated
+            loses_life = life_loss and not is_last and info["lives"] < lives
+            row = NaiveRow(obs, False, is_last, reward, terminated or loses_life, truncated)
+        yield row
+
+
+def naive_episodes(rows: list[NaiveRow], env: int) -> list[Episode]:
+    """Return the episodes that end within the rows."""
+    episodes = []
+    score = 0.0
+    for row in rows[1:]:
+        if row.is_first:
+            score = 0.0
+        else:
+            score += row.reward
+        if row.is_last:
+            episodes.append(Episode(env, score, int(row.obs[2])))
+    return episodes
 
 
 @pytest.mark.parametrize("life_loss", [False, True])
-@pytest.mark.parametrize("kind", [SyncVectorEnv, AsyncVectorEnv])
+@pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("lengths", [(3, 1, 8), (-3, -1, -8), (3, -5, 1, -1, 8)])
-def test_rows_equal_environments_stepped_by_hand(kind, lengths, life_loss):
-    vector = kind([lambda: NumberedSteps(lengths)] * N, autoreset_mode=AutoresetMode.NEXT_STEP)
-    stream = Stream(vector, life_loss=life_loss)
+def test_rows_equal_those_of_single_environments(kind, lengths, life_loss):
+    vector_env = VECTOR_ENVS[kind]([lambda: NumberedSteps(lengths)] * N, autoreset_mode=AutoresetMode.NEXT_STEP)
+    stream = Stream(vector_env, life_loss=life_loss)
     actions = np.random.default_rng(0).integers(2, size=(60, N))
     try:
         rows = [stream.reset(7)]
         for action in actions:
             stream.send(action)
             rows.append(stream.recv())
-        games = stream.pop_episodes()
+        episodes = stream.pop_episodes()
     finally:
         stream.close()
     for e, seed in enumerate(spread_seeds(7, N)):
-        expected = naive_rows(NumberedSteps(lengths), int(seed), actions[:, e], life_loss=life_loss)
-        for t, (row, want) in enumerate(zip(rows, expected, strict=True)):
-            for mine, theirs in zip(row, want, strict=True):
-                assert np.array_equal(mine[e], np.float32(theirs) if mine.dtype == np.float32 else theirs), (t, e)
-        scores, score = [], 0.0
-        for row in expected[1:]:
-            score = 0.0 if row[1] else score + row[3]
-            if row[2]:
-                scores.append((score, int(row[0][2])))
-        mine = [(g.score, g.length) for g in games if g.env == e]
-        assert [length for _, length in mine] == [length for _, length in scores]
-        assert np.allclose([s for s, _ in mine], [s for s, _ in scores], atol=1e-4)
+        expected_rows = list(naive_rows(NumberedSteps(lengths), int(seed), actions[:, e], life_loss=life_loss))
+        for t, (row, expected) in enumerate(zip(rows, expected_rows, strict=True)):
+            for field in NaiveRow._fields:
+                value = getattr(row, field)[e]
+                assert np.array_equal(value, value.dtype.type(getattr(expected, field))), (t, e, field)
+        expected_episodes = naive_episodes(expected_rows, e)
+        mine = [episode for episode in episodes if episode.env == e]
+        assert [episode.length for episode in mine] == [episode.length for episode in expected_episodes]
+        scores = [episode.score for episode in mine]
+        assert np.allclose(scores, [episode.score for episode in expected_episodes], atol=1e-4)
 
 
 @pytest.mark.parametrize(("game", "max_frames"), [("Breakout", 100_000), ("Breakout", 600), ("Pong", 400)])
-def test_atari_rows_equal_what_ale_says(game, max_frames):
-    """Two ALE vector envs, same seeds and actions; the second one's answers are read by the naive rules above."""
-    from dataclasses import replace
-
+def test_atari_rows_equal_those_of_ales_vector_environment(game, max_frames):
+    """A second vector environment with the same seeds and actions is read by the rules of `naive_rows`."""
     env_spec = replace(resolve(game), max_frames=max_frames)
     stream = make_stream(env_spec, N, threads=2)
-    raw = make_vector_env(env_spec, N, 2)
+    ale_env = make_vector_env(env_spec, N, 2)
     row = stream.reset(3)
-    obs, info = raw.reset(seed=spread_seeds(3, N))
+    obs, info = ale_env.reset(seed=spread_seeds(3, N))
     assert row.is_first.all()
     assert not row.is_last.any()
     rng = np.random.default_rng(0)
-    ends = lost = 0
-    over, lives = np.zeros(N, bool), info["lives"]
+    num_episodes = 0
+    num_lost_lives = 0
+    was_last = np.zeros(N, bool)
+    lives = info["lives"]
     for _ in range(1200):
         assert row.obs.dtype == np.uint8
         assert np.array_equal(row.obs, obs[:, 0])
         action = rng.integers(env_spec.num_actions, size=N)
         stream.send(action)
         row = stream.recv()
-        obs, reward, terminated, truncated, info = raw.step(action)
+        obs, reward, terminated, truncated, info = ale_env.step(action)
         for e in range(N):
-            done = terminated[e] or truncated[e]
-            life = not over[e] and not done and info["lives"][e] < lives[e]
-            assert row.is_first[e] == over[e]
-            assert row.is_last[e] == done
+            is_last = terminated[e] or truncated[e]
+            loses_life = not was_last[e] and not is_last and info["lives"][e] < lives[e]
+            assert row.is_first[e] == was_last[e]
+            assert row.is_last[e] == is_last
             assert row.reward[e] == reward[e]
-            assert row.terminated[e] == (terminated[e] or life)
+            assert row.terminated[e] == (terminated[e] or loses_life)
             assert row.truncated[e] == truncated[e]
-            if over[e]:
+            if was_last[e]:
                 assert row.reward[e] == 0
-                assert not done
-            ends, lost = ends + done, lost + life
-        over, lives = terminated | truncated, info["lives"]
-    games = stream.pop_episodes()
-    assert len(games) == ends > 0
-    assert max(g.length for g in games) <= max_frames / 4
-    assert lost > 0 or game == "Pong"
+                assert not is_last
+            num_episodes += is_last
+            num_lost_lives += loses_life
+        was_last = terminated | truncated
+        lives = info["lives"]
+    episodes = stream.pop_episodes()
+    assert len(episodes) == num_episodes > 0
+    assert max(episode.length for episode in episodes) <= max_frames / 4
+    assert num_lost_lives > 0 or game == "Pong"
     stream.close()
-    raw.close()
+    ale_env.close()
 
 
-def test_actions_out_of_range_are_refused_before_they_reach_the_emulator():
+@pytest.mark.parametrize("actions", [[0, 6], [-1, 0], [0], [0, 0, 0]])
+def test_send_raises_if_actions_are_out_of_range(actions):
     stream = make_stream(resolve("Pong"), 2)
     stream.reset(1)
-    for bad in ([0, 6], [-1, 0], [0], [0, 0, 0]):
-        with pytest.raises(ValueError, match="expected 2 numbers from 0 to 5"):
-            stream.send(np.array(bad))
-    stream.send(np.array([0, 5]))
+    with pytest.raises(ValueError, match="expected 2 numbers from 0 to 5"):
+        stream.send(np.array(actions))
+    stream.send(np.array([0, 5]))  # the stream is still usable
     assert stream.recv().obs.shape == (2, 84, 84)
     stream.close()
 
 
-def test_recv_without_send_is_an_error():
+def test_recv_raises_if_send_was_not_called():
     stream = make_stream(resolve("CartPole-v1"), 2)
     stream.reset(1)
     with pytest.raises(RuntimeError, match="without a send"):
         stream.recv()
 
 
-def test_a_second_atari_stream_does_not_change_the_first():
+def test_streams_do_not_share_metadata():
     first = make_stream(resolve("Pong"), 1)
     second = make_stream(resolve("Breakout"), 1)
     assert first.env.metadata is not second.env.metadata
@@ -132,68 +161,89 @@ def test_a_second_atari_stream_does_not_change_the_first():
     second.close()
 
 
-def test_other_autoreset_modes_are_refused():
-    vector = SyncVectorEnv([NumberedSteps], autoreset_mode=AutoresetMode.SAME_STEP)
+def test_stream_raises_for_other_autoreset_modes():
+    vector_env = SyncVectorEnv([NumberedSteps], autoreset_mode=AutoresetMode.SAME_STEP)
     with pytest.raises(ValueError, match="NEXT_STEP"):
-        Stream(vector)
+        Stream(vector_env)
 
 
-def test_seeds_of_two_runs_have_nothing_in_common():
+def test_spread_seeds_of_neighbouring_seeds_are_disjoint():
     assert not set(spread_seeds(1, 64)) & set(spread_seeds(2, 64))
     assert (spread_seeds(1, 64) == spread_seeds(1, 64)).all()
     assert spread_seeds(2**31 - 1, 4).max() < 2**31
 
 
+def breakout_stream(independent: bool) -> Stream:
+    """Return a stream of Breakout, whose games are short. Its episodes are not independent with sticky actions."""
+    stream = make_stream(resolve("Breakout" if independent else "ALE/Breakout-v5"), N, threads=2)
+    assert stream.independent_episodes == independent
+    stream.reseed_after = 4 * RESET_STEPS if independent else 150
+    return stream
+
+
+def numbered_stream(kind: str, independent: bool) -> Stream:
+    """Return a stream of `NumberedSteps`."""
+    vector_env = VECTOR_ENVS[kind]([NumberedSteps] * N, autoreset_mode=AutoresetMode.NEXT_STEP)
+    reseed_after = 5 * RESET_STEPS if independent else 20
+    return Stream(vector_env, independent_episodes=independent, reseed_after=reseed_after)
+
+
+def max_log_length(kind: str, independent: bool) -> int:
+    """Return a bound of the actions in a log of the streams above."""
+    if not independent:
+        return 800
+    return 300 if kind == "ale" else 8
+
+
 @pytest.mark.parametrize("independent", [False, True])
 @pytest.mark.parametrize("kind", ["sync", "async", "ale"])
-def test_the_way_to_a_row_leads_back_to_it(kind, independent):
-    """After several seeded resets: a fresh stream that goes the way again is at the same row and stays there."""
+def test_restored_stream_equals_the_saved_one(kind, independent):
+    """The state is saved at several rows, also after seeded resets. Rows after the last one are compared as well."""
 
-    def make():
-        if kind == "ale":
-            stream = make_stream(resolve("Breakout" if independent else "ALE/Breakout-v5"), N, threads=2)  # short games
-            assert stream.independent_episodes == independent  # with sticky actions they are not
-            stream.reseed_after = 4 * RESET_STEPS if independent else 150
-            return stream
-        vector = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}[kind]
-        env = vector([NumberedSteps] * N, autoreset_mode=AutoresetMode.NEXT_STEP)
-        return Stream(env, independent_episodes=independent, reseed_after=5 * RESET_STEPS if independent else 20)
+    def make() -> Stream:
+        return breakout_stream(independent) if kind == "ale" else numbered_stream(kind, independent)
 
-    one, rng = make(), np.random.default_rng(1)
-    skipped = []
-    row, rows = one.reset(5), 0
+    saved = make()
+    restored = make()
+    rng = np.random.default_rng(1)
+    num_skipped = []
+    row = saved.reset(5)
+    num_rows = 0
     for stop in (0, 1, 130, 577, 900):
-        for _ in range(stop - rows):
-            one.send(rng.integers(one.num_actions, size=N))
-            row = one.recv()
-        rows = stop
-        other = make()
-        again = other.restore(5, one.state())
+        for _ in range(stop - num_rows):
+            saved.send(rng.integers(saved.num_actions, size=N))
+            row = saved.recv()
+        num_rows = stop
+        restored.close()
+        restored = make()
+        restored_row = restored.restore(5, saved.state())
         for name in ("obs", "is_first", "is_last"):
-            assert np.array_equal(getattr(row, name), getattr(again, name)), (stop, name)
-        assert len(one.state()["log"]) <= (800 if not independent else 300 if kind == "ale" else 8)
-        skipped.append(one.state()["skipped"].max())
-    assert (0 < max(skipped) <= 4) if independent else max(skipped) == 0
-    one.pop_episodes()
+            assert np.array_equal(getattr(row, name), getattr(restored_row, name)), (stop, name)
+        assert len(saved.state()["log"]) <= max_log_length(kind, independent)
+        num_skipped.append(saved.state()["skipped"].max())
+    assert (0 < max(num_skipped) <= 4) if independent else max(num_skipped) == 0
+    saved.pop_episodes()
     for _ in range(400):
-        actions = rng.integers(one.num_actions, size=N)
-        one.send(actions)
-        other.send(actions)
-        for mine, theirs in zip(one.recv(), other.recv(), strict=True):
+        actions = rng.integers(saved.num_actions, size=N)
+        saved.send(actions)
+        restored.send(actions)
+        for mine, theirs in zip(saved.recv(), restored.recv(), strict=True):
             assert np.array_equal(mine, theirs)
-    assert one.pop_episodes() == other.pop_episodes()
-    one.close()
-    other.close()
+    assert saved.pop_episodes() == restored.pop_episodes()
+    saved.close()
+    restored.close()
 
 
-def test_a_way_that_skips_nothing_is_known_too():
-    """The states of before episodes were skipped: the next one made after them skips, and leads to the same rows."""
+def test_restore_accepts_states_without_skipped_resets():
+    """Old checkpoints hold the actions of all episodes since the seeded reset, also if episodes are independent."""
 
-    def make(independent):
+    def make(independent: bool) -> Stream:
         env = SyncVectorEnv([NumberedSteps] * N, autoreset_mode=AutoresetMode.NEXT_STEP)
         return Stream(env, independent_episodes=independent)
 
-    old, new, newer = make(False), make(True), make(True)
+    old = make(False)
+    new = make(True)
+    newer = make(True)
     row = old.reset(5)
     for _ in range(40):
         old.send(np.zeros(N, np.int64))
@@ -204,28 +254,30 @@ def test_a_way_that_skips_nothing_is_known_too():
     assert np.array_equal(newer.restore(5, new.state()).obs, row.obs)
 
 
-def walk(flicker=0.0, masked=()):
-    """500 rows of four environments, the first one after `reset(5)`."""
+def record_observations(flicker: float = 0.0, masked: tuple[int, ...] = ()) -> NDArray[np.float32]:
+    """Return 500 observations of four environments, [500, 4, 3], beginning with `reset(5)`."""
     env = SyncVectorEnv([NumberedSteps] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
     stream = Stream(env, flicker=flicker, masked=masked)
-    frames = [stream.reset(5).obs]
+    observations = [stream.reset(5).obs]
     for _ in range(499):
         stream.send(np.zeros(4, np.int64))
-        frames.append(stream.recv().obs)
-    return np.stack(frames)
+        observations.append(stream.recv().obs)
+    return np.stack(observations)
 
 
-def test_observations_flicker_as_often_as_they_should_and_the_same_again():
-    seen, again, clear = walk(flicker=0.3), walk(flicker=0.3), walk()
-    assert np.array_equal(seen, again)
-    blank = (seen == 0).all(2)
-    assert blank.mean() == pytest.approx(0.3, abs=0.03)
-    assert len(np.unique(blank, axis=0)) == 16  # each environment by itself
-    assert np.array_equal(seen[~blank], clear[~blank])
+def test_flicker_blanks_the_given_share_of_observations_and_is_reproducible():
+    flickering = record_observations(flicker=0.3)
+    original = record_observations()
+    assert np.array_equal(flickering, record_observations(flicker=0.3))
+    is_blank = (flickering == 0).all(2)
+    assert is_blank.mean() == pytest.approx(0.3, abs=0.03)
+    assert len(np.unique(is_blank, axis=0)) == 16  # environments are blanked independently of each other
+    assert np.array_equal(flickering[~is_blank], original[~is_blank])
 
 
-def test_masked_entries_are_never_seen():
-    seen, clear = walk(masked=(1,)), walk()
-    assert not seen[..., 1].any()
-    assert np.array_equal(seen[..., [0, 2]], clear[..., [0, 2]])
-    assert clear[..., 1].any()
+def test_masked_entries_are_zero_and_other_entries_are_unchanged():
+    masked = record_observations(masked=(1,))
+    original = record_observations()
+    assert not masked[..., 1].any()
+    assert np.array_equal(masked[..., [0, 2]], original[..., [0, 2]])
+    assert original[..., 1].any()
