@@ -17,7 +17,7 @@ TENSOR_FILES = ["learner.safetensors", "network.safetensors"]
 
 
 def logged_metrics(run: Run) -> list[dict[str, Any]]:
-    """Return the lines of metrics.jsonl without metrics that depend on the clock. Lines that become empty are left out."""
+    """Return the lines of metrics.jsonl without metrics that depend on the clock, and without empty lines."""
     lines = []
     for line in run.metrics():
         kept = {name: value for name, value in line.items() if not name.startswith(CLOCK_METRICS)}

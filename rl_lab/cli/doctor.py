@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from rl_lab.errors import LabError
+from rl_lab.system.diagnosis import describe_machine, find_problems
 from rl_lab.system.shell import PROG
 
 
@@ -19,8 +20,6 @@ def doctor_command(args: list[str]) -> None:
         return
     if args:
         raise LabError(f"doctor takes no options, not {' '.join(args)}")
-    from rl_lab.system.diagnosis import describe_machine, find_problems  # imports torch, which takes seconds
-
     for line in describe_machine():
         print(line)
     problems = find_problems()

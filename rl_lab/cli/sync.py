@@ -71,7 +71,7 @@ def _without_private_runs(runs: list[Run]) -> list[Run]:
 
 
 def _is_private(run: Run) -> bool:
-    """Return True if the run was trained with --wandb disabled. If it is damaged, return False: `_sync_run` reports it."""
+    """Return True if the run was trained with --wandb disabled. Damage is not reported here but by `_sync_run`."""
     with contextlib.suppress(*USER_ERRORS):
         return run.config.run.wandb == "disabled"
     return False

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from rl_lab.errors import USER_ERRORS, Fault
+
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Error numbers of a disk that is full, over its quota, or read-only."""
 
@@ -40,8 +42,6 @@ def exit_with_error(message: str, code: int = 2) -> NoReturn:
 
 def _run_with_error_lines(command: Callable[[], None]) -> None:
     """Call a command, and exit with one line if it raises an error that a user can correct."""
-    from rl_lab.errors import USER_ERRORS, Fault  # this import loads torch, which `--help` does not need
-
     try:
         command()
     except USER_ERRORS as error:

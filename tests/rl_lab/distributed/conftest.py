@@ -1,3 +1,3 @@
-"""The cluster is made once for all tests of a file."""
+"""The fixture `cluster` for the tests of this folder. Each test file starts a cluster of its own."""
 
 from sweep_cluster import cluster  # noqa: F401
