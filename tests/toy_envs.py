@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 class NumberedSteps(gymnasium.Env):
     """An environment whose observation is [seed, episode, step].
 
-    The reward of step i is 0.001 * i plus the action. Action 1 also loses a life, unless only one is left. `info["lives"]`
-    is the number of lives.
+    The reward of step i is 0.001 * i plus the action. Action 1 also loses a life, unless only one is left.
+    `info["lives"]` is the number of lives.
     """
 
     def __init__(self, lengths: tuple[int, ...] = (3, -5, 1, -1, 8), lives: int = 3) -> None:
