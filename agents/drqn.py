@@ -236,8 +236,8 @@ class DRQN(DQN):
         metrics, td_error = super().gradient_step(batch)  # type: ignore[arg-type]
         active = self.active_rows(batch)
         absolute_error = td_error.view_as(active).abs() * active
-        mean_error = absolute_error.sum(0) / active.sum(0).clamp(min=1)
-        return metrics, 0.9 * absolute_error.amax(0) + 0.1 * mean_error
+        num_active = active.sum(0).clamp(min=1)
+        return metrics, 0.9 * absolute_error.amax(0) + 0.1 * absolute_error.sum(0) / num_active
 
     # --- State --------------------------------------------------------------------------------------------------------
 
