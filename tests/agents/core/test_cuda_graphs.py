@@ -18,6 +18,7 @@ from agents.drqn import DRQN, DRQNConfig
 from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.expected_sarsa import ExpectedSarsa
 from agents.memory.replay import TransitionBatch
+from agents.memory.sequences import SequenceSampler
 from agents.rainbow import Rainbow, RainbowConfig
 from agents.reinforce import Reinforce, ReinforceConfig
 
@@ -113,9 +114,9 @@ def test_of_many_shapes_the_first_are_recorded():
 def test_an_agent_that_records_learns_like_one_that_does_not(cls, config):
     plain, quick = after_the_same_rows(cls, config, 60)
     assert quick.updates > 2 * WARM_UP
-    assert len(quick.learn_now.records) == len(quick.values_now.records) == 1
+    assert len(quick.gradient_step.records) == len(quick.acting_q_values.records) == 1
     assert len(quick.replay.transitions.records) == (cls is not DRQN)  # whose sequences are built by other means
-    assert_equal_weights(plain.online, quick.online)
+    assert_equal_weights(plain.online_network, quick.online_network)
 
 
 def test_a_policy_gradient_that_records_learns_like_one_that_does_not():
@@ -138,7 +139,7 @@ def test_a_learning_rate_in_a_tensor_changes_in_place():
 
 def test_a_cpu_ignores_it():
     agent, _ = toy_loop(dataclasses.replace(SMALL, cuda_graphs=True), 1)
-    assert not isinstance(agent.learn_now, CudaGraphFunction)
+    assert not isinstance(agent.gradient_step, CudaGraphFunction)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_a_gpu_learns_what_the_cpu_learns(cls, graphs, monkeypatch):
     )
     on_cpu = cls(config, rows, seed=1, device=CPU)
     on_gpu = cls(dataclasses.replace(config, cuda_graphs=graphs), rows, seed=1, device=torch.device("cuda"))
-    on_gpu.start_from(on_cpu.online.state_dict())
+    on_gpu.start_from(on_cpu.online_network.state_dict())
     for batch in batches(10, rows, torch.Generator().manual_seed(0)):
         for agent in (on_cpu, on_gpu):
             agent.steps += 8
@@ -182,7 +183,7 @@ def test_a_gpu_learns_what_the_cpu_learns(cls, graphs, monkeypatch):
         there = on_gpu.update(TransitionBatch(*(x.cuda() for x in batch)))
         for name, value in here.items():
             assert float(there[name]) == pytest.approx(float(value), rel=1e-2, abs=1e-4), name
-    for a, b in zip(on_cpu.online.parameters(), on_gpu.online.parameters(), strict=True):
+    for a, b in zip(on_cpu.online_network.parameters(), on_gpu.online_network.parameters(), strict=True):
         assert torch.allclose(a, b.cpu(), rtol=1e-2, atol=1e-4)
 
 
@@ -195,8 +196,8 @@ def test_a_run_that_records_learns_as_much(name, tmp_path):
         options = {"frame_stack": 1, "eval_every": 0, "eval_episodes": 1, "log_every": 100}
         options |= {"batch_size": 256, "minibatch_size": 64} if name == "reinforce" else {"learning_starts": 200}
         run = rl_lab.train(
-            name, env="ALE/Pong-v5", steps=1000, device="cuda", precision="float32", cuda_graphs=graphs, wandb="disabled",
-            runs_dir=str(tmp_path / str(graphs)), quiet=True, **options,
+            name, env="ALE/Pong-v5", steps=1000, device="cuda", precision="float32", cuda_graphs=graphs,
+            wandb="disabled", runs_dir=str(tmp_path / str(graphs)), quiet=True, **options,
         )  # fmt: skip
         said.append([(line["updates"], line["loss"]) for line in run.metrics() if "loss" in line])
     assert [n for n, _ in said[0]] == [n for n, _ in said[1]]
@@ -219,12 +220,12 @@ def test_a_gpu_remembers_and_acts_as_the_cpu_does(graphs, monkeypatch):
     config = dataclasses.replace(SMALL, frame_stack=2, n_step=3, priority_alpha=0.6, replay_size=120, replay_ratio=0)
     on_cpu = DQN(config, rows, seed=1, device=CPU)
     on_gpu = DQN(dataclasses.replace(config, cuda_graphs=graphs), rows, seed=1, device=there)
-    on_gpu.start_from(on_cpu.online.state_dict())
+    on_gpu.start_from(on_cpu.online_network.state_dict())
     carries = on_cpu.initial_carry(3), on_gpu.initial_carry(3)
     for step in data.steps:
         moved = StepResult(*(x.to(there) if isinstance(x, torch.Tensor) else x for x in step))
-        here, carry = on_cpu.values_now(step.obs, step.is_first, carries[0])
-        far, other = on_gpu.values_now(moved.obs, moved.is_first, carries[1])
+        here, carry = on_cpu.acting_q_values(step.obs, step.is_first, carries[0])
+        far, other = on_gpu.acting_q_values(moved.obs, moved.is_first, carries[1])
         assert torch.allclose(here, far.cpu(), rtol=1e-4, atol=1e-5)
         carries = carry, other
         on_cpu.observe(step)
@@ -237,5 +238,7 @@ def test_a_gpu_remembers_and_acts_as_the_cpu_does(graphs, monkeypatch):
         assert torch.allclose(mine, its)
     drawn = on_gpu.replay.sample(4096, beta=0.5)
     assert set(drawn.cell.tolist()) <= set(cell.tolist())
-    for mine, its in zip(tensors(on_cpu.replay.latest(5)), tensors(on_gpu.replay.latest(5)), strict=True):
+    latest_on_cpu = SequenceSampler(on_cpu.replay, 5).latest()
+    latest_on_gpu = SequenceSampler(on_gpu.replay, 5).latest()
+    for mine, its in zip(tensors(latest_on_cpu), tensors(latest_on_gpu), strict=True):
         assert torch.equal(mine, its)

@@ -1,4 +1,6 @@
-"""Targets against a walk through one reward after another."""
+"""Tests of returns, targets and advantages."""
+
+from __future__ import annotations
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import NaiveEpisode
 
-from agents.core.targets import generalized_advantage, max_value, n_step_return, td_target
+from agents.core.targets import categorical_projection, generalized_advantage, max_value, n_step_return, td_target
 
 
 @settings(max_examples=200, deadline=None)
@@ -17,11 +19,14 @@ from agents.core.targets import generalized_advantage, max_value, n_step_return,
     seed=st.integers(0, 2**32 - 1),
     p_end=st.sampled_from([0.0, 0.2, 0.7]),
 )
-def test_n_step_return(n, gamma, seed, p_end):
+def test_n_step_return_equals_sum_of_single_rewards(n: int, gamma: float, seed: int, p_end: float):
     rng = np.random.default_rng(seed)
     reward = rng.normal(size=(16, n)).astype(np.float32)
-    terminated, truncated = rng.random((16, n)) < p_end, rng.random((16, n)) < p_end
-    ret, discount, m = n_step_return(*map(torch.from_numpy, (reward, terminated, truncated)), gamma)
+    terminated = rng.random((16, n)) < p_end
+    truncated = rng.random((16, n)) < p_end
+    ret, discount, m = n_step_return(
+        torch.from_numpy(reward), torch.from_numpy(terminated), torch.from_numpy(truncated), gamma
+    )
     for i in range(16):
         naive = NaiveEpisode([], [], list(reward[i]), list(terminated[i]), list(truncated[i]))
         expected = naive.n_step(0, n, gamma)
@@ -30,40 +35,57 @@ def test_n_step_return(n, gamma, seed, p_end):
         assert int(m[i]) == expected[2]
 
 
-def test_q_learning_solves_a_chain_exactly():
-    """Value iteration by `max_value` and `td_target` on a 5-state chain reaches the Q* of dynamic programming."""
-    gamma, states = 0.9, 5  # action 1 goes right, 0 stays; the step out of the last state pays 1 and ends
+def test_q_learning_targets_converge_to_q_star_of_chain():
+    """In a chain of 5 states, action 1 moves to the next state and action 0 stays. Leaving the last state pays 1."""
+    gamma, states = 0.9, 5
     q = torch.zeros(states, 2)
     for _ in range(200):
         value = max_value(q)
-        right = torch.cat([value[1:], torch.zeros(1)])
+        next_value = torch.cat([value[1:], torch.zeros(1)])
         reward = torch.zeros(states)
         reward[-1] = 1.0
         discount = torch.full((states,), gamma)
-        stay = td_target(torch.zeros(states), discount, value)
+        q_stay = td_target(torch.zeros(states), discount, value)
         discount[-1] = 0.0
-        q = torch.stack([stay, td_target(reward, discount, right)], 1)
+        q_move = td_target(reward, discount, next_value)
+        q = torch.stack([q_stay, q_move], 1)
     steps_to_go = torch.arange(states - 1, -1, -1)
     assert torch.allclose(q[:, 1], gamma**steps_to_go, atol=1e-6)
     assert torch.allclose(q[:, 0], gamma ** (steps_to_go + 1), atol=1e-6)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.7, 1.0])
-def test_the_generalised_advantage_is_a_sum_of_n_step_errors(decay):
-    """(1 - lambda) sum_n lambda^(n-1) (R_n + gamma^n V - V): equation 16 of Schulman et al. before it is rearranged."""
-    rng, gamma, rows = np.random.default_rng(0), 0.9, 60
-    reward, value = rng.normal(size=rows).astype(np.float32), rng.normal(size=rows + 1).astype(np.float32)
+def test_categorical_projection_divides_probability_between_nearest_atoms():
+    support = torch.tensor([0.0, 1.0, 2.0])
+    probabilities = torch.tensor([[0.0, 1.0, 0.0]])
+    projected = categorical_projection(torch.tensor([0.25]), torch.tensor([0.5]), probabilities, support)
+    assert torch.allclose(projected, torch.tensor([[0.25, 0.75, 0.0]]))
+
+
+def test_categorical_projection_clips_to_support():
+    support = torch.tensor([0.0, 1.0, 2.0])
+    probabilities = torch.tensor([[0.2, 0.3, 0.5]])
+    projected = categorical_projection(torch.tensor([9.0]), torch.tensor([1.0]), probabilities, support)
+    assert torch.allclose(projected, torch.tensor([[0.0, 0.0, 1.0]]))
+
+
+@pytest.mark.parametrize("trace_decay", [0.0, 0.7, 1.0])
+def test_generalized_advantage_is_weighted_sum_of_n_step_advantages(trace_decay: float):
+    """Compare with (1 - lambda) sum_n lambda^(n-1) (R_n + gamma^n V - V), equation 16 of Schulman et al. 2016."""
+    gamma, rows = 0.9, 60
+    rng = np.random.default_rng(0)
+    reward = rng.normal(size=rows).astype(np.float32)
+    value = rng.normal(size=rows + 1).astype(np.float32)
     terminated = rng.random(rows) < 0.1
     truncated = ~terminated & (rng.random(rows) < 0.1)
-    columns = (torch.from_numpy(x)[:, None] for x in (reward, terminated, truncated, value))
-    found = generalized_advantage(*columns, gamma, decay)[:, 0]
+    columns = [torch.from_numpy(x)[:, None] for x in (reward, terminated, truncated, value)]
+    advantage = generalized_advantage(*columns, gamma=gamma, trace_decay=trace_decay)[:, 0]
     for t in range(rows):
-        over = np.flatnonzero((terminated | truncated)[t:])
-        longest = int(over[0]) + 1 if len(over) else rows - t  # the return of all n beyond is the same
-        total = 0.0
+        ends = np.flatnonzero((terminated | truncated)[t:])
+        longest = int(ends[0]) + 1 if len(ends) else rows - t  # n-step returns of larger n are equal
+        expected = 0.0
         for n in range(1, longest + 1):
             ret = sum(gamma**k * reward[t + k] for k in range(n))
             bootstrap = 0.0 if terminated[t + n - 1] else gamma**n * value[t + n]
-            weight = decay ** (n - 1) * (1.0 if n == longest else 1 - decay)
-            total += weight * (ret + bootstrap - value[t])
-        assert float(found[t]) == pytest.approx(total, abs=1e-4)
+            weight = trace_decay ** (n - 1) * (1.0 if n == longest else 1 - trace_decay)
+            expected += weight * (ret + bootstrap - value[t])
+        assert float(advantage[t]) == pytest.approx(expected, abs=1e-4)

@@ -1,0 +1,106 @@
+"""Tests that no agent waits for its device.
+
+An agent waits for a GPU when it reads a number from the GPU, or when the shape of a result depends on numbers there. On
+PyTorch's meta device, which has shapes but no numbers, both raise an error. So the tests need no GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from agents.core.types import EnvSpaces, Metrics, StepResult
+from agents.double_dqn import DoubleDQN
+from agents.dqn import DQN
+from agents.drqn import DRQN
+from agents.dueling_double_dqn import DuelingDoubleDQN
+from agents.dueling_dqn import DuelingDQN
+from agents.expected_sarsa import ExpectedSarsa
+from agents.rainbow import Rainbow
+from agents.reinforce import Reinforce
+
+NUM_ENVS = 8
+SPACES = EnvSpaces((84, 84), torch.uint8, 6, NUM_ENVS)
+REPLAY = {"learning_starts": 32, "replay_size": 240, "replay_ratio": 1.0, "frame_stack": 4, "priority_alpha": 0.5}
+SEQUENCES = REPLAY | {"frame_stack": 1, "unroll": 4, "replay_ratio": 4.0}
+
+
+class CpuGenerator(torch.Generator):
+    """A generator on the CPU in place of one on the meta device, which does not exist."""
+
+    def __new__(cls, device: Any = None) -> CpuGenerator:
+        return super().__new__(cls)
+
+
+class ForbidTransfers(TorchDispatchMode):
+    """Raise at every operation that copies numbers from one device to another."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, torch.Tensor)]
+        devices = {x.device.type for x in tensors if x.dim()}
+        assert len(devices) < 2, f"{func} copies numbers between {devices}"
+        return result
+
+
+class ConstantEnvironment:
+    """An agent's loop over observations, rewards and flags that are all zero, on the agent's device."""
+
+    def __init__(self, agent: Any) -> None:
+        self.agent = agent
+        self.carry = agent.initial_carry(NUM_ENVS)
+        self.obs = torch.zeros((NUM_ENVS, *SPACES.obs_shape), dtype=torch.uint8, device=agent.device)
+        self.reward = torch.zeros(NUM_ENVS, device=agent.device)
+        self.no = torch.zeros(NUM_ENVS, dtype=torch.bool, device=agent.device)
+        self.metrics: Metrics = {}
+
+    def run(self, rows: int) -> None:
+        """Let the agent act and learn for a number of rows."""
+        no = self.no
+        for _ in range(rows):
+            action, self.carry = self.agent.act(self.obs, no, self.carry, explore=True)
+            step = StepResult(self.obs, no, no, action, self.reward, no, no, num_active=NUM_ENVS)
+            self.metrics.update(self.agent.observe(step) or {})
+
+
+@pytest.mark.parametrize("device_type", ["meta", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("cls", "settings"),
+    [
+        (DQN, REPLAY | {"n_step": 3}),
+        (DQN, REPLAY | {"priority_alpha": 0.0, "target_tau": 0.01}),
+        (DQN, REPLAY | {"optimizer": "centered_rmsprop", "norm": "batch", "pixels": "frames"}),
+        (DoubleDQN, REPLAY),
+        (DuelingDQN, REPLAY),
+        (DuelingDoubleDQN, REPLAY),
+        (ExpectedSarsa, REPLAY),
+        (Rainbow, REPLAY),
+        (DRQN, SEQUENCES),
+        (DRQN, SEQUENCES | {"priority_alpha": 0.0, "core": "gru", "start_state": "stored"}),
+        (Reinforce, {"batch_size": 64, "minibatch_size": 32, "frame_stack": 4}),
+        (Reinforce, {"batch_size": 64, "minibatch_size": 0, "frame_stack": 2, "convolutions": False, "epochs": 2}),
+    ],
+)
+def test_agent_does_not_wait_for_its_device(cls, settings, dtype, device_type, monkeypatch):
+    settings = {"hidden": 16, "filters": 8} | settings
+    if device_type == "meta":
+        monkeypatch.setattr(torch, "Generator", CpuGenerator)
+        settings = {"optimizer": "rmsprop"} | settings  # adam's fused kernel does not exist on the meta device
+    agent = cls(cls.config_class(**settings), SPACES, seed=1, device=torch.device(device_type), dtype=dtype)
+    environment = ConstantEnvironment(agent)
+    environment.run(15)  # allocates all memory
+    if device_type == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        with ForbidTransfers():
+            environment.run(40)
+    finally:
+        if device_type == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+    assert agent.updates > 3
+    assert {x.device.type for x in environment.metrics.values()} == {device_type}
