@@ -1,0 +1,28 @@
+"""Tests of the problems that the command `doctor` reports."""
+
+import pytest
+
+from rl_lab.system import diagnosis
+
+
+def test_two_opencv_packages_are_a_problem(monkeypatch: pytest.MonkeyPatch):
+    def version(package: str) -> str | None:
+        return None if package == "opencv-contrib-python" else "5.0"
+
+    monkeypatch.setattr(diagnosis, "installed_version", version)
+    (problem,) = diagnosis.find_problems()
+    assert "overwrite each other's cv2" in problem
+    assert "pip uninstall opencv-python opencv-python-headless" in problem
+
+
+def test_a_missing_package_is_a_problem(monkeypatch: pytest.MonkeyPatch):
+    def version(package: str) -> str | None:
+        return None if package in ("wandb", "opencv-python", "opencv-contrib-python") else "1"
+
+    monkeypatch.setattr(diagnosis, "installed_version", version)
+    assert diagnosis.find_problems() == ["wandb is not installed: pip install wandb"]
+
+
+def test_missing_opencv_is_a_problem(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(diagnosis, "installed_version", lambda package: None if "opencv" in package else "1")
+    assert diagnosis.find_problems() == ["OpenCV is not installed: pip install opencv-python-headless"]
