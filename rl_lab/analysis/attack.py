@@ -1,4 +1,4 @@
-"""Adversarial attack on an agent: perturb each observation so that the agent changes its mind, and measure the score.
+"""Adversarial attack: measure an agent's score if each observation is perturbed against its greedy action.
 
 The perturbation is the fast gradient sign method (Goodfellow et al. 2015, "Explaining and harnessing adversarial
 examples"), applied to policies by Huang et al. 2017, "Adversarial attacks on neural network policies".
@@ -16,7 +16,7 @@ from agents.core.types import Carry, PolicyOutput, ValueScaling
 from rl_lab import api
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
-from rl_lab.training.evaluation import Evaluation
+from rl_lab.training.evaluation import EvaluatedAgent, Evaluation
 
 
 class AttackedAgent:
@@ -29,10 +29,8 @@ class AttackedAgent:
 
         Args:
             agent: The agent.
-            size: The perturbation eps, as a share of `max_pixel` for images, in the unit of the observation for
-                vectors.
-            max_pixel: Largest pixel value of an image; perturbed images are clamped to [0, max_pixel]. None for
-                vectors.
+            size: The perturbation eps: for images a share of `max_pixel`, for vectors in the unit of the observation.
+            max_pixel: Largest pixel value of an image; pixels are clamped to [0, max_pixel]. None for vectors.
             random_signs: Draw the signs with this generator instead of computing them from the gradient. The score
                 under random signs is the baseline of the attack: it shows the effect of noise of the same size.
         """
@@ -58,6 +56,7 @@ class AttackedAgent:
         return self.agent.policy_output(perturbed, is_first, carry)
 
     def _signs(self, obs: Tensor, is_first: Tensor, carry: Carry) -> Tensor:
+        """Return the signs of the perturbation: -1 or 1, or 0 for entries without a gradient."""
         if self.random_signs is None:
             return fgsm_signs(self.agent, obs, is_first, carry)
         return torch.randint(0, 2, obs.shape, generator=self.random_signs) * 2.0 - 1
@@ -107,7 +106,7 @@ def evaluate_attack(
     max_pixel = run.env_spec.max_pixel
     noise_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
     noise = torch.Generator().manual_seed(noise_seed)
-    players: dict[str, Agent | AttackedAgent] = {
+    players: dict[str, EvaluatedAgent] = {
         "no perturbation": agent,
         f"random signs, {size:g}": AttackedAgent(agent, size, max_pixel, noise),
         f"fgsm, {size:g}": AttackedAgent(agent, size, max_pixel),

@@ -65,9 +65,8 @@ def record_stack_feature_maps(agent: Agent, stacks: Tensor) -> FeatureMaps:
 def receptive_field(convolutions: Sequence[nn.Conv2d]) -> ReceptiveField:
     """Return the receptive field of the last of several successive convolutions.
 
-    A layer with kernel size K, stride S and padding P changes the field to (Araujo et al. 2019, "Computing receptive
-    fields of
-    convolutional neural networks"):
+    A layer with kernel size K, stride S and padding P changes the field as follows (Araujo et al. 2019, "Computing
+    receptive fields of convolutional neural networks"):
 
         start' = start - P * stride
         size' = size + (K - 1) * stride

@@ -79,13 +79,12 @@ def maximize_activation(agent: Agent, stacks: Tensor, layer: int, unit: int, max
     """Return an input that maximises the activation of a unit, u8[k, size, size].
 
     Activation maximisation by gradient ascent (Erhan et al. 2009, "Visualizing higher-layer features of a deep
-    network"), from
-    the mean frames of the game, with pixels clamped to [0, max_pixel]:
+    network"). The ascent starts from the mean frames of the game, and step i is
 
-        x <- x + eta_i g / max|g|,   g = dh/dx
+        x <- clip(x + eta_i g / max|g|, 0, max_pixel),   g = dh/dx
 
     where h is the unit's output before its ReLU, at the position in the middle of the feature map, and eta_i decreases
-    linearly to 0. The result is the receptive field of this position.
+    linearly to 0. Returned are the pixels in the receptive field of this position.
 
     Args:
         agent: The agent.

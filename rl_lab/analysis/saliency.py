@@ -1,8 +1,11 @@
 """Saliency maps: how much each pixel of an observation contributes to the agent's output.
 
-Two methods: Grad-CAM (Selvaraju et al. 2017), which needs convolutions and one backward pass, and occlusion (Greydanus
-    et al.
-2018), which needs no gradient but hundreds of forward passes. Occlusion serves as a check of Grad-CAM.
+There are two methods:
+
+    grad-cam     Selvaraju et al. 2017. Needs convolutions and one backward pass.
+    occlusion    Greydanus et al. 2018. Needs no gradient, but hundreds of changed observations as input.
+
+Occlusion is slow and serves as a check of Grad-CAM.
 """
 
 from __future__ import annotations

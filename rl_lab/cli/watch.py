@@ -94,7 +94,8 @@ def _select_sink(options: WatchOptions) -> SinkName:
     }
     names: list[SinkName] = [name for name, is_requested in requested.items() if is_requested]
     if len(names) > 1:
-        raise LabError(f"choose one of {' and '.join(f'--{name}' for name in names)}, not both")
+        flags = ", ".join(f"--{name}" for name in names)
+        raise LabError(f"choose one of {flags}: games are shown in one place")
     if names:
         return names[0]
     return "window" if has_display() else "web"

@@ -1,1 +1,1 @@
-"""Watching agents play: a game with its screen, a picture of what the agent sees and thinks, and places to show it."""
+"""The viewer: an agent plays games, and each step is shown with the agent's input and output."""

@@ -43,7 +43,7 @@ class CheckpointSelector:
 
     @property
     def names(self) -> list[str]:
-        """The names of all checkpoints of the run: "best", if there is one, then agent steps, newest first."""
+        """Return the names of all checkpoints of the run: "best", if it exists, then agent steps, newest first."""
         has_best = (self.run_path / "checkpoints" / "best" / "state.json").is_file()
         steps = [str(checkpoint.step_of(folder)) for folder in checkpoint.generations(self.run_path)]
         unique_steps = list(dict.fromkeys(steps))
@@ -63,7 +63,7 @@ class CheckpointSelector:
             print(f"rl_lab: {error}; the agent keeps the weights of checkpoint {self.name}")
 
     def load_newer(self) -> bool:
-        """Load the newest checkpoint if it is newer than the current one. Checks the disk once a second.
+        """Load the newest checkpoint if it is newer than the current one. The disk is checked once a second.
 
         After `choose`, only a checkpoint that was written later than the choice counts as newer.
 
@@ -79,7 +79,7 @@ class CheckpointSelector:
             if _steps_of(newest) <= max(self.step, self._newest_at_choice):
                 return False
             self._load(lambda: newest or checkpoint.find(self.run_path))
-        except LabError:  # training replaces the checkpoint at this moment; the next check will find the new one
+        except LabError:  # training is replacing the checkpoint; the next check will load the new one
             return False
         return True
 
@@ -92,7 +92,7 @@ class CheckpointSelector:
     def _load(self, find_folder: Callable[[], Path]) -> None:
         """Load the weights from the folder that `find_folder` returns.
 
-        Training may replace the folder between finding and reading it. In this case find and read it again.
+        Training may replace the folder before it is read. In this case, call `find_folder` again.
         """
         attempt = 1
         while True:

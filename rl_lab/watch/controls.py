@@ -27,7 +27,7 @@ class Controls:
     The thread of the sink writes the attributes, the thread that plays reads them.
 
     Attributes:
-        paused: Show the current frame until the person resumes or asks for one step.
+        paused: Show the current frame until the person resumes the game or requests one step.
         restart: Begin again with the first game. The player resets this attribute.
         quit: End the program.
         saliency_method: The method of the saliency map.
@@ -76,7 +76,7 @@ class Controls:
 
         Args:
             seconds: Duration of the frame at the game's own speed.
-            poll: Is called repeatedly, to process the input of the viewer's window.
+            poll: Function that processes the key presses of a window. It is called repeatedly.
 
         Returns:
             True if the same step must be drawn again, because the saliency method or the checkpoint was changed while

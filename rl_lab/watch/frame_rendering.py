@@ -70,7 +70,7 @@ def render_frame(player_step: PlayerStep, screen: RgbImage, env_spec: EnvSpec, t
         y = _draw_observation(frame, player_step.stacked_obs, env_spec.max_pixel, heatmap, y)
     y = _draw_scores(frame, player_step, env_spec.actions, y + 18)
     if player_step.state_norm is not None:
-        text = f"size of the memory |h| = {player_step.state_norm:.2f}"
+        text = f"norm of the recurrent state |h| = {player_step.state_norm:.2f}"
         draw_text(frame, text, (PANEL_LEFT, y + 10), color=FAINT_TEXT)
         y += 20
     if player_step.distribution is not None:
@@ -125,10 +125,10 @@ def _draw_scores(frame: RgbImage, player_step: PlayerStep, action_names: tuple[s
     """Draw a bar with the Q value or the probability of each action. Returns the y below them."""
     scores = player_step.scores
     if player_step.is_policy:
-        caption = "probability of each action"
+        caption = "action probabilities"
         low, high = 0.0, 1.0
     else:
-        caption = "Q of each action"
+        caption = "action values Q(s, a)"
         low, high = float(scores.min()), float(scores.max())
     draw_text(frame, caption, (PANEL_LEFT, top), color=FAINT_TEXT)
     chosen = None if player_step.is_last else player_step.action
@@ -151,7 +151,7 @@ def _draw_scores(frame: RgbImage, player_step: PlayerStep, action_names: tuple[s
 
 def _draw_distribution(frame: RgbImage, probabilities: NDArray[np.float32], top: int) -> int:
     """Draw the return distribution of the greedy action, lowest atom on the left. Returns the y below it."""
-    draw_text(frame, "distribution of its return", (PANEL_LEFT, top + 6), color=FAINT_TEXT)
+    draw_text(frame, "return distribution of the greedy action", (PANEL_LEFT, top + 6), color=FAINT_TEXT)
     bottom = top + 52
     width = (PANEL_RIGHT - PANEL_LEFT) / len(probabilities)
     for i, share in enumerate(probabilities / probabilities.max()):
@@ -164,7 +164,7 @@ def _draw_distribution(frame: RgbImage, probabilities: NDArray[np.float32], top:
 def _draw_curves(frame: RgbImage, player_step: PlayerStep, top: int) -> None:
     """Draw V and the discounted returns of the latest rows of the game."""
     draw_text(frame, f"V = {player_step.values[-1]:.3f}", (PANEL_LEFT, top + 10), color=GREEDY)
-    draw_text(frame, "discounted return that came", (PANEL_LEFT + 110, top + 10), color=RETURNS)
+    draw_text(frame, "discounted return", (PANEL_LEFT + 110, top + 10), color=RETURNS)
     box = Box(PANEL_LEFT, top + 20, PANEL_RIGHT, FRAME_HEIGHT - 14)
     cv2.rectangle(frame, (box.left, box.top), (box.right, box.bottom), FAINT_TEXT, 1)
     num_rows = len(player_step.values)

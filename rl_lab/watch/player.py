@@ -89,7 +89,7 @@ class Player:
         """Yield the steps from the first game on, until `restart` is set."""
         rng = np.random.default_rng(self.seed)
         row, screens = self.env.reset(self.seed)
-        carry = self.agent.initial_carry(1)
+        carry: Carry = self.agent.initial_carry(1)
         history = self._empty_history()
         game = _GameRecord(1, self.value_scaling)
         while True:
@@ -97,7 +97,7 @@ class Player:
             is_first = on_device(row.is_first, self.device)
             stack, next_history = stack_frames(obs, is_first, history)
             random_action = self._draw_random_action(rng)
-            while True:
+            while True:  # yield the row once, and again as often as `repeat_step` is set
                 self.repeat_step = False
                 heatmap = saliency_map(self.saliency_method, self.agent, obs, is_first, carry)
                 with torch.no_grad():
@@ -106,7 +106,7 @@ class Player:
                 yield player_step
                 if not self.repeat_step:
                     break
-                screens = screens[-1:]
+                screens = screens[-1:]  # a repeated step shows only the screen of the row
             if self.restart:
                 return
             row, screens = self.env.step(player_step.action)
@@ -115,7 +115,7 @@ class Player:
             else:
                 game.add(float(output.value[0]), row)
             history = next_history
-            carry: Carry = next_carry
+            carry = next_carry
 
     def _empty_history(self) -> Tensor:
         """Return the observations before the first row, for the frame stack: zeros [1, k - 1, *frame]."""
@@ -124,14 +124,17 @@ class Player:
         return torch.zeros(shape, dtype=getattr(torch, env_spec.dtype), device=self.device)
 
     def _draw_random_action(self, rng: np.random.Generator) -> int | None:
-        """Return a random action with probability epsilon, otherwise None. The draws are those of an evaluation."""
+        """Return a random action with probability epsilon, otherwise None.
+
+        An action is drawn in both cases, as in an evaluation, so that both play the same games.
+        """
         is_random = rng.random(1)[0] < self.epsilon
         action = int(rng.integers(self.env.env_spec.num_actions, size=1)[0])
         return action if is_random else None
 
 
 class _GameRecord:
-    """The score of a game so far, and the values and rewards of its rows."""
+    """The score of one game so far, and the values and rewards of its rows."""
 
     def __init__(self, number: int, value_scaling: ValueScaling) -> None:
         self.number = number
@@ -153,11 +156,15 @@ class _GameRecord:
         self.num_steps += 1
 
     def latest_values(self, value: float) -> NDArray[np.float32]:
-        """Return V of the latest rows, and `value`, that of the present row, at the end."""
+        """Return V of the latest rows, f32[T]. The last entry is `value`, V of the present row."""
         return np.array([*self.values[-CURVE_LENGTH:], value], np.float32)
 
     def latest_returns(self, value: float) -> NDArray[np.float32]:
-        """Return r_t + gamma r_t+1 + gamma^2 r_t+2 + ... of the same rows, bootstrapped from V of the present row."""
+        """Return the discounted returns of the latest rows, f32[T].
+
+        The return of row t is r_t + gamma r_t+1 + gamma^2 r_t+2 + ... up to the present row. `value`, V of the present
+        row, stands for the rewards after it.
+        """
         latest = slice(-CURVE_LENGTH, None)
         discounted_return = value
         returns = [value]

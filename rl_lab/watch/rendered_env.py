@@ -23,7 +23,7 @@ from rl_lab.watch.images import RgbImage
 
 EMULATOR_FPS = 60
 DEFAULT_RENDER_FPS = 15  # of environments whose metadata have no "render_fps"
-NEVER = 2**62
+NEVER = 2**62  # steps
 
 
 class RenderedEnv:
@@ -45,20 +45,20 @@ class RenderedEnv:
 
     @property
     def screens_per_second(self) -> float:
-        """The rate at which a viewer should show the screens."""
+        """Return the rate at which a viewer should show the screens."""
         if self.gymnasium_env is None:
             return EMULATOR_FPS
         return float(self.gymnasium_env.metadata.get("render_fps") or DEFAULT_RENDER_FPS)
 
     @property
     def screens_per_step(self) -> int:
-        """The number of screens of a step: the frame skip of an Atari environment, otherwise 1."""
+        """Return the number of screens of a step: the frame skip of an Atari environment, otherwise 1."""
         if self.screen_env is None:
             return 1
         return self.env_spec.frame_skip or 1
 
     def reset(self, seed: int) -> tuple[Row, list[RgbImage]]:
-        """Begin the games of a seed. Returns the first row and its screen."""
+        """Begin the games of a seed. Return the first row and its screen."""
         row = self.stream.reset(seed)
         self._was_last = False
         if self.screen_env is None:
@@ -131,5 +131,5 @@ def _initialise_pygame_without_display() -> None:
 
 
 def _first_image(obs: Any) -> RgbImage:
-    """Return the image [H, W, 3] of ALE's observations [1 environment, 1 frame, H, W, 3]."""
+    """Return the only image in the observations of the screen environment, u8[1, 1, H, W, 3]."""
     return np.asarray(obs, np.uint8)[0, 0]

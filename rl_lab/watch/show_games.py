@@ -72,8 +72,7 @@ def show_games(
 def frame_rate(player: Player, *, smooth: bool) -> float:
     """Return the frames per second of the game's own speed.
 
-    For an Atari game this is 60, the rate of the emulator, if `smooth`, and otherwise 15, the rate of the agent's
-    actions.
+    For an Atari game: 60, the rate of the emulator, if `smooth`; otherwise 15, the rate of the agent's actions.
     """
     screens_per_frame = 1 if smooth else player.env.screens_per_step
     return player.env.screens_per_second / screens_per_frame

@@ -1,4 +1,4 @@
-"""A sink for terminals with 24-bit colours. Each character shows two pixels, so that it works over ssh."""
+"""A sink that draws frames in a terminal with 24-bit colours, also over ssh. Each character shows two pixels."""
 
 from __future__ import annotations
 

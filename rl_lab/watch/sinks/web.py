@@ -37,10 +37,12 @@ class WebSink:
     """Serve the newest frame to any number of browsers. The games do not wait for a browser.
 
     Routes:
-        GET /: the page.
-        GET /pictures: all new frames as JPEG images, in one multipart response that does not end.
-        GET /state: score, step, game and title of the newest frame, the state of the controls, and the checkpoints, as
-        JSON. POST /press?key=K: press a key of the controls. POST /checkpoint?name=N: play with another checkpoint.
+
+        GET  /                     the page
+        GET  /pictures             the frames as JPEG images, in one multipart response that does not end
+        GET  /state                JSON: score, step, game and title of the newest frame; controls; checkpoints
+        POST /press?key=K          press a key of the controls
+        POST /checkpoint?name=N    play with another checkpoint
     """
 
     def __init__(
@@ -71,7 +73,8 @@ class WebSink:
         self.frame_number = 0
         self.game_state: dict[str, Any] = {}
         self.socket = _bind(host, port)
-        self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.socket.getsockname()[1]}/"
+        url_host = f"[{host}]" if ":" in host else host  # IPv6 addresses have brackets in URLs
+        self.address = f"http://{url_host}:{self.socket.getsockname()[1]}/"
         self.server = uvicorn.Server(
             uvicorn.Config(self._make_app(host), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
         )
@@ -110,8 +113,7 @@ class WebSink:
         ]
         middleware: list[Middleware] = []
         if host in LOCAL_HOSTS:
-            # Refuse requests for other host names: a foreign page could use a name of its own that resolves to this
-            # machine.
+            # Refuse other host names. The page of an attacker could use a name that resolves to this machine.
             middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL_HOSTS, "[::1]"]))
         return Starlette(routes=routes, middleware=middleware)
 

@@ -82,7 +82,7 @@ def test_watch_demo_writes_a_video_of_a_good_game(tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--web", "--terminal"], "choose one of --web and --terminal, not both"),
+        (["--web", "--terminal"], "choose one of --web, --terminal"),
         (["--saliency", "--occlusion"], "choose either --saliency or --occlusion"),
         (["--follow", "--checkpoint", "best"], "--follow plays with the newest checkpoint; remove --checkpoint"),
         (["--checkpoint", "12"], "no checkpoint '12'"),
