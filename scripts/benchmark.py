@@ -1,9 +1,13 @@
-"""How fast is it? Our DQN and others' on the same machine, the same work, in turn: python scripts/benchmark.py.
+"""Compare the speed of our DQN with that of other projects on the same machine: python scripts/benchmark.py.
 
-The work: Pong with four frames of 84 x 84, Nature network, batch 32, one update per 4 agent steps, replay of 100,000, epsilon
-.01. Every contender is a process that has warmed up and waits; each round runs them one after another, in an order that
-changes from round to round, so that a ratio compares neighbours in time. Peers get virtual environments of their own under
-.benchmark/; with --here nothing is installed, and those take part that this Python can import. Shares are of the host's time.
+The task is Pong with four stacked frames of 84 x 84, the Nature network, batches of 32, one update per 4 agent steps, a
+replay memory of 100,000 and epsilon 0.01. Each contender is a process that has warmed up and waits
+(scripts/contenders). A round measures all of them, one after the other, in an order that changes from round to round.
+So a ratio of two contenders compares measurements that are close in time.
+
+The contenders of other projects get virtual environments of their own under .benchmark/. With --here nothing is
+installed, and only contenders whose packages this Python can import take part. Columns with percentages are shares of
+the host's time.
 """
 
 from __future__ import annotations
@@ -20,181 +24,267 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-HERE = ROOT / "scripts" / "contenders"
-ATARI = ["ale-py", "gymnasium", "opencv-python-headless", "numpy"]
-COMPARED = ["rl_lab, float32", "rl_lab, 32 envs", "rl_lab, CUDA graphs, 32 envs"]  # with everyone
-MACS_FORWARD = 400 * 32 * 256 + 81 * 64 * 512 + 49 * 64 * 576 + 3136 * 512 + 512 * 6  # of the Nature network, a state
-MACS_FIRST_LAYER = 400 * 32 * 256  # has no gradient of its input
+CONTENDERS_FOLDER = ROOT / "scripts" / "contenders"
+ATARI_PACKAGES = ("ale-py", "gymnasium", "opencv-python-headless", "numpy")
+# The first contender and these are compared with all others.
+REFERENCES = ("rl_lab, float32", "rl_lab, 32 envs", "rl_lab, CUDA graphs, 32 envs")
+TIME_SHARES = ("acting", "emulation", "sampling", "updating")
+
+BATCH_SIZE = 32
+STEPS_PER_UPDATE = 4
+# Multiply-accumulate operations of the Nature network for one state: three convolutions, the hidden layer, the output
+# layer.
+MACS_FIRST_LAYER = 400 * 32 * 256
+MACS_FORWARD = MACS_FIRST_LAYER + 81 * 64 * 512 + 49 * 64 * 576 + 3136 * 512 + 512 * 6
+
+Answer = dict[str, Any]
+"""Answer of a contender: "steps", "updates", "seconds", "shares" and "bytes" (see contenders/serve.py)."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A script of scripts/contenders, its arguments after warm-up and device, and the packages it needs beside torch."""
+    """A script of scripts/contenders with its arguments."""
 
     script: str
-    args: tuple[str, ...] = ()
-    packages: tuple[str, ...] | None = None  # None: our own environment
+    args: tuple[str, ...] = ()  # arguments after the warm-up steps and the device
+    packages: tuple[str, ...] | None = None  # packages that it needs beside torch; None: it runs in our environment
 
     def python(self, here: bool) -> Path:
-        """The interpreter that runs it: of its own environment, or `here` of ours."""
+        """Return the interpreter: that of its own virtual environment, or ours if `here`."""
         if here or self.packages is None:
             return Path(sys.executable)
         return ROOT / ".benchmark" / Path(self.script).stem / "bin" / "python"
 
-    def importable(self) -> bool:
-        """Whether this Python has the package that it is about."""
-        name = (self.packages or ("rl_lab",))[0].split("==")[0].replace("-", "_")
-        return importlib.util.find_spec(name) is not None
+    def is_importable(self) -> bool:
+        """Return True if this Python has the package that the contender measures."""
+        package = "rl_lab" if self.packages is None else self.packages[0]
+        module = package.split("==")[0].replace("-", "_")
+        return importlib.util.find_spec(module) is not None
 
 
-def contenders(device: str, precision: str) -> dict[str, Contender]:
-    """Who takes part, ourselves first."""
-    sb3 = ("stable-baselines3", *ATARI)
-    found = {
-        "rl_lab": Contender("lab.py", ("8", precision)),
-        "rl_lab, 1 env": Contender("lab.py", ("1", precision)),
-        "rl_lab, 32 envs": Contender("lab.py", ("32", precision)),
-        "SB3, 1 env": Contender("sb3_dqn.py", ("1",), sb3),
-        "SB3, 8 envs": Contender("sb3_dqn.py", ("8",), sb3),
-        "SB3, 32 envs": Contender("sb3_dqn.py", ("32",), sb3),
-        "Tianshou, 8 envs": Contender("tianshou_dqn.py", ("8",), ("tianshou==2.0.1", *ATARI)),
-        "single file, 1 env": Contender("single_file.py", (), tuple(ATARI)),
-    }
-    if precision != "float32":
-        found["rl_lab, float32"] = Contender("lab.py", ("8", "float32"))
-    if device == "cuda":
-        for n in (8, 32):
-            found[f"rl_lab, CUDA graphs, {n} envs"] = Contender("lab.py", (str(n), precision, "graphs"))
-    return found
-
-
-def install(contender: Contender) -> None:
-    """Make the virtual environment of a peer, where it is not there yet with what is asked for."""
-    folder = contender.python(here=False).parent.parent
-    constraints = ROOT / "constraints.txt"
-    asked, installed = f"{contender.packages}\n{constraints.read_text()}", folder / "installed"
-    if contender.packages is None or (installed.exists() and installed.read_text() == asked):
-        return
-    print(f"installing {contender.packages[0]} into {folder}", flush=True)
-    venv.create(folder, with_pip=True, clear=True)
-    pip = [str(contender.python(here=False)), "-m", "pip", "install", "--quiet", "-c", str(constraints)]
-    subprocess.run([*pip, "torch"], check=True)
-    subprocess.run([*pip, *contender.packages], check=True)
-    installed.write_text(asked)
-
-
-class Process:
-    """A contender that answers line by line."""
+class ContenderProcess:
+    """A running contender. It has warmed up when the constructor returns."""
 
     def __init__(self, command: list[str]) -> None:
         self.command = command
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        self._read()
+        self._read_line()  # "ready"
 
-    def _read(self) -> str:
+    def request(self, line: str) -> dict[str, Any]:
+        """Send a line and return the answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return json.loads(self._read_line())
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.terminate()
+        self.process.wait()
+
+    def _read_line(self) -> str:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             sys.exit(f"{' '.join(self.command)} ended with {self.process.wait()}")
         return line
 
-    def ask(self, line: str) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{line}\n")
-        self.process.stdin.flush()
-        return json.loads(self._read())
 
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
+def main() -> None:
+    """Parse the command line, measure, and print the report."""
+    parser = argparse.ArgumentParser(description="Compare the speed of our DQN with that of other projects.")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each contender")
+    parser.add_argument("--steps", type=int, default=1_000, help="agent steps of a measurement")
+    parser.add_argument(
+        "--here", action="store_true", help="install nothing; run the contenders that this Python can import"
+    )
+    parser.add_argument(
+        "--warm-up", type=int, default=3_000, help="agent steps before the first round; learning starts halfway"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--precision", default="auto", help="number format of our agent: auto, float32 or bfloat16")
+    parser.add_argument("--only", nargs="*", help="run only contenders whose names contain one of these words")
+    args = parser.parse_args()
+    contenders = all_contenders(args.device, args.precision)
+    if args.only:
+        contenders = {name: c for name, c in contenders.items() if any(word in name for word in args.only)}
+    if args.here:
+        contenders = {name: c for name, c in contenders.items() if c.is_importable()}
+    else:
+        for contender in contenders.values():
+            install(contender)
+    rounds, limits = measure(contenders, args)
+    print(f"\n{report(rounds, limits)}")
 
 
-def middle(values: list[float], digits: int = 2) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+def all_contenders(device: str, precision: str) -> dict[str, Contender]:
+    """Return the contenders by name, ours first."""
+    sb3 = ("stable-baselines3", *ATARI_PACKAGES)
+    contenders = {
+        "rl_lab": Contender("lab.py", ("8", precision)),
+        "rl_lab, 1 env": Contender("lab.py", ("1", precision)),
+        "rl_lab, 32 envs": Contender("lab.py", ("32", precision)),
+        "SB3, 1 env": Contender("sb3_dqn.py", ("1",), sb3),
+        "SB3, 8 envs": Contender("sb3_dqn.py", ("8",), sb3),
+        "SB3, 32 envs": Contender("sb3_dqn.py", ("32",), sb3),
+        "Tianshou, 8 envs": Contender("tianshou_dqn.py", ("8",), ("tianshou==2.0.1", *ATARI_PACKAGES)),
+        "single file, 1 env": Contender("single_file.py", (), ATARI_PACKAGES),
+    }
+    if precision != "float32":
+        contenders["rl_lab, float32"] = Contender("lab.py", ("8", "float32"))
+    if device == "cuda":
+        for num_envs in (8, 32):
+            args = (str(num_envs), precision, "graphs")
+            contenders[f"rl_lab, CUDA graphs, {num_envs} envs"] = Contender("lab.py", args)
+    return contenders
 
 
-def report(rounds: list[dict[str, dict[str, Any]]], limits: list[dict[str, float]]) -> str:
-    """The figures as a Markdown table, with the rates of the first contender and of some more of ours over each, and the limits."""
+def install(contender: Contender) -> None:
+    """Create the virtual environment of a contender, unless it exists with the same packages and constraints."""
+    if contender.packages is None:
+        return
+    python = contender.python(here=False)
+    folder = python.parent.parent
+    constraints = ROOT / "constraints.txt"
+    requirements = f"{contender.packages}\n{constraints.read_text()}"
+    record = folder / "installed"
+    if record.exists() and record.read_text() == requirements:
+        return
+    print(f"installing {contender.packages[0]} into {folder}", flush=True)
+    venv.create(folder, with_pip=True, clear=True)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "-c", str(constraints)]
+    subprocess.run([*pip, "torch"], check=True)
+    subprocess.run([*pip, *contender.packages], check=True)
+    record.write_text(requirements)
+
+
+def measure(
+    contenders: dict[str, Contender], args: argparse.Namespace
+) -> tuple[list[dict[str, Answer]], list[dict[str, float]]]:
+    """Start all contenders and measure them in rounds.
+
+    Returns:
+        For each round, the answers of the contenders by name, and the rates of limits.py.
+    """
+    processes: dict[str, ContenderProcess] = {}
+    limits_process = ContenderProcess([sys.executable, str(CONTENDERS_FOLDER / "limits.py"), "8", args.device])
+    rounds = []
+    limits = []
+    try:
+        for name, contender in contenders.items():
+            print(f"warming up {name}", flush=True)
+            script = str(CONTENDERS_FOLDER / contender.script)
+            python = str(contender.python(args.here))
+            processes[name] = ContenderProcess([python, script, str(args.warm_up), args.device, *contender.args])
+        names = list(processes)
+        for i in range(args.rounds):
+            start = i % len(names)
+            answers = {}
+            for name in names[start:] + names[:start]:
+                answers[name] = processes[name].request(str(args.steps))
+            rounds.append({name: answers[name] for name in names})
+            limits.append(limits_process.request("measure"))
+            rates = ", ".join(f"{name} {steps_per_second(answer):.0f}" for name, answer in rounds[-1].items())
+            print(f"round {i + 1}: {rates} agent steps/s", flush=True)
+    finally:
+        for process in [*processes.values(), limits_process]:
+            process.close()
+    return rounds, limits
+
+
+def report(rounds: list[dict[str, Answer]], limits: list[dict[str, float]]) -> str:
+    """Return the results as Markdown: a table of the contenders, and the limits of the machine.
+
+    Args:
+        rounds: For each round, the answers of the contenders by name, ours first.
+        limits: For each round, the rates of limits.py.
+    """
     names = list(rounds[0])
-    ours = [name for name in dict.fromkeys([names[0], *COMPARED]) if name in names]
-    rates = {name: [r[name]["steps"] / r[name]["seconds"] for r in rounds] for name in names}
-    lines = [
-        f"| | agent steps/s | updates/s | {''.join(f'{o} over it | ' for o in ours)}peak memory | acting | emulation | sampling | updating | other |",
-        "|---" * (9 + len(ours)) + "|",
-    ]
-    for name in names:
-        mine = [r[name] for r in rounds]
-        seconds = sum(r["seconds"] for r in mine)
-        kinds = ("acting", "emulation", "sampling", "updating")
-        shares = [sum(r["shares"].get(kind, 0.0) for r in mine) / seconds for kind in kinds]
-        ratios = [[a / b for a, b in zip(rates[o], rates[name], strict=True)] for o in ours]
-        cells = [
-            name,
-            middle(rates[name], 0),
-            f"{sum(r['updates'] for r in mine) / seconds:.1f}",
-            *map(middle, ratios),
-            f"{max(r['bytes'] for r in mine) / 1e9:.2f} GB",
-            *(f"{share:.1%}" for share in [*shares, 1 - sum(shares)]),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "The machine, and how much of it is used:", ""]
-    for name in limits[0]:
-        values = [x[name] for x in limits]
-        lines.append(
-            f"- {name}: " + (middle([v / 1e9 for v in values], 0) + " G" if "FLOP" in name else middle(values, 0))
-        )
-    streams = [x["stream steps/s"] / x["emulators steps/s"] for x in limits]
-    lines.append(f"- the stream has {middle(streams)} of the bare emulators' rate")
-    flops = 2 * 32 * (4 * MACS_FORWARD - MACS_FIRST_LAYER)  # target, online, and two gradients
-    for name in [n for n in limits[0] if "FLOP" in n]:
-        bounds = [1 / (1 / x["emulators steps/s"] + flops / 4 / x[name]) for x in limits]
-        reached = [rate / bound for rate, bound in zip(rates[names[0]], bounds, strict=True)]
-        lines.append(
-            f"- bound from emulators and {name.split()[1]} matrices: {middle(bounds, 0)} steps/s; reached: {middle(reached)}"
-        )
+    rates = {name: [steps_per_second(answers[name]) for answers in rounds] for name in names}
+    lines = contender_table(rounds, rates)
+    lines += ["", "Limits of the machine:", ""]
+    lines += limit_lines(limits, rates[names[0]])
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Our DQN and others' on the same machine, the same work, in turn.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=1_000, help="agent steps of each contender in a round")
-    parser.add_argument("--here", action="store_true", help="install nothing: run those that this Python can import")
-    parser.add_argument(
-        "--warm-up", type=int, default=3_000, help="agent steps before, the second half of them learning"
-    )
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--only", nargs="*", help="contenders whose names contain one of these")
-    args = parser.parse_args()
-    chosen = contenders(args.device, args.precision)
-    if args.only:
-        chosen = {n: c for n, c in chosen.items() if any(part in n for part in args.only)}
-    if args.here:
-        chosen = {n: c for n, c in chosen.items() if c.importable()}
-    for contender in chosen.values():
-        if not args.here:
-            install(contender)
-    running: dict[str, Process] = {}
-    limits = Process([sys.executable, str(HERE / "limits.py"), "8", args.device])
-    try:
-        for name, c in chosen.items():
-            print(f"warming up {name}", flush=True)
-            command = [str(c.python(args.here)), str(HERE / c.script), str(args.warm_up), args.device, *c.args]
-            running[name] = Process(command)
-        rounds, found = [], []
-        for i in range(args.rounds):
-            order = list(running)[i % len(running) :] + list(running)[: i % len(running)]
-            answers = {name: running[name].ask(str(args.steps)) for name in order}
-            rounds.append({name: answers[name] for name in running})
-            found.append(limits.ask("go"))
-            rates = ", ".join(f"{n} {a['steps'] / a['seconds']:.0f}" for n, a in rounds[-1].items())
-            print(f"round {i + 1}: {rates} agent steps/s", flush=True)
-    finally:
-        for process in [*running.values(), limits]:
-            process.close()
-    print(f"\n{report(rounds, found)}")
+def contender_table(rounds: list[dict[str, Answer]], rates: dict[str, list[float]]) -> list[str]:
+    """Return the lines of a table with one row per contender."""
+    names = list(rounds[0])
+    references = [name for name in dict.fromkeys([names[0], *REFERENCES]) if name in names]
+    header = ["", "agent steps/s", "updates/s", *(f"{name} / this" for name in references), "peak memory"]
+    header += [*TIME_SHARES, "other"]
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for name in names:
+        answers = [round_answers[name] for round_answers in rounds]
+        seconds = sum(answer["seconds"] for answer in answers)
+        num_updates = sum(answer["updates"] for answer in answers)
+        peak_bytes = max(answer["bytes"] for answer in answers)
+        cells = [name, median_and_range(rates[name], 0), f"{num_updates / seconds:.1f}"]
+        cells += [median_and_range(ratios(rates[reference], rates[name])) for reference in references]
+        cells.append(f"{peak_bytes / 1e9:.2f} GB")
+        cells += [f"{share:.1%}" for share in time_shares(answers, seconds)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def time_shares(answers: list[Answer], seconds: float) -> list[float]:
+    """Return the shares of `seconds` in the order of `TIME_SHARES`, and the rest."""
+
+    def share(kind: str) -> float:
+        return sum(answer["shares"].get(kind, 0.0) for answer in answers) / seconds
+
+    shares = [share(kind) for kind in TIME_SHARES]
+    return [*shares, 1 - sum(shares)]
+
+
+def limit_lines(limits: list[dict[str, float]], our_rates: list[float]) -> list[str]:
+    """Return a list of the machine's limits, and of the share of them that our first contender reaches."""
+    lines = []
+    for name in limits[0]:
+        values = [rates[name] for rates in limits]
+        if "FLOP" in name:
+            lines.append(f"- {name}: {median_and_range([value / 1e9 for value in values], 0)} G")
+        else:
+            lines.append(f"- {name}: {median_and_range(values, 0)}")
+    emulator_rates = [rates["emulators steps/s"] for rates in limits]
+    stream_rates = [rates["stream steps/s"] for rates in limits]
+    stream_ratios = ratios(stream_rates, emulator_rates)
+    lines.append(f"- rate of the stream / rate of the emulators alone: {median_and_range(stream_ratios)}")
+    for name in limits[0]:
+        if "FLOP" not in name:
+            continue
+        bounds = [step_bound(rates["emulators steps/s"], rates[name]) for rates in limits]
+        number_format = name.split()[1]
+        lines.append(
+            f"- bound of emulators and {number_format} matrix products: {median_and_range(bounds, 0)} steps/s;"
+            f" reached: {median_and_range(ratios(our_rates, bounds))}"
+        )
+    return lines
+
+
+def step_bound(emulator_rate: float, flops_per_second: float) -> float:
+    """Return the agent steps per second if only the emulators and the matrix products of updates took time, in turn.
+
+    An update computes the target network and the online network forward, and two gradients (of the weights and of the
+    inputs of each layer). The first layer needs no gradient of its input.
+    """
+    flops_per_update = 2 * BATCH_SIZE * (4 * MACS_FORWARD - MACS_FIRST_LAYER)
+    return 1 / (1 / emulator_rate + flops_per_update / STEPS_PER_UPDATE / flops_per_second)
+
+
+def steps_per_second(answer: Answer) -> float:
+    """Return the agent steps per second of a measurement."""
+    return answer["steps"] / answer["seconds"]
+
+
+def ratios(numerators: list[float], denominators: list[float]) -> list[float]:
+    """Return the quotients of two lists, round by round."""
+    return [a / b for a, b in zip(numerators, denominators, strict=True)]
+
+
+def median_and_range(values: list[float], digits: int = 2) -> str:
+    """Return "median (minimum to maximum)"."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 if __name__ == "__main__":

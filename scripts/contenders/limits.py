@@ -1,6 +1,7 @@
-"""What this machine can do at most: matrix products, the bare emulators, and our stream over them.
+"""Upper bounds of this machine: matrix products, the emulators alone, and our stream of rows over the emulators.
 
-python limits.py NUM_ENVS DEVICE answers each line of input with one JSON object: rates a second.
+Run as: python limits.py NUM_ENVS DEVICE. Each line of standard input is answered with one JSON object of rates per
+second.
 """
 
 from __future__ import annotations
@@ -16,55 +17,85 @@ import torch
 
 from envs.atari import make_vector_env
 from envs.make import make_stream, resolve
-from rl_lab.system.device import num_cores
-
-num_envs, device = int(sys.argv[1]), torch.device(sys.argv[2])
-env_spec = resolve("Pong")
-bare, streamed = make_vector_env(env_spec, num_envs, num_cores()), make_stream(env_spec, num_envs, threads=num_cores())
-bare.reset(seed=1)
-streamed.reset(seed=1)
-actions = np.random.default_rng(0).integers(0, env_spec.num_actions, (1_000, num_envs))
+from rl_lab.system.cores import num_cores
 
 
 def rate(call: Callable[[int], object], work: float, seconds: float = 1.0) -> float:
-    """`work` a second of repeated calls, over at least `seconds`."""
+    """Return the work per second of repeated calls.
+
+    Args:
+        call: Called with 0, 1, 2, ...; an additional first call is not measured.
+        work: Work of one call.
+        seconds: Minimum duration of the measurement.
+    """
     call(0)
-    calls, start = 0, time.perf_counter()
+    num_calls = 0
+    start = time.perf_counter()
     while time.perf_counter() - start < seconds:
-        call(calls)
-        calls += 1
-    return calls * work / (time.perf_counter() - start)
+        call(num_calls)
+        num_calls += 1
+    return num_calls * work / (time.perf_counter() - start)
 
 
-def matrices(dtype: torch.dtype) -> float:
+def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
+    """Return the floating-point operations per second of products of square matrices."""
     size = 768 if device.type == "cpu" else 8192
-    a = torch.rand(size, size, device=device).to(dtype)
+    matrix = torch.rand(size, size, device=device).to(dtype)
 
-    def product(_: int) -> None:
-        torch.mm(a, a)
+    def multiply(_: int) -> None:
+        torch.mm(matrix, matrix)
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    return rate(product, 2 * size**3)
+    return rate(multiply, 2 * size**3)
 
 
-def step_bare(t: int) -> None:
-    bare.step(actions[t % len(actions)])
+class EmulatorRates:
+    """Measures the agent steps per second of Pong, for ALE's vector environment alone and for our stream."""
+
+    def __init__(self, num_envs: int) -> None:
+        env_spec = resolve("Pong")
+        self._num_envs = num_envs
+        self._emulators = make_vector_env(env_spec, num_envs, num_cores())
+        self._stream = make_stream(env_spec, num_envs, threads=num_cores())
+        self._emulators.reset(seed=1)
+        self._stream.reset(seed=1)
+        self._actions = np.random.default_rng(0).integers(0, env_spec.num_actions, (1_000, num_envs))
+
+    def measure(self) -> tuple[float, float]:
+        """Return the rates of the emulators alone and of the stream. Short measurements alternate."""
+        emulator_rates = []
+        stream_rates = []
+        for _ in range(8):
+            emulator_rates.append(rate(self._step_emulators, self._num_envs, 0.25))
+            stream_rates.append(rate(self._step_stream, self._num_envs, 0.25))
+        return statistics.mean(emulator_rates), statistics.mean(stream_rates)
+
+    def _step_emulators(self, t: int) -> None:
+        self._emulators.step(self._actions[t % len(self._actions)])
+
+    def _step_stream(self, t: int) -> None:
+        self._stream.send(self._actions[t % len(self._actions)])
+        self._stream.recv()
+        self._stream.pop_episodes()
 
 
-def step_stream(t: int) -> None:
-    streamed.send(actions[t % len(actions)])
-    streamed.recv()
-    streamed.pop_episodes()
+def main() -> None:
+    """Answer each line of standard input with the rates."""
+    emulators = EmulatorRates(num_envs=int(sys.argv[1]))
+    device = torch.device(sys.argv[2])
+    # Without support in hardware, products in bfloat16 are slower than in float32. They are no bound then.
+    has_fast_bfloat16 = matrix_rate(torch.bfloat16, device) > matrix_rate(torch.float32, device)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        emulator_rate, stream_rate = emulators.measure()
+        rates = {"matrix float32 FLOP/s": matrix_rate(torch.float32, device)}
+        if has_fast_bfloat16:
+            rates["matrix bfloat16 FLOP/s"] = matrix_rate(torch.bfloat16, device)
+        rates["emulators steps/s"] = emulator_rate
+        rates["stream steps/s"] = stream_rate
+        print(json.dumps(rates), flush=True)
 
 
-fast_bfloat16 = matrices(torch.bfloat16) > matrices(torch.float32)
-print("ready", flush=True)
-for _ in sys.stdin:
-    in_turn = [(rate(step_bare, num_envs, 0.25), rate(step_stream, num_envs, 0.25)) for _ in range(8)]
-    emulators = [statistics.mean(rates) for rates in zip(*in_turn, strict=True)]
-    found = {"matrix float32 FLOP/s": matrices(torch.float32)}
-    if fast_bfloat16:
-        found["matrix bfloat16 FLOP/s"] = matrices(torch.bfloat16)
-    found |= {"emulators steps/s": emulators[0], "stream steps/s": emulators[1]}
-    print(json.dumps(found), flush=True)
+if __name__ == "__main__":
+    main()

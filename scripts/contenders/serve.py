@@ -1,7 +1,7 @@
-"""What every contender of scripts/benchmark.py shares: it warms up, then runs as many agent steps as it is told, and reports.
+"""The protocol between scripts/benchmark.py and the contenders, which are processes of their own.
 
-The talk is lines on standard input and output: a number of agent steps in, one JSON object out. A contender that is not asked
-waits for its next line and takes no time from the others.
+A contender warms up and prints "ready". Then it reads numbers of agent steps from standard input, one a line, trains
+for so many steps, and prints one JSON object for each. While a contender waits for a line, it uses no processor time.
 """
 
 from __future__ import annotations
@@ -16,49 +16,60 @@ from typing import Any
 import torch
 
 
-class Shares(dict[str, float]):
-    """Seconds of the host by name, of the functions wrapped with `timed`."""
+class TimeShares(dict[str, float]):
+    """Host seconds by name, spent in the methods that `measure` has wrapped."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.inside: list[str] = []  # the names whose functions are running, the outermost first
+        self._running: list[str] = []  # names of the measured methods that are running, the outermost first
 
-    def timed(self, name: str, owner: Any, method: str) -> None:
-        """Count the time that `owner.method` takes under `name`, less what functions it calls count under theirs.
+    def measure(self, name: str, owner: Any, method: str) -> None:
+        """Replace `owner.method` by one that adds its duration to `name`.
 
-        What an update asks of a policy is updating, not acting.
+        The time of a measured method that it calls is counted only under that method's name. There is one exception: if
+        an update calls the policy, this is part of "updating", not of "acting".
         """
-        inner = getattr(owner, method)
+        original = getattr(owner, method)
 
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            if name == "acting" and "updating" in self.inside:
-                return inner(*args, **kwargs)
-            self.inside.append(name)
-            others = sum(self.values())
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            if name == "acting" and "updating" in self._running:
+                return original(*args, **kwargs)
+            self._running.append(name)
+            seconds_before = sum(self.values())
             start = time.perf_counter()
             try:
-                return inner(*args, **kwargs)
+                return original(*args, **kwargs)
             finally:
-                nested = sum(self.values()) - others
+                nested = sum(self.values()) - seconds_before
                 self[name] = self.get(name, 0.0) + time.perf_counter() - start - nested
-                self.inside.pop()
+                self._running.pop()
 
-        setattr(owner, method, wrapped)
+        setattr(owner, method, measured)
 
 
 def serve(train: Callable[[int], tuple[int, int]], shares: dict[str, float]) -> None:
-    """Answer the driver: `train(steps)` makes about so many agent steps and returns those made, and the updates."""
+    """Print "ready", then answer each line of standard input until its end.
+
+    Args:
+        train: Trains for about the given number of agent steps. Returns the numbers of agent steps and updates made.
+        shares: Host seconds by name since the start, updated by `train`.
+    """
     out = sys.stdout
-    sys.stdout = sys.stderr  # whatever a library prints is not part of the talk
+    sys.stdout = sys.stderr  # output of libraries must not be taken for an answer
     print("ready", file=out, flush=True)
     for line in sys.stdin:
-        before = dict(shares)
+        shares_before = dict(shares)
         start = time.perf_counter()
         steps, updates = train(int(line))
         seconds = time.perf_counter() - start
-        spent = {name: value - before.get(name, 0.0) for name, value in shares.items()}
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if torch.cuda.is_available():
             memory += torch.cuda.max_memory_allocated()
-        answer = {"steps": steps, "updates": updates, "seconds": seconds, "shares": spent, "bytes": memory}
+        answer = {
+            "steps": steps,
+            "updates": updates,
+            "seconds": seconds,
+            "shares": {name: value - shares_before.get(name, 0.0) for name, value in shares.items()},
+            "bytes": memory,
+        }
         print(json.dumps(answer), file=out, flush=True)

@@ -1,6 +1,7 @@
-"""A plain DQN in one file, in the style that scripts of this field share: one environment, numpy replay of stacks, float32.
+"""A plain DQN in one file: one environment, a numpy replay buffer of stacked frames, float32.
 
-Written for scripts/benchmark.py: python single_file.py WARM_UP_STEPS DEVICE
+It is written in the style of the single-file implementations of this field. Run as: python single_file.py WARM_UP_STEPS
+DEVICE
 """
 
 from __future__ import annotations
@@ -14,22 +15,24 @@ import gymnasium as gym
 import numpy as np
 import torch
 import torch.nn.functional as F
-from serve import Shares, serve
+from numpy.typing import NDArray
+from serve import TimeShares, serve
 from torch import nn
 
-GAMMA, LR, BATCH, BUFFER, TRAIN_EVERY, TARGET_EVERY, EPSILON = 0.99, 1e-4, 32, 100_000, 4, 1_000, 0.01
+NUM_ACTIONS = 6
+GAMMA = 0.99
+LEARNING_RATE = 1e-4
+BATCH_SIZE = 32
+BUFFER_SIZE = 100_000
+TRAIN_EVERY = 4  # agent steps
+TARGET_EVERY = 1_000  # agent steps
+EPSILON = 0.01
 
-warm_up, device = int(sys.argv[1]), torch.device(sys.argv[2])
-gym.register_envs(ale_py)
-generator = np.random.default_rng(1)
-env = gym.make("ALE/Pong-v5", frameskip=1, repeat_action_probability=0.0)
-env = gym.wrappers.AtariPreprocessing(env, noop_max=30, frame_skip=4, screen_size=84)
-env = gym.wrappers.FrameStackObservation(env, 4)
-ACTIONS = 6
 
+class NatureNetwork(nn.Module):
+    """The network of Mnih et al. 2015."""
 
-class QNetwork(nn.Module):
-    def __init__(self, actions: int) -> None:
+    def __init__(self, num_actions: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(4, 32, 8, 4),
@@ -41,85 +44,119 @@ class QNetwork(nn.Module):
             nn.Flatten(),
             nn.Linear(3136, 512),
             nn.ReLU(),
-            nn.Linear(512, actions),
+            nn.Linear(512, num_actions),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return Q(s, .) [B, A] of stacked frames u8[B, 4, 84, 84]."""
         return self.layers(x / 255.0)
 
 
-class Buffer:
-    def __init__(self) -> None:
-        self.obs = np.zeros((BUFFER, 4, 84, 84), np.uint8)
-        self.next_obs = np.zeros((BUFFER, 4, 84, 84), np.uint8)
-        self.actions, self.rewards = np.zeros(BUFFER, np.int64), np.zeros(BUFFER, np.float32)
-        self.terminated = np.zeros(BUFFER, np.float32)
+class ReplayBuffer:
+    """A ring of transitions. Observation and next observation are stored as complete stacks."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.generator = np.random.default_rng(1)
+        self.obs = np.zeros((BUFFER_SIZE, 4, 84, 84), np.uint8)
+        self.next_obs = np.zeros((BUFFER_SIZE, 4, 84, 84), np.uint8)
+        self.actions = np.zeros(BUFFER_SIZE, np.int64)
+        self.rewards = np.zeros(BUFFER_SIZE, np.float32)
+        self.terminated = np.zeros(BUFFER_SIZE, np.float32)
         self.count = 0
 
-    def add(self, obs, next_obs, action, reward, terminated) -> None:
-        i = self.count % BUFFER
-        self.obs[i], self.next_obs[i] = obs, next_obs
-        self.actions[i], self.rewards[i], self.terminated[i] = action, reward, terminated
+    def add(
+        self, obs: NDArray[np.uint8], next_obs: NDArray[np.uint8], action: int, reward: float, terminated: bool
+    ) -> None:
+        """Store a transition over the oldest one."""
+        i = self.count % BUFFER_SIZE
+        self.obs[i] = obs
+        self.next_obs[i] = next_obs
+        self.actions[i] = action
+        self.rewards[i] = reward
+        self.terminated[i] = terminated
         self.count += 1
 
     def sample(self) -> tuple[torch.Tensor, ...]:
-        i = generator.integers(0, min(self.count, BUFFER), BATCH)
+        """Return a uniform batch: obs, next_obs, actions, rewards, terminated."""
+        i = self.generator.integers(0, min(self.count, BUFFER_SIZE), BATCH_SIZE)
         fields = (self.obs, self.next_obs, self.actions, self.rewards, self.terminated)
-        return tuple(torch.as_tensor(field[i], device=device) for field in fields)
+        return tuple(torch.as_tensor(field[i], device=self.device) for field in fields)
 
 
-network = QNetwork(ACTIONS).to(device)
-target = QNetwork(ACTIONS).to(device)
-target.load_state_dict(network.state_dict())
-optimizer = torch.optim.Adam(network.parameters(), lr=LR)
-buffer = Buffer()
-state: dict[str, Any] = {"steps": 0, "updates": 0}
+class PlainDQN:
+    """DQN of Mnih et al. 2015 with Adam, and its environment."""
+
+    def __init__(self, device: torch.device, learning_starts: int) -> None:
+        self.device = device
+        self.learning_starts = learning_starts
+        self.env = make_env()
+        self.network = NatureNetwork(NUM_ACTIONS).to(device)
+        self.target = NatureNetwork(NUM_ACTIONS).to(device)
+        self.target.load_state_dict(self.network.state_dict())
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=LEARNING_RATE)
+        self.buffer = ReplayBuffer(device)
+        self.obs: Any = self.env.reset(seed=1)[0]
+        self.steps = 0
+        self.updates = 0
+
+    def act(self, obs: NDArray[np.uint8]) -> int:
+        """Return an epsilon-greedy action for stacked frames u8[4, 84, 84]."""
+        if random.random() < EPSILON:
+            return int(self.env.action_space.sample())
+        with torch.no_grad():
+            return int(self.network(torch.as_tensor(obs[None], device=self.device)).argmax(1).item())
+
+    def update(self, batch: tuple[torch.Tensor, ...]) -> float:
+        """Make one gradient step and return the loss."""
+        obs, next_obs, actions, rewards, terminated = batch
+        with torch.no_grad():
+            target = rewards + GAMMA * self.target(next_obs).max(1).values * (1 - terminated)
+        q = self.network(obs).gather(1, actions[:, None]).squeeze(1)
+        loss = F.smooth_l1_loss(q, target)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def train(self, steps: int) -> tuple[int, int]:
+        """Make `steps` agent steps. Return the agent steps and the updates made."""
+        updates_before = self.updates
+        for _ in range(steps):
+            action = self.act(self.obs)
+            next_obs, reward, terminated, truncated, _ = self.env.step(action)
+            self.buffer.add(self.obs, next_obs, action, float(np.sign(float(reward))), terminated)
+            self.obs = self.env.reset()[0] if terminated or truncated else next_obs
+            self.steps += 1
+            if self.steps > self.learning_starts and self.steps % TRAIN_EVERY == 0:
+                self.update(self.buffer.sample())
+                self.updates += 1
+                if self.updates % (TARGET_EVERY // TRAIN_EVERY) == 0:
+                    self.target.load_state_dict(self.network.state_dict())
+        return steps, self.updates - updates_before
 
 
-def act(obs: np.ndarray) -> int:
-    if random.random() < EPSILON:
-        return int(env.action_space.sample())
-    with torch.no_grad():
-        return int(network(torch.as_tensor(obs[None], device=device)).argmax(1).item())
+def make_env() -> gym.Env:
+    """Return Pong with the usual preprocessing."""
+    gym.register_envs(ale_py)
+    env = gym.make("ALE/Pong-v5", frameskip=1, repeat_action_probability=0.0)
+    env = gym.wrappers.AtariPreprocessing(env, noop_max=30, frame_skip=4, screen_size=84)
+    return gym.wrappers.FrameStackObservation(env, 4)
 
 
-def update(batch: tuple[torch.Tensor, ...]) -> float:
-    obs, next_obs, actions, rewards, terminated = batch
-    with torch.no_grad():
-        y = rewards + GAMMA * target(next_obs).max(1).values * (1 - terminated)
-    loss = F.smooth_l1_loss(network(obs).gather(1, actions[:, None]).squeeze(1), y)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+def main() -> None:
+    """Warm up, then serve the benchmark."""
+    warm_up_steps = int(sys.argv[1])
+    agent = PlainDQN(torch.device(sys.argv[2]), learning_starts=warm_up_steps // 2)
+    shares = TimeShares()
+    shares.measure("acting", agent, "act")
+    shares.measure("emulation", agent.env, "step")
+    shares.measure("sampling", agent.buffer, "sample")
+    shares.measure("sampling", agent.buffer, "add")
+    shares.measure("updating", agent, "update")
+    agent.train(warm_up_steps)
+    serve(agent.train, shares)
 
 
-def train(steps: int) -> tuple[int, int]:
-    updates = state["updates"]
-    for _ in range(steps):
-        action = act(state["obs"])
-        next_obs, reward, terminated, truncated, _ = env.step(action)
-        buffer.add(state["obs"], next_obs, action, float(np.sign(float(reward))), terminated)
-        state["obs"] = env.reset()[0] if terminated or truncated else next_obs
-        state["steps"] += 1
-        if state["steps"] > warm_up // 2 and state["steps"] % TRAIN_EVERY == 0:
-            update(buffer.sample())
-            state["updates"] += 1
-            if state["updates"] % (TARGET_EVERY // TRAIN_EVERY) == 0:
-                target.load_state_dict(network.state_dict())
-    return steps, state["updates"] - updates
-
-
-shares = Shares()
-here = sys.modules[__name__]
-for name, owner, method in (
-    ("acting", here, "act"),
-    ("emulation", env, "step"),
-    ("sampling", buffer, "sample"),
-    ("sampling", buffer, "add"),
-    ("updating", here, "update"),
-):
-    shares.timed(name, owner, method)
-state["obs"] = env.reset(seed=1)[0]
-train(warm_up)
-serve(train, shares)
+if __name__ == "__main__":
+    main()

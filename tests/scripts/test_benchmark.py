@@ -1,33 +1,41 @@
-"""The benchmark's arithmetic: whose time is whose, and the table of ratios."""
+"""Tests of the benchmark's arithmetic: shares of time, ratios and bounds."""
 
 import itertools
 import time
+from collections.abc import Iterator
 
 import pytest
 from benchmark import report
-from contenders.serve import Shares
+from contenders.serve import TimeShares
 
 
-class Agent:
-    def act(self):
+class TimedAgent:
+    """An agent whose work advances a clock by one second."""
+
+    def __init__(self, clock: Iterator[int]) -> None:
+        self.clock = clock
+
+    def act(self) -> None:
         next(self.clock)
 
-    def sample(self):
+    def sample(self) -> None:
         next(self.clock)
 
-    def update(self):
+    def update(self) -> None:
         self.act()
         self.sample()
         next(self.clock)
 
 
-def test_what_an_update_asks_of_a_policy_is_updating(monkeypatch):
-    """A clock that goes on by one second whenever it is read, or whenever something is done."""
-    agent, shares = Agent(), Shares()
-    agent.clock = itertools.count()
-    monkeypatch.setattr(time, "perf_counter", lambda: next(agent.clock))
-    for name, method in (("acting", "act"), ("sampling", "sample"), ("updating", "update")):
-        shares.timed(name, agent, method)
+def test_acting_within_an_update_counts_as_updating_and_sampling_does_not(monkeypatch):
+    """Reading the clock advances it by one second, too."""
+    clock = itertools.count()
+    agent = TimedAgent(clock)
+    shares = TimeShares()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    shares.measure("acting", agent, "act")
+    shares.measure("sampling", agent, "sample")
+    shares.measure("updating", agent, "update")
     agent.act()
     assert shares == {"acting": 2}
     before = dict(shares)
@@ -37,7 +45,7 @@ def test_what_an_update_asks_of_a_policy_is_updating(monkeypatch):
     assert shares["updating"] == 4
 
 
-def test_the_table_has_the_medians_of_ratios_within_rounds():
+def test_report_shows_medians_of_the_ratios_within_rounds():
     def answer(rate):
         return {"steps": rate, "seconds": 1.0, "updates": rate / 4, "bytes": 5e8, "shares": {"acting": 0.25}}
 
