@@ -1,6 +1,10 @@
-"""CUDA graphs: a recorded function answers like the function, and an agent that records learns like one that does not."""
+"""Tests of CUDA graphs. On a CPU, a substitute for the capture runs the function again in place of its kernels."""
+
+from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,15 +13,24 @@ from loops import CPU, in_step, toy_loop
 from oracles import RandomRows
 
 import rl_lab
-from agents.core.cuda_graphs import MOST_RECORDS, WARM_UP, CudaGraphFunction, mapped
-from agents.core.optimizers import build_optimizer, set_lr
+from agents.core.cuda_graphs import (
+    MAX_GRAPHS,
+    WARM_UP_CALLS,
+    CudaGraphFunction,
+    Graph,
+    TensorTree,
+    Wrapper,
+    capture_methods,
+    map_tensors,
+    tensor_leaves,
+)
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, StepResult
 from agents.dqn import DQN, DQNConfig
 from agents.drqn import DRQN, DRQNConfig
 from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.expected_sarsa import ExpectedSarsa
-from agents.memory.replay import TransitionBatch
+from agents.memory.replay import Replay, TransitionBatch
 from agents.memory.sequences import SequenceSampler
 from agents.rainbow import Rainbow, RainbowConfig
 from agents.reinforce import Reinforce, ReinforceConfig
@@ -25,220 +38,261 @@ from agents.reinforce import Reinforce, ReinforceConfig
 SMALL = DQNConfig(
     hidden=8, learning_starts=64, epsilon_steps=500, target_every=7, replay_size=4096, lr_steps=400, lr_end=1e-6
 )
+SMALL_FIELDS: dict[str, Any] = dataclasses.asdict(SMALL)
 
 
-class OnCPU:
-    """A record that runs the function again, and reads and writes at the same places in memory each time, as CUDA's does."""
+class CpuGraph(Graph):
+    """A graph whose replay calls the function again and writes the results to the same memory, as a CUDA graph does."""
 
-    def __init__(self, function):
-        self.function, self.results = function, None
+    def __init__(self, function: Callable[[], TensorTree]) -> None:
+        self.function = function
+        self.results: TensorTree = None
 
-    def replay(self):
+    def replay(self) -> None:
+        """Call the function, and copy its results over the previous ones."""
         results = self.function()
         if self.results is None:
-            self.results = mapped(torch.clone, results)
-        mapped(lambda kept, new: kept.copy_(new), self.results, results)
+            self.results = map_tensors(torch.clone, results)
+        map_tensors(lambda static, new: static.copy_(new), self.results, results)
 
 
-def recorded(function):
-    return CudaGraphFunction(function, OnCPU)
+def cpu_graph_function(function: Callable[..., TensorTree]) -> CudaGraphFunction:
+    """Return the captured version of a function on a CPU."""
+    return CudaGraphFunction(function, CpuGraph)
 
 
-def recorded_of(agent):
-    """The same; whatever asks the agent how far it is when its record runs, which CUDA's would not do again, fails."""
+def strict_wrapper(agent: Any) -> Wrapper:
+    """Return a wrapper whose graphs raise if the captured function reads the agent's counters.
 
-    class Blind(OnCPU):
-        def replay(self):
-            far = agent.steps, agent.updates
+    A CUDA graph would keep the numbers of the capture.
+    """
+
+    class StrictGraph(CpuGraph):
+        def replay(self) -> None:
+            counters = agent.steps, agent.updates
             agent.steps = agent.updates = None
             super().replay()
-            agent.steps, agent.updates = far
+            agent.steps, agent.updates = counters
 
-    return lambda function: CudaGraphFunction(function, Blind)
+    return lambda function: CudaGraphFunction(function, StrictGraph)
 
 
-def test_it_answers_like_the_function_for_every_shape_and_its_answers_stay():
-    def function(x, parts):
-        return {"sum": x.sum() + parts[0]}, (x * 2,)
+def test_captured_function_returns_the_results_of_the_function():
+    def function(x: torch.Tensor, pair: tuple[torch.Tensor]) -> Any:
+        return {"sum": x.sum() + pair[0]}, (x * 2,)
 
-    quick = recorded(function)
-    answers, expected = [], []
-    for i in range(3 * WARM_UP):
+    captured = cpu_graph_function(function)
+    results = []
+    expected = []
+    for i in range(3 * WARM_UP_CALLS):
         for n in (2, 3):
-            given = torch.arange(float(n)) + i, (torch.tensor(float(i)),)
-            answers.append(quick(*given))
-            expected.append(function(*given))
-    assert len(quick.records) == 2
-    for (a, (b,)), (c, (d,)) in zip(answers, expected, strict=True):
-        assert torch.equal(a["sum"], c["sum"])
-        assert torch.equal(b, d)
+            arguments = (torch.arange(float(n)) + i, (torch.tensor(float(i)),))
+            results.append(captured(*arguments))
+            expected.append(function(*arguments))
+    assert len(captured.graphs) == 2
+    # Compare only now, so that results which a later call has changed are noticed.
+    for result, expected_result in zip(tensor_leaves(results), tensor_leaves(expected), strict=True):
+        assert torch.equal(result, expected_result)
 
 
-def after_the_same_rows(cls, config, rows):
-    """An agent, and one that records, which saw and did the same."""
+def test_number_of_graphs_is_limited():
+    captured = cpu_graph_function(lambda x: x * 2)
+    for _ in range(3 * WARM_UP_CALLS):
+        for n in range(1, MAX_GRAPHS + 4):
+            assert torch.equal(captured(torch.ones(n)), torch.full((n,), 2.0))
+    assert len(captured.graphs) == MAX_GRAPHS
+    assert len(captured.arguments) == MAX_GRAPHS
+
+
+def test_capture_methods_replaces_methods_of_one_instance():
+    class Scaler:
+        def __init__(self, factor: float) -> None:
+            self.factor = factor
+
+        def scale(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.factor
+
+    captured, plain = Scaler(2.0), Scaler(3.0)
+    capture_methods(captured, "scale", wrapper=cpu_graph_function)
+    first = captured.scale
+    assert isinstance(first, CudaGraphFunction)
+    assert captured.scale(torch.ones(1)) == 2.0
+    assert not isinstance(plain.scale, CudaGraphFunction)
+    capture_methods(captured, "scale", wrapper=cpu_graph_function)
+    assert captured.scale is not first
+    assert captured.scale(torch.ones(1)) == 2.0
+
+
+def train_plain_and_captured(cls: Any, config: Any, rows: int) -> tuple[Any, Any]:
+    """Return an agent and an agent with captured methods, trained on the same rows."""
     plain, loop = toy_loop(config, 4, cls=cls)
-    quick, _ = toy_loop(config, 4, cls=cls)
-    quick.record(recorded_of(quick))
-    quick.act(torch.from_numpy(loop.row.obs), torch.from_numpy(loop.row.is_first), loop.carry, explore=True)
+    captured, _ = toy_loop(config, 4, cls=cls)
+    captured.capture_graphs(strict_wrapper(captured))
+    captured.act(torch.from_numpy(loop.row.obs), torch.from_numpy(loop.row.is_first), loop.carry, explore=True)
     loop.step()
-    in_step(loop, quick, rows)
-    return plain, quick
+    in_step(loop, captured, rows)
+    return plain, captured
 
 
-def assert_equal_weights(one, other):
-    for a, b in zip(one.parameters(), other.parameters(), strict=True):
-        assert torch.equal(a, b)
-
-
-def test_of_many_shapes_the_first_are_recorded():
-    quick = recorded(lambda x: x * 2)
-    for _ in range(3 * WARM_UP):
-        for n in range(1, MOST_RECORDS + 4):
-            assert torch.equal(quick(torch.ones(n)), torch.full((n,), 2.0))
-    assert len(quick.records) == len(quick.arguments) == MOST_RECORDS
+def assert_equal_weights(network: torch.nn.Module, other: torch.nn.Module) -> None:
+    """Check that two networks have equal parameters."""
+    for parameter, other_parameter in zip(network.parameters(), other.parameters(), strict=True):
+        assert torch.equal(parameter, other_parameter)
 
 
 @pytest.mark.parametrize(
     ("cls", "config"),
     [
         (DQN, SMALL),
-        (DuelingDoubleDQN, dataclasses.replace(DuelingDoubleDQN.config_class(), **dataclasses.asdict(SMALL))),
-        (
-            Rainbow,
-            RainbowConfig(**dataclasses.asdict(SMALL) | {"priority_alpha": 0.5}, noisy=False, distributional=False),
-        ),
-        (DRQN, DRQNConfig(**dataclasses.asdict(SMALL), unroll=4)),
+        (DuelingDoubleDQN, DuelingDoubleDQN.config_class(**SMALL_FIELDS)),
+        (Rainbow, RainbowConfig(**SMALL_FIELDS | {"priority_alpha": 0.5, "noisy": False, "distributional": False})),
+        (DRQN, DRQNConfig(**SMALL_FIELDS, unroll=4)),
     ],
     ids=["dqn", "dueling_double_dqn", "rainbow", "drqn"],
 )
-def test_an_agent_that_records_learns_like_one_that_does_not(cls, config):
-    plain, quick = after_the_same_rows(cls, config, 60)
-    assert quick.updates > 2 * WARM_UP
-    assert len(quick.gradient_step.records) == len(quick.acting_q_values.records) == 1
-    assert len(quick.replay.transitions.records) == (cls is not DRQN)  # whose sequences are built by other means
-    assert_equal_weights(plain.online_network, quick.online_network)
+def test_captured_value_agent_learns_the_same_weights(cls: Any, config: DQNConfig):
+    plain, captured = train_plain_and_captured(cls, config, 60)
+    assert captured.updates > 2 * WARM_UP_CALLS
+    assert len(captured.gradient_step.graphs) == 1
+    assert len(captured.acting_q_values.graphs) == 1
+    if cls is not DRQN:  # DRQN samples sequences, which are not captured
+        assert len(captured.replay.transitions.graphs) == 1
+    assert_equal_weights(plain.online_network, captured.online_network)
 
 
-def test_a_policy_gradient_that_records_learns_like_one_that_does_not():
+def test_captured_policy_gradient_learns_the_same_weights():
     config = ReinforceConfig(hidden=8, batch_size=64, minibatch_size=20, lr_steps=400, lr_end=1e-6)
-    plain, quick = after_the_same_rows(Reinforce, config, 300)
-    assert len(quick.look_now.records) == 1
-    assert len(quick.gradient_step_now.records) > 1  # minibatches differ in size, as dead rows are none of theirs
-    assert_equal_weights(plain.network, quick.network)
+    plain, captured = train_plain_and_captured(Reinforce, config, 300)
+    assert len(captured.acting_policy_and_value.graphs) == 1
+    assert len(captured.gradient_step.graphs) > 1  # minibatches differ in size, because last rows are left out
+    assert_equal_weights(plain.network, captured.network)
 
 
-def test_a_learning_rate_in_a_tensor_changes_in_place():
-    weight = torch.nn.Parameter(torch.zeros(1))
-    lr = torch.tensor(0.5)
-    optimizer = build_optimizer("adam", [weight], lr=0.5, eps=1e-8)
-    optimizer.param_groups[0]["lr"] = lr
-    set_lr(optimizer, 0.25)
-    assert optimizer.param_groups[0]["lr"] is lr
-    assert float(lr) == 0.25
-
-
-def test_a_cpu_ignores_it():
+def test_cuda_graphs_are_ignored_on_a_cpu():
     agent, _ = toy_loop(dataclasses.replace(SMALL, cuda_graphs=True), 1)
     assert not isinstance(agent.gradient_step, CudaGraphFunction)
 
 
 @pytest.mark.parametrize(
-    ("cls", "config", "says"), [(ExpectedSarsa, SMALL, "follow epsilon"), (Rainbow, RainbowConfig(noisy=True), "noisy")]
+    ("cls", "config", "message"),
+    [(ExpectedSarsa, SMALL, "epsilon"), (Rainbow, RainbowConfig(noisy=True), "noisy")],
 )
-def test_what_changes_from_call_to_call_is_not_recorded(cls, config, says):
+def test_capture_raises_if_update_depends_on_numbers_of_python(cls: Any, config: DQNConfig, message: str):
     agent = cls(config, EnvSpaces((4,), torch.float32, 2, 1), seed=1, device=CPU)
-    with pytest.raises(ConfigError, match=says):
-        agent.record(recorded)
+    with pytest.raises(ConfigError, match=message):
+        agent.capture_graphs(cpu_graph_function)
 
 
-def batches(count, rows, generator):
-    """Transitions of pictures with shapes in them."""
+def image_batches(count: int, num_actions: int, generator: torch.Generator) -> Iterator[TransitionBatch]:
+    """Yield batches of 32 transitions between images of random blocks."""
     for _ in range(count):
         blocks = torch.randint(0, 256, (64, 4, 12, 12), generator=generator, dtype=torch.uint8)
         frames = blocks.repeat_interleave(7, 2).repeat_interleave(7, 3)
-        action = torch.randint(0, rows.num_actions, (32,), generator=generator)
+        action = torch.randint(0, num_actions, (32,), generator=generator)
         ret = torch.randint(-1, 2, (32,), generator=generator).float()
-        yield TransitionBatch(
-            frames[:32], action, ret, torch.full((32,), 0.95), frames[32:], torch.ones(32), torch.arange(32)
-        )
+        discount = torch.full((32,), 0.95)
+        yield TransitionBatch(frames[:32], action, ret, discount, frames[32:], torch.ones(32), torch.arange(32))
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("cls", [DQN, DuelingDoubleDQN])
 @pytest.mark.parametrize("graphs", [False, True])
-def test_a_gpu_learns_what_the_cpu_learns(cls, graphs, monkeypatch):
-    """Float32, ten updates with the same batches and a falling learning rate: losses and weights agree to rounding."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # for matrix products it is so by default
-    rows = EnvSpaces((84, 84), torch.uint8, 6, 8)
+def test_gpu_and_cpu_learn_the_same_weights(cls: Any, graphs: bool, monkeypatch: pytest.MonkeyPatch):
+    """Ten updates in float32 on the same batches, with a falling learning rate, agree up to rounding."""
+    # TF32 would round the inputs of convolutions. It is off by default only for matrix products.
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    spaces = EnvSpaces((84, 84), torch.uint8, 6, 8)
     config = cls.config_class(
         frame_stack=4, hidden=64, filters=8, lr_steps=100, lr_end=1e-6, target_every=4, optimizer_eps=1e-3
     )
-    on_cpu = cls(config, rows, seed=1, device=CPU)
-    on_gpu = cls(dataclasses.replace(config, cuda_graphs=graphs), rows, seed=1, device=torch.device("cuda"))
+    on_cpu = cls(config, spaces, seed=1, device=CPU)
+    on_gpu = cls(dataclasses.replace(config, cuda_graphs=graphs), spaces, seed=1, device=torch.device("cuda"))
     on_gpu.start_from(on_cpu.online_network.state_dict())
-    for batch in batches(10, rows, torch.Generator().manual_seed(0)):
+    for batch in image_batches(10, spaces.num_actions, torch.Generator().manual_seed(0)):
         for agent in (on_cpu, on_gpu):
             agent.steps += 8
-        here = on_cpu.update(batch)
-        there = on_gpu.update(TransitionBatch(*(x.cuda() for x in batch)))
-        for name, value in here.items():
-            assert float(there[name]) == pytest.approx(float(value), rel=1e-2, abs=1e-4), name
-    for a, b in zip(on_cpu.online_network.parameters(), on_gpu.online_network.parameters(), strict=True):
-        assert torch.allclose(a, b.cpu(), rtol=1e-2, atol=1e-4)
+        cpu_metrics = on_cpu.update(batch)
+        gpu_metrics = on_gpu.update(TransitionBatch(*(x.cuda() for x in batch)))
+        for name, value in cpu_metrics.items():
+            assert float(gpu_metrics[name]) == pytest.approx(float(value), rel=1e-2, abs=1e-4), name
+    for cpu_weight, gpu_weight in zip(
+        on_cpu.online_network.parameters(), on_gpu.online_network.parameters(), strict=True
+    ):
+        assert torch.allclose(cpu_weight, gpu_weight.cpu(), rtol=1e-2, atol=1e-4)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["dqn", "drqn", "reinforce"])
-def test_a_run_that_records_learns_as_much(name, tmp_path):
-    """A thousand steps of a game with and without graphs: as many updates, and the first losses alike."""
-    said = []
+def test_run_with_cuda_graphs_has_the_same_losses(name: str, tmp_path: Any):
+    """Runs of 1000 agent steps with and without graphs make equally many updates, and their first losses agree."""
+    losses = []
     for graphs in (False, True):
-        options = {"frame_stack": 1, "eval_every": 0, "eval_episodes": 1, "log_every": 100}
-        options |= {"batch_size": 256, "minibatch_size": 64} if name == "reinforce" else {"learning_starts": 200}
+        options: dict[str, Any] = {"frame_stack": 1, "eval_every": 0, "eval_episodes": 1, "log_every": 100}
+        if name == "reinforce":
+            options |= {"batch_size": 256, "minibatch_size": 64}
+        else:
+            options |= {"learning_starts": 200}
         run = rl_lab.train(
-            name, env="ALE/Pong-v5", steps=1000, device="cuda", precision="float32", cuda_graphs=graphs,
-            wandb="disabled", runs_dir=str(tmp_path / str(graphs)), quiet=True, **options,
-        )  # fmt: skip
-        said.append([(line["updates"], line["loss"]) for line in run.metrics() if "loss" in line])
-    assert [n for n, _ in said[0]] == [n for n, _ in said[1]]
-    assert [x for _, x in said[0][:2]] == pytest.approx([x for _, x in said[1][:2]], rel=1e-2)
-
-
-def tensors(batch):
-    """All tensors of a TransitionBatch or of SequenceBatch, on the CPU."""
-    return [x.cpu() for x in torch.utils._pytree.tree_leaves(batch)]
+            name,
+            env="ALE/Pong-v5",
+            steps=1000,
+            device="cuda",
+            precision="float32",
+            cuda_graphs=graphs,
+            wandb="disabled",
+            runs_dir=str(tmp_path / str(graphs)),
+            quiet=True,
+            **options,
+        )
+        losses.append([(line["updates"], line["loss"]) for line in run.metrics() if "loss" in line])
+    plain, captured = losses
+    assert [updates for updates, _ in plain] == [updates for updates, _ in captured]
+    assert [loss for _, loss in plain[:2]] == pytest.approx([loss for _, loss in captured[:2]], rel=1e-2)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("graphs", [False, True])
-def test_a_gpu_remembers_and_acts_as_the_cpu_does(graphs, monkeypatch):
-    """The same rows: equal transitions and priorities for the same cells, and the same greedy actions but for rounding."""
+def test_gpu_and_cpu_store_and_act_the_same(graphs: bool, monkeypatch: pytest.MonkeyPatch):
+    """For the same rows, transitions, priorities and greedy actions are equal up to rounding."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    there = torch.device("cuda")
+    gpu = torch.device("cuda")
     data = RandomRows.make(np.random.default_rng(0), 3, 60, 0.1, 0.1, 0.1)
-    rows = EnvSpaces((3,), torch.float32, 2, 3)
+    spaces = EnvSpaces((3,), torch.float32, 2, 3)
     config = dataclasses.replace(SMALL, frame_stack=2, n_step=3, priority_alpha=0.6, replay_size=120, replay_ratio=0)
-    on_cpu = DQN(config, rows, seed=1, device=CPU)
-    on_gpu = DQN(dataclasses.replace(config, cuda_graphs=graphs), rows, seed=1, device=there)
+    on_cpu = DQN(config, spaces, seed=1, device=CPU)
+    on_gpu = DQN(dataclasses.replace(config, cuda_graphs=graphs), spaces, seed=1, device=gpu)
     on_gpu.start_from(on_cpu.online_network.state_dict())
-    carries = on_cpu.initial_carry(3), on_gpu.initial_carry(3)
+    cpu_carry = on_cpu.initial_carry(3)
+    gpu_carry = on_gpu.initial_carry(3)
     for step in data.steps:
-        moved = StepResult(*(x.to(there) if isinstance(x, torch.Tensor) else x for x in step))
-        here, carry = on_cpu.acting_q_values(step.obs, step.is_first, carries[0])
-        far, other = on_gpu.acting_q_values(moved.obs, moved.is_first, carries[1])
-        assert torch.allclose(here, far.cpu(), rtol=1e-4, atol=1e-5)
-        carries = carry, other
+        gpu_step = move_step(step, gpu)
+        cpu_q, cpu_carry = on_cpu.acting_q_values(step.obs, step.is_first, cpu_carry)
+        gpu_q, gpu_carry = on_gpu.acting_q_values(gpu_step.obs, gpu_step.is_first, gpu_carry)
+        assert torch.allclose(cpu_q, gpu_q.cpu(), rtol=1e-4, atol=1e-5)
         on_cpu.observe(step)
-        on_gpu.observe(moved)
-    cell = on_cpu.replay.priorities.values.nonzero().flatten()
-    assert torch.equal(cell, on_gpu.replay.priorities.values.nonzero().flatten().cpu())
-    for mine, its in zip(
-        tensors(on_cpu.replay.transitions(cell)), tensors(on_gpu.replay.transitions(cell.to(there))), strict=True
-    ):
-        assert torch.allclose(mine, its)
-    drawn = on_gpu.replay.sample(4096, beta=0.5)
-    assert set(drawn.cell.tolist()) <= set(cell.tolist())
-    latest_on_cpu = SequenceSampler(on_cpu.replay, 5).latest()
-    latest_on_gpu = SequenceSampler(on_gpu.replay, 5).latest()
-    for mine, its in zip(tensors(latest_on_cpu), tensors(latest_on_gpu), strict=True):
-        assert torch.equal(mine, its)
+        on_gpu.observe(gpu_step)
+    assert_equal_replays(on_cpu.replay, on_gpu.replay, gpu)
+
+
+def move_step(step: StepResult, device: torch.device) -> StepResult:
+    """Return the row on another device."""
+    fields = {name: x.to(device) for name, x in step._asdict().items() if isinstance(x, torch.Tensor)}
+    return StepResult(**fields, num_active=step.num_active)
+
+
+def assert_equal_replays(on_cpu: Replay, on_gpu: Replay, gpu: torch.device) -> None:
+    """Check that two prioritised replay memories, one on each device, hold the same rows and priorities."""
+    assert on_cpu.priorities is not None
+    assert on_gpu.priorities is not None
+    cell = on_cpu.priorities.values.nonzero().flatten()
+    assert torch.equal(cell, on_gpu.priorities.values.nonzero().flatten().cpu())
+    cpu_batch = tensor_leaves(on_cpu.transitions(cell))
+    gpu_batch = tensor_leaves(on_gpu.transitions(cell.to(gpu)))
+    for cpu_field, gpu_field in zip(cpu_batch, gpu_batch, strict=True):
+        assert torch.allclose(cpu_field, gpu_field.cpu())
+    sampled = on_gpu.sample(4096, beta=0.5)
+    assert set(sampled.cell.tolist()) <= set(cell.tolist())
+    cpu_sequence = tensor_leaves(SequenceSampler(on_cpu, 5).latest())
+    gpu_sequence = tensor_leaves(SequenceSampler(on_gpu, 5).latest())
+    for cpu_field, gpu_field in zip(cpu_sequence, gpu_sequence, strict=True):
+        assert torch.equal(cpu_field, gpu_field.cpu())
