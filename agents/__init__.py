@@ -1,1 +1,4 @@
-"""Learning algorithms, their memories and their networks. This package imports only torch, numpy and the standard library."""
+"""Learning algorithms, their memories and their networks.
+
+This package imports only torch, numpy and the standard library.
+"""

@@ -1,7 +1,7 @@
 """Double DQN: van Hasselt, Guez and Silver 2015, "Deep reinforcement learning with double Q-learning".
 
-DQN overestimates values, because max_a Q^(s', a) selects and evaluates an action with the same noisy estimates. Double DQN
-selects the action with the online network and evaluates the selected action with the target network.
+DQN overestimates values, because max_a Q^(s', a) selects and evaluates an action with the same noisy estimates.
+Double DQN selects the action with the online network and evaluates the selected action with the target network.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ The algorithm (algorithm 1 of the paper; Q is the online network, Q^ the target 
     8. Take a gradient step on the Huber loss of y - Q(s, a).
     9. Every `target_every` updates, copy Q into Q^.
 
-Options extend the algorithm: n-step returns, prioritised sampling, and Polyak averaging of the target network. The defaults
-are not those of the paper; `--preset paper` selects the settings of the paper.
+Options extend the algorithm: n-step returns, prioritised sampling, and Polyak averaging of the target network. The
+defaults are not those of the paper; `--preset paper` selects the settings of the paper.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig):
 class DQN:
     """Deep Q-network agent.
 
-    The comments number the steps of the algorithm above. Variants override `build_network` (another network),
-    `next_state_value` (another target) or `td_loss` (another loss).
+    The numbered comments refer to the steps of the algorithm above. Variants override `build_network` (another
+    network), `next_state_value` (another target) or `td_loss` (another loss).
 
     Args:
         config: Settings.
@@ -135,8 +135,8 @@ class DQN:
         # Step 3: Initialise the target network with the same weights.
         self.target_network = copy.deepcopy(self.online_network).eval()
 
-        # The online network acts, or with Polyak averaging the target network. Only the acting network and the online
-        # network keep gradients: an update needs those of the online network, saliency maps those of the acting network.
+        # The online network acts. With Polyak averaging, the target network acts; its parameters then keep gradients,
+        # because saliency maps need the gradients of the acting network.
         self.target_network.requires_grad_(config.target_tau > 0)
         self.policy_network = self.target_network if config.target_tau else self.online_network
 
@@ -178,12 +178,12 @@ class DQN:
 
     @torch.no_grad()
     def acting_q_values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
-        """Return `q_values` without gradients. This is a method of its own because a CUDA graph may replace it."""
+        """Return `q_values` without gradients. A CUDA graph may replace this method."""
         return self.q_values(obs, is_first, carry)
 
     @torch.no_grad()
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """Choose argmax_a Q(s, a), or with probability epsilon (each environment by itself) a uniformly random action.
+        """Choose argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a random action.
 
         Args:
             obs: Observations [N, *obs_shape], without frame stacking.
@@ -295,7 +295,7 @@ class DQN:
 
     @torch.no_grad()
     def update_target(self) -> None:
-        """Update the target network after an update of the online network: by a Polyak step, or by a copy if it is due."""
+        """Update the target network after an update: by a Polyak step, or by a copy if one is due."""
         if self.config.target_tau:
             self._polyak_step()
         elif self.updates % self.config.target_every == 0:
@@ -303,7 +303,7 @@ class DQN:
             self.target_network.load_state_dict(self.online_network.state_dict())
 
     def _polyak_step(self) -> None:
-        """Move the target network by theta^ <- theta^ + tau (theta - theta^), in place of step 9."""
+        """Set w^ <- w^ + tau (w - w^) for the parameters w^ of Q^ and w of Q, in place of step 9."""
         target_params = [*self.target_network.parameters()]
         online_params = [*self.online_network.parameters()]
         torch._foreach_lerp_(target_params, online_params, self.config.target_tau)
@@ -339,8 +339,8 @@ class DQN:
     def updates_due(self) -> int:
         """Return the number of updates that belong to the agent steps observed so far.
 
-        The number depends on agent steps alone, so that it is the same for any number of environments. It is 0 while the
-        replay memory has nothing to sample; these updates are made up for later.
+        The number depends on agent steps alone, so that it is the same for any number of environments. It is 0 while
+        the replay memory has nothing to sample; later calls include these updates.
         """
         config = self.config
         learning_steps = self.steps - max(config.learning_starts, config.batch_size)

@@ -1,11 +1,13 @@
-"""Deep recurrent Q-network (DRQN): Hausknecht and Stone 2015, "Deep recurrent Q-learning for partially observable MDPs".
+"""Deep recurrent Q-network: Hausknecht and Stone 2015, "Deep recurrent Q-learning for partially observable MDPs".
 
-DQN with a recurrent core (LSTM: Hochreiter and Schmidhuber 1997; GRU: Chung et al. 2014) in place of the last hidden layer. The
-network receives one observation at a time and keeps information about earlier ones in the state of the core. An update learns
-from sequences of successive rows that start anywhere in an episode ("bootstrapped random updates" in the paper).
+DRQN is DQN with a recurrent core (LSTM: Hochreiter and Schmidhuber 1997; GRU: Chung et al. 2014) in place of the last
+hidden layer. The network receives one observation at a time. The state of the core keeps information about earlier
+observations. An update learns from sequences of successive rows that start anywhere in an episode ("bootstrapped
+random updates" in the paper).
 
-Options extend the algorithm: stored states and burn-in (Kapturowski et al. 2019, "Recurrent experience replay in distributed
-reinforcement learning", R2D2), the target of double Q-learning, a dueling head, n-step returns, and prioritised sampling.
+Options extend the algorithm: stored states and burn-in (R2D2: Kapturowski et al. 2019, "Recurrent experience replay in
+distributed reinforcement learning"), the target of double Q-learning, a dueling head, n-step returns, and prioritised
+sampling.
 """
 
 from __future__ import annotations
@@ -32,16 +34,16 @@ from agents.nn.recurrent import Core, RecurrentQNetwork
 
 @dataclass(frozen=True)
 class DRQNConfig(DQNConfig):
-    """Settings of DRQN. `batch_size` counts sequences. `frame_stack` is 1 unless the core should also see a stack."""
+    """Settings of DRQN. `batch_size` counts sequences."""
 
     core: Core = "lstm"
     """Recurrent core, with `hidden` units."""
     unroll: Count = 10
-    """Rows of a sequence that contribute to the loss."""
+    """Rows of a sequence with a loss."""
     burn_in: CountOrZero = 0
-    """Rows before them, which only update the state of the core."""
+    """Rows before the `unroll` rows. They update the state of the core and have no loss."""
     start_state: Literal["zero", "stored"] = "zero"
-    """State of the core at the start of a sequence: zeros, or the stored state from when the sequence was played."""
+    """State of the core at the start of a sequence: zeros, or the state that the acting network had."""
     double: bool = False
     """Select the action of the target with the online network (van Hasselt et al. 2015)."""
     dueling: bool = False
@@ -51,8 +53,9 @@ class DRQNConfig(DQNConfig):
 class DRQN(DQN):
     """DQN with a recurrent network, which learns from sequences.
 
-    A sequence has `length` rows: `burn_in` rows without loss, `unroll` rows with loss, and `n_step` rows for the targets of
-    the last ones. The shapes below name its dimensions: L = length rows, U = unroll rows, B sequences, A actions.
+    A sequence has `length` rows: `burn_in` rows without loss, `unroll` rows with loss, and `n_step` rows for the
+    targets of the last rows with loss. In shapes, L is `length`, U is `unroll`, B the number of sequences in the
+    batch, and A the number of actions.
     """
 
     config_class = DRQNConfig
@@ -106,7 +109,7 @@ class DRQN(DQN):
     # --- Acting -------------------------------------------------------------------------------------------------------
 
     def initial_carry(self, n: int) -> Carry:
-        """Return the carry of n environments: earlier observations as in DQN, and the state of the core, zeros [n, hidden]."""
+        """Return the carry of n environments: the one of DQN and the state of the core, zeros f32[n, hidden] each."""
         return (*super().initial_carry(n), *self.policy_network.initial_state(n, self.device))
 
     def q_values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
@@ -177,7 +180,7 @@ class DRQN(DQN):
         return torch.cat([burn_in_q, q])
 
     def sequence_start_state(self, network: RecurrentQNetwork, batch: SequenceBatch) -> tuple[Tensor, ...]:
-        """Return the state of the core before the first row of each sequence: stored states or zeros, f32[B, hidden]."""
+        """Return the state of the core before the first row of each sequence, stored or zero: f32[B, hidden] each."""
         if not batch.extra:
             return network.initial_state(batch.obs.shape[1], self.device)
         return tuple(states[0] for states in batch.extra.values())
@@ -220,8 +223,8 @@ class DRQN(DQN):
     def loss_weights(self, batch: SequenceBatch) -> Tensor:  # type: ignore[override]
         """Return the weight of each loss, f32[U * B].
 
-        The weight of an active row is the importance-sampling weight of its sequence, divided by the share of active rows.
-        The weight of an inactive row is 0. So the mean of all weighted losses is the mean over the active rows.
+        The weight of an active row is the importance-sampling weight of its sequence, divided by the share of active
+        rows. The weight of an inactive row is 0. So the mean of all weighted losses is the mean over the active rows.
         """
         active = self.active_rows(batch)
         return (batch.weight * active / active.mean().clamp(min=1e-6)).flatten()
@@ -230,8 +233,8 @@ class DRQN(DQN):
         """Take a gradient step as in DQN.
 
         Returns:
-            The metrics, and the error of each sequence that becomes its priority, f32[B]: 0.9 times the maximum plus 0.1
-            times the mean of the absolute TD errors of its active rows (Kapturowski et al. 2019, section 2.3).
+            The metrics, and the error of each sequence that becomes its priority, f32[B]: 0.9 times the maximum plus
+            0.1 times the mean of the absolute TD errors of its active rows (Kapturowski et al. 2019, section 2.3).
         """
         metrics, td_error = super().gradient_step(batch)  # type: ignore[arg-type]
         active = self.active_rows(batch)
@@ -293,6 +296,6 @@ def _check_settings(config: DRQNConfig, spaces: EnvSpaces) -> None:
     batch_norm_without_convolutions = config.norm == "batch" and not spaces.is_image
     if config.dropout or config.norm == "layer" or batch_norm_without_convolutions:
         raise ConfigError(
-            f"dropout is {config.dropout} and norm is {config.norm}; with drqn, dropout must be 0, and norm must be none, or"
-            " batch for images"
+            f"dropout is {config.dropout} and norm is {config.norm}; with drqn, dropout must be 0,"
+            " and norm must be none, or batch for images"
         )

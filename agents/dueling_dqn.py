@@ -1,7 +1,7 @@
 """Dueling DQN: Wang et al. 2015, "Dueling network architectures for deep reinforcement learning".
 
-The last hidden layer of the network has two streams: one estimates the value V(s), the other one the advantages A(s, a). So
-every transition from a state improves V(s), which all actions share.
+The last hidden layer of the network has two streams: one for the value V(s), one for the advantages A(s, a). Every
+transition from a state improves the estimate of V(s), which all actions share.
 """
 
 from __future__ import annotations

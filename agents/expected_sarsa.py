@@ -1,8 +1,8 @@
 """Deep expected Sarsa: the target of van Seijen et al. 2009, "A theoretical and empirical analysis of Expected Sarsa".
 
-The target uses the expected value of the next state under the epsilon-greedy policy, where DQN uses the value of the best
-action. With epsilon 0, the two agents are the same. With n-step returns, the first n - 1 actions of a return come from an older policy;
-this is not corrected.
+The target of DQN uses the value of the best action in the next state. Expected Sarsa uses the expected value under the
+epsilon-greedy policy. With epsilon 0, both targets are equal. The rewards of an n-step return come from an older policy
+if n > 1; this is not corrected.
 """
 
 from __future__ import annotations

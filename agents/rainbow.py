@@ -1,8 +1,8 @@
 """Rainbow: Hessel et al. 2018, "Rainbow: combining improvements in deep reinforcement learning".
 
-Rainbow is DQN with double Q-learning, a dueling network, n-step returns, prioritised replay, a distribution of returns (C51)
-and noisy layers for exploration. Each part can be switched off for ablation studies: by `double`, `dueling`,
-`distributional` and `noisy`, by `n_step` 1, and by `priority_alpha` 0.
+Rainbow is DQN with double Q-learning, a dueling network, n-step returns, prioritised replay, a distribution of
+returns (C51) and noisy layers for exploration. Each part can be switched off for ablation studies: by `double`,
+`dueling`, `distributional` and `noisy`, by `n_step` 1, and by `priority_alpha` 0.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ class Rainbow(DQN):
     def target_distribution(self, batch: TransitionBatch) -> Tensor:
         """Return the distribution of R + discount * Z^(s', a*), projected onto the atoms: f32[B, atoms].
 
-        Z^ is the return that the target network predicts. The action a* is the best one of the online network if `double` is
-        set, else of the target network.
+        Z^ is the return that the target network predicts. The action a* is the best one of the online network if
+        `double` is set, else of the target network.
         """
         assert isinstance(self.target_network, DistributionalQNetwork)
         preprocessed = self.online_network.preprocess(batch.next_obs)  # once for both networks
@@ -172,7 +172,7 @@ class Rainbow(DQN):
         return double_value(next_q, next_target_q)
 
     def capture_graphs(self, wrapper: Wrapper = CudaGraphFunction) -> None:
-        """Capture as in DQN. Raise ConfigError with noisy layers, because a graph would keep the noise of its capture."""
+        """Capture as in DQN. Raises ConfigError with noisy layers, because a graph keeps the noise of its capture."""
         if self.config.noisy:
             raise ConfigError(
                 "cuda_graphs is true; noisy layers draw anew at every call, so it must be false, or noisy"

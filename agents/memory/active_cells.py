@@ -1,8 +1,9 @@
 """The active cells of a replay memory, listed in order of arrival.
 
-A cell is active if its row is not the last of an episode. Only active cells can start a transition, and their number differs
-from row to row. The valid starts of a replay memory are the active cells of an interval of rows, so they are an interval of
-this list. Uniform sampling is then one draw of integers: exact, without rejection, and without waiting for a GPU.
+A cell is one row of one environment. It is active if the row is not the last of an episode. Only active cells can be
+sampled, and their number differs from row to row. The cells that can be sampled are the active cells of an interval of
+rows, hence an interval of this list. So a uniform sample is one draw of integers: exact, without rejection, and without
+waiting for a GPU.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from agents.memory.allocation import allocate_zeros
 class ActiveCells:
     """List of the active cells in a ring of `num_rows` rows of `num_envs` environments.
 
-    Rows are counted from the first row ever written: row r lies at ring position r % num_rows. List positions are counted from
-    the first active cell ever listed: entry i lies at i % capacity, where capacity is the number of cells in the ring.
+    Rows are counted from the first row ever written: row r lies at ring position r % num_rows. List positions are
+    counted from the first active cell ever listed: entry i lies at i % capacity, where capacity is the number of
+    cells in the ring.
     """
 
     def __init__(self, num_rows: int, num_envs: int, device: torch.device) -> None:
@@ -50,8 +52,8 @@ class ActiveCells:
         Args:
             row: Number of the row; the previous call appended `row - 1`.
             is_last: bool[N], True for cells that are not active.
-            num_active: Number of active cells in the row. It is an argument because reading it from `is_last` would wait for
-                the device.
+            num_active: Number of active cells in the row. It is an argument because reading it from `is_last` would
+                wait for the device.
         """
         is_active = ~is_last
         entry = self.total + torch.cumsum(is_active, 0) - 1
@@ -75,7 +77,7 @@ class ActiveCells:
         return self._cells.take(entry % self.capacity).long()
 
     def indices_within(self, rows: range) -> Tensor:
-        """Return the active cells of an interval of rows as indices i64[K] into these rows, flattened from [rows, N]."""
+        """Return the active cells of an interval of rows, as indices i64[K] into these rows flattened to [rows * N]."""
         low, high = self._entries(rows)
         entry = torch.arange(low, high, device=self.device)
         cell = self._cells.take(entry % self.capacity).long()

@@ -10,8 +10,8 @@ from torch import Tensor
 def allocate_zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return a tensor of zeros whose memory, on a CPU, is taken from the system only when it is written to.
 
-    `torch.zeros` writes the zeros itself and so takes the whole memory at once. `numpy.zeros` requests zeroed pages from the
-    operating system, which provides each page at the first write.
+    `torch.zeros` writes the zeros itself and so takes the whole memory at once. `numpy.zeros` requests zeroed pages
+    from the operating system, which provides each page at the first write.
     """
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)

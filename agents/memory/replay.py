@@ -1,19 +1,20 @@
 """The replay memory: a ring of single observations that builds stacks and n-step returns when it is sampled.
 
-Experience replay (Lin 1993) stores what an agent observes and samples it for later updates. This memory stores rows
-(`StepResult`) of N environments, each observation once, and overwrites the oldest row when it is full. A cell is one row of one
-environment:
+Experience replay (Lin 1993) stores the experience of an agent and draws samples from it for updates. This memory stores
+rows (`StepResult`) of N environments, each observation once. When the memory is full, a new row overwrites the oldest
+one. A cell is one row of one environment:
 
     cell = (row % num_rows) * N + environment
 
 Rows are counted from the first row ever written. Three rules make every sample exact:
 
-- A stack of k observations is the cells of rows t-k+1 .. t of one environment. Rows before the episode's first row are replaced
-  by a frame of zeros, which is stored behind the last cell.
-- An n-step return stops at the first row that terminates or truncates (agents/core/targets.py). The state to bootstrap from is
-  always the next row in the ring. After a truncation that is the row with the episode's last observation.
-- A transition starts at an active cell, that is a row that is not the last of an episode. It can be sampled while the ring
-  holds its whole stack and the rows that follow it (agents/memory/active_cells.py).
+- A stack of k observations is the cells of rows t-k+1 .. t of one environment. Rows before the episode's first row
+  are replaced by a frame of zeros, which is stored behind the last cell.
+- An n-step return stops at the first row that terminates or truncates (agents/core/targets.py). The state to
+  bootstrap from is always the next row in the ring. After a truncation that is the row with the episode's last
+  observation.
+- A transition starts at an active cell, whose row is not the last of an episode. The cell can be sampled while the ring
+  holds the whole stack and the `lookahead` rows after it (agents/memory/active_cells.py).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from agents.memory.ring import Ring
 from agents.memory.sum_tree import SumTree
 
 ExtraFields = Mapping[str, tuple[int, ...]]
-"""Names and shapes of float32 tensors that a replay memory stores for each cell, in addition to the fields of the row."""
+"""Names and shapes of float32 tensors that a replay memory stores for each cell beside the fields of the row."""
 
 
 class TransitionBatch(NamedTuple):
@@ -197,12 +198,12 @@ class Replay:
         return self.transitions(cell)
 
     def draw_by_priority(self, batch_size: int, *, beta: float) -> tuple[Tensor, Tensor]:
-        """Draw cells i64[B] in proportion to their priorities; return them and their importance-sampling weights f32[B]."""
+        """Draw B cells in proportion to their priorities. Returns the cells i64[B] and their weights f32[B]."""
         assert self.priorities is not None
         return self.priorities.draw(batch_size, num_starts=self.num_starts, beta=beta, generator=self.generator)
 
     def set_priorities(self, cell: Tensor, td_error: Tensor) -> None:
-        """Set the priorities of sampled cells i64[B] from their new TD errors f32[B]. No effect if sampling is uniform."""
+        """Set the priorities of sampled cells i64[B] from their new TD errors f32[B], if sampling is prioritised."""
         if self.priorities:
             self.priorities.update(cell, td_error)
 
@@ -230,7 +231,7 @@ class Replay:
         )
 
     def stacks(self, cell: Tensor) -> Tensor:
-        """Return the stacks [B, k, *obs_shape] that end at these cells, i64[B], with zeros before an episode's first row."""
+        """Return the stacks [B, k, *obs_shape] that end at cells i64[B], with zeros before the episode's first row."""
         rows_back = torch.arange(self.stack - 1, -1, -1, device=self.device)
         in_episode = self.storage["age"].take(cell)[:, None] >= rows_back
         zero_frame = self.num_cells
@@ -239,7 +240,7 @@ class Replay:
         return frames.view(len(cell), self.stack, *self.spaces.obs_shape)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the complete state: the rows as a `Ring`, the number of active cells ever added, and the priorities."""
+        """Return the full state: the rows as a `Ring`, the number of active cells ever added, and the priorities."""
         state: dict[str, Any] = {"total_active": self.active.total}
         if self.storage:
             state["rows"] = Ring(self._fields_by_row(), self.total_rows)

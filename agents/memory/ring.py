@@ -1,4 +1,4 @@
-"""A ring buffer inside a state dict. Checkpoints write it in parts, so that rows already on disk are not written again."""
+"""A ring buffer inside a state dict. A checkpoint writes only the rows that are not on disk yet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ring:
-    """Rows of a ring buffer, by field. Row r, counted from the first row ever written, lies at position r % capacity."""
+    """Rows of a ring buffer, by field. Row r, counted from the first one ever written, lies at r % capacity."""
 
     fields: dict[str, Tensor]  # each [capacity, ...]
     total: int  # rows ever written

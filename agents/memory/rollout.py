@@ -12,7 +12,6 @@ from agents.core.types import EnvSpaces, StepResult
 from agents.memory.replay import ExtraFields, Replay
 from agents.memory.sequences import SequenceBatch, SequenceSampler
 
-
 EXTRA_FIELDS: ExtraFields = {"log_prob": (), "value": ()}
 """Fields that the replay memory of a rollout stores for each cell: log pi(a | s) of the action, and V(s)."""
 
@@ -30,9 +29,10 @@ class RolloutBatch(NamedTuple):
 class Rollout:
     """Memory of a policy gradient, which uses every row in one batch only.
 
-    With a baseline, a batch is all rows before the newest one, and the value of the newest row stands for the rewards to come.
-    Without a baseline, a batch is all rows whose return is complete. The other rows wait for the next batch, because leaving
-    them out would favour short returns. A return that takes longer than a whole batch loses its first rows.
+    With a baseline, a batch is all rows before the newest one, and the value of the newest row stands for the rewards
+    to come. Without a baseline, a batch is all rows whose return is complete. The other rows wait for the next batch,
+    because leaving them out would favour short returns. A return that takes longer than a whole batch loses its first
+    rows.
 
     Args:
         spaces: Shapes and types of the observations and actions.
@@ -86,7 +86,7 @@ class Rollout:
 
     @staticmethod
     def capacity(spaces: EnvSpaces, batch_size: int, stack: int) -> int:
-        """Return the cells of the memory: two batches, the newest row, and the other observations of the oldest stack."""
+        """Return the cells of the memory: two batches, the newest row, and the rest of the oldest stack."""
         return (2 * (batch_size // spaces.num_envs) + 1 + stack) * spaces.num_envs
 
     @staticmethod

@@ -11,7 +11,7 @@ from agents.memory.replay import Replay
 
 
 class SequenceBatch(NamedTuple):
-    """L successive rows of B environments. A sequence may contain the end of one episode and the beginning of the next."""
+    """B sequences of L successive rows. A sequence may contain the end of one episode and the start of the next."""
 
     obs: Tensor  # [L, B, k, *obs_shape], dtype of the observations
     is_first: Tensor  # bool[L, B]
@@ -45,8 +45,8 @@ class SequenceSampler:
     def sample(self, batch_size: int, *, beta: float = 1.0) -> SequenceBatch:
         """Draw sequences with replacement.
 
-        Uniform sampling may draw a sequence that starts with the last row of an episode. Prioritised sampling draws only
-        sequences that start with an active cell.
+        Uniform sampling may draw a sequence that starts with the last row of an episode. Prioritised sampling draws
+        only sequences that start with an active cell.
 
         Args:
             batch_size: Number of sequences, B.
@@ -67,7 +67,7 @@ class SequenceSampler:
         return self.at(draw + replay.first_whole_row * replay.num_envs)
 
     def latest(self) -> SequenceBatch:
-        """Return the newest sequence of every environment. Raises ValueError if the replay does not hold it completely."""
+        """Return the newest sequence of every environment. Raises ValueError if the replay holds too few rows."""
         replay = self.replay
         if self.count == 0:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""A sum tree, which draws indices in proportion to their values (Schaul et al. 2016, "Prioritized experience replay", app. B.2.1)."""
+"""Sum tree for draws in proportion to values (Schaul et al. 2016, "Prioritized experience replay", app. B.2.1)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 class SumTree:
     """Values >= 0 of `size` indices. Setting and drawing a batch of indices takes log2(size) steps.
 
-    Level 0 holds the values, padded with zeros to a power of two. Each entry of a further level is the sum of two entries of the
-    level below. The last level holds the total. Sums are float64 and are always recomputed from both children, so that rounding
-    errors do not accumulate.
+    Level 0 holds the values, padded with zeros to a power of two. Each entry of a further level is the sum of two
+    entries of the level below. The last level holds the total. Sums are float64 and are always recomputed from both
+    children, so that rounding errors do not accumulate.
     """
 
     def __init__(self, size: int, device: torch.device) -> None:
