@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+import wandb
 from wandb_server import WandbServer
 
 from rl_lab.cli.compare import compare_command
@@ -20,7 +21,9 @@ def uploaded(train, monkeypatch) -> Iterator[tuple[list[Run], WandbServer]]:
     with WandbServer.running() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
+        wandb.teardown()  # the W&B client of this process may still use the server of another test
         yield [train(steps=600, seed=seed, wandb="online") for seed in (1, 2)], server
+        wandb.teardown()
         assert not server.unknown_operations
 
 

@@ -1,26 +1,34 @@
 """The table of several runs."""
 
 import io
+from pathlib import Path
 
 from rich.console import Console
 
 from rl_lab.experiment.run import Run
-from rl_lab.tracking.run_table import Board, Line, table
+from rl_lab.tracking.run_table import RunRow, RunTable, render_table
 
 ERROR = "RuntimeError: [enforce fail at alloc_cpu.cpp:117] see [/tmp/x]"
 
 
-def test_what_stands_in_brackets_is_shown_as_it_is():
-    console = Console(file=io.StringIO(), width=200)
-    console.print(table([Line("lr=[1]", "failed", None, error=ERROR)], "group [a]"))
-    assert all(words in console.file.getvalue() for words in (ERROR, "lr=[1]", "group [a]"))
+def make_console() -> tuple[Console, io.StringIO]:
+    """Return a console that is no terminal, and the text that is printed on it."""
+    output = io.StringIO()
+    return Console(file=output, width=200), output
 
 
-def test_each_change_is_told_once_where_there_is_no_terminal(tmp_path):
-    """A run is known by its folder as soon as it has one; that it runs is not told twice."""
-    console = Console(file=io.StringIO(), width=200)
-    with Board(console, "group") as board:
+def test_table_shows_brackets_unchanged():
+    console, output = make_console()
+    console.print(render_table([RunRow("lr=[1]", "failed", None, error=ERROR)], "group [a]"))
+    for text in (ERROR, "lr=[1]", "group [a]"):
+        assert text in output.getvalue()
+
+
+def test_without_a_terminal_each_change_of_a_started_run_is_printed_once(tmp_path: Path) -> None:
+    """A running run is printed as soon as its folder exists. A waiting run is not printed."""
+    console, output = make_console()
+    with RunTable(console, "group") as table:
         for run in (None, Run(tmp_path), Run(tmp_path)):
-            board.update([Line("seed 1", "runs", run), Line("seed 2", "waits", None)])
-        board.update([Line("seed 1", "done", Run(tmp_path)), Line("seed 2", "failed", None, error=ERROR)])
-    assert console.file.getvalue().splitlines() == ["seed 1 runs", "seed 1 done", f"seed 2 failed: {ERROR}"]
+            table.update([RunRow("seed 1", "running", run), RunRow("seed 2", "waiting", None)])
+        table.update([RunRow("seed 1", "done", Run(tmp_path)), RunRow("seed 2", "failed", None, error=ERROR)])
+    assert output.getvalue().splitlines() == ["seed 1 running", "seed 1 done", f"seed 2 failed: {ERROR}"]
