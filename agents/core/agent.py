@@ -1,8 +1,8 @@
-"""The protocols that agents follow. `Agent` is required; the others describe optional abilities.
+"""The protocols that agents follow. `Agent` is required; the other protocols describe optional abilities.
 
-An agent from another package (entry point `rl_lab.agents`) follows `Agent` and names its settings dataclass as
-`config_class`. It is built as `cls(config, spaces, seed=..., device=..., dtype=...)`. `Agent` does not have to be
-subclassed.
+An agent class from another package (entry point `rl_lab.agents`) follows `Agent` and has an attribute `config_class`,
+the dataclass of its settings. Its constructor is called as `cls(config, spaces, seed=..., device=..., dtype=...)`. The
+class does not have to inherit from `Agent`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResul
 
 
 class Abilities(NamedTuple):
-    """What an agent class supports. A class states exceptions in a class attribute: `abilities = Abilities(...)`."""
+    """Abilities of an agent class.
 
-    resumable: bool = True  # its state_dict is complete, so that a resumed run equals an uninterrupted one
-    bfloat16: bool = True  # its image encoder can compute in bfloat16
+    A class that lacks one of them has a class attribute, for example `abilities = Abilities(bfloat16=False)`.
+    """
+
+    resumable: bool = True  # the state_dict is complete, so that a resumed run equals an uninterrupted one
+    bfloat16: bool = True  # the image encoder can compute in bfloat16
 
 
 class Agent(Protocol):
@@ -100,7 +103,7 @@ class Agent(Protocol):
 
 @runtime_checkable
 class ReplayAgent(Agent, Protocol):
-    """An agent that learns from a replay memory, so that its rows may be played in other processes (`--collectors`)."""
+    """An agent that learns from a replay memory, so that other processes can play its rows (`--collectors`)."""
 
     replay: Any
     steps: int
@@ -114,4 +117,4 @@ class RecordsActing(Protocol):
     """An agent whose `act` records tensors for the `observe` of the same row: log-probabilities or recurrent states."""
 
     acting_records: deque[tuple[Tensor, ...]]
-    """Oldest first: one entry for each row that `act` has explored and `observe` has not yet received."""
+    """Records of the rows for which `act` has explored and which `observe` has not yet received, oldest first."""

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 WARM_UP_CALLS = 3
-"""Eager calls before the capture. In them, libraries choose algorithms and the optimiser allocates its moments."""
+"""Eager calls before the capture, in which libraries choose algorithms and the optimiser allocates its moments."""
 MAX_GRAPHS = 8
 """Largest number of graphs of one function. Each graph keeps as much memory as one call allocates."""
 
 TensorTree = Any
-"""A tensor, or a tuple or dict of tensor trees."""
+"""A tensor, or a tuple, list or dict of tensor trees."""
 
 
 class Graph(Protocol):
@@ -136,7 +136,11 @@ def capture_methods(instance: object, *names: str, wrapper: Wrapper = CudaGraphF
 
 
 def map_tensors(function: Callable[..., Any], tree: TensorTree, *others: TensorTree) -> TensorTree:
-    """Apply a function to each tensor of a tree, together with the tensors at the same place in the other trees."""
+    """Apply a function to each tensor of a tree, together with the tensors at the same place in the other trees.
+
+    Returns:
+        The tree of the results. Lists become tuples.
+    """
     if isinstance(tree, Tensor):
         return function(tree, *others)
     if isinstance(tree, dict):

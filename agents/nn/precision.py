@@ -16,7 +16,7 @@ _COPY_ATTRIBUTE = "cached_cast"  # (version, copy) of a parameter
 
 
 def cast_parameter(parameter: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a parameter in another dtype. The result is differentiable.
+    """Cast a parameter to a dtype. The result is differentiable.
 
     On a CPU, a cast takes as long as a convolution. So the copy is cached until the parameter changes in place. Such a
     change increments the tensor's `_version`; a change of `.data` does not, and leaves an outdated copy. On other
