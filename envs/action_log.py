@@ -1,7 +1,8 @@
 """The action log: what has to be repeated to rebuild the state of N emulators.
 
 The state of an emulator cannot be saved to disk. But the same seeded reset, followed by the same actions, leads to the
-same state. So the action log of an environment consists of
+same state. This includes sticky actions, whose random numbers follow from the seed. So the action log of an environment
+consists of
 
     1. the seed of its last seeded reset,
     2. the number of resets without a seed since then that have to be repeated,
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-RESET_STEPS = 25  # duration of a reset without a seed, in environment steps
+RESET_STEPS = 25  # environment steps that take as long as a reset without a seed
 
 
 class ActionLog:
@@ -29,7 +30,7 @@ class ActionLog:
         self.row = 0  # rows since `clear`
         self._num_envs = num_envs
         self._seeds = np.zeros(num_envs, np.int64)  # seed of the last seeded reset
-        self._skipped = np.zeros(num_envs, np.int64)  # resets without a seed after the seeded reset
+        self._unseeded_resets = np.zeros(num_envs, np.int64)  # resets without a seed after the seeded reset
         self._reset_row = np.zeros(num_envs, np.int64)  # row of the last logged reset
         self._actions: deque[NDArray[np.int64]] = deque()  # one i64[N] per row, as far back as any environment needs
 
@@ -41,12 +42,12 @@ class ActionLog:
     def add_seeded_reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
         """Log that the environments under `mask` were reset with `seeds`, i64[N]. Earlier entries become obsolete."""
         self._seeds = np.where(mask, seeds, self._seeds)
-        self._skipped = np.where(mask, 0, self._skipped)
+        self._unseeded_resets = np.where(mask, 0, self._unseeded_resets)
         self._reset_row = np.where(mask, self.row, self._reset_row)
 
     def add_unseeded_reset(self, mask: NDArray[np.bool_]) -> None:
         """Log that the environments under `mask` were reset without a seed. Earlier actions become obsolete."""
-        self._skipped = self._skipped + mask
+        self._unseeded_resets = self._unseeded_resets + mask
         self._reset_row = np.where(mask, self.row, self._reset_row)
 
     def add_actions(self, actions: NDArray[np.int64]) -> None:
@@ -56,7 +57,7 @@ class ActionLog:
 
     def replay_steps(self) -> NDArray[np.int64]:
         """Return the time that rebuilding each environment would take, in environment steps: i64[N]."""
-        return self.row - self._reset_row + RESET_STEPS * self._skipped
+        return self.row - self._reset_row + RESET_STEPS * self._unseeded_resets
 
     def drop_obsolete_actions(self) -> None:
         """Drop actions that are not needed to rebuild the state of any environment."""
@@ -81,7 +82,7 @@ class ActionLog:
         """
         return {
             "seeds": self._seeds,
-            "skipped": self._skipped,
+            "skipped": self._unseeded_resets,
             "age": self.row - self._reset_row,
             "log": np.array(self._actions, np.int64).reshape(len(self._actions), self._num_envs),
             "row": np.array(self.row),
@@ -89,10 +90,10 @@ class ActionLog:
 
 
 class SavedActionLog(NamedTuple):
-    """An action log that was saved, in the order in which it is replayed."""
+    """A saved action log, in the form that a replay needs."""
 
     seeds: NDArray[np.int64]  # [N]: seed of the reset with which the replay of an environment starts
-    skipped: NDArray[np.int64]  # [N]: resets without a seed that follow
+    unseeded_resets: NDArray[np.int64]  # [N]: number of resets without a seed that follow
     start: NDArray[np.int64]  # [N]: index into `actions` of the first action after these resets
     actions: NDArray[np.int64]  # [T, N]
     row: int  # number of the row after the replay
@@ -104,7 +105,7 @@ class SavedActionLog(NamedTuple):
         actions = state["log"]
         return cls(
             seeds=state["seeds"],
-            skipped=state.get("skipped", np.zeros_like(age)),
+            unseeded_resets=state.get("skipped", np.zeros_like(age)),
             start=len(actions) - age,
             actions=actions,
             row=int(state["row"]),

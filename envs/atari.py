@@ -23,7 +23,7 @@ from ale_py import AtariVectorEnv, roms
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from envs.spec import EnvSpec, Protocol
+from envs.spec import AtariProtocol, EnvSpec
 
 gymnasium.register_envs(ale_py)
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -38,7 +38,7 @@ class ProtocolSettings:
     life_loss: bool
 
 
-PROTOCOLS: dict[Protocol, ProtocolSettings] = {
+PROTOCOLS: dict[AtariProtocol, ProtocolSettings] = {
     "classic": ProtocolSettings(sticky=0.0, noop_max=30, life_loss=True),
     "machado": ProtocolSettings(sticky=0.25, noop_max=0, life_loss=False),
     "v5": ProtocolSettings(sticky=0.25, noop_max=0, life_loss=False),
@@ -86,7 +86,7 @@ def _normalized(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def resolve(name: str, protocol: Protocol | None) -> EnvSpec | None:
+def resolve(name: str, protocol: AtariProtocol | None) -> EnvSpec | None:
     """Return the spec of an Atari game, or None if `name` is none of the names below.
 
     Args:
@@ -94,7 +94,7 @@ def resolve(name: str, protocol: Protocol | None) -> EnvSpec | None:
         protocol: Protocol to use instead of the one that the name implies.
     """
     game = find_game(name)
-    implied_protocol: Protocol = "classic"
+    implied_protocol: AtariProtocol = "classic"
     implied_sticky = None
     if game is None:
         match = re.fullmatch(r"ALE/(\w+)-v5|(\w+)NoFrameskip-v\d", name)
@@ -112,7 +112,7 @@ def resolve(name: str, protocol: Protocol | None) -> EnvSpec | None:
     return _spec(game, protocol)
 
 
-def _spec(game: str, protocol: Protocol, sticky: float | None = None) -> EnvSpec:
+def _spec(game: str, protocol: AtariProtocol, sticky: float | None = None) -> EnvSpec:
     """Return the spec of a game. `sticky` replaces the protocol's probability of sticky actions."""
     settings = PROTOCOLS[protocol]
     return EnvSpec(

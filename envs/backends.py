@@ -153,6 +153,7 @@ def _reset_options(mask: NDArray[np.bool_]) -> dict[str, Any] | None:
 
 
 def _seed_list(seeds: NDArray[np.int64] | None) -> list[int | None] | None:
+    """Return the seeds in the format of Gymnasium's vector environments."""
     if seeds is None:
         return None
     return [int(seed) for seed in seeds]

@@ -93,6 +93,7 @@ def trainable_ids() -> list[str]:
 
 
 def _is_trainable(env_id: str) -> bool:
+    """Return True if the environment can be created and agents support its spaces."""
     try:
         make_env(env_id).close()
     except Exception:  # environments of other packages may raise anything
@@ -112,8 +113,7 @@ def _make_unwrapped(name: str, env_or_spec: str | GymnasiumSpec, render_mode: st
         env = gymnasium.make(env_or_spec)
         if render_mode is None:
             return env
-        # Read the supported modes before the environment is created with one: its constructor may not accept the
-        # argument.
+        # The supported modes are read first, because the constructor may not accept the argument `render_mode`.
         if render_mode not in env.metadata.get("render_modes", ()):
             raise EnvError(f"{name} cannot be watched: it has no render mode {render_mode!r}")
         env.close()
@@ -184,6 +184,7 @@ def _spec(env_id: str, env: gymnasium.Env) -> EnvSpec:
 
 
 def _family(game: str | None, is_image: bool) -> Literal["atari", "image", "vector"]:
+    """Return the section of the configuration files that applies."""
     if game:
         return "atari"
     return "image" if is_image else "vector"

@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv
 
 from envs import atari, gymnasium_envs
 from envs.gymnasium_envs import Vectorization
-from envs.spec import EnvError, EnvSpec, Protocol, View
+from envs.spec import AtariProtocol, EnvError, EnvSpec, View
 from envs.stream import Stream
 
 VELOCITIES = {  # indices of the entries of the observation that are velocities
@@ -22,7 +22,7 @@ VELOCITIES = {  # indices of the entries of the observation that are velocities
 }
 
 
-def resolve(name: str, protocol: Protocol | None = None) -> EnvSpec:
+def resolve(name: str, protocol: AtariProtocol | None = None) -> EnvSpec:
     """Return the spec of an environment.
 
     Args:
@@ -45,7 +45,7 @@ def resolve(name: str, protocol: Protocol | None = None) -> EnvSpec:
     return gymnasium_envs.resolve(name)
 
 
-def _why_no_protocol(name: str, protocol: Protocol) -> str:
+def _why_no_protocol(name: str, protocol: AtariProtocol) -> str:
     """Return the message for an environment whose protocol cannot be chosen."""
     game = gymnasium_envs.find_game_of_id(name)
     if game:

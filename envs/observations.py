@@ -9,7 +9,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-View = Callable[[NDArray[Any]], NDArray[Any]]
+ViewFunction = Callable[[NDArray[Any]], NDArray[Any]]
+"""Maps the observations [N, ...] of N environments to observations [N, *obs_shape]."""
 
 
 class ObservationConverter:
@@ -19,7 +20,7 @@ class ObservationConverter:
         self,
         space: gymnasium.Space[Any],
         *,
-        view: View | None = None,
+        view: ViewFunction | None = None,
         masked: tuple[int, ...] = (),
         flicker: float = 0.0,
     ) -> None:
@@ -27,7 +28,7 @@ class ObservationConverter:
 
         Args:
             space: Observation space of one environment.
-            view: Function that maps observations [N, ...] to observations [N, *obs_shape].
+            view: Function that changes shape and content of the observations, or None.
             masked: Indices of vector entries that are set to 0.
             flicker: Probability that an observation is blank, that is, all zeros.
         """
@@ -55,7 +56,7 @@ class ObservationConverter:
             converted[:, self._masked] = 0
         return converted
 
-    def flicker(self, obs: NDArray[Any], seed: int, row: int) -> NDArray[Any]:
+    def apply_flicker(self, obs: NDArray[Any], seed: int, row: int) -> NDArray[Any]:
         """Blank a random part of the observations [N, *obs_shape]. The choice depends only on `seed` and `row`."""
         if not self._flicker:
             return obs

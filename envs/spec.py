@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Protocol = Literal["classic", "machado", "v5", "id"]
+AtariProtocol = Literal["classic", "machado", "v5", "id"]
 """Protocol of an Atari game, see `envs/atari.py`. "id" means the settings of the Gymnasium id."""
 
 View = Literal["grey", "binary"]
@@ -27,7 +27,7 @@ class EnvSpec:
     id: str  # Gymnasium id; for Atari games the closest one: ALE/Pong-v5
     family: Literal["atari", "image", "vector"]  # selects the section of an agent's configuration file
     backend: Literal["ale", "gymnasium"]  # ALE's C++ threads, or Gymnasium's vector environments
-    protocol: Protocol
+    protocol: AtariProtocol
     frame: tuple[int, ...]  # shape of one observation, without frame stacking
     dtype: Literal["uint8", "float32"]  # type of the observations
     actions: tuple[str, ...]  # names of the actions, in the order of the agent's action numbers

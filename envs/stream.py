@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from envs.action_log import ActionLog, SavedActionLog
 from envs.backends import make_backend
-from envs.observations import ObservationConverter, View
+from envs.observations import ObservationConverter, ViewFunction
 
 # A seeded reset of an ALE emulator takes as long as 200 to 300 steps. More frequent ones would slow down training.
 RESEED_AFTER = 10_000
@@ -67,7 +67,7 @@ class Stream:
         life_loss: bool = False,
         flicker: float = 0.0,
         masked: tuple[int, ...] = (),
-        view: View | None = None,
+        view: ViewFunction | None = None,
         action_numbers: tuple[int, ...] = (),
         independent_episodes: bool = False,
         reseed_after: int = RESEED_AFTER,
@@ -79,7 +79,7 @@ class Stream:
             life_loss: Report a lost life (a decrease of `info["lives"]`) as `terminated`.
             flicker: Probability that an observation is blank.
             masked: Indices of vector entries that are set to 0.
-            view: Function that maps the environments' observations [N, ...] to observations [N, *obs_shape].
+            view: Function that changes shape and content of the observations, or None.
             action_numbers: The environments' numbers of the allowed actions, counted from 0. Empty means all actions.
             independent_episodes: True if an episode depends only on the last seeded reset, on the number of episodes
                 since then, and on its own actions. The action log then omits finished episodes.
@@ -218,6 +218,7 @@ class Stream:
         return obs
 
     def _update_lives(self, mask: NDArray[np.bool_], info: dict[str, Any]) -> None:
+        """Read the lives of the environments under `mask` after a reset. Not all environments report them."""
         if "lives" in info:
             self._lives = np.where(mask, info["lives"], self._lives)
 
@@ -249,7 +250,7 @@ class Stream:
 
     def _with_flicker(self, row: Row) -> Row:
         """Return the present row with a random part of its observations blank."""
-        return row._replace(obs=self._observations.flicker(row.obs, self._seed, self._log.row))
+        return row._replace(obs=self._observations.apply_flicker(row.obs, self._seed, self._log.row))
 
     def _count(self, reward: NDArray[np.float32], is_first: NDArray[np.bool_]) -> None:
         """Update scores and lengths of the running episodes. A first row adds nothing: its action had no effect."""
@@ -290,8 +291,8 @@ class Stream:
     def _replay_resets(self, row: Row, mask: NDArray[np.bool_], saved: SavedActionLog) -> Row:
         """Repeat the saved resets of the environments under `mask`. Return the present row with their observations."""
         obs = self._reset_seeded(mask, saved.seeds)
-        for n in range(saved.skipped[mask].max()):
-            obs = self._reset_unseeded(mask & (saved.skipped > n))
+        for n in range(saved.unseeded_resets[mask].max()):
+            obs = self._reset_unseeded(mask & (saved.unseeded_resets > n))
         self._is_last = self._is_last & ~mask
         self._score = np.where(mask, 0.0, self._score)
         self._length = np.where(mask, 0, self._length)

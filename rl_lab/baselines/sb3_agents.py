@@ -1,9 +1,8 @@
 """Stable-Baselines3's DQN, PPO and A2C (Raffin et al. 2021) behind the `Agent` protocol, as baselines.
 
 The algorithms are used unchanged and learn in their own loop (rl_lab/baselines/sb3_loop.py). Environments, evaluation,
-logs and run folders are those of this project. Checkpoints are safetensors files, as for all agents.
-Stable-Baselines3's own zip file is
-written beside them for other programs, and is never loaded here: it may contain code.
+logs and run folders are those of this project. Checkpoints are safetensors files, as for all agents. The zip file of
+Stable-Baselines3 is written beside them for other programs. It is never loaded here, because it may contain code.
 """
 
 from __future__ import annotations
