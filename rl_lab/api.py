@@ -11,7 +11,7 @@ from agents.core.agent import Agent
 from envs import make
 from envs.atari import games
 from envs.gymnasium_envs import trainable_ids
-from envs.spec import EnvSpec, Protocol
+from envs.spec import AtariProtocol, EnvSpec
 from rl_lab import checkpoint
 from rl_lab.experiment import config, factory, launch
 from rl_lab.experiment.config_layers import protocol_in_file
@@ -146,7 +146,7 @@ def resolve_env(name: str, protocol: str = "auto") -> EnvSpec:
     load_env_plugins()
     if protocol == "auto":
         return make.resolve(name)
-    return make.resolve(name, cast(Protocol, protocol))  # raises EnvError for any other text
+    return make.resolve(name, cast(AtariProtocol, protocol))  # raises EnvError for any other text
 
 
 def environments() -> dict[str, list[str]]:

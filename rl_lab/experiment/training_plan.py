@@ -12,7 +12,7 @@ import torch
 from agents.core.agent import Agent
 from agents.core.types import EnvSpaces
 from envs import make
-from envs.spec import EnvSpec, Protocol
+from envs.spec import AtariProtocol, EnvSpec
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.factory import env_spaces
 from rl_lab.experiment.registry import AgentClass, find_agent
@@ -83,7 +83,7 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
     )
 
 
-def _protocol_setting(config: Config, env_spec: EnvSpec) -> Protocol | Literal["auto"]:
+def _protocol_setting(config: Config, env_spec: EnvSpec) -> AtariProtocol | Literal["auto"]:
     """Return the setting `protocol` with which the environment's name gives this specification again.
 
     It is "auto" if the name decides: for a Gymnasium id, and for an old Gym id such as PongNoFrameskip-v0, whose sticky
