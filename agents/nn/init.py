@@ -36,15 +36,15 @@ def build_seeded(build: Callable[[], NetworkT], *, seed: int, device: torch.devi
 def initialize_weights(network: NetworkT, init: Init) -> NetworkT:
     """Initialise the convolutions and linear layers of a network in place, and return the network.
 
-    Weights follow `init`, biases are 0. "torch" leaves PyTorch's initialisation unchanged.
+    Biases are 0. Weights follow `init`, with a gain g:
 
-    - "orthogonal": orthogonal matrices (Saxe et al. 2013)
-    - "he": N(0, 2 / fan_in) (He et al. 2015)
-    - "xavier": U(+-sqrt(6 / (fan_in + fan_out))) (Glorot and Bengio 2010)
-    - "lecun": N(0, 1 / fan_in) (LeCun et al. 1998)
+    - "torch": PyTorch's initialisation of weights and biases, unchanged
+    - "orthogonal": g times an orthogonal matrix (Saxe et al. 2013)
+    - "he": normal with variance g^2 / fan_in (He et al. 2015)
+    - "xavier": uniform in +-g sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)
+    - "lecun": normal with variance 1 / fan_in (LeCun et al. 1998)
 
-    The layers of `network.encoder` are followed by ReLU. Their weights are multiplied by a gain of sqrt(2), which N(0,
-    2 / fan_in) already contains; with "lecun" the gain is 1. All other layers have a linear output and a gain of 1.
+    g is sqrt(2) for the layers of `network.encoder`, which are followed by ReLU, and 1 for all other layers.
     """
     if init == "torch":
         return network

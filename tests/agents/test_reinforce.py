@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from loops import CPU, toy_loop
-from toy_envs import TwoArms
+from toy_envs import NumberedSteps, TwoArms
 
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, ValueScaling
@@ -20,10 +21,20 @@ VECTOR = EnvSpaces((3,), torch.float32, 4, 3)
 IMAGE = EnvSpaces((84, 84), torch.uint8, 4, 3)
 
 
+def make_agent(
+    config: ReinforceConfig, num_envs: int, env: Any = NumberedSteps, seed: int = 1
+) -> tuple[Reinforce, Any]:
+    """Return an untrained agent and its loop over toy environments."""
+    cls: Any = Reinforce
+    agent: Any
+    agent, loop = toy_loop(config, num_envs, env, seed=seed, cls=cls)
+    return agent, loop
+
+
 def test_gradient_on_two_armed_bandit_is_exact_policy_gradient():
     """For arms worth 0 and 1, and p the probability of the second arm, dJ/dlogits = p (1 - p) (-1, 1)."""
     config = dataclasses.replace(SMALL, baseline=False, standardize=False, entropy_weight=0.0, ratio_clip=0.0)
-    agent, _ = toy_loop(config, 4, TwoArms, cls=Reinforce)
+    agent, _ = make_agent(config, 4, TwoArms)
     with torch.no_grad():
         agent.network.policy.bias.copy_(torch.tensor([0.3, -0.5]))
     p = float(agent.network(torch.zeros(1, 1, 1))[0].detach().exp()[0, 1])
@@ -47,7 +58,7 @@ def test_gradient_on_two_armed_bandit_is_exact_policy_gradient():
 def test_loss_equals_sum_over_rows(clip):
     """The rows come from another policy, so that the probability ratio differs from 1."""
     config = dataclasses.replace(SMALL, ratio_clip=clip, value_weight=0.7, entropy_weight=0.3)
-    agent, _ = toy_loop(config, 2, cls=Reinforce)
+    agent, _ = make_agent(config, 2)
     rng = np.random.default_rng(0)
     obs = torch.from_numpy(rng.normal(size=(50, 1, 3)).astype(np.float32))
     action = torch.from_numpy(rng.integers(2, size=50))
@@ -70,18 +81,18 @@ def test_loss_equals_sum_over_rows(clip):
 
 
 def test_agent_learns_the_better_arm():
-    agent, loop = toy_loop(dataclasses.replace(SMALL, lr=1e-2), 4, TwoArms, cls=Reinforce)
+    agent, loop = make_agent(dataclasses.replace(SMALL, lr=1e-2), 4, TwoArms)
     while agent.updates < 200:
         loop.step()
     assert agent.network(torch.zeros(1, 1, 1))[0].exp()[0, 1] > 0.9
 
 
 def test_state_dict_restores_acting_records():
-    agent, _ = toy_loop(SMALL, 2, cls=Reinforce)
+    agent, _ = make_agent(SMALL, 2)
     agent.act(torch.zeros(2, 3), torch.ones(2, dtype=torch.bool), agent.initial_carry(2), explore=True)
     state = agent.state_dict()
     assert [len(record) for record in state["acting_records"]] == [2]
-    other, _ = toy_loop(SMALL, 2, cls=Reinforce, seed=2)
+    other, _ = make_agent(SMALL, 2, seed=2)
     other.load_state_dict(state)
     assert len(other.acting_records) == 1
     for restored, saved in zip(other.acting_records[0], agent.acting_records[0], strict=True):
