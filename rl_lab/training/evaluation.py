@@ -126,20 +126,13 @@ def evaluate(
     counted: list[Episode] = []
     for done, share in zip(episodes_by_env, quota, strict=True):
         counted += done[:share]
-    value, realised = _mean_values(torch.stack(values).cpu().numpy(), rows, _value_scaling(agent))
+    value, realised = _mean_values(torch.stack(values).cpu().numpy(), rows, agent.value_scaling)
     return Evaluation(
         returns=[episode.score for episode in counted],
         lengths=[episode.length for episode in counted],
         value=value,
         realised=realised,
     )
-
-
-def _value_scaling(agent: Any) -> ValueScaling:  # TODO remove
-    if hasattr(agent, "value_scaling"):
-        return agent.value_scaling
-    config = (agent.agent if hasattr(agent, "agent") else agent).config
-    return ValueScaling(getattr(config, "gamma", 1.0), getattr(config, "reward_clip", 0.0))
 
 
 def _policy_output(agent: EvaluatedAgent, row: Row, carry: Carry, device: torch.device) -> tuple[PolicyOutput, Carry]:

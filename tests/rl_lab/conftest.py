@@ -1,20 +1,35 @@
-"""Runs in a folder of the test's own, without W&B and without a word."""
+"""Fixtures for tests that train: short runs in a temporary folder, without W&B and without output."""
+
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
 import rl_lab
+from rl_lab.experiment.run import Run
 
-TINY = {"steps": 1200, "eval_every": 500, "eval_episodes": 4, "log_every": 200, "checkpoint_every": 400}
+SHORT_RUN = {"steps": 1200, "eval_every": 500, "eval_episodes": 4, "log_every": 200, "checkpoint_every": 400}
+
+
+class Train(Protocol):
+    """Trains an agent for a moment: DQN on CartPole, unless settings say otherwise."""
+
+    def __call__(self, agent: str = "dqn", **settings: Any) -> Run: ...
 
 
 @pytest.fixture
-def train(tmp_path):
-    """Train DQN on CartPole for a moment; keywords overrule, `agent` too."""
+def train(tmp_path: Path) -> Train:
+    """Return a function that trains a short run in `tmp_path/runs`."""
 
-    def go(agent="dqn", **settings):
-        given = {"env": "CartPole-v1", "wandb": "disabled", "runs_dir": str(tmp_path / "runs")}
+    def train_short_run(agent: str = "dqn", **settings: Any) -> Run:
+        defaults: dict[str, Any] = {
+            "env": "CartPole-v1",
+            "wandb": "disabled",
+            "runs_dir": str(tmp_path / "runs"),
+            **SHORT_RUN,
+        }
         if agent != "reinforce" and not agent.startswith("sb3_"):
-            given["learning_starts"] = 200
-        return rl_lab.train(agent, quiet=True, **{**TINY, **given, **settings})
+            defaults["learning_starts"] = 200
+        return rl_lab.train(agent, quiet=True, **{**defaults, **settings})
 
-    return go
+    return train_short_run

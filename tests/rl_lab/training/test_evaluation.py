@@ -1,7 +1,8 @@
-"""The evaluator's games."""
+"""Tests of evaluation: which episodes count, their scores, random actions, memory, and value estimates."""
 
 import json
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,85 +12,97 @@ from toy_envs import NumberedSteps
 
 from agents.core.types import EnvSpaces
 from agents.dqn import DQN, DQNConfig
-from envs.stream import Stream
+from envs.stream import Row, Stream
 from rl_lab.training.evaluation import evaluate
 
 CPU = torch.device("cpu")
 
 
-def untrained(num_envs):
-    return DQN(DQNConfig(hidden=4), EnvSpaces((3,), torch.float32, 2, num_envs), seed=0, device=CPU)
+def untrained_agent(num_envs: int, **settings: Any) -> DQN:
+    return DQN(DQNConfig(hidden=4, **settings), EnvSpaces((3,), torch.float32, 2, num_envs), seed=0, device=CPU)
 
 
-def stream_of(*lengths):
-    makers = [lambda n=n: NumberedSteps(lengths=(n,)) for n in lengths]
+def stream_of(*lengths: int) -> Stream:
+    """Return a stream with one environment per length; a negative length ends in a truncation."""
+    makers = [lambda length=length: NumberedSteps(lengths=(length,)) for length in lengths]
     return Stream(SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP))
 
 
-def test_each_environment_plays_a_fixed_share():
-    """Games of 1 step and of 9: five games in two environments are 3 and 2, not the first five to end."""
-    result = evaluate(
-        untrained(2), stream_of(1, 9), episodes=5, epsilon=0.0, seed=0, device=CPU, value_scaling=(0.9, 0)
-    )
+def test_each_environment_plays_a_fixed_share_of_the_episodes():
+    """With episodes of 1 and of 9 steps, five episodes in two environments are 3 and 2, not the first five that end."""
+    result = evaluate(untrained_agent(2), stream_of(1, 9), episodes=5, epsilon=0.0, seed=0, device=CPU)
     assert result.lengths == [1, 1, 1, 9, 9]
     assert json.loads(json.dumps(result.to_dict()))["episodes"] == 5
 
 
-def test_scores_are_raw_sums_and_epsilon_is_the_evaluators_own():
-    """Reward 0.001 t + action: a greedy agent of constant choice, and one that always draws at random."""
-    agent = untrained(1)
+def test_scores_are_sums_of_raw_rewards_and_random_actions_do_not_use_the_agents_generator():
+    """The reward is 0.001 t + action: epsilon 0 takes constant actions here, epsilon 1 draws each action."""
+    agent = untrained_agent(1)
     state = agent.generator.get_state()
-    greedy = evaluate(agent, stream_of(100), episodes=3, epsilon=0.0, seed=0, device=CPU, value_scaling=(0.9, 0))
-    random = evaluate(agent, stream_of(100), episodes=3, epsilon=1.0, seed=0, device=CPU, value_scaling=(0.9, 0))
+    greedy = evaluate(agent, stream_of(100), episodes=3, epsilon=0.0, seed=0, device=CPU)
+    random = evaluate(agent, stream_of(100), episodes=3, epsilon=1.0, seed=0, device=CPU)
     assert torch.equal(agent.generator.get_state(), state)
-    times = sum(0.001 * t for t in range(1, 101))
-    chosen = [round(score - times, 3) for score in greedy.returns]
-    drawn = [round(score - times, 3) for score in random.returns]
-    assert all(0 <= c <= 100 and c == int(c) for c in chosen)
-    assert all(25 < d < 75 for d in drawn)
+    sum_of_times = sum(0.001 * t for t in range(1, 101))
+    greedy_ones = [round(score - sum_of_times, 3) for score in greedy.returns]
+    random_ones = [round(score - sum_of_times, 3) for score in random.returns]
+    assert all(0 <= ones <= 100 and ones == int(ones) for ones in greedy_ones)
+    assert all(25 < ones < 75 for ones in random_ones)
 
 
-def test_a_long_game_keeps_no_pictures(monkeypatch):
-    stream, seen, alive = stream_of(50), [], []
+def test_evaluation_does_not_keep_observations(monkeypatch: pytest.MonkeyPatch):
+    stream = stream_of(50)
+    references: list[weakref.ref[Any]] = []
+    num_alive: list[int] = []
     receive = stream.recv
 
-    def recv():
+    def recv() -> Row:
         row = receive()
-        seen.append(weakref.ref(row.obs if row.obs.base is None else row.obs.base))  # who owns the memory
+        owner = row.obs if row.obs.base is None else row.obs.base  # the array that owns the memory
+        references.append(weakref.ref(owner))
         return row
 
-    def count():
-        alive.append(sum(obs() is not None for obs in seen))
+    def count_alive() -> None:
+        num_alive.append(sum(reference() is not None for reference in references))
 
     monkeypatch.setattr(stream, "recv", recv)
-    evaluate(untrained(1), stream, episodes=1, epsilon=0.0, seed=0, device=CPU, value_scaling=(0.9, 0), each_row=count)
-    assert len(alive) >= 50
-    assert max(alive) <= 2
+    evaluate(untrained_agent(1), stream, episodes=1, epsilon=0.0, seed=0, device=CPU, after_row=count_alive)
+    assert len(num_alive) >= 50
+    assert max(num_alive) <= 2
 
 
-def test_values_are_compared_with_the_discounted_returns_that_came():
-    """Games that terminate and games that are truncated, rewards clipped; a terminated return ends with 0, a truncated with V."""
-    agent = untrained(2)
-    result = evaluate(agent, stream_of(7, -5), episodes=4, epsilon=0.0, seed=0, device=CPU, value_scaling=(0.8, 0.5))
-    stream, carry = stream_of(7, -5), agent.initial_carry(2)
-    row, expected, realised = stream.reset(0), [], []
-    games = [[], []]  # (value, clipped reward) of the present game
-    for _ in range(2 * 8):  # two games of 7 steps, and their dead rows
+def test_value_is_compared_with_the_discounted_return_that_followed():
+    """Two environments, one whose episodes terminate and one whose episodes are truncated, with clipped rewards.
+
+    The return of a terminated episode ends with 0, that of a truncated one with the value of its last observation.
+    """
+    agent = untrained_agent(2, gamma=0.8, reward_clip=0.5)
+    result = evaluate(agent, stream_of(7, -5), episodes=4, epsilon=0.0, seed=0, device=CPU)
+
+    stream = stream_of(7, -5)
+    carry = agent.initial_carry(2)
+    row = stream.reset(0)
+    values: list[float] = []
+    returns: list[float] = []
+    episodes: list[list[tuple[float, float]]] = [[], []]  # (value, clipped reward) of the running episode
+    for _ in range(2 * 8):  # two episodes of 7 steps, each with its last observation
         with torch.no_grad():
-            thought, carry = agent.policy_output(torch.from_numpy(row.obs), torch.from_numpy(row.is_first), carry)
-        now, action = row, thought.action.numpy()
+            output, carry = agent.policy_output(torch.from_numpy(row.obs), torch.from_numpy(row.is_first), carry)
+        previous_row = row
+        action = output.action.numpy()
         stream.send(action)
         row = stream.recv()
         for i in range(2):
-            if now.is_last[i]:
-                ret = float(thought.value[i]) if i == 1 else 0.0
-                for value, reward in reversed(games[i]):
-                    ret = reward + 0.8 * ret
-                    expected.append(value)
-                    realised.append(ret)
-                games[i] = []
-            else:
-                games[i].append((float(thought.value[i]), min(0.001 * len(games[i]) + 0.001 + action[i], 0.5)))
-    assert len(expected) == 2 * 7 + 2 * 5
-    assert result.value == pytest.approx(np.mean(expected), rel=1e-5)
-    assert result.realised == pytest.approx(np.mean(realised), rel=1e-5)
+            value = float(output.value[i])
+            if not previous_row.is_last[i]:
+                reward = min(0.001 * len(episodes[i]) + 0.001 + action[i], 0.5)
+                episodes[i].append((value, reward))
+                continue
+            discounted = value if i == 1 else 0.0
+            for earlier_value, reward in reversed(episodes[i]):
+                discounted = reward + 0.8 * discounted
+                values.append(earlier_value)
+                returns.append(discounted)
+            episodes[i] = []
+    assert len(values) == 2 * 7 + 2 * 5
+    assert result.value == pytest.approx(np.mean(values), rel=1e-5)
+    assert result.realised == pytest.approx(np.mean(returns), rel=1e-5)

@@ -1,12 +1,16 @@
-"""A run that is stopped and resumed is the run that never stopped, bit for bit."""
+"""Tests that a stopped and resumed run equals, bit for bit, a run that was never stopped."""
 
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from identical import assert_identical
@@ -18,8 +22,14 @@ from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
 from rl_lab.training.trainer import Interrupted
 
-CARTPOLE = {"env": "CartPole-v1", "steps": 2000, "log_every": 150, "eval_every": 700, "checkpoint_every": 400}
-PONG = {
+CARTPOLE: dict[str, Any] = {
+    "env": "CartPole-v1",
+    "steps": 2000,
+    "log_every": 150,
+    "eval_every": 700,
+    "checkpoint_every": 400,
+}
+PONG: dict[str, Any] = {
     "env": "ALE/Pong-v5",  # sticky actions
     "steps": 900,
     "filters": 4,
@@ -33,12 +43,10 @@ PONG = {
     "eval_episodes": 1,
     "checkpoint_every": 200,
 }
-BREAKOUT = {**PONG, "env": "Breakout"}  # the way to a state skips finished games
-REINFORCE = {"agent": "reinforce", "batch_size": 96, "minibatch_size": 24}
-REINFORCE_PONG = {
-    **{k: v for k, v in PONG.items() if k not in ("learning_starts", "replay_size", "replay_ratio")},
-    **REINFORCE,
-}
+BREAKOUT = {**PONG, "env": "Breakout"}  # no sticky actions: the action log skips finished episodes
+REINFORCE: dict[str, Any] = {"agent": "reinforce", "batch_size": 96, "minibatch_size": 24}
+REPLAY_SETTINGS = ("learning_starts", "replay_size", "replay_ratio")
+REINFORCE_PONG = {name: value for name, value in PONG.items() if name not in REPLAY_SETTINGS} | REINFORCE
 
 
 @pytest.mark.parametrize(
@@ -66,50 +74,65 @@ REINFORCE_PONG = {
         "rainbow on pong",
     ],
 )
-def test_stopping_changes_nothing(settings, train, monkeypatch):
-    """Asked to stop at random rows, several times, against a run that is left alone."""
-    undisturbed = train(**settings)
+def test_run_stopped_at_random_rows_equals_an_uninterrupted_run(
+    settings: dict[str, Any], train: Any, monkeypatch: pytest.MonkeyPatch
+):
+    uninterrupted = train(**settings)
     rng = random.Random(0)
-    run, stops = None, 0
+    run = None
+    stops = 0
     while True:
-        rows = rng.randrange(20, 60) * 2**stops  # more each time: an evaluation that is cut begins again
-        monkeypatch.setattr("rl_lab.training.trainer.Watchdog.reset", stop_after(rows))
+        rows = rng.randrange(20, 60) * 2**stops  # more each time, because an interrupted evaluation is repeated
+        monkeypatch.setattr("rl_lab.system.watchdog.Watchdog.reset", stop_after(rows))
         try:
             run = train(**settings) if run is None else api.resume(run, quiet=True)
         except Interrupted as stop:
-            run, stops = stop.run, stops + 1
+            run = stop.run
+            stops += 1
             continue
         break
     assert stops >= 2
-    assert_identical(undisturbed, run)
+    assert_identical(uninterrupted, run)
 
 
-def stop_after(rows):
-    """A `pat`, called after every row of training or evaluation, that sends a signal after so many."""
-    seen = 0
+def stop_after(rows: int) -> Callable[[Any], None]:
+    """Return a replacement of `Watchdog.reset` that raises SIGTERM at a row of training or evaluation."""
+    rows_seen = 0
 
-    def pat(self):
-        nonlocal seen
-        seen += 1
-        if seen == rows:
+    def reset(self: Any) -> None:
+        nonlocal rows_seen
+        rows_seen += 1
+        if rows_seen == rows:
             signal.raise_signal(signal.SIGTERM)
 
-    return pat
+    return reset
 
 
-def command(settings, folder):
+def train_command(settings: dict[str, Any], folder: Path) -> list[str]:
+    """Return the command that trains with these settings and saves its run below `folder`."""
     agent = settings.get("agent", "dqn")
-    flags = [x for k, v in settings.items() if k != "agent" for x in (f"--{k.replace('_', '-')}", str(v))]
+    flags = []
+    for name, value in settings.items():
+        if name != "agent":
+            flags += [f"--{name.replace('_', '-')}", str(value)]
     return [sys.executable, "-m", "rl_lab", "train", agent, *flags, "--wandb", "disabled", "--runs-dir", str(folder)]
 
 
-def begin(args, said):
-    """The command as a process, what it says in a file, and the time when it has said the first: everything is built then."""
-    with said.open("w") as file:
+def start(args: list[str], output: Path) -> tuple[subprocess.Popen[bytes], float]:
+    """Start a command, and return the process and the time of its first output.
+
+    The first line is printed when agent and environments exist, directly before training.
+    """
+    with output.open("w") as file:
         process = subprocess.Popen(args, stdout=file, stderr=file)
-    while process.poll() is None and not said.stat().st_size:
+    while process.poll() is None and not output.stat().st_size:
         time.sleep(0.005)
     return process, time.monotonic()
+
+
+def has_unfinished_checkpoint(folder: Path) -> bool:
+    """Return True if a run below `folder` has a checkpoint that is not completely written."""
+    return any(folder.glob("*/*/*/checkpoints/*.new"))
 
 
 @pytest.mark.slow
@@ -125,52 +148,58 @@ def begin(args, said):
     ],
     ids=["cartpole", "pong", "breakout", "rainbow on pong", "drqn on flickering pong", "reinforce on pong"],
 )
-def test_killed_at_any_moment(settings, tmp_path):
-    """SIGKILL ten times: at random moments, and every second time when a checkpoint is half written."""
-    said = tmp_path / "said.txt"
-    process, began = begin(command(settings, tmp_path / "calm"), said)
-    assert process.wait() == 0, said.read_text()
-    whole = time.monotonic() - began
-    rng, kills, half_written = random.Random(1), 0, 0
-    args = command(settings, tmp_path / "killed")
+def test_run_killed_ten_times_equals_an_uninterrupted_run(settings: dict[str, Any], tmp_path: Path):
+    """SIGKILL arrives at random moments, and every second time while a checkpoint is being written."""
+    output = tmp_path / "output.txt"
+    uninterrupted = tmp_path / "uninterrupted"
+    killed = tmp_path / "killed"
+    process, started_at = start(train_command(settings, uninterrupted), output)
+    assert process.wait() == 0, output.read_text()
+    duration = time.monotonic() - started_at
+    rng = random.Random(1)
+    kills = 0
+    kills_while_writing = 0
+    args = train_command(settings, killed)
     while True:
-        process, began = begin(args, said)
-        deadline = began + rng.uniform(0, whole / 8)
+        process, started_at = start(args, output)
+        deadline = started_at + rng.uniform(0, duration / 8)
         writing = False
-        while process.poll() is None and (kills >= 10 or time.monotonic() < deadline or (kills % 2 and not writing)):
+        while process.poll() is None:
+            waits_for_checkpoint = kills % 2 == 1 and not writing
+            if kills < 10 and time.monotonic() >= deadline and not waits_for_checkpoint:
+                break
             time.sleep(0.005)
-            writing = any((tmp_path / "killed").glob("*/*/*/checkpoints/*.new"))
+            writing = has_unfinished_checkpoint(killed)
         if process.poll() is not None:
-            assert process.returncode == 0, said.read_text()
+            assert process.returncode == 0, output.read_text()
             break
         process.send_signal(signal.SIGKILL)
         process.wait()
-        kills, half_written = kills + 1, half_written + any((tmp_path / "killed").glob("*/*/*/checkpoints/*.new"))
-        found = list((tmp_path / "killed").glob("*/*/*/checkpoints/step-*[0-9]"))
-        args = [sys.executable, "-m", "rl_lab", "resume", "latest", "--runs-dir", str(tmp_path / "killed")]
-        if not found:  # too early: nothing to go on from
-            subprocess.run(["rm", "-rf", str(tmp_path / "killed")], check=True)
-            args = command(settings, tmp_path / "killed")
-    print(
-        f"killed {kills} times, {half_written} of them with a checkpoint half written"
-    )  # for BENCHMARKS.md: pytest -rP
+        kills += 1
+        kills_while_writing += has_unfinished_checkpoint(killed)
+        args = [sys.executable, "-m", "rl_lab", "resume", "latest", "--runs-dir", str(killed)]
+        if not list(killed.glob("*/*/*/checkpoints/step-*[0-9]")):  # killed before the first checkpoint
+            shutil.rmtree(killed, ignore_errors=True)
+            args = train_command(settings, killed)
+    # `pytest -rP` shows this line.
+    print(f"killed {kills} times, {kills_while_writing} of them with a checkpoint half written")
     assert kills == 10
-    assert_identical(Run.find("latest", tmp_path / "calm"), Run.find("latest", tmp_path / "killed"))
+    assert_identical(Run.find("latest", uninterrupted), Run.find("latest", killed))
 
 
-def test_a_torn_or_altered_checkpoint_gives_way_to_the_one_before(train, capsys):
+def test_damaged_checkpoint_is_replaced_by_the_previous_one(train: Any, capsys: pytest.CaptureFixture[str]):
     run = train(**{**CARTPOLE, "steps": 1500})
     newest, older = checkpoint.generations(run.path)
     text = (newest / "state.json").read_text()
     (newest / "state.json").write_text(text.replace('"run/steps": 1', '"run/steps": 2'))
     api.resume(run, quiet=False)
-    said = capsys.readouterr().out
-    assert f"{newest} is damaged: state.json does not match its checksum; the one before it serves" in said
-    assert f"resume at step {int(older.name[5:]):,}" in said
+    output = capsys.readouterr().out
+    assert f"{newest} is damaged: state.json does not match its checksum; the previous checkpoint is used" in output
+    assert f"resume at step {int(older.name[5:]):,}" in output
 
 
-def test_a_torn_segment_does_not_come_back(train):
-    """A segment of the newest generation is damaged: the one before serves, and what is saved then is whole again."""
+def test_damaged_segment_is_not_used_again(train: Any):
+    """The previous generation is resumed, and later checkpoints are undamaged, although generations share segments."""
     run = train(**{**CARTPOLE, "steps": 1500})
     newest, older = (read_state_file(folder).files for folder in checkpoint.generations(run.path))
     (torn,) = (run.path / "checkpoints" / name for name in newest if name.startswith("rows/") and name not in older)
@@ -181,7 +210,7 @@ def test_a_torn_segment_does_not_come_back(train):
         verify_files(folder, read_state_file(folder).files)
 
 
-def test_another_cluster_may_carry_the_collectors_and_a_refusal_changes_nothing(train):
+def test_resume_changes_address_and_steps_but_a_refused_resume_changes_nothing(train: Any):
     run = train(**{**CARTPOLE, "steps": 500})
     before = run.config
     with pytest.raises(LabError, match="steps is 400"):
@@ -191,10 +220,10 @@ def test_another_cluster_may_carry_the_collectors_and_a_refusal_changes_nothing(
     assert (run.config.run.steps, run.config.run.address) == (600, "10.0.0.1:6379")
 
 
-def test_only_what_changed_is_written_again(train):
+def test_checkpoint_writes_only_new_replay_rows(train: Any):
     run = train(**{**PONG, "replay_size": 60_000, "steps": 2400, "learning_starts": 2000})
     costs = [line["checkpoint/megabytes"] for line in run.metrics() if "checkpoint/megabytes" in line]
-    assert max(costs) < 90  # a segment and the networks, while the replay grows
+    assert max(costs) < 90  # one segment and the networks, although the replay grows
     names = sorted(p.name for p in (run.path / "checkpoints/rows").iterdir())
     needed = {
         name
@@ -205,24 +234,31 @@ def test_only_what_changed_is_written_again(train):
     assert {f"rows/{name}" for name in names} == needed
 
 
-def test_an_environment_without_a_seed_begins_new_episodes(train, monkeypatch, capsys):
-    """Where the same seed gives another episode, the run says so and cuts, and the replay knows of the cut."""
+def test_resume_starts_new_episodes_if_the_environment_is_not_reproducible(
+    train: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     import gymnasium
     from toy_envs import NumberedSteps
 
-    class Moody(NumberedSteps):
-        def reset(self, *, seed=None, options=None):
+    class NotReproducible(NumberedSteps):
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
             _obs, info = super().reset(seed=seed)
             self.seed = int.from_bytes(os.urandom(2), "little")
             return self._obs(), info
 
-    gymnasium.register("Moody-v0", Moody)
-    settings = {"env": "Moody-v0", "steps": 900, "checkpoint_every": 300, "eval_every": 0, "learning_starts": 100}
-    monkeypatch.setattr("rl_lab.training.trainer.Watchdog.reset", stop_after(60))
+    gymnasium.register("NotReproducible-v0", lambda **_: NotReproducible())
+    settings = {
+        "env": "NotReproducible-v0",
+        "steps": 900,
+        "checkpoint_every": 300,
+        "eval_every": 0,
+        "learning_starts": 100,
+    }
+    monkeypatch.setattr("rl_lab.system.watchdog.Watchdog.reset", stop_after(60))
     with pytest.raises(Interrupted) as stop:
         train(**settings)
     monkeypatch.undo()
     run = api.resume(stop.value.run, quiet=False)
-    assert "is not the same after the same seed: new episodes begin here" in capsys.readouterr().out
+    assert "is not reproducible from its seed: new episodes begin here" in capsys.readouterr().out
     state = json.loads((checkpoint.find(run.path, "last") / "state.json").read_text())
     assert state["state"]["run/steps"] >= 900

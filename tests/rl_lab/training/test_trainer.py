@@ -1,25 +1,36 @@
-"""A run from its first step to its checkpoints, stopped and resumed."""
+"""Tests of a run from its first step to its checkpoints, stopped and resumed."""
 
 import os
 import signal
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import rl_lab
+from agents.dqn import DQN
 from rl_lab import api, checkpoint
 from rl_lab.errors import Fault, LabError
 from rl_lab.experiment.factory import make_agent
 from rl_lab.experiment.launch import is_finished
 from rl_lab.experiment.run import Run
 from rl_lab.tracking.json_lines_sink import JsonLinesSink
-from rl_lab.training.every import Every
 from rl_lab.training.trainer import Interrupted
 
+LOGGED_METRICS = (
+    "train/return train/length train/games eval/return_mean loss td_error q_mean q_max grad_norm epsilon replay/size"
+    " speed/steps_per_s seconds/acting seconds/emulation seconds/sampling seconds/updating"
+).split()
 
-def test_a_run_leaves_what_it_should(train):
+
+def last_network(run: Run) -> dict[str, torch.Tensor]:
+    return load_file(checkpoint.find(run.path, "last") / "network.safetensors")
+
+
+def test_run_folder_holds_resolved_settings_metrics_and_checkpoints(train: Any):
     run = train()
     assert run.config.run.steps == 1200
     assert "auto" not in (run.config.run.device, run.config.run.precision)
@@ -27,39 +38,39 @@ def test_a_run_leaves_what_it_should(train):
     lines = run.metrics()
     steps = [line["global_step"] for line in lines]
     assert steps == sorted(steps)
-    assert len([s for s in lines if "epsilon" in s]) == 6
+    assert len([line for line in lines if "epsilon" in line]) == 6
     evaluations = [line for line in lines if "eval/return_mean" in line]
-    assert [e["global_step"] // 100 for e in evaluations] == [5, 10, 12]
+    assert [line["global_step"] // 100 for line in evaluations] == [5, 10, 12]
     logged = set().union(*lines)
-    for name in (
-        "train/return train/length train/games eval/return_mean loss td_error q_mean q_max grad_norm epsilon replay/size"
-        " speed/steps_per_s seconds/acting seconds/emulation seconds/sampling seconds/updating"
-    ).split():
+    for name in LOGGED_METRICS:
         assert name in logged, name
     best = checkpoint.read_state(checkpoint.find(run.path, "best"))
-    assert best["score"] == max(e["eval/return_mean"] for e in evaluations)
+    assert best["score"] == max(line["eval/return_mean"] for line in evaluations)
     assert checkpoint.read_state(checkpoint.find(run.path, "last"))["steps"] >= 1200
 
 
-def test_a_trained_agent_scores_the_same_twice_and_from_python(train):
+def test_evaluate_returns_the_same_scores_for_the_same_seed(train: Any):
     run = train()
-    first, second = rl_lab.evaluate(run, episodes=5, seed=3), rl_lab.evaluate(str(run), episodes=5, seed=3)
+    first = rl_lab.evaluate(run, episodes=5, seed=3)
+    second = rl_lab.evaluate(str(run), episodes=5, seed=3)
     assert first == second
     assert first != rl_lab.evaluate(run, episodes=5, seed=4)
-    agent = rl_lab.load(run)
-    obs, carry = torch.zeros(1, 4), agent.initial_carry(1)
-    action, _ = agent.act(obs, torch.ones(1, dtype=torch.bool), carry, explore=False)
+
+
+def test_loaded_agent_acts(train: Any):
+    agent = rl_lab.load(train())
+    is_first = torch.ones(1, dtype=torch.bool)
+    action, _ = agent.act(torch.zeros(1, 4), is_first, agent.initial_carry(1), explore=False)
     assert action.shape == (1,)
 
 
-def test_evaluation_changes_nothing_in_training(train):
-    often, never = train(eval_every=100), train(eval_every=0)
-    one, other = (load_file(checkpoint.find(r.path, "last") / "network.safetensors") for r in (often, never))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+def test_evaluations_do_not_change_training(train: Any):
+    often = last_network(train(eval_every=100))
+    never = last_network(train(eval_every=0))
+    assert all(torch.equal(often[name], never[name]) for name in often)
 
 
-def test_stop_and_resume(train, tmp_path):
-    """A signal saves; resuming goes on from there to the end, and the metrics have each step once."""
+def test_signal_saves_and_resume_logs_each_step_once(train: Any, tmp_path: Path):
     timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(Interrupted) as stop:
@@ -76,20 +87,21 @@ def test_stop_and_resume(train, tmp_path):
     assert steps == sorted(set(steps))
 
 
-def test_resuming_loses_no_learning(train):
+def test_last_checkpoint_holds_all_learning(train: Any):
     run = train(steps=600)
-    before = checkpoint.find(run.path, "last")
-    assert before == checkpoint.generations(run.path)[0]
+    last = checkpoint.find(run.path, "last")
+    assert last == checkpoint.generations(run.path)[0]
     agent = make_agent(run.config, run.env_spec, torch.device("cpu"))
-    checkpoint.load(before, agent, torch.device("cpu"))
-    assert agent.steps + 8 >= 600  # the last row waits in the checkpoint
+    assert isinstance(agent, DQN)
+    checkpoint.load(last, agent, torch.device("cpu"))
+    assert agent.steps + 8 >= 600  # the agent has not observed the last row yet; it is saved beside the agent
     assert agent.updates > 50
     assert agent.replay.size == agent.replay.total_rows * 8
-    saved = load_file(before / "network.safetensors")
-    assert all(torch.equal(v, saved[k]) for k, v in agent.network.state_dict().items())
+    saved = load_file(last / "network.safetensors")
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in agent.network.state_dict().items())
 
 
-def test_a_damaged_checkpoint_is_refused_in_one_line(train):
+def test_damaged_checkpoints_are_refused_in_one_line(train: Any):
     run = train(steps=600)
     for folder in checkpoint.generations(run.path):
         path = folder / "learner.safetensors"
@@ -101,8 +113,8 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(train):
         rl_lab.load(run)
 
 
-def test_a_run_whose_newest_checkpoint_cannot_be_read_is_not_through(train):
-    """So a group or a sweep takes it up again, from the checkpoint before."""
+def test_run_with_a_damaged_newest_checkpoint_is_not_finished(train: Any):
+    """A group or a sweep then resumes the run from the previous checkpoint."""
     run = train(steps=600)
     assert is_finished(run)
     (checkpoint.generations(run.path)[0] / "state.json").write_text("{")
@@ -110,41 +122,42 @@ def test_a_run_whose_newest_checkpoint_cannot_be_read_is_not_through(train):
     assert is_finished(api.resume(run, quiet=True))
 
 
-def test_a_replay_that_does_not_fit_is_refused_before_anything_is_made(train, tmp_path):
+def test_replay_that_does_not_fit_is_refused_before_the_folder_exists(train: Any, tmp_path: Path):
     with pytest.raises(LabError, match=r"the replay needs .* GB and cpu has .* GB free; lower replay_size"):
         train(env="Pong", replay_size=10**9, steps=10**9)
     assert not (tmp_path / "runs").exists()
 
 
-def test_every_counts_multiples():
-    every = Every(10, 0)
-    assert [t for t in range(0, 50, 4) if every.due(t)] == [12, 20, 32, 40]
-    assert not Every(0, 0).due(10**6)
-    assert not Every(10, 25).due(28)
+def test_agent_that_refuses_its_settings_leaves_no_folder(train: Any, tmp_path: Path):
+    with pytest.raises(ValueError, match="norm"):
+        train("drqn", norm="batch")
+    assert not (tmp_path / "runs").exists()
 
 
-def test_two_runs_of_one_second_get_two_folders(train):
-    assert len({train(steps=300).path for _ in range(2)}) == 2
+def test_two_runs_of_one_second_get_two_folders(train: Any):
+    first = train(steps=300)
+    second = train(steps=300)
+    assert first.path != second.path
 
 
-def test_a_run_may_begin_with_the_network_of_another(train, tmp_path):
+def test_init_from_copies_the_best_network_of_another_run(train: Any, tmp_path: Path):
     first = train()
     best = load_file(checkpoint.find(first.path) / "network.safetensors")
-    second = train(init_from=str(first), learning_starts=2000)  # it never learns
+    second = train(init_from=str(first), learning_starts=2000)  # starts after the last step: no learning
     assert second.config.run.init_from == str(first)
-    weights = load_file(checkpoint.find(second.path, "last") / "network.safetensors")
+    weights = last_network(second)
     assert all(torch.equal(weights[name], best[name]) for name in best)
     target = load_file(checkpoint.find(second.path, "last") / "learner.safetensors")
     assert all(torch.equal(target[f"agent/target/{name}"], best[name]) for name in best)
-    runs = len(list(tmp_path.glob("runs/*/*/*")))
+    num_runs = len(list(tmp_path.glob("runs/*/*/*")))
     with pytest.raises(LabError, match="does not fit the agent"):
         train(init_from=str(first), hidden=7)
     with pytest.raises(LabError, match="no run in .* is called 'nothing'"):
         train(init_from="nothing")
-    assert len(list(tmp_path.glob("runs/*/*/*"))) == runs
+    assert len(list(tmp_path.glob("runs/*/*/*"))) == num_runs
 
 
-def test_what_was_learned_is_kept_when_the_last_evaluation_breaks(train, monkeypatch, tmp_path):
+def test_checkpoint_is_saved_if_the_last_evaluation_fails(train: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr("rl_lab.training.hooks.evaluate", lambda *_, **__: 1 / 0)
     with pytest.raises(Fault, match="division by zero"):
         train(steps=600, eval_every=0)
@@ -156,7 +169,7 @@ def test_what_was_learned_is_kept_when_the_last_evaluation_breaks(train, monkeyp
     assert any("eval/return_mean" in line for line in run.metrics())
 
 
-def test_a_resume_that_is_broken_off_leaves_the_configuration(train, monkeypatch):
+def test_interrupted_resume_keeps_the_configuration(train: Any, monkeypatch: pytest.MonkeyPatch):
     run = train(steps=300)
     monkeypatch.setattr("rl_lab.training.trainer.Trainer.restore", lambda _: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
@@ -164,11 +177,11 @@ def test_a_resume_that_is_broken_off_leaves_the_configuration(train, monkeypatch
     assert run.config.run.steps == 300
 
 
-def test_a_metrics_file_on_a_full_disk_is_one_fault(train):
+def test_metrics_file_on_a_full_disk_raises_once(train: Any):
     run = train(steps=300)
-    lines = JsonLinesSink(run, [])
-    lines.file.close()
-    lines.file = open("/dev/full", "a")  # noqa: SIM115
+    sink = JsonLinesSink(run, [])
+    sink.file.close()
+    sink.file = open("/dev/full", "a")  # noqa: SIM115
     with pytest.raises(OSError, match="No space left"):
-        lines.log(1, {})
-    lines.close()
+        sink.log(1, {})
+    sink.close()
