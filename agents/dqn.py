@@ -55,7 +55,7 @@ from agents.memory.config import ReplayConfig
 from agents.memory.replay import Replay, TransitionBatch
 from agents.nn.config import NetworkConfig
 from agents.nn.encoders import build_encoder
-from agents.nn.init import initialize_weights
+from agents.nn.init import build_seeded, initialize_weights
 from agents.nn.networks import QNetwork
 
 
@@ -127,10 +127,7 @@ class DQN:
         self.replay = self.build_replay()
 
         # Step 2: Initialise the online network with random weights.
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            network = self.build_network().to(device)
-        self.online_network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.online_network = build_seeded(self.build_network, seed=seed, device=device)
 
         # Step 3: Initialise the target network with the same weights.
         self.target_network = copy.deepcopy(self.online_network).eval()
@@ -225,14 +222,14 @@ class DQN:
             self.store(clip_rewards(step, self.config.reward_clip))
         self.steps += step.num_active
 
-        metrics = []
+        metrics_per_update = []
         while self.updates < self.updates_due():
             # Step 6: Sample a random batch of transitions.
             with self.seconds("sampling"):
                 batch = self.sample()
             with self.seconds("updating"):
-                metrics.append(self.update(batch))
-        return mean_metrics(metrics)
+                metrics_per_update.append(self.update(batch))
+        return mean_metrics(metrics_per_update)
 
     def store(self, step: StepResult) -> None:
         """Add a row to the replay memory."""
@@ -304,8 +301,8 @@ class DQN:
 
     def _polyak_step(self) -> None:
         """Set w^ <- w^ + tau (w - w^) for the parameters w^ of Q^ and w of Q, in place of step 9."""
-        target_params = [*self.target_network.parameters()]
-        online_params = [*self.online_network.parameters()]
+        target_params = tuple(self.target_network.parameters())
+        online_params = tuple(self.online_network.parameters())
         torch._foreach_lerp_(target_params, online_params, self.config.target_tau)
         # Buffers hold the statistics of batch normalisation. They are running averages already, so they are copied.
         for target, online in zip(self.target_network.buffers(), self.online_network.buffers(), strict=True):

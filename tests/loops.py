@@ -1,30 +1,62 @@
-"""Loops of agents over toy environments, as the tests of several agents want them."""
+"""Agents in a training loop with toy environments."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+import gymnasium
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from toy_envs import NumberedSteps
 
 from agents.core.types import EnvSpaces
-from agents.dqn import DQN
+from agents.dqn import DQN, DQNConfig
 from envs.stream import Stream
-from rl_lab.training.overlapped_loop import OverlappedLoop
+from rl_lab.training.overlapped_loop import LoopAgent, OverlappedLoop
 
 CPU = torch.device("cpu")
 
+EnvFactory = Callable[[], gymnasium.Env]
+AgentT = TypeVar("AgentT", bound=LoopAgent)
 
-def toy_loop(config, num_envs, env=NumberedSteps, seed=1, cls=DQN):
-    """An untrained agent and its loop over `num_envs` toy environments."""
+
+@overload
+def toy_loop(
+    config: DQNConfig, num_envs: int, env: EnvFactory = ..., seed: int = ...
+) -> tuple[DQN, OverlappedLoop]: ...
+
+
+@overload
+def toy_loop(
+    config: Any, num_envs: int, env: EnvFactory = ..., seed: int = ..., *, cls: Callable[..., AgentT]
+) -> tuple[AgentT, OverlappedLoop]: ...
+
+
+def toy_loop(
+    config: Any, num_envs: int, env: EnvFactory = NumberedSteps, seed: int = 1, cls: Callable[..., Any] = DQN
+) -> tuple[Any, OverlappedLoop]:
+    """Return an untrained agent, and its loop over `num_envs` toy environments.
+
+    Args:
+        config: Settings of the agent.
+        num_envs: Number of environments.
+        env: Class or function that makes an environment.
+        seed: Seed of the agent and of the environments.
+        cls: Class of the agent.
+    """
     stream = Stream(SyncVectorEnv([env] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP))
-    rows = EnvSpaces(stream.obs_shape, torch.float32, stream.num_actions, num_envs)
-    agent = cls(config, rows, seed=seed, device=CPU)
+    spaces = EnvSpaces(stream.obs_shape, torch.float32, stream.num_actions, num_envs)
+    agent = cls(config, spaces, seed=seed, device=CPU)
     return agent, OverlappedLoop(agent, stream, CPU, seed)
 
 
-def in_step(loop, other, rows):
-    """Let the loop go on for so many rows, and another agent see and do the same as the loop's."""
-    for _ in range(rows):
-        row, step = loop.row, loop.pending
-        assert step is not None
+def step_both(loop: OverlappedLoop, other: LoopAgent, num_rows: int) -> None:
+    """Step a loop, and let another agent act and observe in the same rows as the agent of the loop."""
+    for _ in range(num_rows):
+        row = loop.row
+        pending = loop.pending
+        assert pending is not None
         other.act(torch.from_numpy(row.obs), torch.from_numpy(row.is_first), loop.carry, explore=True)
-        other.observe(step)
+        other.observe(pending)
         loop.step()

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from loops import CPU, in_step, toy_loop
+from loops import CPU, step_both, toy_loop
 from torch import nn
 from toy_envs import NumberedSteps, TwoArms
 
@@ -157,7 +157,7 @@ def test_state_dict_goes_on_where_it_was(tau):
         loop.step()
     other, _ = toy_loop(config, 2, seed=9)
     other.load_state_dict(copy.deepcopy(agent.state_dict()))
-    in_step(loop, other, 50)
+    step_both(loop, other, 50)
     assert other.updates == agent.updates > 10
     assert torch.equal(parameters(other), parameters(agent))
 

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from loops import CPU, in_step, toy_loop
+from loops import CPU, step_both, toy_loop
 from torch import nn
 from toy_envs import TwoArms
 
@@ -200,7 +200,7 @@ def test_each_learns_which_arm_pays_and_goes_on_where_it_was(cls, config):
     assert torch.allclose(q, torch.tensor([0.0, 1.0]), atol=slack)
     other, _ = toy_loop(config, 4, TwoArms, seed=9, cls=cls)
     other.load_state_dict(copy.deepcopy(agent.state_dict()))
-    in_step(loop, other, 20)
+    step_both(loop, other, 20)
     assert other.updates == agent.updates
     for mine, theirs in zip(agent.network.parameters(), other.network.parameters(), strict=True):
         assert torch.equal(mine, theirs)

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from loops import in_step, toy_loop
+from loops import step_both, toy_loop
 
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
@@ -189,7 +189,7 @@ def test_state_dict_goes_on_where_it_was(start, alpha):
         loop.step()
     other, _ = toy_loop(config, 2, seed=9, cls=DRQN)
     other.load_state_dict(copy.deepcopy(agent.state_dict()))
-    in_step(loop, other, 50)
+    step_both(loop, other, 50)
     assert other.updates == agent.updates > 10
     for mine, theirs in zip(agent.network.parameters(), other.network.parameters(), strict=True):
         assert torch.equal(mine, theirs)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from loops import CPU, in_step, toy_loop
+from loops import CPU, step_both, toy_loop
 from oracles import RandomRows
 
 import rl_lab
@@ -130,7 +130,7 @@ def train_plain_and_captured(cls: Any, config: Any, rows: int) -> tuple[Any, Any
     captured.capture_graphs(strict_wrapper(captured))
     captured.act(torch.from_numpy(loop.row.obs), torch.from_numpy(loop.row.is_first), loop.carry, explore=True)
     loop.step()
-    in_step(loop, captured, rows)
+    step_both(loop, captured, rows)
     return plain, captured
 
 
