@@ -30,7 +30,7 @@ DISCRETE_STATE_MAX_STEPS = 1_000
 
 
 def resolve(env_id: str) -> EnvSpec:
-    """Return the spec of a registered id. It may be an Atari id with a random frame skip, such as Pong-v4."""
+    """Return the spec of a registered id. Atari ids with a random frame skip, such as Pong-v4, are included."""
     env = make_env(env_id)
     try:
         return _spec(env_id, env)

@@ -174,7 +174,7 @@ class SB3OnPolicyAgent(SB3Agent):
 
     @staticmethod
     def bytes_needed(config: SB3OnPolicyConfig, spaces: EnvSpaces) -> int:
-        """Return the bytes of the rollout buffer. It holds stacked observations."""
+        """Return the bytes of the rollout buffer: one stacked observation per agent step."""
         return config.n_steps * spaces.num_envs * _observation_bytes(config, spaces)
 
 

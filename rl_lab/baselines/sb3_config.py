@@ -49,7 +49,7 @@ class SB3DQNConfig(SB3Config):
     exploration_initial_eps: Fraction = 1.0
     """Epsilon, the probability of a random action, at the first agent step."""
     exploration_final_eps: Fraction = 0.05
-    """Epsilon after it has fallen."""
+    """Epsilon in the rest of the training."""
 
 
 @dataclass(frozen=True)
