@@ -23,9 +23,9 @@ from agents.memory.replay import TransitionBatch
 from agents.nn.encoders import build_encoder
 from agents.nn.heads import DuelingHead
 from agents.nn.init import initialize_weights
+from agents.nn.mixed_precision import Linear
 from agents.nn.networks import DistributionalQNetwork, QNetwork
 from agents.nn.noisy import NoisyLinear, remove_noise, sample_noise
-from agents.nn.precision import Linear
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ class EagerRMSprop(torch.optim.RMSprop):
 def _mark_parameters_as_changed(optimizer: torch.optim.Optimizer) -> None:
     """Increment the version counter of every parameter.
 
-    The fused kernels do not do this. `agents.nn.precision.cast_parameter` reads the counter to renew its cached copies.
+    The fused kernels do not do this. `agents.nn.mixed_precision.cast_parameter` reads the counter to renew its cached
+    copies.
     """
     for group in optimizer.param_groups:
         torch.autograd.graph.increment_version(group["params"])

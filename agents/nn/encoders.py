@@ -4,7 +4,7 @@
 convolution scales them. Vectors arrive as float32[B, k, D].
 
 Image encoders compute in float32 or bfloat16, vector encoders always in float32. Parameters are float32
-(agents/nn/precision.py).
+(agents/nn/mixed_precision.py).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from agents.core.types import EnvSpaces
 from agents.nn.config import NetworkConfig
 from agents.nn.gradient_scale import ScaleGradient
+from agents.nn.mixed_precision import Conv2d, LayerNorm, Linear
 from agents.nn.pixel_convolutions import DifferencesConv2d, FramesConv2d, PreprocessedImages
-from agents.nn.precision import Conv2d, LayerNorm, Linear
 
 
 def build_encoder(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agents.nn.precision import Linear
+from agents.nn.mixed_precision import Linear
 
 
 class FactorisedNoise(NamedTuple):

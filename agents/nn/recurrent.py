@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from agents.nn.encoders import MLP, NatureCNN
 from agents.nn.heads import DuelingHead
-from agents.nn.precision import cast_parameter
+from agents.nn.mixed_precision import cast_parameter
 
 Core = Literal["lstm", "gru"]
 RecurrentState = tuple[Tensor, ...]

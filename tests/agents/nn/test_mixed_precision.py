@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from agents.core.optimizers import OptimizerConfig, OptimizerName, build_optimizer
-from agents.nn.precision import cast_parameter
+from agents.nn.mixed_precision import cast_parameter
 
 
 @pytest.mark.parametrize("name", get_args(OptimizerName))
