@@ -19,7 +19,7 @@ N = 3
 VECTOR_ENVS = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
 
 
-class NaiveRow(NamedTuple):
+class ExpectedRow(NamedTuple):
     """A row of one environment, with the fields of `envs.stream.Row`."""
 
     obs: Any
@@ -30,25 +30,25 @@ class NaiveRow(NamedTuple):
     truncated: bool
 
 
-def naive_rows(env: NumberedSteps, seed: int, actions: NDArray[np.int64], *, life_loss: bool) -> Iterator[NaiveRow]:
+def naive_rows(env: NumberedSteps, seed: int, actions: NDArray[np.int64], *, life_loss: bool) -> Iterator[ExpectedRow]:
     """Yield the first row and the row after each action, computed with `reset` and `step` of one environment."""
     obs, info = env.reset(seed=seed)
-    row = NaiveRow(obs, True, False, 0.0, False, False)
+    row = ExpectedRow(obs, True, False, 0.0, False, False)
     yield row
     for action in actions:
         if row.is_last:
             obs, info = env.reset()
-            row = NaiveRow(obs, True, False, 0.0, False, False)
+            row = ExpectedRow(obs, True, False, 0.0, False, False)
         else:
             lives = info["lives"]
             obs, reward, terminated, truncated, info = env.step(int(action))
             is_last = terminated or truncated
             loses_life = life_loss and not is_last and info["lives"] < lives
-            row = NaiveRow(obs, False, is_last, reward, terminated or loses_life, truncated)
+            row = ExpectedRow(obs, False, is_last, reward, terminated or loses_life, truncated)
         yield row
 
 
-def naive_episodes(rows: list[NaiveRow], env: int) -> list[Episode]:
+def naive_episodes(rows: list[ExpectedRow], env: int) -> list[Episode]:
     """Return the episodes that end within the rows."""
     episodes = []
     score = 0.0
@@ -80,7 +80,7 @@ def test_rows_equal_those_of_single_environments(kind, lengths, life_loss):
     for e, seed in enumerate(spread_seeds(7, N)):
         expected_rows = list(naive_rows(NumberedSteps(lengths), int(seed), actions[:, e], life_loss=life_loss))
         for t, (row, expected) in enumerate(zip(rows, expected_rows, strict=True)):
-            for field in NaiveRow._fields:
+            for field in ExpectedRow._fields:
                 value = getattr(row, field)[e]
                 assert np.array_equal(value, value.dtype.type(getattr(expected, field))), (t, e, field)
         expected_episodes = naive_episodes(expected_rows, e)
