@@ -1,46 +1,71 @@
-"""Draw the learning curves of runs into one picture: python scripts/learning_curves.py OUT.png RUN... [--games]."""
+"""Draw the learning curves of runs: training scores and evaluation scores over agent steps and over minutes.
+
+    python scripts/learning_curves.py OUT.png RUN... [--games]
+
+Lines are means over the last 100 training episodes, dots are greedy evaluations.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from pictures import png
 
 from rl_lab.experiment.run import Run
-from rl_lab.system.exit_codes import answer
+from rl_lab.system.exit_codes import run_command
+
+
+class XAxis(NamedTuple):
+    """The metric on an x-axis."""
+
+    metric: str
+    scale: float  # factor from the metric to the unit of the axis
+    label: str
+
+
+STEPS = XAxis("global_step", 1e-3, "thousand agent steps")
+GAMES = XAxis("train/games", 1.0, "games")
+MINUTES = XAxis("time/minutes", 1.0, "minutes")
+
+
+def plot_curve(axes: Axes, run: Run, x_axis: XAxis, color: str) -> None:
+    """Plot the training scores of a run as a line and its evaluation scores as dots."""
+    lines = run.metrics()
+    for metric, style in (
+        ("train/return_100", {"lw": 1, "alpha": 0.6}),
+        ("eval/return_mean", {"marker": "o", "ms": 4, "label": f"{run.config.agent}, seed {run.config.run.seed}"}),
+    ):
+        with_metric = [line for line in lines if metric in line]
+        x = [line[x_axis.metric] * x_axis.scale for line in with_metric]
+        axes.plot(x, [line[metric] for line in with_metric], color=color, **style)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=png, help="PNG to write")
+    """Read the runs and write the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=png, help="PNG file to write")
     parser.add_argument("runs", nargs="+", type=Path, help="run folders")
-    parser.add_argument("--games", action="store_true", help="against games rather than agent steps")
+    parser.add_argument("--games", action="store_true", help="use episodes instead of agent steps as x-axis")
     args = parser.parse_args()
-    first = ("train/games", 1.0, "games") if args.games else ("global_step", 1e-3, "thousand agent steps")
-    across = (first, ("time/minutes", 1.0, "minutes"))
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, constrained_layout=True)
     runs = [Run.find(path) for path in args.runs]
     agents = list(dict.fromkeys(run.config.agent for run in runs))
-    for number, run in enumerate(runs):
-        colour = f"C{agents.index(run.config.agent) if len(agents) > 1 else number}"  # one for an agent, or for a run
-        lines, name = run.metrics(), f"{run.config.agent}, seed {run.config.run.seed}"
-        training = [line for line in lines if "train/return_100" in line]
-        evaluated = [line for line in lines if "eval/return_mean" in line]
-        for axis, (key, unit, _) in zip(axes, across, strict=True):
-            x, y = [line[key] * unit for line in training], [line["train/return_100"] for line in training]
-            axis.plot(x, y, lw=1, alpha=0.6, color=colour)
-            x, y = [line[key] * unit for line in evaluated], [line["eval/return_mean"] for line in evaluated]
-            axis.plot(x, y, "o-", ms=4, color=colour, label=name)
-    for axis, (_, _, label) in zip(axes, across, strict=True):
-        axis.set_xlabel(label)
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("score")
-    handles, labels = axes[0].get_legend_handles_labels()
+    figure, all_axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, constrained_layout=True)
+    for axes, x_axis in zip(all_axes, (GAMES if args.games else STEPS, MINUTES), strict=True):
+        for number, run in enumerate(runs):
+            # One color per agent; runs of a single agent have one color each.
+            color_number = agents.index(run.config.agent) if len(agents) > 1 else number
+            plot_curve(axes, run, x_axis, f"C{color_number}")
+        axes.set_xlabel(x_axis.label)
+        axes.grid(alpha=0.3)
+    all_axes[0].set_ylabel("score")
+    handles, labels = all_axes[0].get_legend_handles_labels()
     title = "dots: greedy evaluations; lines: last 100 training games"
     figure.legend(handles, labels, title=title, loc="outside lower center", ncols=5, fontsize=8, title_fontsize=8)
     figure.suptitle(runs[0].env_spec.name)
@@ -48,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    answer(main)
+    run_command(main)

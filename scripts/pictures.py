@@ -1,4 +1,4 @@
-"""The picture that a script draws: where it goes, asked for before the work."""
+"""The argument for the picture that a script writes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from pathlib import Path
 
 
 def png(path: str) -> Path:
-    """An argument that names the PNG to write; its folder is made, so that hours of work are not lost for want of one."""
+    """Return the path of a PNG file, as an argparse type.
+
+    The folder is created at once, so that a script fails before hours of computation and not after them.
+
+    Raises:
+        argparse.ArgumentTypeError: The name does not end with .png, or the folder cannot be created.
+    """
     out = Path(path)
     if out.suffix != ".png":
-        raise argparse.ArgumentTypeError(f"{path} is no PNG; a name like {out.stem or 'picture'}.png would be")
+        raise argparse.ArgumentTypeError(f"{path} is not the name of a PNG file, such as {out.stem or 'picture'}.png")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,12 +1,12 @@
-"""What grows with what: speed, memory and learning over environments, sampling over the replay's size; and the time to begin.
+"""Measure how speed, memory and learning depend on sizes. Each command prints a Markdown table.
 
-    python scripts/scaling.py envs [--seconds 20]      # DQN on Pong with 1 to 64 environments at the same replay ratio
-    python scripts/scaling.py learning [--seeds 1 2 3] # DQN on CartPole with 1 to 64 environments: what it learns, and how fast
-    python scripts/scaling.py collectors [--address ADDR]  # the same with 8 environments here, and in 1 and 2 processes of Ray
-    python scripts/scaling.py replay                   # a sample of 32 from 10,000 to 1,000,000 Atari frames (7 GB)
-    python scripts/scaling.py startup                  # `--help`, and `train` to its first step
+    python scripts/scaling.py envs [--seconds 20]          # DQN on Pong with 1 to 64 environments
+    python scripts/scaling.py learning [--seeds 1 2 3]     # DQN on CartPole with 1 to 64 environments
+    python scripts/scaling.py collectors [--address ADDR]  # DQN on Pong, 8 environments, with 0 to 2 Ray collectors
+    python scripts/scaling.py replay                       # sampling from 10,000 to 1,000,000 Atari frames (7 GB)
+    python scripts/scaling.py startup                      # `--help`, and `train` up to its first step
 
-Each prints a Markdown table.
+Measurements of speed alternate between the variants, so that slow changes of the machine affect all of them alike.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -27,146 +29,195 @@ from agents.memory.replay import Replay
 from rl_lab.experiment.run import Run
 
 CPU = torch.device("cpu")
-LAB = [sys.executable, "-m", "rl_lab"]
+PROGRAM = [sys.executable, "-m", "rl_lab"]
 NUM_ENVS = [1, 2, 4, 8, 16, 32, 64]
 
+COLLECTORS = [0, 1, 2]
+COLLECTOR_ROUNDS = 5
 
-def envs(seconds: float) -> None:
-    """The speed that training logs, and the memory of its process, twice in turn for each number of environments."""
-    found: dict[int, list[tuple[float, float]]] = {n: [] for n in NUM_ENVS}
+REPLAY_SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)  # frames
+REPLAY_ENVS = 8
+REPLAY_SAMPLES = 200  # samples per measurement
+EPISODE_ROWS = 797  # rows between two ends of episodes in the replay
+
+TRAINING_FLAGS = "--env Pong --learning-starts 1000 --log-every 200 --replay-size 10000 --eval-every 0 --wandb disabled"
+LEARNING_STEP = 2_000  # agent steps after which training runs at its final speed
+FULL_REPLAY_STEP = 11_000  # agent steps after which the replay of 10,000 is full
+
+STARTUP_ROUNDS = 5
+STARTUP_FLAGS = "--env Pong --steps 8 --replay-size 1000 --eval-episodes 1 --num-envs 8 --wandb disabled"
+
+
+class TrainingCost(NamedTuple):
+    """What a training process needs."""
+
+    steps_per_s: float  # median of the logged speeds while learning
+    megabytes: float  # resident memory with a full replay of 10,000
+
+
+def measure_envs(seconds: float) -> None:
+    """Measure the speed and the memory of training twice for each number of environments, and print their ranges."""
+    costs: dict[int, list[TrainingCost]] = {n: [] for n in NUM_ENVS}
     for n in [*NUM_ENVS, *reversed(NUM_ENVS)]:
-        found[n].append(speed_and_memory(n, seconds))
+        costs[n].append(training_cost(n, seconds))
     print("| environments | agent steps/s | memory MB |\n|---|---|---|")
-    for n, pairs in found.items():
-        speeds, memories = zip(*pairs, strict=True)
-        print(f"| {n} | {min(speeds):.0f} to {max(speeds):.0f} | {max(memories):.0f} |")
+    for n, pair in costs.items():
+        speeds = [cost.steps_per_s for cost in pair]
+        memory = max(cost.megabytes for cost in pair)
+        print(f"| {n} | {min(speeds):.0f} to {max(speeds):.0f} | {memory:.0f} |")
 
 
-def learning(seeds: list[int]) -> None:
-    """The mean over seeds of each evaluation, their lowest and highest last one, and the minutes of a run."""
+def measure_learning(seeds: list[int]) -> None:
+    """Print the scores and the minutes of DQN on CartPole for each number of environments.
+
+    The columns are the mean over seeds of each evaluation, the range of the last one, and the median of the minutes.
+    """
     for n in NUM_ENVS:
-        with tempfile.TemporaryDirectory() as folder:
-            options = {"num_envs": n, "wandb": "disabled", "runs_dir": folder}
-            runs = [rl_lab.train("dqn", env="CartPole-v1", seed=seed, quiet=True, **options) for seed in seeds]
-            lines = [[line for line in run.metrics() if "eval/return_mean" in line] for run in runs]
-        scores = [[line["eval/return_mean"] for line in of_run] for of_run in lines]
+        evaluations = [train_on_cartpole(n, seed) for seed in seeds]
+        scores = [[line["eval/return_mean"] for line in lines] for lines in evaluations]
         if n == NUM_ENVS[0]:
-            steps = " | ".join(f"{line['global_step']:,}" for line in lines[0])
+            steps = " | ".join(f"{line['global_step']:,}" for line in evaluations[0])
             print(f"| environments | {steps} | last | minutes |\n{'|---' * (len(scores[0]) + 3)}|")
-        means = " | ".join(f"{statistics.mean(at):.0f}" for at in zip(*scores, strict=True))
+        means = " | ".join(f"{statistics.mean(column):.0f}" for column in zip(*scores, strict=True))
         last = [of_run[-1] for of_run in scores]
-        minutes = statistics.median(of_run[-1]["time/minutes"] for of_run in lines)
+        minutes = statistics.median(lines[-1]["time/minutes"] for lines in evaluations)
         print(f"| {n} | {means} | {min(last):.0f} to {max(last):.0f} | {minutes:.1f} |", flush=True)
 
 
-def collectors(seconds: float, address: str, rounds: int = 5) -> None:
-    """The speed of training with collectors, in turn, and over that of training without, with its range over the rounds."""
-    numbers = [0, 1, 2]
-    found: dict[int, list[float]] = {n: [] for n in numbers}
-    for _ in range(rounds):
-        for n in numbers:
-            found[n].append(speed_and_memory(8, seconds, "--collectors", str(n), "--address", address)[0])
-    print("| collectors | agent steps/s | over none |\n|---|---|---|")
-    for n, speeds in found.items():
-        ratios = [a / b for a, b in zip(speeds, found[0], strict=True)]
-        low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
-        print(f"| {n} | {statistics.median(speeds):.0f} | {middle:.2f} ({low:.2f} to {high:.2f}) |")
-
-
-def speed_and_memory(num_envs: int, seconds: float, *more: str) -> tuple[float, float]:
-    """The median of the speeds that training logs once it learns, and resident MB with a full replay of 10,000."""
+def train_on_cartpole(num_envs: int, seed: int) -> list[dict[str, float]]:
+    """Train DQN on CartPole. Return the lines of metrics.jsonl that hold evaluations."""
     with tempfile.TemporaryDirectory() as folder:
-        flags = f"--env Pong --num-envs {num_envs} --learning-starts 1000 --log-every 200 --replay-size 10000 --eval-every 0"
-        command = [*LAB, "train", "dqn", *flags.split(), *more, "--wandb", "disabled", "--runs-dir", folder]
+        run = rl_lab.train(
+            "dqn",
+            env="CartPole-v1",
+            seed=seed,
+            quiet=True,
+            num_envs=num_envs,
+            wandb="disabled",
+            runs_dir=folder,
+        )
+        return [line for line in run.metrics() if "eval/return_mean" in line]
+
+
+def measure_collectors(seconds: float, address: str) -> None:
+    """Print the speed for each number of collectors, and its ratio to the speed without: median and range."""
+    speeds: dict[int, list[float]] = {n: [] for n in COLLECTORS}
+    for _ in range(COLLECTOR_ROUNDS):
+        for n in COLLECTORS:
+            cost = training_cost(8, seconds, "--collectors", str(n), "--address", address)
+            speeds[n].append(cost.steps_per_s)
+    print("| collectors | agent steps/s | over none |\n|---|---|---|")
+    for n in COLLECTORS:
+        ratios = [speed / base for speed, base in zip(speeds[n], speeds[0], strict=True)]
+        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"| {n} | {statistics.median(speeds[n]):.0f} | {spread} |")
+
+
+def training_cost(num_envs: int, seconds: float, *flags: str) -> TrainingCost:
+    """Train DQN on Pong in its own process until the replay is full and `seconds` have passed."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*PROGRAM, "train", "dqn", *TRAINING_FLAGS.split(), "--num-envs", str(num_envs)]
+        command += [*flags, "--runs-dir", folder]
         training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert training.stdout is not None
         path = next(line.split("run folder ")[1].strip() for line in training.stdout if line.startswith("run folder"))
-        process = psutil.Process(training.pid)
-        began = time.monotonic()
+        start = time.monotonic()
         lines = []
-        while not lines or lines[-1]["global_step"] < 11_000 or time.monotonic() - began < seconds:
+        while not lines or lines[-1]["global_step"] < FULL_REPLAY_STEP or time.monotonic() - start < seconds:
             time.sleep(1)
             lines = Run.find(path).metrics()
-        speeds = [line["speed/steps_per_s"] for line in lines if line["global_step"] > 2_000]
-        memory = process.memory_info().rss / 1e6
+        speeds = [line["speed/steps_per_s"] for line in lines if line["global_step"] > LEARNING_STEP]
+        megabytes = psutil.Process(training.pid).memory_info().rss / 1e6
         training.terminate()
         training.wait()
         training.stdout.close()
-    return statistics.median(speeds), memory
+    return TrainingCost(statistics.median(speeds), megabytes)
 
 
-def replay() -> None:
-    """The median time of 200 samples of 32 transitions, uniform and by priority."""
+def measure_replay() -> None:
+    """Print the median time to sample 32 transitions, uniformly and by priority, for each size of the replay."""
     print("| frames | uniform, ms | by priority, ms |\n|---|---|---|")
-    rows = EnvSpaces((84, 84), torch.uint8, 6, 8)
-    for size in (10_000, 30_000, 100_000, 300_000, 1_000_000):
-        times = []
-        for alpha in (0.0, 0.5):
-            memory = Replay(
-                rows,
-                size,
-                stack=4,
-                n_step=3,
-                gamma=0.99,
-                device=CPU,
-                generator=torch.Generator().manual_seed(1),
-                priority_alpha=alpha,
-            )
-            no = torch.zeros(8, dtype=torch.bool)
-            for t in range(size // 8):
-                obs = torch.full((8, 84, 84), t % 256, dtype=torch.uint8)
-                over = torch.arange(8) == t % 797  # a game ends now and then
-                memory.add(StepResult(obs, no, no, no.long(), no.float(), over, no, 8))
-            taken = []
-            for _ in range(200):
-                start = time.perf_counter()
-                memory.sample(32, beta=0.5)
-                taken.append(time.perf_counter() - start)
-            times.append(statistics.median(taken) * 1e3)
-            del memory
-        print(f"| {size:,} | {times[0]:.2f} | {times[1]:.2f} |", flush=True)
+    for size in REPLAY_SIZES:
+        uniform = sampling_milliseconds(size, priority_alpha=0.0)
+        prioritised = sampling_milliseconds(size, priority_alpha=0.5)
+        print(f"| {size:,} | {uniform:.2f} | {prioritised:.2f} |", flush=True)
 
 
-def startup(rounds: int = 5) -> None:
-    """Seconds of `--help`, and of `train` until its first step comes next, in turn; the first round warms the disk's cache."""
+def sampling_milliseconds(size: int, *, priority_alpha: float) -> float:
+    """Return the median time to sample 32 transitions from a full replay of Atari frames."""
+    memory = Replay(
+        EnvSpaces((84, 84), torch.uint8, 6, REPLAY_ENVS),
+        size,
+        stack=4,
+        n_step=3,
+        gamma=0.99,
+        device=CPU,
+        generator=torch.Generator().manual_seed(1),
+        priority_alpha=priority_alpha,
+    )
+    false = torch.zeros(REPLAY_ENVS, dtype=torch.bool)
+    for row in range(size // REPLAY_ENVS):
+        obs = torch.full((REPLAY_ENVS, 84, 84), row % 256, dtype=torch.uint8)
+        terminated = torch.arange(REPLAY_ENVS) == row % EPISODE_ROWS
+        memory.add(StepResult(obs, false, false, false.long(), false.float(), terminated, false, REPLAY_ENVS))
+    times = []
+    for _ in range(REPLAY_SAMPLES):
+        start = time.perf_counter()
+        memory.sample(32, beta=0.5)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1e3
+
+
+def measure_startup() -> None:
+    """Print the seconds of `--help`, and of `train` up to its first step: median and range.
+
+    The first round is not counted, because it loads the program from disk.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        train = "train dqn --env Pong --steps 8 --replay-size 1000 --eval-episodes 1 --num-envs 8 --wandb disabled"
-        commands = {"--help": ["--help"], "train": [*train.split(), "--runs-dir", folder]}
-        found: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(rounds + 1):
+        commands = {"--help": ["--help"], "train": ["train", "dqn", *STARTUP_FLAGS.split(), "--runs-dir", folder]}
+        times: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(STARTUP_ROUNDS + 1):
             for name, args in commands.items():
-                start = time.perf_counter()
-                process = subprocess.Popen([*LAB, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-                assert process.stdout is not None
-                for line in process.stdout:
-                    if line.startswith("run folder"):  # everything is built, the first step is next
-                        break
-                else:
-                    process.wait()
-                found[name].append(time.perf_counter() - start)
-                process.kill()
-                process.wait()
+                times[name].append(startup_seconds(args))
     print("| | seconds |\n|---|---|")
-    for name, times in found.items():
-        print(f"| {name} | {statistics.median(times[1:]):.2f} ({min(times[1:]):.2f} to {max(times[1:]):.2f}) |")
+    for name, (_, *seconds) in times.items():
+        print(f"| {name} | {statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f}) |")
+
+
+def startup_seconds(args: list[str]) -> float:
+    """Return the seconds until a command of the lab ends.
+
+    Training is stopped when it prints its run folder: everything is created then, and the first step follows.
+    """
+    start = time.perf_counter()
+    process = subprocess.Popen([*PROGRAM, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    is_training = any(line.startswith("run folder") for line in process.stdout)
+    if not is_training:
+        process.wait()
+    seconds = time.perf_counter() - start
+    process.kill()
+    process.wait()
+    return seconds
 
 
 def main() -> None:
+    """Run one measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["envs", "learning", "collectors", "replay", "startup"])
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement at least")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of what is learned")
-    parser.add_argument(
-        "--address", default="", help="of the Ray cluster whose collectors are measured; none: one of its own"
-    )
+    parser.add_argument("--seconds", type=float, default=20.0, help="minimum duration of a measurement of speed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds of `learning`")
+    address_help = "address of the Ray cluster for `collectors`; by default a cluster that is started and stopped"
+    parser.add_argument("--address", default="", help=address_help)
     args = parser.parse_args()
-    {
-        "envs": lambda: envs(args.seconds),
-        "learning": lambda: learning(args.seeds),
-        "collectors": lambda: collectors(args.seconds, args.address),
-        "replay": replay,
-        "startup": startup,
-    }[args.what]()
+    measurements: dict[str, Callable[[], None]] = {
+        "envs": lambda: measure_envs(args.seconds),
+        "learning": lambda: measure_learning(args.seeds),
+        "collectors": lambda: measure_collectors(args.seconds, args.address),
+        "replay": measure_replay,
+        "startup": measure_startup,
+    }
+    measurements[args.what]()
 
 
 if __name__ == "__main__":

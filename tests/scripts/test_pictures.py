@@ -1,4 +1,4 @@
-"""What a script says of a picture it cannot write, or of runs that are not there: before its work, in one line."""
+"""Scripts that write a picture check their arguments before any computation, and report errors in one line."""
 
 import subprocess
 import sys
@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pytest
 
-CURVES = Path(__file__).parents[2] / "scripts/learning_curves.py"
+LEARNING_CURVES = Path(__file__).parents[2] / "scripts/learning_curves.py"
 
 
 @pytest.mark.parametrize(
-    ("out", "complaint"),
+    ("out", "message"),
     [
-        ("picture.jpg", "is no PNG; a name like picture.png would be"),
+        ("picture.jpg", "is not the name of a PNG file, such as picture.png"),
         ("file/picture.png", "cannot be written: "),
         ("new/picture.png", "rl_lab: there are no runs in runs"),
     ],
 )
-def test_a_script_complains_before_its_work(tmp_path, out, complaint):
+def test_script_rejects_invalid_arguments(out: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    ended = subprocess.run([sys.executable, CURVES, out, "RUN"], cwd=tmp_path, capture_output=True, text=True)
-    assert ended.returncode == 2
-    assert complaint in ended.stderr.splitlines()[-1]
-    assert "Traceback" not in ended.stderr
+    command = [sys.executable, str(LEARNING_CURVES), out, "RUN"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 2
+    assert message in process.stderr.splitlines()[-1]
+    assert "Traceback" not in process.stderr
