@@ -17,7 +17,7 @@ EpisodeKey = tuple[int, int]
 
 @dataclass
 class NaiveEpisode:
-    """One episode of one environment as lists by step. `obs` of a finished episode has one entry more than the others."""
+    """One episode of one environment, as lists by step. A finished episode has one more observation than actions."""
 
     obs: list[NDArray[np.float32]] = field(default_factory=list)
     action: list[int] = field(default_factory=list)

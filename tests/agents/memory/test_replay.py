@@ -1,4 +1,6 @@
-"""The replay memory against a naive list of episodes."""
+"""Tests of the replay memory: every sample is compared with a naive list of episodes."""
+
+from __future__ import annotations
 
 import numpy as np
 import pytest
@@ -6,13 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import RandomRows
+from torch import Tensor
 
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, StepResult
-from agents.memory.replay import Replay
+from agents.memory.replay import Replay, TransitionBatch
 
 CPU = torch.device("cpu")
-VECTOR = torch.float32
+GAMMA = 0.9
+
+ObsKey = tuple[int, int, int]
+"""The numbers in an observation of `RandomRows`: environment, episode and step + 1."""
 
 
 def make_replay(
@@ -20,32 +26,54 @@ def make_replay(
     num_rows: int,
     stack: int,
     n_step: int,
-    gamma: float = 0.9,
     seed: int = 0,
     priority_alpha: float = 0.0,
+    device: torch.device = CPU,
 ) -> Replay:
+    """Return an empty replay memory for the observations of `RandomRows`."""
     return Replay(
-        EnvSpaces((3,), VECTOR, 4, num_envs),
+        EnvSpaces((3,), torch.float32, 4, num_envs),
         num_rows * num_envs,
         stack=stack,
         n_step=n_step,
-        gamma=gamma,
-        device=CPU,
+        gamma=GAMMA,
+        device=device,
         generator=torch.Generator().manual_seed(seed),
         priority_alpha=priority_alpha,
     )
 
 
-def valid_starts(data: RandomRows, total: int, num_rows: int, stack: int, n_step: int) -> set[tuple[int, int, int]]:
-    """Every (env, episode, step + 1) that may be sampled: not dead, its stack and its n steps still in the ring."""
+def obs_key(obs: Tensor) -> ObsKey:
+    """Return the numbers in an observation, [3]."""
+    env, episode, position = (int(x) for x in obs)
+    return env, episode, position
+
+
+def valid_starts(data: RandomRows, total: int, num_rows: int, stack: int, n_step: int) -> set[ObsKey]:
+    """Return the observations that can be sampled after `total` rows.
+
+    A valid start is not the last of its episode, and the ring holds its stack and the `n_step` rows after it.
+    """
     oldest = max(0, total - num_rows)
     first = oldest + stack - 1 if oldest else 0
-    return {
-        tuple(int(x) for x in step.obs[e])
-        for step in data.steps[first : max(first, total - n_step)]
-        for e in range(len(step.is_last))
-        if not step.is_last[e]
-    }
+    starts = set()
+    for step in data.steps[first : max(first, total - n_step)]:
+        for obs in step.obs[~step.is_last]:
+            starts.add(obs_key(obs))
+    return starts
+
+
+def assert_equals_naive_transition(batch: TransitionBatch, i: int, data: RandomRows, stack: int, n_step: int) -> None:
+    """Assert that transition i of a batch equals the one computed from the naive episodes."""
+    env, number, position = obs_key(batch.obs[i, -1])
+    episode = data.episodes[env, number]
+    t = position - 1
+    ret, discount, bootstrap_step = episode.n_step(t, n_step, GAMMA)
+    assert np.array_equal(batch.obs[i], episode.stack(t, stack))
+    assert np.array_equal(batch.next_obs[i], episode.stack(bootstrap_step, stack))
+    assert batch.action[i] == episode.action[t]
+    assert float(batch.ret[i]) == pytest.approx(ret, abs=1e-5)
+    assert float(batch.discount[i]) == pytest.approx(discount, abs=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
@@ -60,7 +88,7 @@ def valid_starts(data: RandomRows, total: int, num_rows: int, stack: int, n_step
         [(0.0, 0.0, 0.0), (0.1, 0.0, 0.1), (0.0, 0.15, 0.1), (0.1, 0.1, 0.0), (0.5, 0.3, 0.2), (1.0, 0.0, 0.0)]
     ),
 )
-def test_every_sample_is_the_naive_transition(seed, num_envs, stack, n_step, spare_rows, rows, ends):
+def test_samples_equal_naive_transitions(seed, num_envs, stack, n_step, spare_rows, rows, ends):
     data = RandomRows.make(np.random.default_rng(seed), num_envs, rows, *ends)
     num_rows = stack + n_step + spare_rows
     replay = make_replay(num_envs, num_rows, stack, n_step)
@@ -72,24 +100,14 @@ def test_every_sample_is_the_naive_transition(seed, num_envs, stack, n_step, spa
         with pytest.raises(ValueError, match="nothing to sample"):
             replay.sample(1)
         return
-    seen = set()
     batch = replay.sample(max(2000, 40 * len(expected)))
-    for i in range(len(batch.action)):
-        env, number, position = (int(x) for x in batch.obs[i, -1])
-        seen.add((env, number, position))
-        if i >= 2000:
-            continue
-        episode, t = data.episodes[env, number], position - 1
-        ret, discount, end = episode.n_step(t, n_step, 0.9)
-        assert np.array_equal(batch.obs[i], episode.stack(t, stack))
-        assert np.array_equal(batch.next_obs[i], episode.stack(end, stack))
-        assert batch.action[i] == episode.action[t]
-        assert float(batch.ret[i]) == pytest.approx(ret, abs=1e-5)
-        assert float(batch.discount[i]) == pytest.approx(discount, abs=1e-6)
-    assert seen == expected  # nothing else, and (but for a chance of e^-40) nothing missing
+    sampled = {obs_key(obs) for obs in batch.obs[:, -1]}
+    assert sampled == expected  # each start is missing with probability e^-40 only
+    for i in range(2000):
+        assert_equals_naive_transition(batch, i, data, stack, n_step)
 
 
-def test_sampling_is_uniform():
+def test_uniform_sampling_draws_all_starts_equally_often():
     data = RandomRows.make(np.random.default_rng(0), 3, 40, 0.2, 0.1, 0.1)
     replay = make_replay(3, 20, 2, 2)
     for step in data.steps:
@@ -97,7 +115,7 @@ def test_sampling_is_uniform():
     counts = np.unique(replay.sample(200_000).cell.numpy(), return_counts=True)[1]
     expected = 200_000 / replay.num_starts
     chi_square = float(((counts - expected) ** 2 / expected).sum())
-    assert chi_square < 2 * replay.num_starts  # its mean is num_starts - 1, its deviation about sqrt(2 num_starts)
+    assert chi_square < 2 * replay.num_starts  # mean: num_starts - 1; standard deviation: about sqrt(2 num_starts)
 
 
 @settings(max_examples=60, deadline=None)
@@ -109,13 +127,16 @@ def test_sampling_is_uniform():
     spare_rows=st.integers(0, 10),
     rows=st.integers(1, 60),
 )
-def test_priorities_are_those_of_a_naive_table(seed, num_envs, stack, n_step, spare_rows, rows):
-    """A dict from transition to priority: new ones get the largest so far, sampled ones what their error says."""
+def test_priorities_and_weights_equal_naive_table(seed, num_envs, stack, n_step, spare_rows, rows):
+    """The naive table maps each valid start to p^alpha. New starts get the largest value so far."""
     rng = np.random.default_rng(seed)
     data = RandomRows.make(rng, num_envs, rows, 0.1, 0.1, 0.1)
-    num_rows, alpha, beta = stack + n_step + spare_rows, 0.7, 0.5
+    num_rows = stack + n_step + spare_rows
+    alpha = 0.7
+    beta = 0.5
     replay = make_replay(num_envs, num_rows, stack, n_step, priority_alpha=alpha)
-    table, largest = {}, 1.0
+    table: dict[ObsKey, float] = {}
+    largest = 1.0
     for t, step in enumerate(data.steps):
         replay.add(step)
         valid = valid_starts(data, t + 1, num_rows, stack, n_step)
@@ -123,63 +144,75 @@ def test_priorities_are_those_of_a_naive_table(seed, num_envs, stack, n_step, sp
         if not table or rng.random() < 0.5:
             continue
         batch = replay.sample(16, beta=beta)
-        keys = [tuple(int(x) for x in obs[-1]) for obs in batch.obs]
-        weights = np.array([(len(table) * table[key] / sum(table.values())) ** -beta for key in keys])
+        keys = [obs_key(obs) for obs in batch.obs[:, -1]]
+        total = sum(table.values())
+        weights = np.array([(len(table) * table[key] / total) ** -beta for key in keys])
         np.testing.assert_allclose(batch.weight, weights / weights.max(), rtol=1e-5)
         errors = {key: float(rng.normal()) for key in keys}
         replay.set_priorities(batch.cell, torch.tensor([errors[key] for key in keys], dtype=torch.float64))
-        table |= {key: (abs(e) + 1e-6) ** alpha for key, e in errors.items()}
+        for key, error in errors.items():
+            table[key] = (abs(error) + 1e-6) ** alpha
         largest = max(largest, *table.values())
-    found = np.sort(replay.priorities.values.numpy())
-    np.testing.assert_allclose(found[found > 0], np.sort(list(table.values())))
+    assert replay.priorities is not None
+    priorities = np.sort(replay.priorities.values.numpy())
+    np.testing.assert_allclose(priorities[priorities > 0], np.sort(list(table.values())))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6])
-def test_state_dict_restores_every_sample(alpha):
+@pytest.mark.parametrize("rows_before", [0, 1, 7, 30, 60])
+def test_restored_replay_draws_same_samples(rows_before, alpha):
     data = RandomRows.make(np.random.default_rng(1), 2, 90, 0.1, 0.1, 0.1)
-    for rows in (0, 1, 7, 30, 60):
-        one, other = (make_replay(2, 25, 3, 3, seed=5, priority_alpha=alpha) for _ in range(2))
-        for step in data.steps[:rows]:
-            one.add(step)
-        if one.num_starts:
-            batch = one.sample(8)
-            one.set_priorities(batch.cell, batch.ret)
-            other.generator.set_state(one.generator.get_state())
-        other.load_state_dict(one.state_dict())
-        for step in data.steps[rows:]:
-            one.add(step)
-            other.add(step)
-        for mine, theirs in zip(one.sample(500), other.sample(500), strict=True):
-            assert torch.equal(mine, theirs)
+    replay = make_replay(2, 25, 3, 3, seed=5, priority_alpha=alpha)
+    restored = make_replay(2, 25, 3, 3, seed=5, priority_alpha=alpha)
+    for step in data.steps[:rows_before]:
+        replay.add(step)
+    if replay.num_starts:
+        batch = replay.sample(8)
+        replay.set_priorities(batch.cell, batch.ret)
+        restored.generator.set_state(replay.generator.get_state())
+    restored.load_state_dict(replay.state_dict())
+    for step in data.steps[rows_before:]:
+        replay.add(step)
+        restored.add(step)
+    for field, restored_field in zip(replay.sample(500), restored.sample(500), strict=True):
+        assert torch.equal(field, restored_field)
 
 
-def test_a_replay_of_another_shape_is_refused():
+def test_load_state_dict_raises_if_capacity_differs():
     data = RandomRows.make(np.random.default_rng(1), 2, 30, 0.1, 0.1, 0.1)
-    one = make_replay(2, 25, 3, 3)
+    replay = make_replay(2, 25, 3, 3)
     for step in data.steps:
-        one.add(step)
-    with pytest.raises(ValueError, match="a memory with a capacity of 25"):
-        make_replay(2, 12, 3, 3).load_state_dict(one.state_dict())
+        replay.add(step)
+    with pytest.raises(ValueError, match="a memory with a capacity of 25 rows"):
+        make_replay(2, 12, 3, 3).load_state_dict(replay.state_dict())
 
 
-def test_a_capacity_too_small_for_one_transition_is_refused():
+def test_replay_raises_if_capacity_is_too_small_for_one_transition():
     with pytest.raises(ConfigError, match="replay_size is 12; with 4 environments it must be at least 24"):
         make_replay(4, 3, 4, 2)
 
 
-def test_priorities_need_float64_which_mps_has_not():
-    options = {"stack": 1, "n_step": 1, "gamma": 0.9, "device": torch.device("mps"), "generator": torch.Generator()}
-    rows = EnvSpaces((3,), VECTOR, 4, 2)
-    assert Replay(rows, 20, **options).priorities is None
+def test_prioritised_replay_raises_on_mps_which_has_no_float64():
+    mps = torch.device("mps")
+    assert make_replay(2, 10, 1, 1, device=mps).priorities is None
     with pytest.raises(ConfigError, match=r"priority_alpha is 0.5; mps has no float64, so it must be 0, or device cpu"):
-        Replay(rows, 20, **options, priority_alpha=0.5)
+        make_replay(2, 10, 1, 1, device=mps, priority_alpha=0.5)
 
 
-def test_a_million_atari_frames_fit_in_seven_gigabytes():
-    rows = EnvSpaces((84, 84), torch.uint8, 6, 8)
-    replay = Replay(rows, 1_000_000, stack=4, n_step=3, gamma=0.99, device=CPU, generator=torch.Generator())
-    n = torch.zeros(8, dtype=torch.bool)
-    obs = torch.zeros(8, 84, 84, dtype=torch.uint8)
-    replay.add(StepResult(obs, ~n, n, n.long(), n.float(), n, n, 8))
-    assert replay.nbytes == Replay.bytes_needed(rows, 1_000_000)
+def test_million_atari_frames_fit_in_seven_gigabytes():
+    spaces = EnvSpaces((84, 84), torch.uint8, 6, 8)
+    replay = Replay(spaces, 1_000_000, stack=4, n_step=3, gamma=0.99, device=CPU, generator=torch.Generator())
+    false = torch.zeros(8, dtype=torch.bool)
+    step = StepResult(
+        obs=torch.zeros(8, 84, 84, dtype=torch.uint8),
+        is_first=~false,
+        is_last=false,
+        action=torch.zeros(8, dtype=torch.int64),
+        reward=torch.zeros(8),
+        terminated=false,
+        truncated=false,
+        num_active=8,
+    )
+    replay.add(step)
+    assert replay.nbytes == Replay.bytes_needed(spaces, 1_000_000)
     assert 7.0e9 < replay.nbytes <= 7.3e9
