@@ -1,8 +1,11 @@
-"""Where settings come from, and how bad ones are refused."""
+"""Tests of configurations: the order of layers, and the refusal of bad settings."""
 
 import math
 import typing
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,13 +14,13 @@ from agents.core.settings import ConfigError
 from envs.make import resolve as resolve_env
 from rl_lab.errors import LabError
 from rl_lab.experiment import config, registry
-from rl_lab.experiment.run_config import RunConfig
-from rl_lab.experiment.training_plan import plan_training
 from rl_lab.experiment.config_layers import read_yaml
 from rl_lab.experiment.registry import CONFIGS, agents
+from rl_lab.experiment.run_config import RunConfig
+from rl_lab.experiment.training_plan import plan_training
 
 
-def test_layers_in_order(tmp_path, monkeypatch):
+def test_later_layers_override_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     layers = {
         "default": {"lr": 0.5, "gamma": 0.5, "batch_size": 5, "n_step": 5, "hidden": 5},
         "vector": {"gamma": 0.6, "batch_size": 6, "n_step": 6, "hidden": 6},
@@ -29,22 +32,24 @@ def test_layers_in_order(tmp_path, monkeypatch):
     entry = agents()["dqn"]
     monkeypatch.setitem(agents(), "dqn", type(entry)(entry.name, entry.paper, entry.load, tmp_path / "dqn.yaml"))
     env_spec = resolve_env("CartPole-v1")
-    made = config.resolve("dqn", env_spec, {"seed": 3}, preset="mine", file=str(tmp_path / "file.yaml"))
-    s = made.settings
-    assert (s.gamma, s.batch_size, s.n_step, s.hidden, s.lr) == (0.6, 7, 8, 9, 1e-3)
-    assert (made.run.seed, made.run.env, made.run.preset) == (3, "CartPole-v1", "mine")
-    assert s.epsilon_end == type(s)().epsilon_end
+    resolved = config.resolve("dqn", env_spec, {"seed": 3}, preset="mine", file=str(tmp_path / "file.yaml"))
+    settings = resolved.settings
+    assert (settings.gamma, settings.batch_size, settings.n_step, settings.hidden, settings.lr) == (0.6, 7, 8, 9, 1e-3)
+    assert (resolved.run.seed, resolved.run.env, resolved.run.preset) == (3, "CartPole-v1", "mine")
+    assert settings.epsilon_end == type(settings)().epsilon_end
 
 
 @pytest.mark.parametrize("name", sorted(agents()))
 @pytest.mark.parametrize("env", ["Pong", "Breakout", "CartPole-v1", "MountainCar-v0"])
-def test_every_shipped_preset_resolves(name, env):
+def test_every_preset_resolves_or_names_its_environments(name: str, env: str):
     env_spec = resolve_env(env)
     config.resolve(name, env_spec, {})
-    presets, file = {}, name
-    while file:  # up the files it extends
+    presets: dict[str, Any] = {}
+    file = name
+    while file:  # from the agent's file to the files that it extends
         data = read_yaml(CONFIGS / f"{file}.yaml")
-        presets, file = data.get("presets", {}) | presets, data.get("extends")
+        presets = data.get("presets", {}) | presets
+        file = data.get("extends")
     for preset, sections in presets.items():
         if {"default", env_spec.family, env_spec.name} & sections.keys():
             config.resolve(name, env_spec, {}, preset=preset)
@@ -53,25 +58,28 @@ def test_every_shipped_preset_resolves(name, env):
                 config.resolve(name, env_spec, {}, preset=preset)
 
 
-def test_a_file_may_extend_another():
-    """double_dqn < dueling_double_dqn, over DQN: the nearest file wins, a preset over all defaults."""
-    pong, breakout = resolve_env("Pong"), resolve_env("Breakout")
-    dqn, both = (config.resolve(name, pong, {}).settings for name in ("dqn", "dueling_double_dqn"))
-    assert (both.n_step, both.lr) == (dqn.n_step, dqn.lr / 2)
+def test_extending_file_overrides_the_extended_one_and_presets_override_all_defaults():
+    """dueling_double_dqn.yaml extends double_dqn.yaml, which extends dqn.yaml."""
+    pong = resolve_env("Pong")
+    breakout = resolve_env("Breakout")
+    dqn = config.resolve("dqn", pong, {}).settings
+    dueling_double_dqn = config.resolve("dueling_double_dqn", pong, {}).settings
+    assert (dueling_double_dqn.n_step, dueling_double_dqn.lr) == (dqn.n_step, dqn.lr / 2)
     paper = config.resolve("dueling_double_dqn", breakout, {}, preset="paper").settings
     assert (paper.lr, paper.target_every, paper.replay_ratio) == (6.25e-5, 30_000, 8)
 
 
 @pytest.mark.parametrize("agent", ["dqn", "double_dqn", "dueling_dqn", "dueling_double_dqn", "rainbow", "drqn"])
-def test_a_papers_settings_are_the_same_on_every_game(agent):
-    """What is tuned for Pong does not shine through the preset."""
-    pong, breakout = (config.resolve(agent, resolve_env(env), {}, preset="paper") for env in ("Pong", "Breakout"))
+def test_paper_preset_is_the_same_on_every_game(agent: str):
+    """The preset overrides every setting that is tuned for Pong."""
+    pong = config.resolve(agent, resolve_env("Pong"), {}, preset="paper")
+    breakout = config.resolve(agent, resolve_env("Breakout"), {}, preset="paper")
     assert pong.settings == breakout.settings
 
 
-def test_a_configuration_survives_yaml():
-    made = config.resolve("dqn", resolve_env("Pong"), {"lr": 3e-5, "seed": 7})
-    assert config.from_dict(yaml.safe_load(yaml.safe_dump(made.to_dict())), "here") == made
+def test_from_dict_inverts_to_dict_after_yaml():
+    resolved = config.resolve("dqn", resolve_env("Pong"), {"lr": 3e-5, "seed": 7})
+    assert config.from_dict(yaml.safe_load(yaml.safe_dump(resolved.to_dict())), "here") == resolved
 
 
 @pytest.mark.parametrize(
@@ -87,7 +95,7 @@ def test_a_configuration_survives_yaml():
         ({"seed": 2**31}, "seed is 2147483648; it must be from 0 to"),
     ],
 )
-def test_bad_settings_are_refused_in_one_line(overrides, message):
+def test_resolve_raises_in_one_line_for_bad_settings(overrides: dict[str, Any], message: str):
     with pytest.raises(ConfigError) as error:
         config.resolve("dqn", resolve_env("CartPole-v1"), overrides)
     assert str(error.value).startswith(message)
@@ -104,7 +112,7 @@ def test_bad_settings_are_refused_in_one_line(overrides, message):
         ("agent: ppo", "another agent than dqn"),
     ],
 )
-def test_bad_files_are_refused_in_one_line(tmp_path, text, message):
+def test_resolve_raises_in_one_line_for_bad_files(tmp_path: Path, text: str, message: str):
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message) as error:
@@ -113,7 +121,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path, text, message):
     assert "c.yaml" in str(error.value)
 
 
-def test_unknown_names_get_the_nearest():
+def test_unknown_names_are_refused_with_the_nearest_known_ones():
     with pytest.raises(LabError, match="unknown agent 'dqm'; nearest: dqn"):
         config.resolve("dqm", None, {})
     with pytest.raises(ConfigError, match="unknown preset 'papper'; there are: default"):
@@ -122,25 +130,21 @@ def test_unknown_names_get_the_nearest():
         config.resolve("dqn", None, {}, file="no-such-file.yaml")
 
 
-def test_whole_numbers_may_be_written_with_an_exponent(tmp_path):
+def test_whole_numbers_may_have_an_exponent(tmp_path: Path):
     env_spec = resolve_env("CartPole-v1")
     file = tmp_path / "some.yaml"
     file.write_text("steps: 2e5\nlr: 1e-3\n")
     assert config.resolve("dqn", env_spec, {}, file=str(file)).run.steps == 200_000
-    assert [config.parse_whole_number(x) for x in ("1e6", "2.5E+5", "1e-3", "1.5e0", "dqn", "10")] == [
-        1_000_000,
-        250_000,
-        "1e-3",
-        "1.5e0",
-        "dqn",
-        "10",
-    ]
+    assert config.parse_whole_number("1e6") == 1_000_000
+    assert config.parse_whole_number("2.5E+5") == 250_000
+    for text in ("1e-3", "1.5e0", "dqn", "10"):
+        assert config.parse_whole_number(text) == text
     with pytest.raises(ConfigError, match="steps is '1e-3'"):
         config.resolve("dqn", env_spec, {"steps": "1e-3"})
 
 
-def wrong_values(hint):
-    """Values of each wrong kind for a field: another type, and one beyond each end of its range."""
+def wrong_values(hint: Any) -> Iterator[Any]:
+    """Yield values that a field must refuse: values of other types, and one beyond each end of its range."""
     if typing.get_origin(hint) is typing.Annotated:
         plain, *marks = typing.get_args(hint)
         for mark in marks:
@@ -165,13 +169,15 @@ def wrong_values(hint):
 
 
 @pytest.mark.parametrize("name", sorted(agents()))
-def test_every_setting_of_every_agent_refuses_what_it_cannot_be(name):
+def test_every_setting_refuses_values_of_wrong_type_or_out_of_range(name: str):
     env_spec = resolve_env("CartPole-v1")
     settings = config.resolve(name, env_spec, {}).settings
     checked = 0
     for owner in (RunConfig, type(settings)):
         for field, hint in typing.get_type_hints(owner, include_extras=True).items():
-            for value in wrong_values(hint) if field != "preset" else ():  # a preset is chosen by its own parameter
+            if field == "preset":  # `resolve` has a parameter for it
+                continue
+            for value in wrong_values(hint):
                 with pytest.raises(ConfigError, match=rf"^{field} is ") as refusal:
                     config.resolve(name, env_spec, {field: value})
                 assert repr(value) in str(refusal.value) or str(value) in str(refusal.value)
@@ -181,16 +187,32 @@ def test_every_setting_of_every_agent_refuses_what_it_cannot_be(name):
     assert checked > 80
 
 
-def test_an_old_id_is_itself_again_from_its_runs_configuration(tmp_path):
+def test_plan_keeps_an_old_gym_id_resolvable():
+    """The environment of PongNoFrameskip-v0 is found again from the name and the protocol in config.yaml."""
     env_spec = resolve_env("PongNoFrameskip-v0")
-    explicit = plan_training(config.resolve("dqn", env_spec, {"env": "PongNoFrameskip-v0"}), env_spec).config
-    assert (
-        resolve_env("PongNoFrameskip-v0", None if explicit.run.protocol == "auto" else explicit.run.protocol)
-        == env_spec
-    )
+    settings = config.resolve("dqn", env_spec, {"env": "PongNoFrameskip-v0"})
+    protocol = plan_training(settings, env_spec).config.run.protocol
+    assert protocol == "auto"
+    assert resolve_env("PongNoFrameskip-v0") == env_spec
 
 
-def test_a_broken_package_costs_its_own_agent_only(monkeypatch, capsys):
+def test_plan_has_no_auto_settings_for_device_and_precision():
+    env_spec = resolve_env("CartPole-v1")
+    plan = plan_training(config.resolve("dqn", env_spec, {"precision": "bfloat16", "device": "cpu"}), env_spec)
+    assert plan.config.run.device == "cpu"
+    assert plan.config.run.precision == "float32"  # only image encoders compute in bfloat16
+
+
+def test_plan_of_an_agent_that_is_not_resumable_needs_no_disk_space():
+    env_spec = resolve_env("CartPole-v1")
+    plans = {name: plan_training(config.resolve(name, env_spec, {}), env_spec) for name in ("dqn", "sb3_dqn")}
+    assert plans["dqn"].checkpoint_bytes == plans["dqn"].replay_bytes > 0
+    assert plans["sb3_dqn"].checkpoint_bytes == 0
+
+
+def test_broken_package_disables_only_its_own_agent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     point = EntryPoint("worse_dqn", "no_such_module:Agent", "rl_lab.agents")
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     registry.agents.cache_clear()
