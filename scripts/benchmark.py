@@ -3,7 +3,8 @@
 The task is Pong with four stacked frames of 84 x 84, the Nature network, batches of 32, one update per 4 agent steps, a
 replay memory of 100,000 and epsilon 0.01. Each contender is a process that has warmed up and waits
 (scripts/contenders). A round measures all of them, one after the other, in an order that changes from round to round.
-So a ratio of two contenders compares measurements that are close in time.
+So a ratio of two contenders compares measurements that are close in time. Ratios are printed for equal numbers of
+environments only. Our float32 and our bfloat16 have columns of their own; the other projects compute in float32.
 
 The contenders of other projects get virtual environments of their own under .benchmark/. With --here nothing is
 installed, and only contenders whose packages this Python can import take part. Columns with percentages are shares of
@@ -19,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 CONTENDERS_FOLDER = ROOT / "scripts" / "contenders"
 ATARI_PACKAGES = ("ale-py", "gymnasium", "opencv-python-headless", "numpy")
-# The first contender and these are compared with all others.
-REFERENCES = ("rl_lab, float32", "rl_lab, 32 envs", "rl_lab, CUDA graphs, 32 envs")
+PRECISIONS = ("float32", "bfloat16")
 TIME_SHARES = ("acting", "emulation", "sampling", "updating")
 
 BATCH_SIZE = 32
@@ -46,6 +47,7 @@ class Contender:
     """A script of scripts/contenders with its arguments."""
 
     script: str
+    num_envs: int
     args: tuple[str, ...] = ()  # arguments after the warm-up steps and the device
     packages: tuple[str, ...] | None = None  # packages that it needs beside torch; None: it runs in our environment
 
@@ -102,10 +104,10 @@ def main() -> None:
         "--warm-up", type=int, default=3_000, help="agent steps before the first round; learning starts halfway"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--precision", default="auto", help="number format of our agent: auto, float32 or bfloat16")
+    parser.add_argument("--precisions", nargs="*", default=PRECISIONS, choices=PRECISIONS, help="of our agent")
     parser.add_argument("--only", nargs="*", help="run only contenders whose names contain one of these words")
     args = parser.parse_args()
-    contenders = all_contenders(args.device, args.precision)
+    contenders = all_contenders(args.device, args.precisions)
     if args.only:
         contenders = {name: c for name, c in contenders.items() if any(word in name for word in args.only)}
     if args.here:
@@ -114,29 +116,34 @@ def main() -> None:
         for contender in contenders.values():
             install(contender)
     rounds, limits = measure(contenders, args)
-    print(f"\n{report(rounds, limits)}")
+    print(f"\n{report(rounds, limits, contenders)}")
 
 
-def all_contenders(device: str, precision: str) -> dict[str, Contender]:
+def all_contenders(device: str, precisions: Sequence[str]) -> dict[str, Contender]:
     """Return the contenders by name, ours first."""
     sb3 = ("stable-baselines3", *ATARI_PACKAGES)
-    contenders = {
-        "rl_lab": Contender("lab.py", ("8", precision)),
-        "rl_lab, 1 env": Contender("lab.py", ("1", precision)),
-        "rl_lab, 32 envs": Contender("lab.py", ("32", precision)),
-        "SB3, 1 env": Contender("sb3_dqn.py", ("1",), sb3),
-        "SB3, 8 envs": Contender("sb3_dqn.py", ("8",), sb3),
-        "SB3, 32 envs": Contender("sb3_dqn.py", ("32",), sb3),
-        "Tianshou, 8 envs": Contender("tianshou_dqn.py", ("8",), ("tianshou==2.0.1", *ATARI_PACKAGES)),
-        "single file, 1 env": Contender("single_file.py", (), ATARI_PACKAGES),
-    }
-    if precision != "float32":
-        contenders["rl_lab, float32"] = Contender("lab.py", ("8", "float32"))
-    if device == "cuda":
-        for num_envs in (8, 32):
-            args = (str(num_envs), precision, "graphs")
-            contenders[f"rl_lab, CUDA graphs, {num_envs} envs"] = Contender("lab.py", args)
+    contenders = {}
+    for precision in precisions:
+        for num_envs in (1, 8, 32):
+            contenders[our_name(precision, num_envs)] = Contender("lab.py", num_envs, (str(num_envs), precision))
+            if device == "cuda":
+                name = f"{our_name(precision, num_envs)}, CUDA graphs"
+                contenders[name] = Contender("lab.py", num_envs, (str(num_envs), precision, "graphs"))
+    for num_envs in (1, 8, 32):
+        contenders[f"SB3, {env_count(num_envs)}"] = Contender("sb3_dqn.py", num_envs, (str(num_envs),), sb3)
+    contenders["Tianshou, 8 envs"] = Contender("tianshou_dqn.py", 8, ("8",), ("tianshou==2.0.1", *ATARI_PACKAGES))
+    contenders["single file, 1 env"] = Contender("single_file.py", 1, (), ATARI_PACKAGES)
     return contenders
+
+
+def our_name(precision: str, num_envs: int) -> str:
+    """Return the name of our contender with this precision and number of environments."""
+    return f"rl_lab {precision}, {env_count(num_envs)}"
+
+
+def env_count(num_envs: int) -> str:
+    """Return "1 env", "8 envs" and so on."""
+    return "1 env" if num_envs == 1 else f"{num_envs} envs"
 
 
 def install(contender: Contender) -> None:
@@ -192,35 +199,37 @@ def measure(
     return rounds, limits
 
 
-def report(rounds: list[dict[str, Answer]], limits: list[dict[str, float]]) -> str:
+def report(rounds: list[dict[str, Answer]], limits: list[dict[str, float]], contenders: dict[str, Contender]) -> str:
     """Return the results as Markdown: a table of the contenders, and the limits of the machine.
 
     Args:
-        rounds: For each round, the answers of the contenders by name, ours first.
+        rounds: For each round, the answers of the contenders by name.
         limits: For each round, the rates of limits.py.
+        contenders: The contenders by name.
     """
-    names = list(rounds[0])
-    rates = {name: [steps_per_second(answers[name]) for answers in rounds] for name in names}
-    lines = contender_table(rounds, rates)
+    rates = {name: [steps_per_second(answers[name]) for answers in rounds] for name in rounds[0]}
+    lines = contender_table(rounds, rates, contenders)
     lines += ["", "Limits of the machine:", ""]
-    lines += limit_lines(limits, rates[names[0]])
+    lines += limit_lines(limits, rates)
     return "\n".join(lines)
 
 
-def contender_table(rounds: list[dict[str, Answer]], rates: dict[str, list[float]]) -> list[str]:
+def contender_table(
+    rounds: list[dict[str, Answer]], rates: dict[str, list[float]], contenders: dict[str, Contender]
+) -> list[str]:
     """Return the lines of a table with one row per contender."""
-    names = list(rounds[0])
-    references = [name for name in dict.fromkeys([names[0], *REFERENCES]) if name in names]
-    header = ["", "agent steps/s", "updates/s", *(f"{name} / this" for name in references), "peak memory"]
-    header += [*TIME_SHARES, "other"]
+    header = ["", "agent steps/s", "updates/s", *(f"rl_lab {precision} / this" for precision in PRECISIONS)]
+    header += ["peak memory", *TIME_SHARES, "other"]
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    for name in names:
+    for name in rounds[0]:
         answers = [round_answers[name] for round_answers in rounds]
         seconds = sum(answer["seconds"] for answer in answers)
         num_updates = sum(answer["updates"] for answer in answers)
         peak_bytes = max(answer["bytes"] for answer in answers)
         cells = [name, median_and_range(rates[name], 0), f"{num_updates / seconds:.1f}"]
-        cells += [median_and_range(ratios(rates[reference], rates[name])) for reference in references]
+        for precision in PRECISIONS:
+            ours = our_name(precision, contenders[name].num_envs)
+            cells.append(median_and_range(ratios(rates[ours], rates[name])) if ours in rates else "")
         cells.append(f"{peak_bytes / 1e9:.2f} GB")
         cells += [f"{share:.1%}" for share in time_shares(answers, seconds)]
         lines.append(f"| {' | '.join(cells)} |")
@@ -237,27 +246,28 @@ def time_shares(answers: list[Answer], seconds: float) -> list[float]:
     return [*shares, 1 - sum(shares)]
 
 
-def limit_lines(limits: list[dict[str, float]], our_rates: list[float]) -> list[str]:
-    """Return a list of the machine's limits, and of the share of them that our first contender reaches."""
+def limit_lines(limits: list[dict[str, float]], rates: dict[str, list[float]]) -> list[str]:
+    """Return a list of the machine's limits, and of the share of them that we reach with 8 environments."""
     lines = []
     for name in limits[0]:
-        values = [rates[name] for rates in limits]
+        values = [measured[name] for measured in limits]
         if "FLOP" in name:
             lines.append(f"- {name}: {median_and_range([value / 1e9 for value in values], 0)} G")
         else:
             lines.append(f"- {name}: {median_and_range(values, 0)}")
-    emulator_rates = [rates["emulators steps/s"] for rates in limits]
-    stream_rates = [rates["stream steps/s"] for rates in limits]
+    emulator_rates = [measured["emulators steps/s"] for measured in limits]
+    stream_rates = [measured["stream steps/s"] for measured in limits]
     stream_ratios = ratios(stream_rates, emulator_rates)
     lines.append(f"- rate of the stream / rate of the emulators alone: {median_and_range(stream_ratios)}")
-    for name in limits[0]:
-        if "FLOP" not in name:
+    for precision in PRECISIONS:
+        ours = our_name(precision, 8)
+        flops = f"matrix {precision} FLOP/s"
+        if flops not in limits[0] or ours not in rates:
             continue
-        bounds = [step_bound(rates["emulators steps/s"], rates[name]) for rates in limits]
-        number_format = name.split()[1]
+        bounds = [step_bound(measured["emulators steps/s"], measured[flops]) for measured in limits]
         lines.append(
-            f"- bound of emulators and {number_format} matrix products: {median_and_range(bounds, 0)} steps/s;"
-            f" reached: {median_and_range(ratios(our_rates, bounds))}"
+            f"- bound of emulators and {precision} matrix products: {median_and_range(bounds, 0)} steps/s;"
+            f" reached: {median_and_range(ratios(rates[ours], bounds))}"
         )
     return lines
 
