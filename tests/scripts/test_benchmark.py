@@ -56,9 +56,8 @@ def test_report_shows_medians_of_the_ratios_at_equal_numbers_of_environments():
         "peer, 8 envs": Contender("peer.py", 8),
         "peer, 1 env": Contender("peer.py", 1),
     }
-    rounds = []
-    for rates in [(200, 300, 50, 100, 10), (300, 400, 60, 200, 20), (200, 500, 70, 100, 10)]:
-        rounds.append(dict(zip(contenders, map(answer, rates), strict=True)))
+    all_rates = [(200, 300, 50, 100, 10), (300, 400, 60, 200, 20), (200, 500, 70, 100, 10)]
+    rounds = [dict(zip(contenders, map(answer, rates), strict=True)) for rates in all_rates]
     limits = [{"matrix float32 FLOP/s": 1e12, "emulators steps/s": 1000.0, "stream steps/s": 900.0}] * 3
     lines = report(rounds, limits, contenders).splitlines()
     rows = {}
