@@ -204,7 +204,7 @@ def startup_seconds(args: list[str]) -> float:
 def main() -> None:
     """Run one measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["envs", "learning", "collectors", "replay", "startup"])
+    parser.add_argument("measurement", choices=["envs", "learning", "collectors", "replay", "startup"])
     parser.add_argument("--seconds", type=float, default=20.0, help="minimum duration of a measurement of speed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds of `learning`")
     address_help = "address of the Ray cluster for `collectors`; by default a cluster that is started and stopped"
@@ -217,7 +217,7 @@ def main() -> None:
         "replay": measure_replay,
         "startup": measure_startup,
     }
-    measurements[args.what]()
+    measurements[args.measurement]()
 
 
 if __name__ == "__main__":

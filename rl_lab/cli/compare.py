@@ -44,8 +44,7 @@ class CompareOptions:
     x: XAxis = "steps"
     """X-axis that is selected when the page opens."""
     target: float | None = None
-    """Target score. The table shows how many seeds reached it, and after how many agent steps and minutes. Default: the
-    target in the runs' settings."""
+    """Target score. The table shows how many seeds reached it, and when. Default: the target in the runs' settings."""
     wandb: tyro.conf.FlagCreatePairsOff[bool] = False
     """Also publish the comparison in the W&B project of the runs: as a run, a saved view and a report."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False

@@ -26,8 +26,7 @@ class SweepOptions:
     retries: CountOrZero = 3
     """Times that a failed run is resumed from its last checkpoint, for example after its process or its node died."""
     address: str = ""
-    """Address of the Ray cluster: host:port, or "auto" for a cluster on this machine. By default RAY_ADDRESS, or else a
-    cluster that is started for this sweep."""
+    """Ray cluster: host:port, or "auto" for this machine. Default: RAY_ADDRESS, else a cluster for this sweep."""
 
 
 Options = TypeVar("Options", bound=SweepOptions)

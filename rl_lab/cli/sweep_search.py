@@ -34,23 +34,19 @@ class SearchOptions(SweepOptions):
     trials: Count = 20
     """Number of trials. The first one has the agent's own settings."""
     scheduler: Scheduler = "asha"
-    """"asha" stops bad trials early (Li et al. 2020). "pbt" lets bad trials continue from copies of good ones
-    (Jaderberg et al. 2017). "none" trains all trials to their end."""
+    """"asha" stops bad trials early (Li et al. 2020), "pbt" is population-based training (Jaderberg et al. 2017)."""
     space: str = ""
     """YAML file of the settings to vary. By default the agent's section of configs/search.yaml."""
     objective: Objective = "mean"
-    """Score to maximise: the "mean" of all evaluations (proportional to the area under the learning curve), the "best"
-    or the "final" one."""
+    """Score to maximise: "mean" of all evaluations (area under the learning curve), or the "best" or "final" one."""
     finalists: Count = 3
-    """Number of best trials whose settings are trained with more seeds before the winner is chosen. 1 chooses by the
-    trials alone."""
+    """Best trials that are trained with more seeds before the winner is chosen. 1 chooses by the trials alone."""
     final_seeds: Count = 3
     """Number of seeds with which each finalist is trained."""
     search_seed: Seed = 0
     """Seed of the search algorithm."""
     check_seeds: str = "1..3"
-    """Fresh seeds, below 1,000,000, with which the winning settings and the agent's own settings are trained at the
-    end."""
+    """Fresh seeds, below 1,000,000, of the final check of the winning settings against the agent's own settings."""
 
 
 def search_command(args: list[str]) -> None:

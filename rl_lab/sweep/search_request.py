@@ -1,4 +1,4 @@
-"""What a search was asked to do: the entry "asked" in the sweep.json of a search."""
+"""The request of a search: the entry "asked" in its sweep.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run of one trial of a sweep: what is passed to a worker, and what the worker makes of it."""
+"""The specification of a trial: everything that the driver of a sweep passes to a worker."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class RunTable:
         self.title = title
         self.live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
         self.next_update = 0.0  # monotonic time at which `is_due` is True again
-        self._printed: dict[str, tuple[str, ...]] = {}  # run -> what its last line said, without a terminal
+        self._printed: dict[str, tuple[str, ...]] = {}  # run -> content of its last line, without a terminal
 
     def __enter__(self) -> RunTable:
         if self.live:

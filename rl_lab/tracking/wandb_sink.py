@@ -28,12 +28,13 @@ FINISH_TIMEOUT = 15.0  # seconds to wait for uploads at the end
 class WandbSink:
     """Sends the metrics of a run to W&B. A failure of W&B never stops or blocks training.
 
-    After the first exception, the sink prints a message and ignores all further calls. metrics.jsonl is complete anyway,
-    and the command `sync` uploads the rest later.
+    After the first exception, the sink prints a message and ignores all further calls. metrics.jsonl is complete
+    anyway, and the command `sync` uploads the rest later.
 
-    The W&B history holds the lines of metrics.jsonl, one entry per line and in the same order, so the server always has the
-    first lines of the file. When a run resumes, the sink skips the lines that the server has (`num_uploaded`) and sends the
-    following ones. Lines that were logged after the checkpoint and uploaded before a crash are not sent twice.
+    The W&B history holds the lines of metrics.jsonl, one entry per line and in the same order, so the server always has
+    the first lines of the file. When a run resumes, the sink skips the lines that the server has (`num_uploaded`) and
+    sends the following ones. A run repeats the lines after its last checkpoint when it resumes after a crash; the sink
+    does not send them twice.
     """
 
     def __init__(
