@@ -1,1 +1,1 @@
-"""Experiments: configuration, agents by name, run folders, and starting or resuming runs."""
+"""Experiments: configurations, the registry of agents, run folders, and the start and resume of runs."""

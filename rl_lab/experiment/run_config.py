@@ -17,8 +17,7 @@ class RunConfig:
     """The settings of a run. An agent step is one action in one environment."""
 
     env: str = ""
-    """Name of an Atari game (Pong), or a Gymnasium id (CartPole-v1, mymodule:MyEnv-v0) with discrete actions whose
-    observation is a Box or a number."""
+    """Name of an Atari game (Pong), or a Gymnasium id with discrete actions (CartPole-v1, mymodule:MyEnv-v0)."""
     protocol: Literal["auto", "classic", "machado", "v5"] = "auto"
     """Protocol of an Atari game. "auto" is the one that the name of the environment implies."""
     flicker: Fraction = 0.0
@@ -26,8 +25,7 @@ class RunConfig:
     mask_velocity: bool = False
     """Hide the velocities in a vector observation, which makes it partial (CartPole-v1 and similar environments)."""
     view: View = "grey"
-    """Preprocessing of an Atari screen: 84 x 84 "grey" levels, or Pong's field as 80 x 80 "binary" pixels
-    (Karpathy 2016)."""
+    """Preprocessing of an Atari screen: 84 x 84 grey levels, or Pong's field as 80 x 80 bits (Karpathy 2016)."""
     actions: str = ""
     """Names of the allowed actions: RIGHT,LEFT. Empty means all actions."""
     preset: str = "default"
@@ -47,11 +45,9 @@ class RunConfig:
     collectors: CountOrZero = 0
     """Ray processes that step the environments and send their rows to the learner. 0 steps them in this process."""
     address: str = ""
-    """Address of the collectors' Ray cluster: host:port, or "auto" for the one on this machine. If it is empty, the
-    cluster in RAY_ADDRESS is used, or else one is started for this run."""
+    """Ray cluster of the collectors: host:port, or "auto" for this machine's. Empty: RAY_ADDRESS, or else a new one."""
     vectorization: Vectorization = "auto"
-    """Where environments other than Atari run: in this process ("sync"), or in a process each ("async"). "auto" is
-    async for images."""
+    """Non-Atari environments run in this process (sync) or in one process each (async). "auto": async for images."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device of networks and replay. "auto" is the first available one of cuda, mps and cpu."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -84,10 +84,10 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
 
 
 def _protocol_setting(config: Config, env_spec: EnvSpec) -> AtariProtocol | Literal["auto"]:
-    """Return the setting `protocol` with which the environment's name gives this specification again.
+    """Return the value of the setting `protocol` from which the environment spec can be resolved again.
 
-    It is "auto" if the name decides: for a Gymnasium id, and for an old Gym id such as PongNoFrameskip-v0, whose sticky
-    actions differ from those of the protocol that has its name.
+    The value is "auto" if the name alone decides. That is so for Gymnasium ids, and for old Gym ids such as
+    PongNoFrameskip-v0, whose sticky actions differ from those of every protocol.
     """
     if env_spec.protocol == "id":
         return "auto"

@@ -1,1 +1,1 @@
-"""The training of one run: loop, trainer, evaluation and metrics."""
+"""Training of one run: the loop, the trainer with its hooks, evaluation and metrics."""

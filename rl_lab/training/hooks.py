@@ -1,6 +1,6 @@
 """What happens between two rows of training: logging, evaluation, videos, checkpoints, watchdog and progress display.
 
-Each hook is one class with its own period. The trainer calls the hooks in the order of `make_hooks` after every row.
+Each hook is one class with its own period. `Trainer.train` lists the hooks and calls them in this order after every row.
 No hook draws from a random generator that training uses, so evaluations and videos do not change what is learned.
 """
 
