@@ -42,7 +42,7 @@ CHUNK_ROWS = 16
 
 
 class CollectorLoop:
-    """A `TrainingLoop` that learns from the chunks of collectors. The package docstring describes the order."""
+    """A `TrainingLoop` that learns from the chunks of collectors; see the package docstring for the order of events."""
 
     def __init__(self, config: Config, env_spec: EnvSpec, agent: Agent, device: torch.device) -> None:
         """Connect to Ray and start the collectors.
@@ -81,7 +81,7 @@ class CollectorLoop:
         # The chunks that the collectors are playing.
         self.futures: list[Any] = []  # references to the results of `Collector.collect`
         self.next_weights = self._copy_weights()  # weights that play them
-        self.interrupted: set[int] = set()  # replaced collectors; the episodes of their predecessors must be truncated
+        self.interrupted: set[int] = set()  # collectors that restarted, so that their old episodes must be truncated
 
         # The last row that was passed to the trainer. It is complete, but not yet observed by the agent.
         self.pending: StepResult | None = None
@@ -155,7 +155,7 @@ class CollectorLoop:
         return CHUNK_ROWS
 
     def _fetch(self, i: int) -> Chunk:
-        """Wait for the chunk of collector i. A collector that has died is replaced until a chunk arrives.
+        """Return the chunk of collector i. Wait for it, and replace the collector whenever it dies.
 
         Raises:
             Fault: The new collector cannot be created.

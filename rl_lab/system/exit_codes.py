@@ -1,9 +1,10 @@
 """Exit codes and one-line error messages of commands and scripts.
 
-0        success
-1        the command failed: `Fault`, or a disk that is full or read-only
-2        wrong input: `USER_ERRORS`
-128 + n  stopped by signal n; 130 is Ctrl-C
+The codes:
+    0        success
+    1        the command failed: `Fault`, or a disk that is full or read-only
+    2        wrong input: `USER_ERRORS`
+    128 + n  stopped by signal n; 130 is Ctrl-C
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Call a command, or the `main` of a script. Print expected errors as one line, and exit with the code above.
+    """Call a command, or the `main` of a script. Print expected errors as one line, and exit with their code.
 
     Unexpected exceptions are not caught, so Python prints their traceback.
     """
@@ -41,7 +42,7 @@ def exit_with_error(message: str, code: int = 2) -> NoReturn:
 
 
 def _run_with_error_lines(command: Callable[[], None]) -> None:
-    """Call a command, and exit with one line if it raises an error that a user can correct."""
+    """Call a command, and exit with one line if it raises an expected error."""
     try:
         command()
     except USER_ERRORS as error:

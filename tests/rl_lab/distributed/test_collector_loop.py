@@ -22,17 +22,15 @@ from rl_lab.experiment.run import Run
 
 OPTIONS = ["--env", "CartPole-v1", "--collectors", "2", "--wandb", "disabled", "--eval-episodes", "2"]
 OPTIONS += ["--learning-starts", "200", "--eval-every", "550"]
-AGENT_OPTIONS = {"dqn": [], "drqn": ["--unroll", "5", "--batch-size", "4", "--hidden", "16"]}
+AGENT_OPTIONS = {"dqn": [], "drqn": ["--unroll", "5", "--batch-size", "4", "--hidden", "16", "--replay-ratio", "2"]}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("agent", ["dqn", "drqn"])
 def test_a_resumed_run_equals_an_uninterrupted_run(cluster: Cluster, agent: str, tmp_path: Path):
     train = ["train", agent, *OPTIONS, *AGENT_OPTIONS[agent]]
-    whole = Command(tmp_path, *train, "--steps", "2000", "--runs-dir", "whole")
-    first_part = Command(tmp_path, *train, "--steps", "1100", "--runs-dir", "resumed")
-    for command in (whole, first_part):
-        code, output = command.finish()
+    for steps, runs_dir in (("2000", "whole"), ("1100", "resumed")):
+        code, output = Command(tmp_path, *train, "--steps", steps, "--runs-dir", runs_dir).finish()
         assert code == 0, output
     code, output = Command(tmp_path, "resume", "latest", "--steps", "2000", "--runs-dir", "resumed").finish()
     assert code == 0, output
