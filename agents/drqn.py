@@ -1,13 +1,20 @@
 """Deep recurrent Q-network: Hausknecht and Stone 2015, "Deep recurrent Q-learning for partially observable MDPs".
 
 DRQN is DQN with a recurrent core (LSTM: Hochreiter and Schmidhuber 1997; GRU: Chung et al. 2014) in place of the last
-hidden layer. The network receives one observation at a time. The state of the core keeps information about earlier
-observations. An update learns from sequences of successive rows that start anywhere in an episode ("bootstrapped
-random updates" in the paper).
+hidden layer. The network receives one row at a time, that is, one time step of all environments. Its input is the stack
+of the latest `frame_stack` observations, by default one observation. The state of the core keeps information about
+earlier observations.
+
+An update learns from sequences of successive rows that start anywhere in an episode ("bootstrapped random updates" in
+the paper). A sequence may continue into the next episode of the environment; the state of the core is then reset.
 
 Options extend the algorithm: stored states and burn-in (R2D2: Kapturowski et al. 2019, "Recurrent experience replay in
 distributed reinforcement learning"), the target of double Q-learning, a dueling head, n-step returns, and prioritised
 sampling.
+
+Symbols in this file: Q is the online network, Q^ the target network. s_t is the stack of observations of row t, and a_t
+its action. h_t is the recurrent state before row t: an LSTM's hidden state and cell state, or a GRU's hidden state. So
+Q(h_t, s_t, .) are the action values of row t.
 """
 
 from __future__ import annotations
@@ -39,11 +46,11 @@ class DRQNConfig(DQNConfig):
     core: Core = "lstm"
     """Recurrent core, with `hidden` units."""
     unroll: Count = 10
-    """Rows of a sequence with a loss."""
+    """Number of rows in a sequence for which a loss is computed."""
     burn_in: CountOrZero = 0
-    """Rows before the `unroll` rows. They update the state of the core and have no loss."""
+    """Number of rows before the `unroll` rows. They update the state of the core and have no loss."""
     start_state: Literal["zero", "stored"] = "zero"
-    """State of the core at the start of a sequence: zeros, or the state that the acting network had."""
+    """State of the core before the first row of a sequence: zeros, or the state that the acting network had there."""
     double: bool = False
     """Select the action of the target with the online network (van Hasselt et al. 2015)."""
     dueling: bool = False
@@ -53,9 +60,11 @@ class DRQNConfig(DQNConfig):
 class DRQN(DQN):
     """DQN with a recurrent network, which learns from sequences.
 
-    A sequence has `length` rows: `burn_in` rows without loss, `unroll` rows with loss, and `n_step` rows for the
-    targets of the last rows with loss. In shapes, L is `length`, U is `unroll`, B the number of sequences in the
-    batch, and A the number of actions.
+    A sequence has `length` successive rows of one environment: `burn_in` rows without loss, then `unroll` learned rows,
+    which have a loss, then `n_step` rows for the targets of the last learned rows.
+
+    In shapes, L is `length`, U is `unroll`, n is `n_step`, B the number of sequences in the batch, and A the number of
+    actions. A dimension U * B is ordered by row, then by sequence.
     """
 
     config_class = DRQNConfig
@@ -77,12 +86,13 @@ class DRQN(DQN):
         self.length = _sequence_length(config)
         super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
         self.sampler = SequenceSampler(self.replay, self.length)
-        self.learned_rows = slice(config.burn_in, config.burn_in + config.unroll)  # rows of a sequence with a loss
-        # States of the core from which `act` explored, for rows that `observe` has not received yet.
+        self.learned_rows = slice(config.burn_in, config.burn_in + config.unroll)
+        # The recurrent states h_t of the rows for which `act` explored and which `observe` has not received yet, oldest
+        # first. `act` appends one, and `store`, which `observe` calls, removes one.
         self.acting_records: deque[tuple[Tensor, ...]] = deque()
 
     def build_replay(self) -> Replay:
-        """Return an empty replay memory for sequences, with the states of the core if `start_state` is "stored"."""
+        """Return an empty replay memory for sequences, with fields for h_t if `start_state` is "stored"."""
         config = self.config
         return Replay(
             self.spaces,
@@ -98,7 +108,7 @@ class DRQN(DQN):
         )
 
     def build_network(self) -> nn.Module:
-        """Return a new network: an encoder without its last hidden layer, the core, and a head for Q(h, s, .)."""
+        """Return a new network: an encoder without its last hidden layer, the core, and a head for the values."""
         config = self.config
         encoder = build_encoder(self.spaces, config, include_last=False, dtype=self.dtype)
         network = RecurrentQNetwork(
@@ -109,32 +119,35 @@ class DRQN(DQN):
     # --- Acting -------------------------------------------------------------------------------------------------------
 
     def initial_carry(self, n: int) -> Carry:
-        """Return the carry of n environments: the one of DQN and the state of the core, zeros f32[n, hidden] each."""
+        """Return the carry of n environments: DQN's carry, followed by the state of the core, f32[n, hidden] each.
+
+        All tensors are zeros. The state of an LSTM has two tensors, that of a GRU one.
+        """
         return (*super().initial_carry(n), *self.policy_network.initial_state(n, self.device))
 
     def q_values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
-        """Return Q(h, s, .) f32[N, A] of N environments, and the next carry. The arguments are those of `act`."""
+        """Return Q(h_t, s_t, .) f32[N, A] of a row, and the next carry. The arguments are those of `act`."""
         history, *state = carry
         stack, history = stack_frames(obs, is_first, history)
-        q, next_state = self.policy_network.eval()(stack[None], is_first[None], tuple(state))
+        q, next_state = self.policy_network.eval()(stack[None], is_first[None], tuple(state))  # sequences of one row
         return q[0], (history, *next_state)
 
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """Choose actions as in DQN. If `explore` is True, record the state of the core before the row for `observe`."""
+        """Choose actions as in DQN. If `explore` is True, record h_t in `acting_records`."""
         if explore:
             self.acting_records.append(carry[1:])
         return super().act(obs, is_first, carry, explore=explore)
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
-        """Return the output of DQN with the norm of h."""
+        """Return the output of DQN, with the norm of the core's hidden state after the row."""
         output, carry = super().policy_output(obs, is_first, carry)
-        hidden_state = carry[1]
+        hidden_state = carry[1]  # f32[N, hidden]
         return output._replace(state_norm=hidden_state.norm(dim=1)), carry
 
     # --- Learning -----------------------------------------------------------------------------------------------------
 
     def store(self, step: StepResult) -> None:
-        """Add a row to the replay memory, with the state of the core before the row if `start_state` is "stored"."""
+        """Add a row to the replay memory, with h_t if `start_state` is "stored". Remove h_t from `acting_records`."""
         state = self.acting_records.popleft()
         extra = {}
         if self.config.start_state == "stored":
@@ -147,28 +160,31 @@ class DRQN(DQN):
 
     @property
     def samples_per_update(self) -> int:
-        """Return the number of rows with a loss in an update."""
+        """Return the number of learned rows in the batch of an update."""
         return self.config.batch_size * self.config.unroll
 
     def td_loss(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         """Compute the Huber loss of the TD error y_t - Q(h_t, s_t, a_t) for every learned row.
 
         Returns:
-            The losses f32[U * B], differentiable; the TD errors f32[U * B]; and Q(h, s, .) f32[U * B, A].
+            The losses f32[U * B], differentiable; the TD errors f32[U * B]; and Q(h_t, s_t, .) f32[U * B, A].
         """
         all_q = self.sequence_q_values(self.online_network.train(), batch)
         with torch.no_grad():
             all_target_q = self.sequence_q_values(self.target_network, batch)
             y = self.sequence_targets(batch, all_q, all_target_q)
-        q = all_q[self.learned_rows]
-        action = batch.action[self.learned_rows]
+        q = all_q[self.learned_rows]  # [U, B, A]
+        action = batch.action[self.learned_rows]  # [U, B]
         q_of_action = q.gather(2, action[:, :, None]).flatten()
         losses = F.smooth_l1_loss(q_of_action, y, reduction="none")
         td_error = (y - q_of_action).detach()
         return losses, td_error, q.detach().flatten(0, 1)
 
     def sequence_q_values(self, network: RecurrentQNetwork, batch: SequenceBatch) -> Tensor:
-        """Return Q(h, s, .) of every row of the sequences, f32[L, B, A]. Rows of the burn-in have no gradient."""
+        """Return the values of `network` for every row of the sequences, f32[L, B, A].
+
+        No gradient flows through the values and states of the burn-in rows.
+        """
         state = self.sequence_start_state(network, batch)
         burn_in = self.config.burn_in
         if not burn_in:
@@ -180,7 +196,7 @@ class DRQN(DQN):
         return torch.cat([burn_in_q, q])
 
     def sequence_start_state(self, network: RecurrentQNetwork, batch: SequenceBatch) -> tuple[Tensor, ...]:
-        """Return the state of the core before the first row of each sequence, stored or zero: f32[B, hidden] each."""
+        """Return h_t of the first row of each sequence, stored or zero: f32[B, hidden] each."""
         if not batch.extra:
             return network.initial_state(batch.obs.shape[1], self.device)
         return tuple(states[0] for states in batch.extra.values())
@@ -190,10 +206,14 @@ class DRQN(DQN):
 
             y_t = R_t + gamma^m V(h_{t+m}, s_{t+m}),   R_t = sum_{k<m} gamma^k r_{t+k}
 
+        m is the number of rows of the return: `n_step`, or less if row t+m-1 terminated or truncated. After a
+        termination, 0 replaces the factor gamma^m. V(h, s) is max_a Q^(h, s, a), or, if `double` is true,
+        Q^(h, s, argmax_a Q(h, s, a)).
+
         Args:
             batch: The sequences.
-            all_q: Q(h, s, .) of the online network, f32[L, B, A]; only the target of double Q-learning uses it.
-            all_target_q: Q^(h, s, .) of the target network, f32[L, B, A].
+            all_q: Q(h_t, s_t, .) of every row, f32[L, B, A]. Only the target of double Q-learning uses it.
+            all_target_q: Q^(h_t, s_t, .) of every row, f32[L, B, A]. Q^ computes its own h_t.
         """
         if self.config.double:
             next_value = double_value(all_q.flatten(0, 1), all_target_q.flatten(0, 1))
@@ -207,17 +227,17 @@ class DRQN(DQN):
             self.config.gamma,
         )
         row = torch.arange(self.length, device=self.device)[self.learned_rows, None]  # [U, 1]
-        bootstrap_row = row + num_steps.unflatten(0, (self.config.unroll, -1))  # [U, B]
-        bootstrap_value = next_value.gather(0, bootstrap_row)
+        bootstrap_row = row + num_steps.unflatten(0, (self.config.unroll, -1))  # [U, B]: t + m
+        bootstrap_value = next_value.gather(0, bootstrap_row)  # [U, B]
         return td_target(ret, discount, bootstrap_value.flatten())
 
     def _n_step_windows(self, field: Tensor) -> Tensor:
-        """Return the n rows from each learned row on: [L, B] -> [U * B, n]."""
-        rows = field[self.config.burn_in : -1]
+        """Return the window of rows t .. t+n-1 for each learned row t: [L, B] -> [U * B, n]."""
+        rows = field[self.config.burn_in : -1]  # [U + n - 1, B]; the last row only serves to bootstrap
         return rows.unfold(0, self.config.n_step, 1).flatten(0, 1)
 
     def active_rows(self, batch: SequenceBatch) -> Tensor:
-        """Return 1 for learned rows that are active and 0 for those that are the last of an episode, f32[U, B]."""
+        """Return f32[U, B]: 0 for each learned row that is the last of an episode, 1 for the other learned rows."""
         return (~batch.is_last[self.learned_rows]).float()
 
     def loss_weights(self, batch: SequenceBatch) -> Tensor:  # type: ignore[override]
@@ -233,8 +253,9 @@ class DRQN(DQN):
         """Take a gradient step as in DQN.
 
         Returns:
-            The metrics, and the error of each sequence that becomes its priority, f32[B]: 0.9 times the maximum plus
-            0.1 times the mean of the absolute TD errors of its active rows (Kapturowski et al. 2019, section 2.3).
+            The metrics, and one error f32[B] for each sequence, from which its new priority follows. With the absolute
+            TD errors of the active learned rows, the error is 0.9 times their maximum plus 0.1 times their mean
+            (Kapturowski et al. 2019, section 2.3).
         """
         metrics, td_error = super().gradient_step(batch)  # type: ignore[arg-type]
         active = self.active_rows(batch)
@@ -255,7 +276,7 @@ class DRQN(DQN):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of DQN, and the acting records of the rows that `observe` has not received yet."""
+        """Return the state of DQN, and `acting_records`."""
         state = super().state_dict()
         if self.acting_records:
             state["acting_records"] = [list(record) for record in self.acting_records]
@@ -269,12 +290,15 @@ class DRQN(DQN):
 
 
 def _sequence_length(config: DRQNConfig) -> int:
-    """Return the number of rows of a sequence."""
+    """Return the number of rows in a sequence."""
     return config.burn_in + config.unroll + config.n_step
 
 
 def _stored_states(config: DRQNConfig) -> ExtraFields:
-    """Return the fields of the replay memory that hold the state of the core: (h, c) of an LSTM, (h,) of a GRU."""
+    """Return the fields of the replay memory that hold h_t.
+
+    "state0" is the hidden state of the core. "state1" is the cell state, which only an LSTM has.
+    """
     if config.start_state == "zero":
         return {}
     fields = {"state0": (config.hidden,)}
@@ -284,7 +308,7 @@ def _stored_states(config: DRQNConfig) -> ExtraFields:
 
 
 def _check_settings(config: DRQNConfig, spaces: EnvSpaces) -> None:
-    """Raise ConfigError if the replay memory cannot hold a sequence, or if the network has no layer for a setting."""
+    """Raise ConfigError if the replay memory cannot hold a sequence, or if a setting needs a layer that DRQN lacks."""
     min_rows = _sequence_length(config) + config.frame_stack - 1
     min_size = min_rows * spaces.num_envs
     if config.replay_size < min_size:

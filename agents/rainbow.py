@@ -1,8 +1,12 @@
 """Rainbow: Hessel et al. 2018, "Rainbow: combining improvements in deep reinforcement learning".
 
 Rainbow is DQN with double Q-learning, a dueling network, n-step returns, prioritised replay, a distribution of
-returns (C51) and noisy layers for exploration. Each part can be switched off for ablation studies: by `double`,
-`dueling`, `distributional` and `noisy`, by `n_step` 1, and by `priority_alpha` 0.
+returns (C51) and noisy layers for exploration. Each part can be switched off for ablation studies: set `double`,
+`dueling`, `distributional` or `noisy` to false, `n_step` to 1, or `priority_alpha` to 0.
+
+Symbols in this file: p(. | s, a) is the distribution of the return that the online network predicts. Z^(s, a) is a
+random return with the distribution that the target network predicts. Both networks give probabilities to the same
+returns, the atoms.
 """
 
 from __future__ import annotations
@@ -45,15 +49,15 @@ class RainbowConfig(DQNConfig):
     distributional: bool = True
     """Learn the distribution of the return (C51: Bellemare et al. 2017)."""
     atoms: Annotated[int, Range(2)] = 51
-    """Atoms of the distribution."""
+    """Number of atoms, the returns to which a distribution gives probabilities. They are evenly spaced."""
     value_low: float = -10.0
-    """Return of the lowest atom. Lower returns count as this one."""
+    """Return of the lowest atom. Lower returns count as the lowest atom."""
     value_high: float = 10.0
-    """Return of the highest atom. Higher returns count as this one."""
+    """Return of the highest atom. Higher returns count as the highest atom."""
 
 
 class Rainbow(DQN):
-    """Rainbow agent. Without any of its parts it is DQN."""
+    """Rainbow agent. With all parts switched off, it is DQN."""
 
     config_class = RainbowConfig
     config: RainbowConfig
@@ -75,9 +79,10 @@ class Rainbow(DQN):
         super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
 
     def build_network(self) -> nn.Module:
-        """Return a new network with one value for each action, or with `atoms` values if it is distributional."""
+        """Return a new network with one output for each action, or with `atoms` outputs for each if distributional."""
         config = self.config
         linear = NoisyLinear if config.noisy else Linear
+        # A dueling network has two streams of `hidden` units each, one for the value and one for the advantages.
         hidden = 2 * config.hidden if config.dueling else config.hidden
         atoms = config.atoms if config.distributional else 1
         num_actions = self.spaces.num_actions
@@ -103,6 +108,7 @@ class Rainbow(DQN):
 
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """Choose actions as in DQN, with new noise in every call, or without noise if `explore` is False."""
+        # Both functions change noisy layers only. They do nothing if `noisy` is false.
         if explore:
             sample_noise(self.policy_network, self.generator)
         else:
@@ -110,61 +116,70 @@ class Rainbow(DQN):
         return super().act(obs, is_first, carry, explore=explore)
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
-        """Return the output of DQN without noise, and the distribution of the return if there is one."""
+        """Return the output of DQN without noise, and the distribution of the return if the agent is distributional.
+
+        The noise stays removed. The next `act` with `explore`, or the next update, draws new noise.
+        """
         remove_noise(self.policy_network)
         if not isinstance(self.policy_network, DistributionalQNetwork):
             return super().policy_output(obs, is_first, carry)
         stack, history = stack_frames(obs, is_first, *carry)
-        log_p = self.policy_network.eval().log_probabilities(stack)
+        log_p = self.policy_network.eval().log_probabilities(stack)  # [N, A, atoms]
         q = self.policy_network.means(log_p)
         return PolicyOutput(q.argmax(1), q, q.amax(1), distribution=log_p.exp()), (history,)
 
     # --- Learning -----------------------------------------------------------------------------------------------------
 
     def update(self, batch: TransitionBatch) -> Metrics:
-        """Make one update as in DQN, with new noise in both networks."""
+        """Make one update as in DQN. With noisy layers, draw new noise for both networks before."""
         if self.config.noisy:
             sample_noise(self.online_network, self.generator)
             sample_noise(self.target_network, self.generator)
         return super().update(batch)
 
     def td_loss(self, batch: TransitionBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute the loss of DQN, or with distributions KL(projected target || p(. | s, a)) (Bellemare et al. 2017).
+        """Compute the loss of each transition.
+
+        It is the loss of DQN, or, if distributional, KL(target distribution || p(. | s, a)) (Bellemare et al. 2017).
 
         Returns:
-            The loss of each transition f32[B], differentiable; the error that becomes its priority f32[B], with
-            distributions the loss itself (Hessel et al. 2018); and Q(s, .) f32[B, A].
+            The loss of each transition f32[B], differentiable; the error of each transition f32[B], from which its new
+            priority follows; and Q(s, .) f32[B, A]. The error is the TD error, or, if distributional, the loss (Hessel
+            et al. 2018).
         """
         if not self.config.distributional:
             return super().td_loss(batch)
         assert isinstance(self.online_network, DistributionalQNetwork)
-        target_p = self.target_distribution(batch)
-        log_p = self.online_network.train().log_probabilities(batch.obs)
-        log_p_of_action = log_p[torch.arange(len(batch.action), device=self.device), batch.action]
+        target_p = self.target_distribution(batch)  # [B, atoms]
+        log_p = self.online_network.train().log_probabilities(batch.obs)  # [B, A, atoms]
+        log_p_of_action = log_p[torch.arange(len(batch.action), device=self.device), batch.action]  # [B, atoms]
+        # xlogy(p, p) is p log p, and 0 where p is 0. The product p * p.log() would be NaN there.
         losses = (torch.special.xlogy(target_p, target_p) - target_p * log_p_of_action).sum(1)
         return losses, losses.detach(), self.online_network.means(log_p.detach())
 
     @torch.no_grad()
     def target_distribution(self, batch: TransitionBatch) -> Tensor:
-        """Return the distribution of R + discount * Z^(s', a*), projected onto the atoms: f32[B, atoms].
+        """Return the distribution of ret + discount * Z^(s', a*), projected onto the atoms: f32[B, atoms].
 
-        Z^ is the return that the target network predicts. The action a* is the best one of the online network if
-        `double` is set, else of the target network.
+        The action a* has the largest value Q(s', a) of the online network if `double` is true, else of the target
+        network.
         """
         assert isinstance(self.target_network, DistributionalQNetwork)
-        preprocessed = self.online_network.preprocess(batch.next_obs)  # once for both networks
-        next_log_p = self.target_network.log_probabilities(preprocessed)
+        # Preprocessing uses no weights, so one call serves both networks. The target network is always in eval mode.
+        preprocessed = self.online_network.preprocess(batch.next_obs)
+        next_log_p = self.target_network.log_probabilities(preprocessed)  # [B, A, atoms]
         if self.config.double:
             next_q = self.online_network.eval()(preprocessed)
         else:
             next_q = self.target_network.means(next_log_p)
-        best_action = next_q.argmax(1)
-        next_p = next_log_p[torch.arange(len(best_action), device=self.device), best_action].exp()
+        best_action = next_q.argmax(1)  # [B]
+        next_p = next_log_p[torch.arange(len(best_action), device=self.device), best_action].exp()  # [B, atoms]
         return categorical_projection(batch.ret, batch.discount, next_p, self.target_network.support)
 
     def next_state_value(self, next_obs: Tensor) -> Tensor:
-        """Return the value of the next state in the target of an agent without distributions, f32[B]."""
-        preprocessed = self.online_network.preprocess(next_obs)  # once for both networks
+        """Return the value of the next state in the target, f32[B]. Distributional agents do not call this method."""
+        # Preprocessing uses no weights, so one call serves both networks. The target network is always in eval mode.
+        preprocessed = self.online_network.preprocess(next_obs)
         next_target_q = self.target_network(preprocessed)
         if not self.config.double:
             return max_value(next_target_q)
@@ -172,9 +187,13 @@ class Rainbow(DQN):
         return double_value(next_q, next_target_q)
 
     def capture_graphs(self, wrapper: Wrapper = CudaGraphFunction) -> None:
-        """Capture as in DQN. Raises ConfigError with noisy layers, because a graph keeps the noise of its capture."""
+        """Capture CUDA graphs as in DQN.
+
+        Raises:
+            ConfigError: The network has noisy layers. A graph would repeat the noise of its capture.
+        """
         if self.config.noisy:
             raise ConfigError(
-                "cuda_graphs is true; noisy layers draw anew at every call, so it must be false, or noisy"
+                "cuda_graphs and noisy are true, but a CUDA graph would repeat its noise; set one of the two to false"
             )
         super().capture_graphs(wrapper)

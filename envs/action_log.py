@@ -1,15 +1,21 @@
-"""The action log: what has to be repeated to rebuild the state of N emulators.
+"""The action log: the resets and actions that have to be repeated to rebuild the state of N environments.
 
-The state of an emulator cannot be saved to disk. But the same seeded reset, followed by the same actions, leads to the
-same state. This includes sticky actions, whose random numbers follow from the seed. So the action log of an environment
-consists of
+The state of an environment cannot be saved to disk. But the same seeded reset, followed by the same actions, leads to
+the same state. This includes sticky actions, whose random numbers follow from the seed. So the action log of an
+environment consists of
 
     1. the seed of its last seeded reset,
-    2. the number of resets without a seed since then that have to be repeated,
+    2. the number of resets without a seed that have to be repeated after the seeded one,
     3. the actions since the last of these resets.
 
-If episodes are independent of each other, then the actions of finished episodes are not needed. The reset without a
-seed that started the running episode replaces them (`add_unseeded_reset`).
+An environment also resets itself after each episode, without a seed. By default such a reset is not logged: it happens
+by itself when the actions before it are repeated.
+
+If episodes are independent of each other, then the actions of finished episodes are not needed. In that case the caller
+logs the automatic resets with `add_unseeded_reset`. To rebuild the state, they are repeated directly one after the
+other, without the actions between them.
+
+A row is one time step of all N environments.
 """
 
 from __future__ import annotations
@@ -20,19 +26,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-RESET_STEPS = 25  # environment steps that take as long as a reset without a seed
+RESET_STEPS = 25  # a reset without a seed takes as long as this many environment steps
 
 
 class ActionLog:
-    """Seeds, resets and actions of N environments since the last reset that has to be repeated."""
+    """The seed, resets and actions to repeat, for each of N environments."""
 
     def __init__(self, num_envs: int) -> None:
-        self.row = 0  # rows since `clear`
+        self.row = 0  # number of the present row: rows since `clear`, unless `renumber` has changed it
         self._num_envs = num_envs
-        self._seeds = np.zeros(num_envs, np.int64)  # seed of the last seeded reset
-        self._unseeded_resets = np.zeros(num_envs, np.int64)  # resets without a seed after the seeded reset
-        self._reset_row = np.zeros(num_envs, np.int64)  # row of the last logged reset
-        self._actions: deque[NDArray[np.int64]] = deque()  # one i64[N] per row, as far back as any environment needs
+        self._seeds = np.zeros(num_envs, np.int64)  # seeds of the last seeded resets
+        self._unseeded_resets = np.zeros(num_envs, np.int64)  # numbers of resets logged after them
+        self._reset_row = np.zeros(num_envs, np.int64)  # rows that began with the last logged resets
+        self._actions: deque[NDArray[np.int64]] = deque()  # one i64[N] per row, oldest first
 
     def clear(self) -> None:
         """Start again at row 0. Call `add_seeded_reset` for all environments afterwards."""
@@ -40,23 +46,32 @@ class ActionLog:
         self._actions.clear()
 
     def add_seeded_reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
-        """Log that the environments under `mask` were reset with `seeds`, i64[N]. Earlier entries become obsolete."""
+        """Log that the environments under `mask` were reset with their entry of `seeds`, i64[N].
+
+        The environments no longer need their earlier resets and actions.
+        """
         self._seeds = np.where(mask, seeds, self._seeds)
         self._unseeded_resets = np.where(mask, 0, self._unseeded_resets)
         self._reset_row = np.where(mask, self.row, self._reset_row)
 
     def add_unseeded_reset(self, mask: NDArray[np.bool_]) -> None:
-        """Log that the environments under `mask` were reset without a seed. Earlier actions become obsolete."""
+        """Log that the environments under `mask` were reset without a seed, by a call or by themselves.
+
+        The reset will be repeated. The environments no longer need their earlier actions.
+        """
         self._unseeded_resets = self._unseeded_resets + mask
         self._reset_row = np.where(mask, self.row, self._reset_row)
 
     def add_actions(self, actions: NDArray[np.int64]) -> None:
-        """Log the actions i64[N] that led to the next row."""
+        """Log the actions i64[N] of the present row. The next row becomes the present one."""
         self._actions.append(actions)
         self.row += 1
 
     def replay_steps(self) -> NDArray[np.int64]:
-        """Return the time that rebuilding each environment would take, in environment steps: i64[N]."""
+        """Return how long it would take to rebuild the state of each environment, in environment steps: i64[N].
+
+        An environment step is one step of one environment. A reset without a seed counts as `RESET_STEPS` of them.
+        """
         return self.row - self._reset_row + RESET_STEPS * self._unseeded_resets
 
     def drop_obsolete_actions(self) -> None:
@@ -66,19 +81,22 @@ class ActionLog:
             self._actions.popleft()
 
     def renumber(self, row: int) -> None:
-        """Set the number of the present row. All other row numbers move with it."""
+        """Set the number of the present row. All other row numbers change by the same amount.
+
+        After a replay, the log counts from the beginning of the replay. The saved stream counted from its own reset.
+        """
         self._reset_row = self._reset_row + row - self.row
         self.row = row
 
     def state(self) -> dict[str, NDArray[np.int64]]:
-        """Return the log as arrays.
+        """Return the log as arrays. The keys "skipped", "age" and "log" are kept for old checkpoints.
 
         Returns:
             seeds: i64[N], seeds of the last seeded resets.
-            skipped: i64[N], numbers of resets without a seed after them.
-            age: i64[N], rows since the last logged reset.
-            log: i64[T, N], actions of the last T rows. Environment n uses the last `age[n]` of them.
-            row: number of the present row.
+            skipped: i64[N], numbers of resets without a seed to repeat after the seeded ones.
+            age: i64[N], numbers of actions to repeat: rows since the last logged reset of each environment.
+            log: i64[T, N], actions of the T rows before the present one. Environment n needs the last `age[n]` of them.
+            row: i64[], number of the present row.
         """
         return {
             "seeds": self._seeds,
@@ -90,17 +108,17 @@ class ActionLog:
 
 
 class SavedActionLog(NamedTuple):
-    """A saved action log, in the form that a replay needs."""
+    """A saved action log, in the form that `Stream.restore` needs to replay it."""
 
-    seeds: NDArray[np.int64]  # [N]: seed of the reset with which the replay of an environment starts
+    seeds: NDArray[np.int64]  # [N]: seed of the reset with which the replay of each environment starts
     unseeded_resets: NDArray[np.int64]  # [N]: number of resets without a seed that follow
-    start: NDArray[np.int64]  # [N]: index into `actions` of the first action after these resets
+    start: NDArray[np.int64]  # [N]: index in `actions` of the first action after these resets
     actions: NDArray[np.int64]  # [T, N]
-    row: int  # number of the row after the replay
+    row: int  # number of the row that the replay ends with
 
     @classmethod
     def from_state(cls, state: dict[str, NDArray[np.int64]]) -> SavedActionLog:
-        """Return the log that `ActionLog.state` returned. States of old checkpoints have no entry "skipped"."""
+        """Convert what `ActionLog.state` returned. States of old checkpoints have no key "skipped"."""
         age = state["age"]
         actions = state["log"]
         return cls(

@@ -1,10 +1,14 @@
 """N environments in lockstep, as a stream of rows in which every observation appears exactly once.
 
-The environments reset themselves in NEXT_STEP mode. When an episode ends, its last observation arrives as an ordinary
-row with `is_last`. The action for this row has no effect, and the next row is the first one of the next episode
-(`is_first`).
+A row is one time step of all N environments. Row t holds the observations of time t. Its rewards and ends (`reward`,
+`terminated`, `truncated`) are the consequences of the actions that were chosen for row t-1. (In
+`agents.core.types.StepResult`, a row holds the consequences of its own actions. The training loop converts.)
 
-The state of the environments is saved as an action log and restored by replaying the log (envs/action_log.py).
+The environments reset themselves in Gymnasium's NEXT_STEP mode. When the episode of an environment ends, its last
+observation arrives in an ordinary row, with `is_last`. The action for this observation has no effect. The next row
+holds the first observation of the next episode, with `is_first`.
+
+The state of the environments is saved as an action log, and restored by replaying the log (envs/action_log.py).
 """
 
 from __future__ import annotations
@@ -21,19 +25,23 @@ from envs.action_log import ActionLog, SavedActionLog
 from envs.backends import make_backend
 from envs.observations import ObservationConverter, ViewFunction
 
-# A seeded reset of an ALE emulator takes as long as 200 to 300 steps. More frequent ones would slow down training.
 RESEED_AFTER = 10_000
+"""Default of `reseed_after`, in environment steps. A seeded reset of an Atari environment takes as long as 200 to 300
+steps. Much more frequent seeded resets would slow down training."""
 
 
 class Row(NamedTuple):
-    """Observations of row t, and the consequences of the actions that were chosen for row t-1."""
+    """Observations of row t, and the consequences of the actions that were chosen for row t-1.
+
+    Do not change the arrays. The stream and other rows may share them.
+    """
 
     obs: NDArray[Any]  # [N, *obs_shape]
     is_first: NDArray[np.bool_]  # [N]: obs is the first of an episode
     is_last: NDArray[np.bool_]  # [N]: obs is the last of an episode
-    reward: NDArray[np.float32]  # [N]: reward of row t-1, not clipped
+    reward: NDArray[np.float32]  # [N]: reward for the actions of row t-1, not clipped; 0 where `is_first`
     terminated: NDArray[np.bool_]  # [N]: do not bootstrap after row t-1 (also after a lost life with `life_loss`)
-    truncated: NDArray[np.bool_]  # [N]: the episode ended after row t-1, but bootstrap from its last observation
+    truncated: NDArray[np.bool_]  # [N]: the episode was cut after row t-1; bootstrap from its last observation, obs
 
 
 class Episode(NamedTuple):
@@ -47,8 +55,8 @@ class Episode(NamedTuple):
 def spread_seeds(seed: int | Sequence[int], n: int) -> NDArray[np.int64]:
     """Return n seeds in [0, 2**31) that are derived from `seed`.
 
-    Seeds derived from different `seed`s are unrelated. Consecutive numbers would not be: runs with neighbouring seeds
-    would share environments.
+    Seeds derived from different values of `seed` are unrelated. The numbers `seed`, ..., `seed + n - 1` would not be:
+    with n = 4, the runs with seeds 1 and 2 would have the environments 2, 3 and 4 in common.
     """
     return (np.random.SeedSequence(seed).generate_state(n) >> 1).astype(np.int64)
 
@@ -56,8 +64,8 @@ def spread_seeds(seed: int | Sequence[int], n: int) -> NDArray[np.int64]:
 class Stream:
     """N environments in lockstep: call `reset` once, then `send` and `recv` in turn.
 
-    ALE's environments and AsyncVectorEnv compute between `send` and `recv`. Other vector environments compute in
-    `recv`.
+    ALE's vector environment and AsyncVectorEnv step in the background between `send` and `recv`. Other vector
+    environments step in `recv`.
     """
 
     def __init__(
@@ -76,15 +84,18 @@ class Stream:
 
         Args:
             env: Vector environment with discrete actions and autoreset mode NEXT_STEP.
-            life_loss: Report a lost life (a decrease of `info["lives"]`) as `terminated`.
-            flicker: Probability that an observation is blank.
+            life_loss: Report a lost life (a decrease of `info["lives"]`) as `terminated`, although the episode goes on.
+                A step that ends the episode is reported unchanged, so that a truncation stays a truncation.
+            flicker: Probability that an observation is blank, for each environment in each row.
             masked: Indices of vector entries that are set to 0.
-            view: Function that changes shape and content of the observations, or None.
-            action_numbers: The environments' numbers of the allowed actions, counted from 0. Empty means all actions.
+            view: Function from observations [N, ...] to observations [N, *obs_shape], or None. It may change shape and
+                content.
+            action_numbers: The allowed actions, as offsets from the first action of the environment's action space.
+                Action i of the agent is the environment's action `start + action_numbers[i]`. Empty means all actions.
             independent_episodes: True if an episode depends only on the last seeded reset, on the number of episodes
                 since then, and on its own actions. The action log then omits finished episodes.
-            reseed_after: An episode starts with a seeded reset if replaying the action log would take at least this
-                many steps.
+            reseed_after: An episode starts with a seeded reset if the replay of the action log would take at least this
+                many environment steps (`ActionLog.replay_steps`).
 
         Raises:
             TypeError: The actions are not discrete.
@@ -96,7 +107,7 @@ class Stream:
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.NEXT_STEP:
             raise ValueError(f"a stream needs environments with autoreset mode NEXT_STEP, not {mode}")
-        # `metadata` is a class attribute: without a copy, a second vector environment would change that of the first.
+        # `metadata` is a class attribute: without a copy, a second vector environment would change the first one's.
         env.metadata = dict(env.metadata)
         self.env = env
         self.num_envs = env.num_envs
@@ -117,10 +128,10 @@ class Stream:
 
         self._seed = 0
         self._log = ActionLog(self.num_envs)
-        self._sent: NDArray[np.int64] | None = None  # actions of the step in progress
-        self._is_last = np.zeros(self.num_envs, np.bool_)
+        self._sent: NDArray[np.int64] | None = None  # actions of the step in progress, or None
+        self._is_last = np.zeros(self.num_envs, np.bool_)  # `is_last` of the present row
         self._lives = np.zeros(self.num_envs, np.int64)
-        self._score = np.zeros(self.num_envs)  # rewards of the running episodes
+        self._score = np.zeros(self.num_envs)  # sums of the rewards of the running episodes
         self._length = np.zeros(self.num_envs, np.int64)  # agent steps of the running episodes
         self._episodes: list[Episode] = []  # finished episodes that `pop_episodes` has not returned yet
 
@@ -129,7 +140,11 @@ class Stream:
         return self._with_flicker(self._reset_all(seed))
 
     def send(self, actions: NDArray[np.int64]) -> None:
-        """Start a step with actions i64[N]. Raises ValueError if an action is out of range, because ALE would hang."""
+        """Start a step with actions i64[N], each from 0 to num_actions - 1.
+
+        Raises:
+            ValueError: The shape is wrong, or an action is out of range, for which ALE's vector environment would hang.
+        """
         if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= self.num_actions:
             last = self.num_actions - 1
             raise ValueError(f"actions are {actions}; expected {self.num_envs} numbers from 0 to {last}")
@@ -137,7 +152,11 @@ class Stream:
         self._backend.send(self.to_env_actions(actions))
 
     def recv(self) -> Row:
-        """Wait for the end of the step that `send` started, and return the next row."""
+        """Wait for the end of the step that `send` started, and return the next row.
+
+        Raises:
+            RuntimeError: `send` was not called before.
+        """
         return self._with_flicker(self._receive(allow_reseed=True))
 
     def pop_episodes(self) -> list[Episode]:
@@ -147,17 +166,20 @@ class Stream:
         return episodes
 
     def to_env_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the environments' numbers of the agent's actions."""
+        """Return the actions of the environments' action space that belong to the agent's actions i64[N]."""
         return self._env_actions[actions]
 
     def state(self) -> dict[str, NDArray[np.int64]]:
-        """Return the action log of the present row, from which `restore` rebuilds the state. Call it after `recv`."""
+        """Return the action log up to the present row, from which `restore` rebuilds the state.
+
+        Call this method after `reset` or `recv`, not between `send` and `recv`.
+        """
         return self._log.state()
 
     def restore(self, seed: int, state: dict[str, NDArray[np.int64]]) -> Row:
         """Rebuild the state of a stream by replaying its action log.
 
-        The result is exact if the environments are deterministic, given seeds and actions.
+        The result is exact if seeds and actions determine what the environments do.
 
         Args:
             seed: The argument of the saved stream's `reset`.
@@ -167,9 +189,11 @@ class Stream:
             The row at which the state was saved. Only `obs`, `is_first` and `is_last` are restored.
         """
         saved = SavedActionLog.from_state(state)
+        # All environments step together through the saved actions. Environment n repeats its resets directly before
+        # action `saved.start[n]`. The resets discard the steps that the environment has taken up to there.
         row = self._reset_all(seed)
         for t in range(len(saved.actions) + 1):
-            starts = saved.start == t
+            starts = saved.start == t  # bool[N]
             if starts.any():
                 row = self._replay_resets(row, starts, saved)
             if t < len(saved.actions):
@@ -184,46 +208,57 @@ class Stream:
         self._backend.close(in_step=self._sent is not None)
 
     def _reset_all(self, seed: int) -> Row:
-        """Reset all environments and return the first row, without flicker."""
-        everyone = np.ones(self.num_envs, np.bool_)
-        no_one = np.zeros(self.num_envs, np.bool_)
+        """Reset all environments with seeds derived from `seed`. Return the first row, without flicker."""
+        all_true = np.ones(self.num_envs, np.bool_)
+        all_false = np.zeros(self.num_envs, np.bool_)
         self._seed = seed
         self._log.clear()
-        obs = self._reset_seeded(everyone, spread_seeds(seed, self.num_envs))
-        self._is_last = no_one
+        obs = self._reset_seeded(all_true, spread_seeds(seed, self.num_envs))
+        self._is_last = all_false
         self._score[:] = 0
         self._length[:] = 0
         self._episodes.clear()
         return Row(
             obs=self._observations.convert(obs),
-            is_first=everyone,
-            is_last=no_one.copy(),
+            is_first=all_true,
+            is_last=all_false.copy(),
             reward=np.zeros(self.num_envs, np.float32),
-            terminated=no_one.copy(),
-            truncated=no_one.copy(),
+            terminated=all_false.copy(),
+            truncated=all_false.copy(),
         )
 
     def _reset_seeded(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> Any:
-        """Reset the environments under `mask` with seeds i64[N]. Return the observations of all environments."""
+        """Reset the environments under `mask` with their entries of `seeds` i64[N], and log the reset.
+
+        Return the observations of all environments.
+        """
         obs, info = self._backend.reset(mask, seeds)
         self._update_lives(mask, info)
         self._log.add_seeded_reset(mask, seeds)
         return obs
 
     def _reset_unseeded(self, mask: NDArray[np.bool_]) -> Any:
-        """Reset the environments under `mask` without seeds. Return the observations of all environments."""
+        """Reset the environments under `mask` without seeds, and log the reset.
+
+        Return the observations of all environments.
+        """
         obs, info = self._backend.reset(mask, None)
         self._update_lives(mask, info)
         self._log.add_unseeded_reset(mask)
         return obs
 
     def _update_lives(self, mask: NDArray[np.bool_], info: dict[str, Any]) -> None:
-        """Read the lives of the environments under `mask` after a reset. Not all environments report them."""
+        """Read the lives of the environments under `mask` after a reset. Some environments do not report lives."""
         if "lives" in info:
             self._lives = np.where(mask, info["lives"], self._lives)
 
     def _receive(self, *, allow_reseed: bool) -> Row:
-        """Return the next row, without flicker. `allow_reseed`: episodes may start with a seeded reset."""
+        """Wait for the end of the step, and return the next row, without flicker.
+
+        Args:
+            allow_reseed: Let episodes start with a seeded reset if the action log is long. False while a log is
+                replayed, because a replay has to repeat the saved resets only.
+        """
         if self._sent is None:
             raise RuntimeError("recv was called without a send before it")
         step = self._backend.recv()
@@ -231,7 +266,7 @@ class Stream:
         self._sent = None
         reward = np.asarray(step.reward, np.float32)
         terminated = step.terminated
-        is_first = self._is_last
+        is_first = self._is_last  # an episode begins after the last row of the previous one
         self._is_last = step.terminated | step.truncated
         self._count(reward, is_first)
         if self.life_loss:
@@ -249,11 +284,15 @@ class Stream:
         )
 
     def _with_flicker(self, row: Row) -> Row:
-        """Return the present row with a random part of its observations blank."""
+        """Return the present row, in which the observations of randomly chosen environments are blank."""
         return row._replace(obs=self._observations.apply_flicker(row.obs, self._seed, self._log.row))
 
     def _count(self, reward: NDArray[np.float32], is_first: NDArray[np.bool_]) -> None:
-        """Update scores and lengths of the running episodes. A first row adds nothing: its action had no effect."""
+        """Update the scores and lengths of the running episodes, and record the episodes that ended.
+
+        Where `is_first` is True, the reward belongs to the last row of the previous episode. The action of that row had
+        no effect, so neither the reward nor the step counts.
+        """
         self._score += reward
         self._length += 1
         if is_first.any():
@@ -263,16 +302,26 @@ class Stream:
             self._episodes.append(Episode(int(i), float(self._score[i]), int(self._length[i])))
 
     def _lost_life(self, info: dict[str, Any], is_first: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return bool[N]: a life was lost within the episode."""
+        """Return bool[N], True where a life was lost and the episode goes on. Update the numbers of lives."""
         lives = np.asarray(info["lives"], np.int64)
         lost = (lives < self._lives) & ~is_first & ~self._is_last
         self._lives = lives
         return lost
 
     def _start_episodes(self, mask: NDArray[np.bool_], obs: Any, allow_reseed: bool) -> Any:
-        """Log the start of episodes under `mask`, and reset with a seed where replaying the log would take too long.
+        """Handle the automatic resets of the environments under `mask`.
 
-        Return the observations of all environments.
+        If episodes are independent, an automatic reset counts as a reset without a seed and is logged. Otherwise it is
+        not logged, because in a replay it happens by itself. If the replay of an environment would then take
+        `reseed_after` environment steps or more, the environment is reset once more, with a seed.
+
+        Args:
+            mask: bool[N], True for environments whose episode begins with the present row.
+            obs: The observations of all environments.
+            allow_reseed: Allow seeded resets; see `_receive`.
+
+        Returns:
+            The observations of all environments, after the seeded resets.
         """
         if self.independent_episodes:
             self._log.add_unseeded_reset(mask)
@@ -289,7 +338,11 @@ class Stream:
         return np.array(seeds)
 
     def _replay_resets(self, row: Row, mask: NDArray[np.bool_], saved: SavedActionLog) -> Row:
-        """Repeat the saved resets of the environments under `mask`. Return the present row with their observations."""
+        """Repeat the saved resets of the environments under `mask`.
+
+        Returns:
+            The present row. In the environments under `mask` it is now the first row of an episode.
+        """
         obs = self._reset_seeded(mask, saved.seeds)
         for n in range(saved.unseeded_resets[mask].max()):
             obs = self._reset_unseeded(mask & (saved.unseeded_resets > n))

@@ -1,9 +1,10 @@
-"""The active cells of a replay memory, listed in order of arrival.
+"""The active cells of a replay memory, listed by row, then by environment.
 
-A cell is one row of one environment. It is active if the row is not the last of an episode. Only active cells can be
+A row is one time step of all N environments. A cell is the part of a row that belongs to one environment. The cell is
+active if the episode of this environment does not end with the observation of this row. Only active cells can be
 sampled, and their number differs from row to row. The cells that can be sampled are the active cells of an interval of
-rows, hence an interval of this list. So a uniform sample is one draw of integers: exact, without rejection, and without
-waiting for a GPU.
+rows, hence an interval of this list. So a uniform sample is one draw of integers. No draw has to be rejected, and no
+count has to be read from a GPU.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from agents.memory.allocation import allocate_zeros
 class ActiveCells:
     """List of the active cells in a ring of `num_rows` rows of `num_envs` environments.
 
-    Rows are counted from the first row ever written: row r lies at ring position r % num_rows. List positions are
-    counted from the first active cell ever listed: entry i lies at i % capacity, where capacity is the number of
-    cells in the ring.
+    Rows are counted from the first row ever written. Row r lies at ring position r % num_rows. Entries of the list are
+    counted from the first active cell ever listed. Entry i lies in slot i % capacity, where capacity is the number of
+    cells in the ring. A slot holds the index of a cell: ring position * num_envs + environment.
     """
 
     def __init__(self, num_rows: int, num_envs: int, device: torch.device) -> None:
@@ -28,9 +29,9 @@ class ActiveCells:
         self.num_envs = num_envs
         self.capacity = num_rows * num_envs
         self.device = device
-        self.total = 0  # active cells ever listed
-        self._total_before = np.zeros(num_rows, np.int64)  # `total` before the row at each ring position was appended
-        self._cells = torch.empty(0, dtype=torch.int32)  # i32[capacity + 1] on the device after `allocate`
+        self.total = 0  # active cells ever listed, which is the number of the next entry
+        self._first_entry = np.zeros(num_rows, np.int64)  # by ring position: `total` before the row was appended
+        self._cells = torch.empty(0, dtype=torch.int32)  # by slot; see `allocate`
 
     @staticmethod
     def bytes_needed(num_rows: int, num_envs: int) -> int:
@@ -39,34 +40,43 @@ class ActiveCells:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes allocated now."""
-        return self._cells.nbytes + self._total_before.nbytes
+        """Return the bytes allocated so far."""
+        return self._cells.nbytes + self._first_entry.nbytes
 
     def allocate(self) -> None:
-        """Allocate the list. Call this method before the first `append` or `rebuild`."""
+        """Allocate the list. Call this method before the first `append` or `rebuild`.
+
+        The list has one slot for each cell, and a dump slot at the end. `append` writes the cells that are not active
+        into the dump slot, which is never read.
+        """
         self._cells = allocate_zeros((self.capacity + 1,), torch.int32, self.device)
 
     def append(self, row: int, is_last: Tensor, num_active: int) -> None:
         """Append the active cells of a new row.
 
         Args:
-            row: Number of the row; the previous call appended `row - 1`.
+            row: Number of the row. The previous call appended `row - 1`.
             is_last: bool[N], True for cells that are not active.
-            num_active: Number of active cells in the row. It is an argument because reading it from `is_last` would
-                wait for the device.
+            num_active: Number of active cells in the row. The caller passes this number, because to count the cells in
+                `is_last` would mean to wait for the device.
         """
         is_active = ~is_last
-        entry = self.total + torch.cumsum(is_active, 0) - 1
-        # A spare entry at the end takes the writes of the other cells, so that no tensor size depends on data.
-        slot = torch.where(is_active, entry % self.capacity, self.capacity)
+        entry = self.total + torch.cumsum(is_active, 0) - 1  # i64[N]; has a meaning for active cells only
+        # With the dump slot, all N cells are written. So no tensor size depends on data on the device.
+        dump_slot = self.capacity
+        slot = torch.where(is_active, entry % self.capacity, dump_slot)
         position = row % self.num_rows
         first_cell = position * self.num_envs
         self._cells[slot] = torch.arange(first_cell, first_cell + self.num_envs, dtype=torch.int32, device=self.device)
-        self._total_before[position] = self.total
+        self._first_entry[position] = self.total
         self.total += num_active
 
     def count(self, rows: range) -> int:
-        """Return the number of active cells in an interval of rows. The ring must hold the rows `start` and `stop`."""
+        """Return the number of active cells in an interval of rows.
+
+        The ring must hold all these rows and the row `rows.stop`, unless the interval is empty. The same is true for
+        the intervals of `draw` and `indices_within`.
+        """
         low, high = self._entries(rows)
         return high - low
 
@@ -77,33 +87,42 @@ class ActiveCells:
         return self._cells.take(entry % self.capacity).long()
 
     def indices_within(self, rows: range) -> Tensor:
-        """Return the active cells of an interval of rows, as indices i64[K] into these rows flattened to [rows * N]."""
+        """Return where the active cells lie in an interval of rows.
+
+        Returns:
+            Indices i64[K] into these rows flattened from [R, N] to [R * N]. R is the number of rows, and K the number
+            of active cells in the rows.
+        """
         low, high = self._entries(rows)
-        entry = torch.arange(low, high, device=self.device)
+        entry = torch.arange(low, high, device=self.device)  # [K]
         cell = self._cells.take(entry % self.capacity).long()
         return (cell - rows.start * self.num_envs) % self.capacity
 
     def rebuild(self, is_last: Tensor, total_rows: int, total: int) -> None:
-        """Rebuild the list from the rows of a ring.
+        """Rebuild the list from the rows of a ring, with the entry numbers that the saved list had.
 
         Args:
             is_last: bool[num_rows, num_envs], by ring position.
             total_rows: Rows ever written to the ring.
-            total: Active cells ever listed, including those that are no longer in the ring.
+            total: Active cells ever listed, including those that are no longer in the ring. The numbers of the entries
+                continue from it, so that `total` and all slots equal those of a list that was never rebuilt.
         """
-        rows = np.arange(max(0, total_rows - self.num_rows), total_rows)  # oldest row first
+        rows = np.arange(max(0, total_rows - self.num_rows), total_rows)  # [R]: the rows in the ring, oldest first
         positions = rows % self.num_rows
-        is_active = ~is_last.cpu().numpy()[positions]
-        active_per_row = is_active.sum(1)
+        is_active = ~is_last.cpu().numpy()[positions]  # bool[R, N]
+        active_per_row = is_active.sum(1)  # [R]
+        active_up_to_row = np.cumsum(active_per_row)  # [R], including the row
+        active_before_row = active_up_to_row - active_per_row  # [R], excluding the row
         num_listed = active_per_row.sum()
+        oldest_entry = total - num_listed
         self.total = total
-        self._total_before[positions] = total - num_listed + np.cumsum(active_per_row) - active_per_row
-        cells = positions[:, None] * self.num_envs + np.arange(self.num_envs)
-        slots = np.arange(total - num_listed, total) % self.capacity
+        self._first_entry[positions] = oldest_entry + active_before_row
+        cells = positions[:, None] * self.num_envs + np.arange(self.num_envs)  # [R, N]
+        slots = np.arange(oldest_entry, total) % self.capacity
         self._cells[torch.from_numpy(slots)] = torch.from_numpy(cells[is_active]).int().to(self.device)
 
     def _entries(self, rows: range) -> tuple[int, int]:
-        """Return the interval [low, high) of list entries that belongs to an interval of rows."""
-        low = self._total_before[rows.start % self.num_rows]
-        high = self._total_before[rows.stop % self.num_rows]
+        """Return the interval [low, high) of the entries that belong to an interval of rows."""
+        low = self._first_entry[rows.start % self.num_rows]
+        high = self._first_entry[rows.stop % self.num_rows]
         return int(low), int(high)

@@ -1,20 +1,28 @@
 """The replay memory: a ring of single observations that builds stacks and n-step returns when it is sampled.
 
 Experience replay (Lin 1993) stores the experience of an agent and draws samples from it for updates. This memory stores
-rows (`StepResult`) of N environments, each observation once. When the memory is full, a new row overwrites the oldest
-one. A cell is one row of one environment:
+rows. A row (`StepResult`) is one time step of all N environments. Row t holds the observations of time t, the actions
+that were chosen for them, and the consequences of these actions: `reward`, `terminated` and `truncated`. (In
+`envs.stream.Row` the consequences belong to the actions of the row before.)
 
-    cell = (row % num_rows) * N + environment
+Each observation is stored once. When the memory is full, a new row overwrites the oldest row. A cell is the part of a
+row that belongs to one environment. Rows are counted from the first row ever written. Row t lies at ring position
+t % num_rows, and its cells have the indices
 
-Rows are counted from the first row ever written. Three rules make every sample exact:
+    cell = (t % num_rows) * N + environment
 
-- A stack of k observations is the cells of rows t-k+1 .. t of one environment. Rows before the episode's first row
-  are replaced by a frame of zeros, which is stored behind the last cell.
-- An n-step return stops at the first row that terminates or truncates (agents/core/targets.py). The state to
-  bootstrap from is always the next row in the ring. After a truncation that is the row with the episode's last
-  observation.
-- A transition starts at an active cell, whose row is not the last of an episode. The cell can be sampled while the ring
-  holds the whole stack and the `lookahead` rows after it (agents/memory/active_cells.py).
+Three rules make every sample equal to the one that would be built from whole stored episodes:
+
+- Stacks: a stack of k observations consists of the observations of rows t-k+1 .. t of one environment, oldest first.
+  Zeros replace the observations before the first row of the episode. An observation of zeros is stored at index
+  `num_cells`, behind the last cell.
+- Returns: an n-step return ends after n rows, or earlier at the first row that terminated or truncated
+  (agents/core/targets.py). Let m be the number of its rows, 1 <= m <= n. The return of rows t .. t+m-1 bootstraps from
+  row t+m, the row after the last row of the return. If row t+m-1 truncated, then row t+m holds the last observation of
+  the episode. If row t+m-1 terminated, the discount is 0, and row t+m does not matter.
+- Starts: a transition starts at an active cell, that is, one that does not hold the last observation of an episode. The
+  cell can be sampled while the ring holds its whole stack and the `lookahead` rows after it
+  (agents/memory/active_cells.py).
 """
 
 from __future__ import annotations
@@ -36,17 +44,20 @@ from agents.memory.ring import Ring
 from agents.memory.sum_tree import SumTree
 
 ExtraFields = Mapping[str, tuple[int, ...]]
-"""Names and shapes of float32 tensors that a replay memory stores for each cell beside the fields of the row."""
+"""Names and shapes of further float32 fields. The shape is that of one cell; () is one number."""
 
 
 class TransitionBatch(NamedTuple):
-    """B transitions. The target of each is `ret + discount * V(next_obs)`."""
+    """B transitions of m rows each (see the module docstring).
+
+    The target of a transition is `ret + discount * V(next_obs)`. V is the agent's estimate of the value of a state.
+    """
 
     obs: Tensor  # [B, k, *obs_shape], dtype of the observations
     action: Tensor  # i64[B]
-    ret: Tensor  # f32[B]: m-step return, 1 <= m <= n_step
-    discount: Tensor  # f32[B]: gamma^m, or 0 after a termination
-    next_obs: Tensor  # [B, k, *obs_shape], dtype of the observations
+    ret: Tensor  # f32[B]: m-step return, sum_{j<m} gamma^j r_{t+j}
+    discount: Tensor  # f32[B]: gamma^m, or 0 if row t+m-1 terminated
+    next_obs: Tensor  # [B, k, *obs_shape]: the stack of row t+m
     weight: Tensor  # f32[B]: importance-sampling weights; ones if sampling is uniform
     cell: Tensor  # i64[B]: cells of the replay memory at which the transitions start
 
@@ -54,19 +65,20 @@ class TransitionBatch(NamedTuple):
 class Replay:
     """Replay memory with uniform or prioritised sampling.
 
-    The memory is allocated at the first `add`, because an agent that only plays needs none.
+    The fields of the rows and the list of active cells are allocated at the first `add` or `load_state_dict`, because
+    an agent that only plays does not need them. Priorities are allocated at once.
 
     Args:
         spaces: Shapes and types of the observations and actions.
-        capacity: Capacity in cells, rounded down to whole rows.
-        stack: Observations of a stack, k.
-        n_step: Steps of the n-step return.
+        capacity: Capacity in cells, rounded down to a multiple of N.
+        stack: Number of observations in a stack, k.
+        n_step: Largest number of rows in a return, n.
         gamma: Discount per step.
         device: Device of the memory.
         generator: Generator of the samples, on the same device.
         priority_alpha: Exponent of prioritised sampling (Schaul et al. 2016). 0 samples uniformly.
         lookahead: Rows that must follow a row before its cells can be sampled. None means `n_step`.
-        extra_fields: Names and shapes of further float32 tensors to store for each cell.
+        extra_fields: Further fields to store for each cell.
 
     Raises:
         ConfigError: The capacity is too small for one transition, or the device does not support priorities.
@@ -106,7 +118,8 @@ class Replay:
         if priority_alpha and device.type == "mps":
             raise ConfigError(f"priority_alpha is {priority_alpha}; mps has no float64, so it must be 0, or device cpu")
         self.total_rows = 0  # rows ever written; the next row goes to ring position total_rows % num_rows
-        self.storage: dict[str, Tensor] = {}  # by field: [num_cells, ...], for "frame" [num_cells + 1, ...]
+        # Fields by name, [num_cells, ...] each. The field "frame" has one more entry, an observation of zeros.
+        self.storage: dict[str, Tensor] = {}
         self.active = ActiveCells(self.num_rows, self.num_envs, device)
         self.priorities: Priorities | None = None
         if priority_alpha:
@@ -116,7 +129,7 @@ class Replay:
     def bytes_needed(
         spaces: EnvSpaces, capacity: int, *, priority_alpha: float = 0.0, extra_fields: ExtraFields | None = None
     ) -> int:
-        """Return the bytes that a replay memory with these arguments allocates."""
+        """Return the bytes that a replay memory with these arguments allocates in total."""
         num_rows = capacity // spaces.num_envs
         num_cells = num_rows * spaces.num_envs
         total = ActiveCells.bytes_needed(num_rows, spaces.num_envs)
@@ -128,7 +141,7 @@ class Replay:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes allocated now."""
+        """Return the bytes allocated so far."""
         total = self.active.nbytes
         for field in self.storage.values():
             total += field.nbytes
@@ -148,22 +161,26 @@ class Replay:
 
     @property
     def first_whole_row(self) -> int:
-        """Return the oldest row whose stack lies completely in the ring."""
+        """Return the oldest row whose stack certainly lies in the ring, wherever its episode starts.
+
+        If no row was overwritten yet, this is row 0: the stacks of the first rows begin with zeros.
+        """
         oldest = max(0, self.total_rows - self.num_rows)
         if oldest == 0:
             return 0
         return oldest + self.stack - 1
 
     def add(self, step: StepResult, extra: Mapping[str, Tensor] | None = None) -> None:
-        """Write a row over the oldest one.
+        """Store a row. If the ring is full, the row overwrites the oldest one.
 
         Args:
-            step: The row. Its reward is stored as given, so clip it before.
-            extra: The tensors [N, ...] of `extra_fields`.
+            step: The row. Its rewards are stored as given. An agent that clips rewards does so before the call.
+            extra: One tensor [N, ...] for every field of `extra_fields`. A missing field would keep the numbers of the
+                overwritten row.
         """
         if not self.storage:
             self._allocate()
-        cells = self._cells_of(self.total_rows)
+        cells = self._cell_slice(self.total_rows)
         self.storage["age"][cells] = self._age(step.is_first)
         self.storage["frame"][cells] = step.obs
         self.storage["action"][cells] = step.action
@@ -174,10 +191,10 @@ class Replay:
         for name, tensor in (extra or {}).items():
             self.storage[name][cells] = tensor
         self.active.append(self.total_rows, step.is_last, step.num_active)
-        before = self._start_rows()
+        old_start_rows = self._start_rows()
         self.total_rows += 1
         if self.priorities:
-            self._move_priorities(self.priorities, before, self._start_rows())
+            self._update_start_priorities(self.priorities, old_start_rows, self._start_rows())
 
     def sample(self, batch_size: int, *, beta: float = 1.0) -> TransitionBatch:
         """Draw transitions with replacement.
@@ -190,7 +207,9 @@ class Replay:
             ValueError: No transition is complete yet.
         """
         if self.num_starts == 0:
-            raise ValueError(f"nothing to sample yet: the replay holds {self.total_rows} rows of {self.num_envs}")
+            raise ValueError(
+                f"nothing to sample yet: {self.total_rows} rows of {self.num_envs} environments have been written"
+            )
         if self.priorities:
             cell, weight = self.draw_by_priority(batch_size, beta=beta)
             return self.transitions(cell)._replace(weight=weight)
@@ -198,12 +217,24 @@ class Replay:
         return self.transitions(cell)
 
     def draw_by_priority(self, batch_size: int, *, beta: float) -> tuple[Tensor, Tensor]:
-        """Draw B cells in proportion to their priorities. Returns the cells i64[B] and their weights f32[B]."""
+        """Draw B cells in proportion to their scaled priorities.
+
+        Returns:
+            The cells i64[B], and their importance-sampling weights f32[B].
+        """
         assert self.priorities is not None
         return self.priorities.draw(batch_size, num_starts=self.num_starts, beta=beta, generator=self.generator)
 
     def set_priorities(self, cell: Tensor, td_error: Tensor) -> None:
-        """Set the priorities of sampled cells i64[B] from their new TD errors f32[B], if sampling is prioritised."""
+        """Set the priorities of sampled cells from their new TD errors. Do nothing if sampling is uniform.
+
+        Call this method before the next `add`. A new row may overwrite a sampled cell or part of its stack; the cell
+        then must keep the priority 0.
+
+        Args:
+            cell: The cells that `sample` returned, i64[B].
+            td_error: Their TD errors, f32[B].
+        """
         if self.priorities:
             self.priorities.update(cell, td_error)
 
@@ -211,15 +242,15 @@ class Replay:
         """Return the transitions that start at these cells, i64[B]."""
         batch_size = len(cell)
         offset = torch.arange(self.n_step, device=self.device) * self.num_envs
-        path = (cell[:, None] + offset) % self.num_cells  # [B, n_step]: rows t .. t+n-1 of one environment
+        path = (cell[:, None] + offset) % self.num_cells  # i64[B, n]: the cells of rows t .. t+n-1
         ret, discount, num_steps = n_step_return(
             self.storage["reward"].take(path),
             self.storage["terminated"].take(path),
             self.storage["truncated"].take(path),
             self.gamma,
         )
-        next_cell = (cell + num_steps * self.num_envs) % self.num_cells
-        stacks = self.stacks(torch.cat([cell, next_cell]))  # one gather for both
+        next_cell = (cell + num_steps * self.num_envs) % self.num_cells  # i64[B]: the cells of rows t+m
+        stacks = self.stacks(torch.cat([cell, next_cell]))  # [2B, k, *obs_shape]; one gather is faster than two
         return TransitionBatch(
             obs=stacks[:batch_size],
             action=self.storage["action"].take(cell).long(),
@@ -231,16 +262,21 @@ class Replay:
         )
 
     def stacks(self, cell: Tensor) -> Tensor:
-        """Return the stacks [B, k, *obs_shape] that end at cells i64[B], with zeros before the episode's first row."""
-        rows_back = torch.arange(self.stack - 1, -1, -1, device=self.device)
-        in_episode = self.storage["age"].take(cell)[:, None] >= rows_back
-        zero_frame = self.num_cells
-        frame = torch.where(in_episode, (cell[:, None] - rows_back * self.num_envs) % self.num_cells, zero_frame)
-        frames = self.storage["frame"].index_select(0, frame.flatten())
+        """Return the stacks [B, k, *obs_shape] whose newest observations are those of cells i64[B], oldest first."""
+        rows_back = torch.arange(self.stack - 1, -1, -1, device=self.device)  # [k]: k-1 .. 0
+        in_episode = self.storage["age"].take(cell)[:, None] >= rows_back  # bool[B, k]
+        earlier_cell = (cell[:, None] - rows_back * self.num_envs) % self.num_cells  # i64[B, k]
+        zero_frame_index = self.num_cells
+        frame_index = torch.where(in_episode, earlier_cell, zero_frame_index)
+        frames = self.storage["frame"].index_select(0, frame_index.flatten())  # [B * k, *obs_shape]
         return frames.view(len(cell), self.stack, *self.spaces.obs_shape)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the full state: the rows as a `Ring`, the number of active cells ever added, and the priorities."""
+        """Return the state: the rows as a `Ring`, the number of active cells ever listed, and the priorities.
+
+        The tensors are views of the memory, not copies, so later calls change them. The state of the generator is not
+        included, because the agent owns it.
+        """
         state: dict[str, Any] = {"total_active": self.active.total}
         if self.storage:
             state["rows"] = Ring(self._fields_by_row(), self.total_rows)
@@ -250,7 +286,12 @@ class Replay:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state that `state_dict` returned. Raises ValueError if the shapes differ."""
+        """Restore the state that `state_dict` returned.
+
+        Raises:
+            ValueError: The names, shapes or dtypes of the fields differ, the capacity differs, or a count is negative.
+            KeyError: This memory is prioritised, but the saved one was not.
+        """
         self.total_rows = 0
         self.active.total = int(state["total_active"])
         if "rows" not in state:
@@ -270,38 +311,52 @@ class Replay:
             self.storage[name] = allocate_zeros(shape, dtype, self.device)
         self.active.allocate()
 
-    def _cells_of(self, row: int) -> slice:
-        """Return the cells of a row."""
+    def _cell_slice(self, row: int) -> slice:
+        """Return the cells of a row as a slice."""
         first = row % self.num_rows * self.num_envs
         return slice(first, first + self.num_envs)
 
+    def _cell_indices(self, row: int) -> Tensor:
+        """Return the cells of a row as indices, i64[N]."""
+        return torch.arange(self.num_envs, device=self.device) + row % self.num_rows * self.num_envs
+
     def _age(self, is_first: Tensor) -> Tensor:
-        """Return the age of the next row's cells, i32[N]: rows since the first row of the episode."""
+        """Return the age of each cell of the next row, i32[N]: the number of rows since the first of its episode.
+
+        The first row ever written has age 0 in every environment, because no earlier observations are stored.
+        """
         if self.total_rows == 0:
             return torch.zeros(self.num_envs, dtype=torch.int32, device=self.device)
-        previous = self.storage["age"][self._cells_of(self.total_rows - 1)]
+        previous = self.storage["age"][self._cell_slice(self.total_rows - 1)]
         return torch.where(is_first, 0, previous + 1)
 
     def _start_rows(self) -> range:
-        """Return the interval of rows whose active cells can be sampled."""
+        """Return the interval of rows whose active cells can be sampled.
+
+        The ring holds the whole stacks of these rows, and the `lookahead` rows after each of them.
+        """
         first = self.first_whole_row
         return range(first, max(first, self.total_rows - self.lookahead))
 
-    def _move_priorities(self, priorities: Priorities, before: range, after: range) -> None:
-        """Adapt the priorities to a new row: `before` and `after` are the intervals of rows that can be sampled."""
-        for row in range(before.start, after.start):
-            priorities.remove(self._cell_numbers(row))
-        for row in range(max(before.stop, after.start), after.stop):
-            cell = self._cell_numbers(row)
+    def _update_start_priorities(self, priorities: Priorities, old_rows: range, new_rows: range) -> None:
+        """Remove and insert priorities after a row was added.
+
+        Args:
+            priorities: The priorities of this memory.
+            old_rows: Rows whose active cells could be sampled before the row was added.
+            new_rows: Rows whose active cells can be sampled now.
+        """
+        # The first of these rows may have been overwritten just now, so that its cells belong to the newest row. The
+        # priority 0 is right for them, too: the newest row cannot be sampled before more rows follow.
+        for row in range(old_rows.start, new_rows.start):
+            priorities.remove(self._cell_indices(row))
+        for row in range(max(old_rows.stop, new_rows.start), new_rows.stop):
+            cell = self._cell_indices(row)
             is_last = self.storage["is_last"].take(cell)
             priorities.insert(cell, ~is_last)
 
-    def _cell_numbers(self, row: int) -> Tensor:
-        """Return the cells of a row, i64[N]."""
-        return torch.arange(self.num_envs, device=self.device) + row % self.num_rows * self.num_envs
-
     def _fields_by_row(self) -> dict[str, Tensor]:
-        """Return views of all fields as [num_rows, num_envs, ...], without the frame of zeros."""
+        """Return views of all fields as [num_rows, N, ...], by ring position, without the observation of zeros."""
         shape = (self.num_rows, self.num_envs)
         fields = {}
         for name, field in self.storage.items():
@@ -312,11 +367,11 @@ class Replay:
 def _field_types(
     num_cells: int, spaces: EnvSpaces, extra_fields: ExtraFields
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Return the shape and dtype of each field of a replay memory."""
+    """Return the shape and dtype of each field of a replay memory, by name."""
     action_dtype = torch.uint8 if spaces.num_actions <= 256 else torch.int32
     fields: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
-        "frame": ((num_cells + 1, *spaces.obs_shape), spaces.dtype),  # the last one stays zero
-        "age": ((num_cells,), torch.int32),  # rows since the first row of the episode
+        "frame": ((num_cells + 1, *spaces.obs_shape), spaces.dtype),  # observations; the last entry stays zero
+        "age": ((num_cells,), torch.int32),  # number of rows since the first row of the episode
         "action": ((num_cells,), action_dtype),
         "reward": ((num_cells,), torch.float32),
         "terminated": ((num_cells,), torch.bool),

@@ -1,4 +1,7 @@
-"""The rollout of a policy gradient: the rows played since the last batch, and the batches made from them."""
+"""The rollout of a policy gradient: the rows played since the last batch, and the batches made from them.
+
+A row is one time step of all N environments. A cell is the part of a row that belongs to one environment.
+"""
 
 from __future__ import annotations
 
@@ -13,37 +16,43 @@ from agents.memory.replay import ExtraFields, Replay
 from agents.memory.sequences import SequenceBatch, SequenceSampler
 
 EXTRA_FIELDS: ExtraFields = {"log_prob": (), "value": ()}
-"""Fields that the replay memory of a rollout stores for each cell: log pi(a | s) of the action, and V(s)."""
+"""Further fields that the memory stores for each cell: log pi(a | s) of the action, and V(s). One number each."""
 
 
 class RolloutBatch(NamedTuple):
-    """B rows to learn from, none of them the last of an episode."""
+    """B active cells to learn from: states in which an action was taken, with this action and its return."""
 
     obs: Tensor  # [B, k, *obs_shape], dtype of the observations
     action: Tensor  # i64[B]
     log_prob: Tensor  # f32[B]: log pi(a | s) of the policy that played the action
-    advantage: Tensor  # f32[B]
-    ret: Tensor  # f32[B]: return, the regression target of the baseline
+    advantage: Tensor  # f32[B]: generalised advantage; without a baseline the return
+    ret: Tensor  # f32[B]: advantage + V(s), the regression target of the baseline
 
 
 class Rollout:
-    """Memory of a policy gradient, which uses every row in one batch only.
+    """Memory of a policy gradient, which uses every cell in at most one batch.
 
-    With a baseline, a batch is all rows before the newest one, and the value of the newest row stands for the rewards
-    to come. Without a baseline, a batch is all rows whose return is complete. The other rows wait for the next batch,
-    because leaving them out would favour short returns. A return that takes longer than a whole batch loses its first
-    rows.
+    With a baseline, a batch holds the active cells of all rows since the last batch, except the newest row. The value
+    of the newest row stands for the rewards to come.
+
+    Without a baseline, a batch holds the active cells whose return is complete. The return of a cell begins with the
+    row of the cell. It ends with the first row that terminated or truncated, or, with `points_end_returns`, whose
+    reward is not 0. The return is complete if its last row is stored and is not the newest row. Cells of incomplete
+    returns wait for a later batch, because to drop them would favour short returns. The memory holds the rows of two
+    batches. So a return of more rows than a batch may lose its first rows before the return is complete.
 
     Args:
         spaces: Shapes and types of the observations and actions.
-        batch_size: Agent steps of a batch, in all environments together.
-        batch_games: Complete a batch after this many finished episodes, if that is earlier. 0 counts agent steps only.
-        stack: Observations of a stack, k.
+        batch_size: Agent steps of a batch, in all environments together. A batch is complete after `batch_size // N`
+            rows.
+        batch_games: A batch is also complete after this many finished episodes, even if it has fewer rows. 0 means that
+            only rows count.
+        stack: Number of observations in a stack, k.
         gamma: Discount per step.
         trace_decay: lambda of the generalised advantage. Without a baseline, lambda is always 1.
-        baseline: True if rows come with a learned value V(s).
+        baseline: True if `add` receives learned values V(s). Otherwise the values that `add` receives must be 0.
         points_end_returns: End a return at every reward that is not 0.
-        generator: Generator for the replay memory; a rollout draws no random numbers.
+        generator: Generator that the constructor of `Replay` requires. The rollout draws no random numbers from it.
         device: Device of the memory.
     """
 
@@ -79,14 +88,19 @@ class Rollout:
             generator=generator,
             extra_fields=EXTRA_FIELDS,
         )
-        self.batch_end = 0  # number of the newest row when the last batch was taken
-        self.finished_games = 0  # episodes that ended since the last batch
-        # Without a baseline: the first row of each environment that may belong to a later batch, i64[N].
+        # The newest row when the last batch was taken. That batch excluded the row, so the next batch begins with it.
+        self.batch_end = 0
+        self.finished_episodes = 0  # episodes that ended since the last batch
+        # Without a baseline: number of the first row of each environment that may belong to a later batch, i64[N].
         self.first_unused = torch.zeros(spaces.num_envs, dtype=torch.int64, device=device)
 
     @staticmethod
     def capacity(spaces: EnvSpaces, batch_size: int, stack: int) -> int:
-        """Return the cells of the memory: two batches, the newest row, and the rest of the oldest stack."""
+        """Return the number of cells of the memory, `2 * batch_rows + 1 + stack` rows.
+
+        They are the rows of the next batch, as many older rows for returns that were incomplete at the last batch, the
+        newest row, and `stack` rows that complete the stack of the oldest row (`stack - 1` would be enough).
+        """
         return (2 * (batch_size // spaces.num_envs) + 1 + stack) * spaces.num_envs
 
     @staticmethod
@@ -96,77 +110,91 @@ class Rollout:
         return Replay.bytes_needed(spaces, capacity, extra_fields=EXTRA_FIELDS)
 
     def add(self, step: StepResult, log_prob: Tensor, value: Tensor) -> None:
-        """Store a row with log pi(a | s) of its actions and its values V(s), both f32[N]."""
+        """Store a row with log pi(a | s) of its actions and its values V(s), both f32[N].
+
+        Without a baseline, `value` must be 0. Then advantages are returns, and a truncated return gets no bootstrap.
+        """
         self.memory.add(step, {"log_prob": log_prob, "value": value})
-        self.finished_games += self.num_envs - step.num_active
+        self.finished_episodes += self.num_envs - step.num_active
 
     @property
     def complete(self) -> bool:
         """Return True if enough rows or episodes have arrived for a batch."""
-        num_rows = (
-            self.memory.total_rows - 1 - self.batch_end
-        )  # without the newest row, whose successor is not known yet
+        # The newest row does not count: the row after it, from which it would bootstrap, is not known yet.
+        num_rows = self.memory.total_rows - 1 - self.batch_end
         if num_rows < 1:
             return False
-        enough_games = 0 < self.batch_games <= self.finished_games
-        return enough_games or num_rows >= self.batch_rows
+        enough_episodes = 0 < self.batch_games <= self.finished_episodes
+        return enough_episodes or num_rows >= self.batch_rows
 
     @torch.no_grad()
     def take(self) -> RolloutBatch:
-        """Return the next batch and mark its rows as used. The batch is empty if no return is complete."""
+        """Return the next batch and mark its cells as used. Call this method when `complete` is True.
+
+        Without a baseline, the batch is empty if no return is complete.
+        """
         newest = self.memory.total_rows - 1
         begin = self.batch_end
         if not self.baseline:
             begin = int(self.first_unused.min())  # this waits for a GPU
         begin = max(begin, self.memory.first_whole_row)
-        rows = SequenceSampler(self.memory, newest + 1 - begin).latest()
-        reward = rows.reward[:-1]
-        truncated = rows.truncated[:-1]
-        terminated = rows.terminated[:-1]
+        rows = SequenceSampler(self.memory, newest + 1 - begin).latest()  # rows `begin` to `newest`: [T + 1, N, ...]
+        reward = rows.reward[:-1]  # [T, N]: without the newest row
+        truncated = rows.truncated[:-1]  # [T, N]
+        terminated = rows.terminated[:-1]  # [T, N]
         if self.points_end_returns:
             terminated = terminated | (reward != 0)
-        value = rows.extra["value"]
+        value = rows.extra["value"]  # [T + 1, N]
         advantage = generalized_advantage(reward, terminated, truncated, value, self.gamma, self.trace_decay)
+        # Indices i64[B] into the rows flattened to [T * N]. They are valid for [(T + 1) * N], too.
         if self.baseline:
-            used = self.memory.active.indices_within(range(begin, newest))
+            used_indices = self.memory.active.indices_within(range(begin, newest))
         else:
-            used = self._use_complete_returns(rows, terminated | truncated, begin)
-        self.finished_games = 0
+            used_indices = self._use_complete_returns(rows, terminated | truncated, begin)
+        self.finished_episodes = 0
         self.batch_end = newest
         return RolloutBatch(
-            obs=rows.obs.flatten(0, 1)[used],
-            action=rows.action.flatten()[used],
-            log_prob=rows.extra["log_prob"].flatten()[used],
-            advantage=advantage.flatten()[used],
-            ret=(advantage + value[:-1]).flatten()[used],
+            obs=rows.obs.flatten(0, 1)[used_indices],
+            action=rows.action.flatten()[used_indices],
+            log_prob=rows.extra["log_prob"].flatten()[used_indices],
+            advantage=advantage.flatten()[used_indices],
+            ret=(advantage + value[:-1]).flatten()[used_indices],
         )
 
     def _use_complete_returns(self, rows: SequenceBatch, ends_return: Tensor, begin: int) -> Tensor:
-        """Mark the rows of complete returns as used, and return their indices i64[B] in the flattened rows.
+        """Select the active cells of complete returns, and mark them as used.
 
         Args:
-            rows: The rows from `begin` to the newest one.
-            ends_return: bool[T, N], True for the last row of a return. T excludes the newest row.
+            rows: Rows `begin` to the newest one, [T + 1, N].
+            ends_return: bool[T, N], True where a return ends. The newest row is left out.
             begin: Number of the first row.
+
+        Returns:
+            Indices i64[B] of the selected cells in the rows flattened to [T * N].
         """
+        # Number of each row, i64[T, N], and of the row in which the newest complete return of each environment ends,
+        # i64[N]. The latter is begin - 1 for an environment without a complete return.
         number = torch.arange(begin, begin + len(ends_return), device=self.device)[:, None].expand_as(ends_return)
-        last_complete = torch.where(ends_return, number, begin - 1).amax(0)  # i64[N]: end of the newest complete return
+        last_complete = torch.where(ends_return, number, begin - 1).amax(0)
         is_used = ~rows.is_last[:-1] & (number >= self.first_unused) & (number <= last_complete)
         self.first_unused = torch.maximum(self.first_unused, last_complete + 1)
-        return is_used.flatten().nonzero().squeeze(1)  # this waits for a GPU, which alone knows how many rows are used
+        return is_used.flatten().nonzero().squeeze(1)  # this waits for a GPU, because the result's size depends on data
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the stored rows, and which of them are used."""
+        """Return the stored rows, and the counters that tell which of them are used.
+
+        The keys "open", "batch_ended" and "games" are kept for old checkpoints. Their attributes have other names now.
+        """
         return {
             "memory": self.memory.state_dict(),
             "open": self.first_unused,
             "batch_ended": self.batch_end,
-            "games": self.finished_games,
+            "games": self.finished_episodes,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state that `state_dict` returned. Raises ValueError if shapes do not fit."""
+        """Restore the state that `state_dict` returned. Raises ValueError or RuntimeError if shapes do not fit."""
         self.memory.load_state_dict(state["memory"])
         self.first_unused.copy_(state["open"])
         self.batch_end = int(state["batch_ended"])
-        self.finished_games = int(state["games"])
+        self.finished_episodes = int(state["games"])
