@@ -209,7 +209,7 @@ def test_burn_in_rows_have_no_gradient():
 
 
 def mean_greedy_score(cls: type[DQN], config: DQNConfig) -> float:
-    """Train on Recall, where the first of four observations determines the correct last action; return the mean score."""
+    """Train on Recall, where the first of four observations determines the best last action; return the mean score."""
     agent, loop = toy_loop(config, 4, Recall, cls=cls)
     for _ in range(600):
         loop.step()
