@@ -1,7 +1,7 @@
 """The first convolution of an image encoder, over frames or over differences of frames.
 
-Both layers preprocess a stack of frames, uint8[B, k, H, W], to the dtype that the encoder computes in. `preprocess` is
-public, so that the online and the target network can share preprocessed images of the same observations.
+Both layers convert stacks of k frames, uint8[B, k, H, W], oldest frame first, to the dtype that the encoder computes
+in. `preprocess` is public, so that the online and the target network can share the preprocessed images of a batch.
 """
 
 from __future__ import annotations
@@ -13,16 +13,22 @@ from torch import Tensor, nn
 
 
 class PreprocessedImages(NamedTuple):
-    """Stacks of images in the form that the first convolution computes with."""
+    """Stacks of images in the form that the first convolution computes with.
 
-    pixels: Tensor  # [B, k, H, W]: whole numbers in the encoder's dtype, in the memory format channels_last
+    The type, not the dtype, tells `forward` that the pixels are preprocessed: a bare tensor is a stack of observations,
+    which may be float32 too.
+    """
+
+    pixels: Tensor
+    """[B, k, H, W]: whole numbers from 0 to 255 (`FramesConv2d`) or from -255 to 255 (`DifferencesConv2d`), in the
+    encoder's dtype and in the memory format channels_last."""
 
 
 class FramesConv2d(nn.Conv2d):
     """The first convolution over a stack of k frames, each divided by 255 (Mnih et al. 2015).
 
-    The division is applied to the weights. The result is equal, and the pixels stay whole numbers from 0 to 255, which
-    bfloat16 represents exactly.
+    The weights are divided in place of the pixels. The result is equal up to rounding, and the pixels stay whole
+    numbers from 0 to 255, which bfloat16 represents exactly.
 
     Args:
         stack: Frames k in a stack.
@@ -37,7 +43,7 @@ class FramesConv2d(nn.Conv2d):
         self.compute_dtype = dtype
 
     def scaled_weight(self) -> Tensor:
-        """Return the weights for pixels from 0 to 255, float32[filters, k, kernel, kernel]."""
+        """Return the weights of the frames, float32[filters, k, kernel, kernel], for pixels from 0 to 255."""
         return self.weight / 255
 
     def preprocess(self, obs: Tensor) -> PreprocessedImages:
@@ -55,38 +61,47 @@ class FramesConv2d(nn.Conv2d):
 class DifferencesConv2d(FramesConv2d):
     """The first convolution over k - 1 differences of successive frames, and the newest frame minus its mean.
 
-    The input channels hold the same information as the frames. But they are centred, nearly uncorrelated and, with the
-    differences multiplied by `CONTRAST`, of similar variance. So gradient descent does not first have to learn to
-    cancel the static background (LeCun et al. 1998, "Efficient BackProp", section 4.3).
+    The k input channels hold the same information as the k frames, except for the mean brightness of the newest frame.
+    But the channels are centred, nearly uncorrelated and, with the differences multiplied by `CONTRAST`, of similar
+    variance. So gradient descent does not first have to learn to cancel the static background (LeCun et al. 1998,
+    "Efficient BackProp", section 4.3).
 
-    Differences of the input are computed as differences of the weights, w (x' - x) = w x' - w x, at no extra cost. The
-    mean of the newest frame, rounded to a whole number, is subtracted from all frames, which leaves the differences
-    unchanged. So the pixels stay whole numbers, which bfloat16 represents exactly.
+    The layer computes no differences of images. For a frame x, the next frame x' and a weight w of their difference,
+
+        w (x' - x) = w x' - w x
+
+    so w is added to the weight of x' and subtracted from that of x. The convolution takes no longer than one over
+    frames. The mean of the newest frame, rounded to a whole number, is subtracted from all frames, which leaves the
+    differences unchanged. So the pixels are whole numbers from -255 to 255, which bfloat16 represents exactly.
     """
 
-    CONTRAST = 10.0  # In six games, pixels varied 7 to 21 times as much as their differences.
+    CONTRAST = 10.0  # In six games (random play), pixels varied 7 to 21 times as much as their differences.
 
     def __init__(self, stack: int, filters: int, kernel: int, stride: int, dtype: torch.dtype) -> None:
         super().__init__(stack, filters, kernel, stride, dtype)
-        difference_rows = self.CONTRAST * (torch.eye(stack).roll(1, 1) - torch.eye(stack))[:-1]
-        newest_row = torch.eye(stack)[-1:]
-        by_frame = torch.cat([difference_rows, newest_row]) / 255
-        self.by_frame = nn.Buffer(by_frame, persistent=False)  # [input channel of `weight`, frame]
+        # Row i holds the coefficients of input channel i as a sum over the frames. For i < k - 1, this channel is
+        # CONTRAST * (frame i + 1 - frame i) / 255. The last channel is the newest frame / 255.
+        difference_rows = self.CONTRAST * (torch.eye(stack).roll(1, 1) - torch.eye(stack))[:-1]  # [k - 1, k]
+        newest_row = torch.eye(stack)[-1:]  # [1, k]
+        channels_from_frames = torch.cat([difference_rows, newest_row]) / 255
+        self.channels_from_frames = nn.Buffer(channels_from_frames, persistent=False)  # [k channels, k frames]
 
     def scaled_weight(self) -> Tensor:
-        """Return the weights for centred pixels, float32[filters, k, kernel, kernel]."""
-        return (self.weight.permute(0, 2, 3, 1) @ self.by_frame).permute(0, 3, 1, 2)
+        """Return the weights of the frames, float32[filters, k, kernel, kernel], for the pixels of `preprocess`."""
+        by_channel = self.weight.permute(0, 2, 3, 1)  # [filters, kernel, kernel, k channels]
+        by_frame = by_channel @ self.channels_from_frames  # [filters, kernel, kernel, k frames]
+        return by_frame.permute(0, 3, 1, 2)
 
     def preprocess(self, obs: Tensor) -> PreprocessedImages:
-        """Return the pixels of uint8[B, k, H, W] minus the mean of the newest frame, in the dtype of the encoder."""
+        """Return the pixels of uint8[B, k, H, W] minus the mean of each newest frame, in the dtype of the encoder."""
         images = super().preprocess(obs)
-        mean = obs[:, -1:].float().mean((2, 3), keepdim=True).round()
+        mean = obs[:, -1:].float().mean((2, 3), keepdim=True).round()  # [B, 1, 1, 1]
         images.pixels.sub_(mean.to(self.compute_dtype))
         return images
 
 
 def _to_channels_last(frames: Tensor) -> Tensor:
-    """Return the frames [B, k, H, W] in the memory order [B, H, W, k].
+    """Return the frames [B, k, H, W] with the shape unchanged, but with the memory order [B, H, W, k].
 
     `contiguous(memory_format=torch.channels_last)` gives the same tensor, but takes twice as long on a CPU.
     """

@@ -3,7 +3,8 @@
 There are two methods:
 
     grad-cam     Selvaraju et al. 2017. Needs convolutions and one backward pass.
-    occlusion    Greydanus et al. 2018. Needs no gradient, but hundreds of changed observations as input.
+    occlusion    Greydanus et al. 2018. Needs no gradient, but a forward pass of hundreds of copies of the observation,
+                 each with another patch hidden.
 
 Occlusion is slow and serves as a check of Grad-CAM.
 """
@@ -26,10 +27,10 @@ from rl_lab.analysis.feature_maps import ReceptiveField, receptive_field, record
 SaliencyMethod = Literal["off", "grad-cam", "occlusion"]
 
 Heatmap = NDArray[np.float32]
-"""Saliency of each pixel, f32[H, W], scaled so that the largest value is 1; all zeros if no pixel contributes."""
+"""Saliency of each pixel, f32[H, W]: at least 0, with the largest value scaled to 1. All 0 if no pixel contributes."""
 
-PATCH_SIZE = 10  # side of the square that occlusion hides, in pixels
-PATCH_STRIDE = 5  # distance between neighbouring squares, in pixels
+PATCH_SIZE = 10  # side of a patch, the square that occlusion hides, in pixels
+PATCH_STRIDE = 5  # distance between neighbouring patches, in pixels
 
 
 def available_saliency_methods(agent: Agent, env_spec: EnvSpec) -> tuple[SaliencyMethod, ...]:
@@ -49,9 +50,12 @@ def saliency_map(method: SaliencyMethod, agent: Agent, obs: Tensor, is_first: Te
     Args:
         method: The method; "off" returns None.
         agent: The agent.
-        obs: The observation [1, H, W].
+        obs: The observation [1, H, W], without frame stacking.
         is_first: bool[1], True if an episode begins with the observation.
-        carry: The agent's carry before the observation.
+        carry: The carry of one environment before the observation, as for `Agent.policy_output`.
+
+    Returns:
+        The heatmap f32[H, W], scaled so that its largest value is 1, or None if the method is "off".
     """
     if method == "off":
         return None
@@ -63,21 +67,24 @@ def saliency_map(method: SaliencyMethod, agent: Agent, obs: Tensor, is_first: Te
 def grad_cam(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tensor:
     """Return the Grad-CAM heatmap f32[H, W] of one observation [1, H, W], not scaled.
 
-    Selvaraju et al. 2017, equations 1 and 2, with the feature maps A_k of the last convolution:
+    Selvaraju et al. 2017, equations 1 and 2, with the feature maps A_k of the last convolution, after their ReLU:
 
         alpha_k = mean over positions (i, j) of dy / dA_k[i, j]
         L = ReLU(sum_k alpha_k A_k)
 
     where y is the value of the greedy action, max_a Q(s, a), or the logarithm of its probability, log max_a pi(a | s).
+    L has the size of a feature map; it is interpolated to the size of the observation.
     """
     with torch.enable_grad():
         policy_output, convolutions, maps = record_feature_maps(agent, obs, is_first, carry)
         target = policy_output.scores.amax(1).sum()
         if policy_output.is_policy:
+            # Policy gradient methods learn by the gradient of log pi. The logarithm only multiplies the heatmap by a
+            # factor, because d(log pi) = d(pi) / pi.
             target = target.clamp_min(1e-12).log()
         (gradient,) = torch.autograd.grad(target, maps[-1])
-    weights = gradient.mean((2, 3), keepdim=True)
-    class_activation = (weights * maps[-1]).sum(1, keepdim=True).relu()
+    alpha = gradient.mean((2, 3), keepdim=True)  # [1, C, 1, 1]
+    class_activation = (alpha * maps[-1]).sum(1, keepdim=True).relu()  # [1, 1, h, w]
     height, width = obs.shape[1:]
     return _resize_to_pixels(class_activation.detach(), receptive_field(convolutions), height, width)
 
@@ -90,8 +97,10 @@ def occlusion(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tens
 
         S = 1/2 |f(s) - f(s without the patch)|^2
 
-    where f are the scores of all actions. The paper blurs the patch; here it is filled with the median of the
-    observation, in every frame of the stack. Patches overlap, and the saliency of a pixel is the mean over its patches.
+    where f are the scores of all actions (`PolicyOutput.scores`). The paper blurs the patch. Here the patch is filled
+    with the median of the newest frame, in every frame of the stack. The patches overlap, and the saliency of a pixel
+    is the mean over the patches that contain the pixel. Pixels at the bottom and at the right edge that lie in no patch
+    have a saliency of 0: for an observation of 84 x 84 pixels, the last four rows and columns.
     """
     height, width = obs.shape[1:]
     patches = _patch_masks(height, width, obs.device)
@@ -99,26 +108,37 @@ def occlusion(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tens
     background = obs.flatten().median()
 
     def hide_patches(frames: Tensor) -> Tensor:
-        """Return a copy of the frames [1, ..., H, W] for each patch, with this patch hidden."""
+        """Return copies [num_patches, ..., H, W] of the frames [1, ..., H, W], each with another patch hidden."""
         masks = patches.view(num_patches, *[1] * (frames.dim() - 3), height, width)
         return torch.where(masks, background, frames.expand(num_patches, *frames.shape[1:]))
 
+    # The older frames of the stack are a tensor of the carry: [1, k - 1, H, W].
     occluded_carry: list[Tensor] = []
-    for part in carry:
-        contains_frames = part.dim() > 2 and part.shape[-2:] == obs.shape[-2:]
-        occluded_carry.append(hide_patches(part) if contains_frames else part.expand(num_patches, *part.shape[1:]))
+    for tensor in carry:
+        contains_frames = tensor.dim() > 2 and tensor.shape[-2:] == obs.shape[-2:]
+        if contains_frames:
+            occluded_carry.append(hide_patches(tensor))
+        else:
+            occluded_carry.append(tensor.expand(num_patches, *tensor.shape[1:]))
     output, _ = agent.policy_output(obs, is_first, carry)
     occluded_output, _ = agent.policy_output(hide_patches(obs), is_first.expand(num_patches), tuple(occluded_carry))
-    patch_saliency = (occluded_output.scores - output.scores).square().sum(1) / 2
-    patches_per_pixel = patches.sum(0).clamp_min(1)
+    patch_saliency = (occluded_output.scores - output.scores).square().sum(1) / 2  # [num_patches]
+    patches_per_pixel = patches.sum(0).clamp_min(1)  # [H, W]; at least 1, because pixels in no patch would give 0 / 0
     return (patches * patch_saliency[:, None, None]).sum(0) / patches_per_pixel
 
 
 def _resize_to_pixels(feature_map: Tensor, field: ReceptiveField, height: int, width: int) -> Tensor:
     """Return a feature map [1, 1, h, w] as a heatmap [height, width], by bilinear interpolation.
 
-    Each position of the map lies at the center of its receptive field. Pixels outside of the outermost centers get the
-    value of the nearest position.
+    The value of each position of the map is placed at the center of the position's receptive field. Pixels outside of
+    the outermost centers receive the value at the nearest edge of the area of the centers.
+
+    Args:
+        feature_map: The feature map.
+        field: Receptive field of the convolution. `center` is the pixel at the center of the first position's field,
+            `stride` the distance in pixels between the centers of neighbouring positions.
+        height: Height of the observation, in pixels.
+        width: Width of the observation, in pixels.
     """
     map_height, map_width = feature_map.shape[2:]
     y = _map_coordinates(height, map_height, field, feature_map.device)
@@ -129,13 +149,16 @@ def _resize_to_pixels(feature_map: Tensor, field: ReceptiveField, height: int, w
 
 
 def _map_coordinates(num_pixels: int, num_positions: int, field: ReceptiveField, device: torch.device) -> Tensor:
-    """Return the coordinate of each pixel for `grid_sample`: -1 is the first position of the map, 1 the last."""
+    """Return the coordinate of each pixel along one axis of the map, for `grid_sample`: f32[num_pixels].
+
+    -1 is the first position of the map, 1 the last; pixels outside of the outermost centers have values beyond.
+    """
     position = (torch.arange(num_pixels, device=device) - field.center) / field.stride
     return position / max(num_positions - 1, 1) * 2 - 1
 
 
 def _patch_masks(height: int, width: int, device: torch.device) -> Tensor:
-    """Return bool[num_patches, height, width], True inside each patch."""
+    """Return one mask for each patch, True inside the patch: bool[num_patches, height, width]."""
     tops = range(0, height - PATCH_SIZE + 1, PATCH_STRIDE)
     lefts = range(0, width - PATCH_SIZE + 1, PATCH_STRIDE)
     corners = [(top, left) for top in tops for left in lefts]

@@ -1,4 +1,10 @@
-"""Writing checkpoints."""
+"""Write checkpoints.
+
+A generation is one full checkpoint of a run, a folder with the name of its agent step. A ring is a ring buffer of rows,
+such as the replay (`agents.memory.ring.Ring`). A segment is a file with the rows `first` to `end - 1` of a ring, where
+row numbers count from the first row ever written to the ring. Generations share segments. `rl_lab.checkpoint` describes
+all files.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +31,7 @@ class SavedCheckpoint:
     """A checkpoint that was written."""
 
     folder: Path
-    bytes: int  # bytes of tensors that were written
+    bytes_written: int  # size of the new tensor files: weights, learner and segments, without state.json
 
 
 def save(run: Path, step: int, agent: Agent, state: StateTree) -> SavedCheckpoint:
@@ -33,9 +39,12 @@ def save(run: Path, step: int, agent: Agent, state: StateTree) -> SavedCheckpoin
 
     Args:
         run: The run folder.
-        step: Agent steps taken so far; they name the generation.
+        step: Agent steps taken so far; the generation is named after this number.
         agent: The agent; its `state_dict` is saved.
-        state: The rest of the run's state. `load` returns it.
+        state: The rest of the run's state. `load` returns this state.
+
+    Returns:
+        The folder of the generation, and the bytes that were written.
     """
     root = run / "checkpoints"
     (root / "rows").mkdir(parents=True, exist_ok=True)
@@ -44,9 +53,10 @@ def save(run: Path, step: int, agent: Agent, state: StateTree) -> SavedCheckpoin
     tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
     values = {name: value for name, value in entries.items() if name not in rings and name not in tensors}
     network = {name.removeprefix(NETWORK): value for name, value in tensors.items() if name.startswith(NETWORK)}
+    # All other tensors of the agent and of the run: target network, optimiser, random generators, state of the loop.
     learner = {name: value for name, value in tensors.items() if not name.startswith(NETWORK)}
 
-    # 1. Segments of the rings. They are on disk before a state.json refers to them.
+    # 1. The segments of the rings. The segments are on disk before a state.json refers to them.
     files, bytes_written = _write_segments(root, rings)
     force_to_disk(root / "rows")
     for name, ring in rings.items():
@@ -62,19 +72,19 @@ def save(run: Path, step: int, agent: Agent, state: StateTree) -> SavedCheckpoin
     bytes_written += files["network.safetensors"]["bytes"] + files["learner.safetensors"]["bytes"]
     write_state_file(new, values, files)
 
-    # 3. The folder's name makes the generation valid.
+    # 3. The rename makes the generation valid: a folder with a temporary name is never loaded.
     replace_folder(new, folder)
     drop_old(root)
     return SavedCheckpoint(folder, bytes_written)
 
 
 def save_best(run: Path, agent: Agent, state: StateTree) -> Path:
-    """Write the network of the best evaluation, and replace the previous one.
+    """Write the agent's present network to the folder "best", in place of the network of the previous best evaluation.
 
     Args:
         run: The run folder.
-        agent: The agent; only its network is saved.
-        state: Numbers and texts about the evaluation. `read_state` returns them.
+        agent: The agent that was just evaluated; only its network is saved.
+        state: Numbers and texts about the evaluation. `read_state` returns this state.
 
     Returns:
         The folder of the checkpoint.
@@ -89,28 +99,39 @@ def save_best(run: Path, agent: Agent, state: StateTree) -> Path:
 
 def bytes_to_write(run: Path, agent: Agent) -> int:
     """Return an estimate of the bytes that the next `save` writes: tensors, and segments that are not on disk yet."""
-    known = segment_records(run / "checkpoints")
-    total = 2**20  # everything that is not the agent's
+    recorded = segment_records(run / "checkpoints")
+    total = 2**20  # allowance of 1 MiB for state.json and for the state that is not the agent's
     for name, value in flatten({"agent": agent.state_dict()}).items():
         if isinstance(value, Tensor):
             total += value.nbytes
         elif isinstance(value, Ring):
-            new = [(first, end) for first, end in segments(value) if segment_file(name, first, end) not in known]
-            total += sum(end - first for first, end in new) * row_bytes(value)
+            for first, end in segments(value):
+                if segment_file(name, first, end) not in recorded:
+                    total += (end - first) * row_bytes(value)
     return total
 
 
 def _write_segments(root: Path, rings: dict[str, Ring]) -> tuple[dict[str, FileRecord], int]:
-    """Write the segments that are not on disk yet. Return the records of all segments, and the bytes written."""
-    known = segment_records(root)
+    """Write the segments that are not on disk yet.
+
+    Args:
+        root: The folder `checkpoints` of the run.
+        rings: The rings by flat name.
+
+    Returns:
+        The records of all segments of the rings by file name, and the bytes written.
+    """
+    recorded = segment_records(root)  # the segments that earlier generations refer to
     records: dict[str, FileRecord] = {}
     bytes_written = 0
     for name, ring in rings.items():
         for first, end in segments(ring):
             file = segment_file(name, first, end)
             path = root / file
-            if file in known and path.is_file() and path.stat().st_size == known[file]["bytes"]:
-                records[file] = known[file]
+            # The rows of a segment never change. The checksum is verified at loading only: to verify it here would mean
+            # to read the whole ring from disk for every checkpoint.
+            if file in recorded and path.is_file() and path.stat().st_size == recorded[file]["bytes"]:
+                records[file] = recorded[file]
                 continue
             records[file] = write_tensors(path, segment_rows(ring, first, end))
             bytes_written += records[file]["bytes"]
@@ -118,7 +139,7 @@ def _write_segments(root: Path, rings: dict[str, Ring]) -> tuple[dict[str, FileR
 
 
 def _make_new_folder(folder: Path) -> Path:
-    """Return an empty folder beside `folder`, with a temporary name."""
+    """Make and return an empty folder beside `folder`, with the temporary name NAME.new."""
     new = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)

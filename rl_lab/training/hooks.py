@@ -1,7 +1,8 @@
 """What happens between two rows of training: logging, evaluation, videos, checkpoints, watchdog and progress display.
 
-Each hook is one class with its own period. `Trainer.train` lists the hooks and calls them in this order after every row.
-No hook draws from a random generator that training uses, so evaluations and videos do not change what is learned.
+Each hook is one class. Most hooks have a period in agent steps, and do nothing while they are not due. `Trainer.train`
+makes a list of hooks, and the trainer calls the hooks in the order of the list after every row. No hook draws from a
+random generator that training uses, so evaluations and videos do not change what is learned.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rl_lab.tracking.progress import ProgressStatus
 from rl_lab.tracking.tracker import Tracker
 from rl_lab.training.evaluation import Evaluation, evaluate
 from rl_lab.training.every import Every
+from rl_lab.training.run_state import LastEvaluation, LastLog
 from rl_lab.training.session import EpisodeInterrupted, TrainingSession
 
 
@@ -28,7 +30,7 @@ class Hook(Protocol):
     """Something that the trainer does between two rows."""
 
     def after_row(self) -> None:
-        """Do what is due after a row."""
+        """Do what is due after a row. Called after every row."""
         ...
 
 
@@ -46,11 +48,11 @@ class LogMetrics:
             self.log()
 
     def log(self) -> None:
-        """Log one line of training metrics, and clear the window."""
+        """Log one line of training metrics: the means since the previous line, and the present counters."""
         session = self.session
         state = session.state
-        speed = state.speed()
-        state.last_log = (state.steps, state.loop_seconds)
+        speed = state.speed()  # before `last_log` is set, because the speed is measured since the previous line
+        state.last_log = LastLog(state.steps, state.loop_seconds)
         values = session.window.close()
         values |= session.agent.gauges()
         values |= session.loop.gauges()
@@ -81,14 +83,18 @@ class EvaluateAgent:
             self.evaluate()
 
     def evaluate_if_missing(self) -> None:
-        """Evaluate unless the agent was evaluated at the current step or training was asked to stop."""
+        """Evaluate unless the agent was evaluated at the current step, or a signal asked training to stop."""
         state = self.session.state
-        evaluated = state.last_eval is not None and state.last_eval[0] == state.steps
+        evaluated = state.last_eval is not None and state.last_eval.steps == state.steps
         if not evaluated and self.session.stop_signal is None:
             self.evaluate()
 
     def evaluate(self) -> None:
-        """Evaluate the agent and log the result. If a signal interrupts the evaluation, it remains due."""
+        """Evaluate the agent, log the result, and save the weights if their score is the best so far.
+
+        If a signal interrupts the evaluation, nothing is logged. The next checkpoint then stores that the evaluation
+        is still due, and the resumed run evaluates before it trains.
+        """
         state = self.session.state
         state.evaluation_due = True
         try:
@@ -96,8 +102,8 @@ class EvaluateAgent:
         except EpisodeInterrupted:
             return
         state.evaluation_due = False
-        state.last_eval = (state.steps, result.mean)
-        # The later one of two equal scores is kept: its agent has learned for longer.
+        state.last_eval = LastEvaluation(state.steps, result.mean)
+        # Of two evaluations with equal scores, the later one counts as the best: its agent has learned for longer.
         is_best = state.best_score is None or result.mean >= state.best_score
         if is_best:
             state.best_score = result.mean
@@ -106,11 +112,16 @@ class EvaluateAgent:
         self._report(result, is_best=is_best)
 
     def close(self) -> None:
-        """Close the environments of the evaluation."""
+        """Close the environments of the evaluations, if an evaluation has made them."""
         if self._stream is not None:
             self._stream.close()
 
     def _run_episodes(self) -> Evaluation:
+        """Run the episodes of an evaluation. The first call makes the environments.
+
+        Raises:
+            EpisodeInterrupted: A signal asked training to stop.
+        """
         plan = self.session.plan
         settings = plan.config.run
         if self._stream is None:
@@ -122,11 +133,11 @@ class EvaluateAgent:
             epsilon=settings.eval_epsilon,
             seed=self.session.evaluation_seed(),
             device=plan.device,
-            after_row=self.session.keep_alive,
+            after_row=self.session.keep_alive,  # resets the watchdog, and ends the evaluation if a signal arrived
         )
 
     def _report(self, result: Evaluation, *, is_best: bool) -> None:
-        """Log the result and print it."""
+        """Log and print the result of an evaluation."""
         state = self.session.state
         minutes = state.wall_clock.minutes
         self.tracker.log(
@@ -161,14 +172,22 @@ class RecordVideo:
             self.record()
 
     def record(self) -> None:
-        """Record a video. If it cannot be written, print a warning and go on with training."""
+        """Record a video. If the video cannot be written, print a warning: training continues.
+
+        A signal that asks training to stop ends the recording without a video.
+        """
         from rl_lab.watch.record_video import record_video  # loads video codecs, which most runs do not need
 
         session = self.session
         steps = session.state.steps
         try:
             path = record_video(
-                session.run, session.agent, steps, session.evaluation_seed(), session.plan.device, session.keep_alive
+                session.run,
+                session.agent,
+                steps,
+                session.evaluation_seed(),
+                session.plan.device,
+                after_step=session.keep_alive,  # resets the watchdog, and ends the recording if a signal arrived
             )
             self.tracker.log_video(steps, path)
         except EpisodeInterrupted:
@@ -178,14 +197,17 @@ class RecordVideo:
 
 
 class SaveCheckpoint:
-    """Saves a checkpoint every `checkpoint_every` agent steps, and at least every `checkpoint_minutes`."""
+    """Saves a checkpoint every `checkpoint_every` agent steps, and at least every `checkpoint_minutes`.
+
+    A setting of 0 disables its condition.
+    """
 
     def __init__(self, session: TrainingSession) -> None:
         settings = session.plan.config.run
         self.session = session
         self.period = Every(settings.checkpoint_every, session.state.steps)
         self.max_minutes = settings.checkpoint_minutes
-        self.saved_at = time.perf_counter()
+        self.saved_at = time.perf_counter()  # time of the last checkpoint; first the start of this process's training
 
     def after_row(self) -> None:
         """Save if a checkpoint is due."""
@@ -197,7 +219,11 @@ class SaveCheckpoint:
             self.saved_at = time.perf_counter()
 
     def save(self) -> None:
-        """Save a checkpoint. Raises Fault, and keeps the previous checkpoints, if it cannot be written."""
+        """Save a checkpoint.
+
+        Raises:
+            Fault: The weights are not finite, or the checkpoint cannot be written. The previous checkpoints are kept.
+        """
         session = self.session
         run_folder = session.run.path
         start = time.perf_counter()
@@ -212,12 +238,12 @@ class SaveCheckpoint:
             raise Fault(f"no checkpoint can be written to {session.run}: {error}") from error
         session.checkpoint_metrics = {
             "checkpoint/seconds": time.perf_counter() - start,
-            "checkpoint/megabytes": saved.bytes / 1e6,
+            "checkpoint/megabytes": saved.bytes_written / 1e6,
         }
 
 
 class ResetWatchdog:
-    """Tells the watchdog that the environments have not hung."""
+    """Resets the watchdog after every row, which shows that the environments have not hung."""
 
     def __init__(self, session: TrainingSession) -> None:
         self.watchdog = session.watchdog
@@ -234,14 +260,14 @@ class ShowProgress:
         self.session = session
 
     def after_row(self) -> None:
-        """Update the display if its interval is over."""
+        """Update the display if its interval has passed."""
         if self.session.display.is_due():
             self.show()
 
     def show(self) -> None:
         """Update the display."""
         state = self.session.state
-        last_eval = state.last_eval[1] if state.last_eval else None
+        last_eval = state.last_eval.score if state.last_eval else None
         status = ProgressStatus(
             step=state.steps,
             steps_per_s=state.speed(),

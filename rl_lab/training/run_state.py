@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,20 @@ class WallClock:
         self._started_at = None
 
 
+class LastEvaluation(NamedTuple):
+    """The result of the last evaluation."""
+
+    steps: int  # agent steps of training before the evaluation
+    score: float  # mean score
+
+
+class LastLog(NamedTuple):
+    """The counters at the last line of training metrics."""
+
+    steps: int  # agent steps
+    loop_seconds: float  # seconds spent in the training loop
+
+
 @dataclass
 class RunState:
     """The progress of a run that a checkpoint stores, apart from the states of the agent and of the loop."""
@@ -52,8 +66,8 @@ class RunState:
     """Training episodes that have ended."""
     recent_scores: deque[float] = field(default_factory=lambda: deque(maxlen=100))
     """Scores of the last 100 training episodes."""
-    last_eval: tuple[int, float] | None = None
-    """Agent step and mean score of the last evaluation."""
+    last_eval: LastEvaluation | None = None
+    """The last evaluation, or None before the first one."""
     best_score: float | None = None
     """Best mean score of an evaluation."""
     evaluation_due: bool = False
@@ -62,8 +76,8 @@ class RunState:
     """Time of training with evaluations, videos and checkpoints."""
     loop_seconds: float = 0.0
     """Seconds spent in the training loop alone."""
-    last_log: tuple[int, float] = (0, 0.0)
-    """Agent steps and `loop_seconds` at the last line of training metrics."""
+    last_log: LastLog = field(default_factory=lambda: LastLog(0, 0.0))
+    """The counters at the last line of training metrics, or zeros before the first line."""
     last_speed: float = 0.0
     """Last measured speed in agent steps per second. Not saved."""
 
@@ -79,16 +93,16 @@ class RunState:
 
         If there were no steps since then, the last measured speed is returned.
         """
-        steps, seconds = self.last_log
-        if self.steps > steps:
-            self.last_speed = (self.steps - steps) / max(self.loop_seconds - seconds, 1e-9)
+        if self.steps > self.last_log.steps:
+            seconds = self.loop_seconds - self.last_log.loop_seconds
+            self.last_speed = (self.steps - self.last_log.steps) / max(seconds, 1e-9)
         return self.last_speed
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain values. "score" is the score at this very step, if it was measured."""
         score = None
-        if self.last_eval is not None and self.last_eval[0] == self.steps:
-            score = self.last_eval[1]
+        if self.last_eval is not None and self.last_eval.steps == self.steps:
+            score = self.last_eval.score
         return {
             "steps": self.steps,
             "score": score,
@@ -107,9 +121,9 @@ class RunState:
         self.steps = state["steps"]
         self.best_score = state["best"]
         self.evaluation_due = state["evaluation_due"]
-        self.last_eval = tuple(state["last_eval"]) if state["last_eval"] else None
+        self.last_eval = LastEvaluation(*state["last_eval"]) if state["last_eval"] else None
         self.episodes = state["games"]
         self.recent_scores.extend(state["last_games"])
         self.wall_clock.set(state["wall_seconds"])
         self.loop_seconds = state["loop_seconds"]
-        self.last_log = tuple(state["logged"])
+        self.last_log = LastLog(*state["logged"])

@@ -202,7 +202,7 @@ class Trainer:
         state = self.session.state
         say = self.session.display.print_line
         if state.last_eval:
-            say(f"done in {state.wall_clock.minutes:.1f} min: last evaluation {state.last_eval[1]:.2f}")
+            say(f"done in {state.wall_clock.minutes:.1f} min: last evaluation {state.last_eval.score:.2f}")
         say(f"best evaluation {state.best_score:.2f}, saved in {checkpoint.find(self.run.path)}")
         say(f"next:  {shell_command('eval', self.run, '--episodes', 30)}")
         say(f"       {shell_command('watch', self.run)}")

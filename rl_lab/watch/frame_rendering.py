@@ -123,7 +123,7 @@ def _draw_observation(
 
 def _draw_scores(frame: RgbImage, player_step: PlayerStep, action_names: tuple[str, ...], top: int) -> int:
     """Draw a bar with the Q value or the probability of each action. Returns the y below them."""
-    scores = player_step.scores
+    scores = player_step.action_scores
     if player_step.is_policy:
         caption = "action probabilities"
         low, high = 0.0, 1.0

@@ -1,4 +1,9 @@
-"""An agent that plays one game after another, and reports each step with the agent's input and output."""
+"""Play one game after another with an agent, and report each step with the agent's input and output.
+
+A game is one episode. In the comments, k is the number of stacked observations, A the number of actions, and V(s_t) the
+discounted return that the agent expects from row t on (`PolicyOutput.value`). If the agent learned from clipped rewards
+(`ValueScaling`), the returns are sums of clipped rewards too, so that returns and V can be compared.
+"""
 
 from __future__ import annotations
 
@@ -21,39 +26,46 @@ from rl_lab.watch.images import RgbImage
 from rl_lab.watch.rendered_env import RenderedEnv
 
 CPU = torch.device("cpu")
-CURVE_LENGTH = 300  # rows of the game in the curves of values and returns
+CURVE_LENGTH = 300  # rows before the present one in the curves, which have up to CURVE_LENGTH + 1 entries
 
 
 @dataclass(frozen=True)
 class PlayerStep:
     """One row of a game: the screens, the agent's input and output, and the action."""
 
-    screens: list[RgbImage]  # the screens since the previous step, oldest first; the last one shows this row
-    stacked_obs: NDArray[np.generic]  # [k, *frame]: the stacked observations, the input of the network
-    scores: NDArray[np.float32]  # [A]: Q(s, .), or the probabilities pi(. | s) if `is_policy`
-    is_policy: bool
-    action: int  # the action that is taken
+    screens: list[RgbImage]  # images of the game since the previous step, oldest first; the last one shows this row
+    stacked_obs: NDArray[np.generic]  # [k, *obs_shape]: the input of the network, oldest observation first
+    action_scores: NDArray[np.float32]  # [A]: Q(s, .), or the probabilities pi(. | s) if `is_policy`
+    is_policy: bool  # True if the action scores are probabilities
+    action: int  # the action that is taken, greedy or random
     greedy_action: int  # the action that the agent takes without exploration
-    distribution: NDArray[np.float32] | None  # [A, atoms]: probabilities of returns, from distributional agents
-    state_norm: float | None  # the norm of the recurrent state, from recurrent agents
-    saliency: Heatmap | None  # [H, W] of the newest observation
-    values: NDArray[np.float32]  # V of the latest rows of this game, this row included
-    returns: NDArray[np.float32]  # the discounted return of each of these rows, as far as its rewards are known
-    score: float  # sum of the raw rewards of this game so far
-    step_number: int  # agent steps of this game so far
+    distribution: NDArray[np.float32] | None
+    """[A, atoms]: the probability of each atom, that is of each possible return. None if the agent has none."""
+    state_norm: float | None  # norm of the recurrent state; None if the agent is not recurrent
+    saliency: Heatmap | None  # [H, W]: saliency of the newest observation; None if the method is "off"
+    values: NDArray[np.float32]
+    """[L]: V of the latest rows of this game, oldest first, with L <= CURVE_LENGTH + 1. The last entry is this row."""
+    returns: NDArray[np.float32]
+    """[L]: the discounted returns of the same rows, up to this row. V of this row replaces the rewards after it."""
+    score: float  # sum of the raw rewards of this game before this row: neither clipped nor discounted
+    step_number: int  # agent steps of this game before this row
     game_number: int  # counted from 1
-    is_last: bool  # this row is the last one of the game
+    is_last: bool  # this row is the last one of the game; its action has no effect
 
 
 class Player:
-    """Play the games of a seed. Iterating over a player yields the steps of its games.
+    """Play the games of a seed. Iterating over a player yields the steps of its games, and never ends.
 
-    The games are the ones that an evaluation with one environment and the same seed plays (`eval --episodes 1`).
+    The first game is the one that `eval --episodes 1` plays, if weights, seed, epsilon and device are the same. Later
+    games may differ, because a player never resets its environment with a new seed, which an evaluation may do.
+
+    The caller sets the attributes below after it has received a step and before it requests the next one.
 
     Attributes:
-        saliency_method: The method for the heatmaps of the next steps; may be changed between two steps.
-        restart: Set to True between two steps to begin again with the first game of the seed.
-        repeat_step: Set to True between two steps to receive the same row again, with the agent's present output.
+        saliency_method: The method for the heatmaps of the next steps.
+        restart: True: the next step is the first one of the first game. The player then sets the attribute to False.
+        repeat_step: True: the next step is the same row again, with the agent's output under its present weights. The
+            player sets the attribute to False before every step. `restart` takes precedence over `repeat_step`.
     """
 
     def __init__(
@@ -81,15 +93,14 @@ class Player:
     def __iter__(self) -> Iterator[PlayerStep]:
         while True:
             self.restart = False
-            yield from self._play()
-            if not self.restart:
-                return
+            yield from self._play_until_restart()
 
-    def _play(self) -> Iterator[PlayerStep]:
+    def _play_until_restart(self) -> Iterator[PlayerStep]:
         """Yield the steps from the first game on, until `restart` is set."""
         rng = np.random.default_rng(self.seed)
         row, screens = self.env.reset(self.seed)
         carry: Carry = self.agent.initial_carry(1)
+        # The content of a carry depends on the agent. So the player stacks the observations to show by itself.
         history = self._empty_history()
         game = _GameRecord(1, self.value_scaling)
         while True:
@@ -104,21 +115,23 @@ class Player:
                     output, next_carry = self.agent.policy_output(obs, is_first, carry)
                 player_step = _make_step(row, screens, stack, output, random_action, heatmap, game)
                 yield player_step
+                if self.restart:
+                    return
                 if not self.repeat_step:
                     break
                 screens = screens[-1:]  # a repeated step shows only the screen of the row
-            if self.restart:
-                return
-            row, screens = self.env.step(player_step.action)
+            next_row, screens = self.env.step(player_step.action)
             if player_step.is_last:
+                # The action of a last row has no effect: the reward that arrives with the next row is always 0.
                 game = _GameRecord(game.number + 1, self.value_scaling)
             else:
-                game.add(float(output.value[0]), row)
+                game.add(float(output.value[0]), next_row)
+            row = next_row
             history = next_history
             carry = next_carry
 
     def _empty_history(self) -> Tensor:
-        """Return the observations before the first row, for the frame stack: zeros [1, k - 1, *frame]."""
+        """Return the history for `stack_frames` before the first row: zeros [1, k - 1, *obs_shape]."""
         env_spec = self.env.env_spec
         shape = (1, self.frame_stack - 1, *env_spec.frame)
         return torch.zeros(shape, dtype=getattr(torch, env_spec.dtype), device=self.device)
@@ -126,7 +139,7 @@ class Player:
     def _draw_random_action(self, rng: np.random.Generator) -> int | None:
         """Return a random action with probability epsilon, otherwise None.
 
-        An action is drawn in both cases, as in an evaluation, so that both play the same games.
+        An action is drawn in both cases, as in an evaluation, so that the random generators of both stay equal.
         """
         is_random = rng.random(1)[0] < self.epsilon
         action = int(rng.integers(self.env.env_spec.num_actions, size=1)[0])
@@ -134,7 +147,7 @@ class Player:
 
 
 class _GameRecord:
-    """The score of one game so far, and the values and rewards of its rows."""
+    """The score of one game so far, and the values and rewards of its rows before the present row."""
 
     def __init__(self, number: int, value_scaling: ValueScaling) -> None:
         self.number = number
@@ -142,12 +155,12 @@ class _GameRecord:
         self.reward_limit = value_scaling.reward_clip or np.inf
         self.score = 0.0
         self.num_steps = 0
-        self.values: list[float] = []
-        self.rewards: list[float] = []  # as the agent learns from them: clipped
-        self.terminated: list[bool] = []
+        self.values: list[float] = []  # V of each row
+        self.rewards: list[float] = []  # reward for the action of each row, clipped as in training
+        self.terminated: list[bool] = []  # do not bootstrap after the row
 
     def add(self, value: float, next_row: Row) -> None:
-        """Add the value V of a row, and the reward that arrived with the next row."""
+        """Add V of a row, and the consequences of its action, which arrived with the next row."""
         reward = next_row.reward[0]
         self.values.append(value)
         self.rewards.append(float(reward.clip(-self.reward_limit, self.reward_limit)))
@@ -156,23 +169,31 @@ class _GameRecord:
         self.num_steps += 1
 
     def latest_values(self, value: float) -> NDArray[np.float32]:
-        """Return V of the latest rows, f32[T]. The last entry is `value`, V of the present row."""
+        """Return V of the latest rows, f32[L] with L <= CURVE_LENGTH + 1.
+
+        Args:
+            value: V of the present row, the last entry.
+        """
         return np.array([*self.values[-CURVE_LENGTH:], value], np.float32)
 
     def latest_returns(self, value: float) -> NDArray[np.float32]:
-        """Return the discounted returns of the latest rows, f32[T].
+        """Return the discounted returns of the latest rows, f32[L], with clipped rewards.
 
-        The return of row t is r_t + gamma r_t+1 + gamma^2 r_t+2 + ... up to the present row. `value`, V of the present
-        row, stands for the rewards after it.
+        The last entry is V of the present row T. The return of an earlier row t is
+
+            G_t = r_t + gamma G_{t+1},    G_T = V(s_T),    and G_{t+1} is replaced by 0 if row t terminated
+
+        Args:
+            value: V of the present row.
         """
         latest = slice(-CURVE_LENGTH, None)
         discounted_return = value
-        returns = [value]
+        newest_first = [value]
         for reward, terminated in zip(self.rewards[latest][::-1], self.terminated[latest][::-1], strict=True):
-            following = 0.0 if terminated else discounted_return
-            discounted_return = reward + self.gamma * following
-            returns.append(discounted_return)
-        return np.array(returns[::-1], np.float32)
+            next_return = 0.0 if terminated else discounted_return
+            discounted_return = reward + self.gamma * next_return
+            newest_first.append(discounted_return)
+        return np.array(newest_first[::-1], np.float32)
 
 
 def _make_step(
@@ -184,7 +205,7 @@ def _make_step(
     heatmap: Heatmap | None,
     game: _GameRecord,
 ) -> PlayerStep:
-    """Return the step of a row. The agent takes its greedy action if `random_action` is None."""
+    """Return the step of a row. The action is `random_action`, or the greedy action if `random_action` is None."""
     value = float(output.value[0])
     greedy_action = int(output.action[0])
     distribution = output.distribution
@@ -192,7 +213,7 @@ def _make_step(
     return PlayerStep(
         screens=screens,
         stacked_obs=stack[0].cpu().numpy(),
-        scores=output.scores[0].cpu().numpy(),
+        action_scores=output.scores[0].cpu().numpy(),
         is_policy=output.is_policy,
         action=greedy_action if random_action is None else random_action,
         greedy_action=greedy_action,

@@ -1,4 +1,8 @@
-"""Play games and show them frame by frame in a sink: a video file, the terminal, a window or a web page."""
+"""Play games and show them frame by frame in a sink: a video file, the terminal, a window or a web page.
+
+A screen is an image of the game alone. A frame is the image that the sink shows: a screen beside the agent's input and
+output (`rl_lab.watch.frame_rendering`).
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,8 @@ from rl_lab.watch.sinks.frame_sink import FrameSink
 class ShowResult:
     """The games that were shown."""
 
-    scores: list[float]  # of the games that were shown to their end
-    num_frames: int
+    scores: list[float]  # sum of the raw rewards of each game that was shown to its end
+    num_frames: int  # frames that the sink received
 
 
 def show_games(
@@ -29,16 +33,22 @@ def show_games(
     controls: Controls | None = None,
     after_step: Callable[[], None] = lambda: None,
 ) -> ShowResult:
-    """Play whole games, send their frames to a sink, and close the sink and the environment.
+    """Play games, send their frames to a sink, and close the sink and the environment.
+
+    The viewer can end a game early: `controls.quit` ends the function, `controls.restart` begins the first game again.
 
     Args:
         player: The agent and its environment.
         sink: Receives the frames.
         title: Returns the title of the next frame.
-        episodes: Number of games; None means until the person quits.
+        episodes: Number of games to show to their end. None means no limit; the function then ends at `controls.quit`.
         smooth: Show every screen of an Atari emulator, not only the screens at which the agent acts.
-        controls: Show the frames at the game's own speed and respond to keys. None means as fast as possible.
-        after_step: Is called after each step; it may change the agent's weights.
+        controls: The viewer's requests. Frames are shown at the game's own speed times `controls.speed`. None means no
+            requests, and frames as fast as possible.
+        after_step: Called after each step, also after a step that will be repeated; it may change the agent's weights.
+
+    Returns:
+        The scores of the games that were shown to their end, and the number of frames.
     """
     scores: list[float] = []
     num_frames = 0
@@ -46,7 +56,7 @@ def show_games(
     try:
         for player_step in player:
             screens = player_step.screens if smooth else player_step.screens[-1:]
-            redraw = False
+            redraw = False  # True if the viewer changed what a paused frame shows, so that the step must be repeated
             for screen in screens:
                 sink.show(render_frame(player_step, screen, player.env.env_spec, title()), player_step)
                 num_frames += 1
@@ -72,20 +82,25 @@ def show_games(
 def frame_rate(player: Player, *, smooth: bool) -> float:
     """Return the frames per second of the game's own speed.
 
-    For an Atari game: 60, the rate of the emulator, if `smooth`; otherwise 15, the rate of the agent's actions.
+    For an Atari game with a frame skip of 4: 60, the rate of the emulator, if `smooth`; otherwise 15, the rate of the
+    agent's actions. For another environment: its "render_fps", whether `smooth` or not.
     """
     screens_per_frame = 1 if smooth else player.env.screens_per_step
     return player.env.screens_per_second / screens_per_frame
 
 
 def _apply_controls(controls: Controls, player: Player, redraw: bool) -> None:
-    """Pass the requests of the person to the player."""
-    player.restart = controls.restart
-    controls.restart = False
+    """Pass the viewer's requests to the player, which resets them."""
+    if controls.restart:
+        controls.restart = False
+        player.restart = True
     player.repeat_step = redraw
     player.saliency_method = controls.saliency_method
 
 
 def _is_finished(player_step: PlayerStep, player: Player) -> bool:
-    """Return True if the game is over and its last step will not be shown again."""
+    """Return True if this step ends a game that counts.
+
+    A last step that will be repeated is counted only after its last repetition. A restart discards the game.
+    """
     return player_step.is_last and not (player.restart or player.repeat_step)

@@ -74,11 +74,17 @@ def test_unflatten_orders_more_than_ten_entries_by_number():
         ["a/[00]"],
     ],
 )
-def test_unflatten_raises_if_indices_are_missing(names: list[str]):
-    with pytest.raises(ValueError, match="a is a list with missing indices"):
+def test_unflatten_raises_if_keys_of_a_list_are_not_all_indices(names: list[str]):
+    with pytest.raises(ValueError, match=r"a is a list, but its \d keys are not \[0\] to"):
         checkpoint.unflatten(dict.fromkeys(names, 1))
 
 
 def test_unflatten_raises_if_a_name_is_below_a_value():
     with pytest.raises(ValueError, match="a/b is below a name that holds a value"):
         checkpoint.unflatten({"a": 1, "a/b": 2})
+
+
+@pytest.mark.parametrize("flat", [{"a/b": 2, "a": 1}, {"c/a/b/d": 2, "c/a": {}}, {"a/[0]": 2, "a": [1]}])
+def test_unflatten_raises_if_a_value_has_a_name_that_other_names_are_below(flat: dict[str, Any]):
+    with pytest.raises(ValueError, match="a holds a value, but other names are below it"):
+        checkpoint.unflatten(flat)

@@ -26,7 +26,7 @@ def test_steps_equal_the_output_of_the_network_along_a_stream(train):
     for step in steps:
         with torch.no_grad():
             q = agent.network(torch.from_numpy(row.obs)[:, None])[0].numpy()
-        assert step.scores == pytest.approx(q, abs=1e-5)
+        assert step.action_scores == pytest.approx(q, abs=1e-5)
         assert step.greedy_action == q.argmax()
         values.append(q.max())
         assert step.values == pytest.approx(np.array(values), abs=1e-5)

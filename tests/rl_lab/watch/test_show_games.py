@@ -13,7 +13,9 @@ import pytest
 from rl_lab import api
 from rl_lab.cli.main import main
 from rl_lab.experiment.run import DEMO, Run
-from rl_lab.watch.player import Player
+from rl_lab.watch.controls import Controls
+from rl_lab.watch.images import RgbImage
+from rl_lab.watch.player import Player, PlayerStep
 from rl_lab.watch.rendered_env import RenderedEnv
 from rl_lab.watch.show_games import ShowResult, frame_rate, show_games
 from rl_lab.watch.sinks.video import VideoSink
@@ -59,6 +61,42 @@ def test_video_of_an_atari_game_has_its_own_speed(demo, tmp_path, smooth, fps):
         assert stream.frames == result.num_frames
         assert float(stream.duration * stream.time_base) == pytest.approx(result.num_frames / fps, abs=0.1)
     assert result.num_frames == pytest.approx(600 / (1 if smooth else 4), abs=10)
+
+
+class KeyPressSink:
+    """A sink that records which steps are shown. In the third frame, it pauses and presses "s" and "r" at once."""
+
+    def __init__(self, controls: Controls) -> None:
+        self.controls = controls
+        self.step_numbers: list[int] = []
+
+    def show(self, frame: RgbImage, player_step: PlayerStep) -> None:
+        self.step_numbers.append(player_step.step_number)
+
+    def poll(self) -> None:
+        num_frames = len(self.step_numbers)
+        if num_frames == 3:
+            self.controls.paused = True
+            self.controls.press("s")
+            self.controls.press("r")
+        elif num_frames == 4:
+            self.controls.paused = False
+        elif num_frames >= 6:
+            self.controls.press("q")
+
+    def close(self) -> None:
+        pass
+
+
+def test_restart_is_not_lost_if_a_redraw_is_requested_at_the_same_time(train):
+    run = train(steps=300, eval_every=0, eval_episodes=1)
+    player = Player(api.load(run), run.config, RenderedEnv(run.env_spec), seed=2, epsilon=0)
+    controls = Controls()
+    controls.speed = 8.0
+    sink = KeyPressSink(controls)
+    result = show_games(player, sink, title=lambda: "title", episodes=None, controls=controls)
+    assert sink.step_numbers == [0, 1, 2, 0, 1, 2]
+    assert result.scores == []
 
 
 def test_demo_is_small_and_documents_its_training():
