@@ -40,7 +40,7 @@ class OverlappedLoop:
 
         1. The agent chooses the actions of row t, with weights that were learned from the rows up to t - 2.
         2. The environments begin to compute row t + 1.
-        3. Meanwhile the agent observes row t - 1, and may learn. It has then observed the rows up to t - 1.
+        3. Meanwhile the agent observes row t - 1, and may learn from the rows up to t - 1.
         4. The loop waits for row t + 1, whose rewards and ends complete row t.
 
     So the rows from which an update learns do not depend on the speed of the environments. Between two calls of `step`,
@@ -78,8 +78,8 @@ class OverlappedLoop:
             action, self.carry = self.agent.act(obs, is_first, self.carry, explore=True)
             host_action = action.cpu().numpy()
 
-        # 2. Send the actions. The time counts as emulation: the threads of the environments may begin to compute on the
-        #    processor core of this thread.
+        # 2. Send the actions. The time counts as emulation, because the threads of the environments may begin to compute
+        #    on the processor core of this thread.
         with self.seconds("emulation"):
             self.stream.send(host_action)
 
@@ -163,7 +163,7 @@ class OverlappedLoop:
             self.carry = carry
             return True
         self._truncate_episodes(saved_row, carry)
-        # Any seed but the run's own would do: with that one, the first episodes of the run would be repeated.
+        # The seed must differ from `seed`, which would repeat the first episodes of the run. Any other number would do.
         # `self.carry` is still the initial carry, because all environments begin an episode.
         self.row = self.stream.reset(seed + self.stream.num_envs)
         return False

@@ -100,7 +100,7 @@ class Player:
         rng = np.random.default_rng(self.seed)
         row, screens = self.env.reset(self.seed)
         carry: Carry = self.agent.initial_carry(1)
-        # The content of a carry depends on the agent. So the player stacks the observations to show by itself.
+        # Only the agent can read its carry. So the player keeps a history too, to report the stacked observations.
         history = self._empty_history()
         game = _GameRecord(1, self.value_scaling)
         while True:
