@@ -78,8 +78,8 @@ class OverlappedLoop:
             action, self.carry = self.agent.act(obs, is_first, self.carry, explore=True)
             host_action = action.cpu().numpy()
 
-        # 2. Send the actions. The time counts as emulation, because the threads of the environments may begin to compute
-        #    on the processor core of this thread.
+        # 2. Send the actions. The time counts as emulation, because the threads of the environments may begin to
+        #    compute on the processor core of this thread.
         with self.seconds("emulation"):
             self.stream.send(host_action)
 
