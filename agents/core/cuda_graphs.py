@@ -3,8 +3,9 @@
 A gradient step of a small network launches a few hundred kernels of some microseconds each, and the GPU waits for
 Python between them. A captured graph (torch.cuda.CUDAGraph) launches all of them at once.
 
-An agent calls `capture_methods` with the names of the methods to capture. `CudaGraphFunction` then runs in three
-phases: the first calls run eagerly (warm-up), one call captures the kernels, and all later calls replay them.
+An agent calls `capture_methods` with the names of the methods to capture. Each method becomes a `CudaGraphFunction`,
+which has three phases: the first calls run eagerly (warm-up), the next call captures the kernels and replays them, and
+all later calls only replay them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 WARM_UP_CALLS = 3
-"""Eager calls before the capture, in which libraries choose algorithms and the optimiser allocates its moments."""
+"""Eager calls before the capture. In these calls, libraries choose algorithms and the optimiser allocates its state."""
 MAX_GRAPHS = 8
 """Largest number of graphs of one function. Each graph keeps as much memory as one call allocates."""
 
@@ -35,7 +36,7 @@ class Graph(Protocol):
 
 
 Capture = Callable[[Callable[[], TensorTree]], Graph]
-"""A function that captures the kernels of a call without arguments."""
+"""A function that calls another function, without arguments, and captures the kernels of this call."""
 
 
 class CapturedGraph:
@@ -58,13 +59,13 @@ class CudaGraphFunction:
     beyond the first `MAX_GRAPHS` always run eagerly.
 
     The function must launch the same kernels in every call with one signature. A number that Python computes, such as a
-    size, a flag or a learning rate of type float, keeps the value of the capture. So numbers that change must be
-    tensors, changed in place. Arguments and results are tensor trees; results are copies that later calls do not
-    change.
+    size, a flag or a learning rate of type float, keeps the value that it had in the capture. So a number that changes
+    must be a tensor that is changed in place. Arguments and results are tensor trees. The results are copies, which
+    later calls do not change.
 
     Args:
         function: Function to capture.
-        capture: Class or function that captures a call. Tests on a CPU pass a substitute.
+        capture: Class or function that captures a call. Tests on a CPU pass a substitute for `CapturedGraph`.
     """
 
     def __init__(self, function: Callable[..., TensorTree], capture: Capture = CapturedGraph) -> None:
@@ -84,21 +85,22 @@ class CudaGraphFunction:
             return map_tensors(torch.clone, self._run_eagerly(arguments))
         if not captured:
             self._capture(signature, arguments)
+        # A graph reads its arguments from fixed addresses, so the new arguments are copied there.
         map_tensors(lambda static, new: static.copy_(new), self.arguments[signature], arguments)
         graph = self.graphs[signature]
         graph.replay()
         return map_tensors(torch.clone, graph.results)
 
     def _capture(self, signature: Any, arguments: TensorTree) -> None:
-        """Capture a call with copies of the arguments. Later calls write their arguments into these copies."""
+        """Capture a call with copies of the arguments. `__call__` writes the arguments of each call into these copies."""
         static = map_tensors(torch.clone, arguments)
         self.arguments[signature] = static
         self.graphs[signature] = self.capture(lambda: self.function(*static))
 
     def _run_eagerly(self, arguments: tuple[TensorTree, ...]) -> TensorTree:
-        """Call the function without a graph, on a CUDA device in a side stream.
+        """Call the function without a graph. If an argument is on a CUDA device, call the function in a side stream.
 
-        PyTorch requires the side stream: a capture must not depend on work in the default stream.
+        PyTorch's instructions for CUDA graphs require the warm-up to run in a side stream.
         """
         if not any(tensor.is_cuda for tensor in tensor_leaves(arguments)):
             return self.function(*arguments)
@@ -109,6 +111,7 @@ class CudaGraphFunction:
         with torch.cuda.stream(self.warm_up_stream):
             results = self.function(*arguments)
         current.wait_stream(self.warm_up_stream)
+        # The allocator may reuse the memory of a result only after the current stream has finished with the result.
         for tensor in tensor_leaves(results):
             tensor.record_stream(current)
         return results
@@ -122,8 +125,8 @@ def capture_methods(instance: object, *names: str, wrapper: Wrapper = CudaGraphF
     """Replace methods of one object by captured versions.
 
     The captured versions are attributes of the instance, which hide the methods of its class. A second call replaces
-    them by new ones without graphs. This is necessary after tensors that the graphs read have moved, for example when a
-    state was loaded.
+    the captured versions by new ones, which have no graphs yet. This is necessary when tensors that the graphs read
+    have moved to other addresses, for example after a state was loaded.
 
     Args:
         instance: Object to change.
@@ -131,12 +134,17 @@ def capture_methods(instance: object, *names: str, wrapper: Wrapper = CudaGraphF
         wrapper: Returns the captured version of a bound method.
     """
     for name in names:
-        method = getattr(type(instance), name)
+        method = getattr(type(instance), name)  # from the class, because the instance may have a captured version
         setattr(instance, name, wrapper(method.__get__(instance)))
 
 
 def map_tensors(function: Callable[..., Any], tree: TensorTree, *others: TensorTree) -> TensorTree:
     """Apply a function to each tensor of a tree, together with the tensors at the same place in the other trees.
+
+    Args:
+        function: Function with one argument for each tree.
+        tree: The first tree.
+        *others: Trees of the same structure.
 
     Returns:
         The tree of the results. Lists become tuples.
@@ -156,7 +164,7 @@ def map_tensors(function: Callable[..., Any], tree: TensorTree, *others: TensorT
 
 
 def tensor_leaves(tree: TensorTree) -> list[Tensor]:
-    """Return the tensors of a tree in order."""
+    """Return the tensors of a tree, in the order in which the tree contains them."""
     if isinstance(tree, Tensor):
         return [tree]
     branches = tree.values() if isinstance(tree, dict) else tree

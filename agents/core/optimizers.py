@@ -26,18 +26,18 @@ class OptimizerConfig:
     lr_end: Positive = 1e-4
     """Learning rate from agent step lr_steps on."""
     lr_hold: CountOrZero = 0
-    """Agent steps before the learning rate begins to fall from lr to lr_end, linearly."""
+    """Agent step at which the learning rate begins to change linearly from lr to lr_end."""
     lr_steps: CountOrZero = 0
     """Agent step at which the learning rate reaches lr_end. 0 keeps it at lr."""
     optimizer: OptimizerName = "adam"
     """adam (Kingma and Ba 2015), rmsprop (Tieleman and Hinton 2012), or centered_rmsprop (Mnih et al. 2015)."""
     optimizer_eps: Positive = 1.5e-4
-    """Epsilon of the optimiser, against division by zero."""
+    """Epsilon in the denominator of the optimiser's step, against division by zero."""
     grad_clip: NonNegative = 10.0
-    """Largest norm of the gradient over all parameters (Pascanu et al. 2013). 0 disables clipping."""
+    """Largest norm of the gradient of all parameters together (Pascanu et al. 2013). 0 disables clipping."""
     cuda_graphs: bool = False
-    """Capture acting and updating as CUDA graphs. This needs the optimizer adam; devices other than CUDA ignore it.
-    Untested: written without a CUDA device."""
+    """Capture acting and updating as CUDA graphs. This needs the optimizer adam. Devices other than CUDA ignore this
+    setting. Untested: written without a CUDA device."""
 
     def learning_rate(self, steps: int) -> float:
         """Return the learning rate after `steps` agent steps."""
@@ -64,12 +64,15 @@ def build_optimizer(
     if config.optimizer == "centered_rmsprop":
         return CenteredRMSProp(params, lr=config.lr, eps=config.optimizer_eps)
     if config.optimizer == "rmsprop":
-        return EagerRMSprop(params, lr=config.lr, eps=config.optimizer_eps)  # decay of the squared gradient: 0.99
+        return EagerRMSprop(params, lr=config.lr, eps=config.optimizer_eps)
     return EagerAdam(params, lr=config.lr, eps=config.optimizer_eps, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of the next steps. A tensor is changed in place, because CUDA graphs read it by address."""
+    """Set the learning rate of the next steps.
+
+    A learning rate in a tensor is changed in place, because CUDA graphs read the tensor by its address.
+    """
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(lr)
@@ -82,9 +85,9 @@ def clipped_gradient_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, gra
 
     Args:
         optimizer: Optimiser of the parameters.
-        loss: Scalar loss, float32[].
-        grad_clip: Largest norm of the gradient over all parameters. A longer gradient is scaled to it. 0 disables
-            clipping.
+        loss: Loss, float32[].
+        grad_clip: Largest norm of the gradient of all parameters together. A longer gradient is scaled down to this
+            norm. 0 disables clipping.
 
     Returns:
         Norm of the gradient before clipping, float32[].
@@ -93,7 +96,8 @@ def clipped_gradient_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, gra
     loss.backward()
     params = [param for group in optimizer.param_groups for param in group["params"]]
     norm = nn.utils.get_total_norm([param.grad for param in params if param.grad is not None])
-    # On a CPU, skip the scaling of gradients that are short enough. On a GPU, the comparison would wait for the device.
+    # On a CPU, gradients that are short enough need no scaling. On a GPU, the comparison would wait for the device, so
+    # every gradient is scaled, a short one by 1.
     if grad_clip and (norm.device.type != "cpu" or norm > grad_clip):
         nn.utils.clip_grads_with_norm_(params, grad_clip, norm)
     optimizer.step()
@@ -108,7 +112,7 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[Any, dict
 
     Args:
         optimizer: Optimiser to change.
-        state: Tensors by name, for each number of a parameter. The numbers may be strings.
+        state: For each index of a parameter, the tensors of this parameter by name. The indices may be strings.
     """
     params = [param for group in optimizer.param_groups for param in group["params"]]
     loaded = optimizer.state_dict()
@@ -117,7 +121,7 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[Any, dict
 
 
 def _build_capturable_adam(config: OptimizerConfig, params: list[nn.Parameter]) -> EagerAdam:
-    """Return Adam with its learning rate in a tensor on the device of the parameters."""
+    """Return Adam with its learning rate in a tensor float32[] on the device of the parameters."""
     if config.optimizer != "adam":
         raise ConfigError(f"cuda_graphs is true and optimizer is {config.optimizer}; it must be adam")
     lr = torch.tensor(config.lr, device=params[0].device)
@@ -125,7 +129,7 @@ def _build_capturable_adam(config: OptimizerConfig, params: list[nn.Parameter]) 
 
 
 def _like_parameter(param: nn.Parameter, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors in the memory format of the parameter. Scalars, such as the step counter, stay as they are."""
+    """Return the tensors in the memory format of the parameter. Scalars, such as the step counter, are not changed."""
     result = {}
     for name, tensor in parts.items():
         if tensor.dim():

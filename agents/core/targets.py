@@ -1,6 +1,7 @@
 """Returns, bootstrapped targets and advantages, as pure functions of tensors.
 
-B is the size of a batch, A the number of actions. Rewards and values are float32, flags are bool.
+B is the size of a batch, A the number of actions, and N the number of environments. Rewards and values are float32,
+flags are bool. A row is one time step.
 """
 
 from __future__ import annotations
@@ -10,25 +11,26 @@ from torch import Tensor
 
 
 def n_step_return(reward: Tensor, terminated: Tensor, truncated: Tensor, gamma: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the n-step returns of rows t, ..., t+n-1 (Sutton 1988), cut at the first row that ends its episode.
+    """Return the n-step returns of rows t, ..., t+n-1 (Sutton 1988), cut after the first row that ends the return.
 
         R = sum_{k<m} gamma^k r_{t+k}
         discount = gamma^m, or 0 if row t+m-1 terminated
 
-    The target is R + discount * V(row t+m). After a truncation, row t+m holds the last observation of the episode, from
-    which a truncated return bootstraps.
+    A row ends the return if it terminated or truncated. m is the number of rows up to and including this row, or n if
+    no row ends the return. The target is R + discount * V(s), where s is the state of row t+m. If row t+m-1 truncated,
+    row t+m holds the last observation of the episode.
 
     Args:
-        reward: Rewards [B, n].
+        reward: Rewards of rows t, ..., t+n-1, [B, n].
         terminated: [B, n], True if bootstrapping stops after the row.
         truncated: [B, n], True if the episode was cut after the row.
-        gamma: Discount per step.
+        gamma: Discount per row.
 
     Returns:
         R float32[B], discount float32[B], and the number of rows m int64[B], with 1 <= m <= n.
     """
     ends = (terminated | truncated).long()
-    counted = torch.cumsum(ends, 1) - ends == 0  # True if no earlier row ended the episode
+    counted = torch.cumsum(ends, 1) - ends == 0  # [B, n], True if no earlier row ended the return
     gammas = gamma ** torch.arange(reward.shape[1], device=reward.device, dtype=torch.float32)
     ret = (reward * gammas * counted).sum(1)
     m = counted.sum(1)
@@ -84,7 +86,7 @@ def td_target(ret: Tensor, discount: Tensor, value: Tensor) -> Tensor:
     Args:
         ret: n-step return R, [B].
         discount: gamma^m, or 0 after a termination, [B].
-        value: V(s'), [B].
+        value: V(s') of the state s' that follows the return, [B].
     """
     return ret + discount * value
 
@@ -92,21 +94,22 @@ def td_target(ret: Tensor, discount: Tensor, value: Tensor) -> Tensor:
 def categorical_projection(ret: Tensor, discount: Tensor, probabilities: Tensor, support: Tensor) -> Tensor:
     """Project the distribution of R + discount * Z onto the atoms of Z (Bellemare et al. 2017, equation 7).
 
-    The probability of each shifted atom is divided between the two nearest atoms, in proportion to its distance from
-    the other one. Shifted atoms outside the support count as its first or last atom.
+    Z is the random return from the next state. An atom z of Z is shifted to R + discount * z, which usually lies
+    between two atoms. Each of these two atoms receives a share of the probability of z, which falls linearly with its
+    distance from the shifted atom. A shifted atom outside the support counts as the first or last atom of the support.
 
     Args:
         ret: n-step return R, [B].
         discount: gamma^m, or 0 after a termination, [B].
         probabilities: Probabilities of the atoms of Z, [B, atoms].
-        support: Returns of the atoms, evenly spaced, [atoms].
+        support: Returns of the atoms, evenly spaced and ascending, [atoms].
 
     Returns:
-        Probabilities of the atoms, float32[B, atoms].
+        Probabilities of the atoms after the projection, float32[B, atoms].
     """
     low, high, atoms = support[0], support[-1], len(support)
     shifted = (ret[:, None] + discount[:, None] * support).clamp(low, high)
-    position = (shifted - low) / (high - low) * (atoms - 1)  # in units of the distance between atoms
+    position = (shifted - low) / (high - low) * (atoms - 1)  # [B, shifted atom], in distances between two atoms
     atom_index = torch.arange(atoms, device=support.device)
     share = 1 - (position[:, None, :] - atom_index[None, :, None]).abs()  # [B, atom, shifted atom]
     return (share.clamp(min=0) * probabilities[:, None, :]).sum(2)
@@ -120,16 +123,16 @@ def generalized_advantage(
         delta_t = r_t + gamma V(s_{t+1}) - V(s_t)
         A_t = delta_t + gamma lambda A_{t+1}
 
-    V(s_{t+1}) is left out after a termination. After a truncation it is the value of the last observation of the
-    episode, which is the next row; the advantage of that row has no meaning. With lambda = 1 and V = 0, A_t is the
-    discounted return.
+    If row t terminated, the terms with V(s_{t+1}) and A_{t+1} are left out. If row t truncated, or is the last of the T
+    rows, only the term with A_{t+1} is left out. After a truncation, s_{t+1} is the last observation of the episode,
+    and A_{t+1} has no meaning. With lambda = 1 and V = 0, A_t is the discounted return.
 
     Args:
         reward: Rewards of T rows of N environments, [T, N].
         terminated: [T, N], True if bootstrapping stops after the row.
         truncated: [T, N], True if the episode was cut after the row.
-        value: V(s), [T + 1, N].
-        gamma: Discount per step.
+        value: V(s) of these rows and of the row after them, [T + 1, N].
+        gamma: Discount per row.
         trace_decay: lambda.
 
     Returns:

@@ -1,4 +1,8 @@
-"""Sequences of successive rows from a replay memory, for recurrent networks and rollouts."""
+"""Sequences of successive rows from a replay memory, for recurrent networks and rollouts.
+
+A row is one time step of all N environments. A cell is the part of a row that belongs to one environment. A sequence
+consists of the cells of one environment in successive rows.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,10 @@ from agents.memory.replay import Replay
 
 
 class SequenceBatch(NamedTuple):
-    """B sequences of L successive rows. A sequence may contain the end of one episode and the start of the next."""
+    """B sequences of L rows. A sequence may contain the end of one episode and the start of the next.
+
+    The fields have the meaning of those of `StepResult`, but `obs` holds stacks of k observations.
+    """
 
     obs: Tensor  # [L, B, k, *obs_shape], dtype of the observations
     is_first: Tensor  # bool[L, B]
@@ -28,8 +35,12 @@ class SequenceBatch(NamedTuple):
 class SequenceSampler:
     """Sampler of sequences of `length` rows.
 
-    If the replay is prioritised, a sequence has the priority of its first cell, and the replay needs a `lookahead` of
-    `length - 1`.
+    If the replay is prioritised, the priority of a sequence is that of its first cell. The replay must then have a
+    `lookahead` of `length - 1` rows, so that it draws only cells whose whole sequence is stored.
+
+    Args:
+        replay: The replay memory.
+        length: Rows in a sequence, L.
     """
 
     def __init__(self, replay: Replay, length: int) -> None:
@@ -50,7 +61,7 @@ class SequenceSampler:
 
         Args:
             batch_size: Number of sequences, B.
-            beta: Exponent of the importance-sampling weights; see `Priorities.draw`. Uniform sampling does not use it.
+            beta: Exponent of the importance-sampling weights; see `Priorities.draw`. Uniform sampling ignores `beta`.
 
         Raises:
             ValueError: No sequence is complete yet.
@@ -58,26 +69,33 @@ class SequenceSampler:
         replay = self.replay
         if self.count == 0 or (replay.priorities and replay.num_starts == 0):
             raise ValueError(
-                f"no sequence of {self.length} rows yet: the replay holds {replay.total_rows} rows of {replay.num_envs}"
+                f"no sequence of {self.length} rows yet: {replay.total_rows} rows of {replay.num_envs} environments have"
+                " been written"
             )
         if replay.priorities:
             cell, weight = replay.draw_by_priority(batch_size, beta=beta)
             return self.at(cell)._replace(weight=weight)
-        draw = torch.randint(self.count, (batch_size,), generator=replay.generator, device=replay.device)
-        return self.at(draw + replay.first_whole_row * replay.num_envs)
+        index = torch.randint(self.count, (batch_size,), generator=replay.generator, device=replay.device)
+        return self.at(index + replay.first_whole_row * replay.num_envs)
 
     def latest(self) -> SequenceBatch:
-        """Return the newest sequence of every environment. Raises ValueError if the replay holds too few rows."""
+        """Return the newest sequence of every environment (B = N). Raises ValueError if the replay has too few rows."""
         replay = self.replay
         if self.count == 0:
             raise ValueError(
-                f"no {self.length} rows yet: the replay holds {replay.total_rows} rows of {replay.num_envs}"
+                f"no sequence of {self.length} rows yet: {replay.total_rows} rows of {replay.num_envs} environments have"
+                " been written"
             )
         first_row = replay.total_rows - self.length
         return self.at(first_row * replay.num_envs + torch.arange(replay.num_envs, device=replay.device))
 
     def at(self, start: Tensor) -> SequenceBatch:
-        """Return the sequences that start at these cells, i64[B]. Numbers beyond the last cell wrap around."""
+        """Return the sequences that start at these cells.
+
+        Args:
+            start: Cells i64[B]. They may also be counted from the first row ever written (row * N + environment); the
+                count is taken modulo the number of cells.
+        """
         replay = self.replay
         fields = replay.storage
         offset = torch.arange(self.length, device=replay.device)[:, None] * replay.num_envs
@@ -87,7 +105,7 @@ class SequenceSampler:
             extra[name] = fields[name][cell]
         return SequenceBatch(
             obs=replay.stacks(cell.flatten()).unflatten(0, cell.shape),
-            is_first=fields["age"].take(cell) == 0,
+            is_first=fields["age"].take(cell) == 0,  # the age counts the rows since the first of the episode
             is_last=fields["is_last"].take(cell),
             action=fields["action"].take(cell).long(),
             reward=fields["reward"].take(cell),

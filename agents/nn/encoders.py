@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agents.core.types import EnvSpaces
-from agents.nn.config import NetworkConfig
 from agents.nn.gradient_scale import ScaleGradient
 from agents.nn.mixed_precision import Conv2d, LayerNorm, Linear
+from agents.nn.network_config import NetworkConfig
 from agents.nn.pixel_convolutions import DifferencesConv2d, FramesConv2d, PreprocessedImages
 
 

@@ -11,27 +11,30 @@ import psutil
 
 
 class Watchdog:
-    """Ends the process if `reset` is not called for a number of seconds.
+    """Ends the process if `reset` is not called for a number of seconds inside a `with` block.
 
-    Use it as a context manager; it watches inside the `with` block. Python cannot interrupt an emulator that hangs in C
-    code, so the process and its children are killed. The watchdog counts its own ticks instead of reading a clock,
-    because a process that was suspended for hours must not be killed when it continues.
+    Python cannot interrupt an emulator that hangs in C code, so the process and its children are killed.
+
+    A thread counts ticks: it sleeps for `tick_seconds` and then adds one. The thread does not compare clock times,
+    because a process that was suspended for hours must not be killed when it continues. No tick passes in a suspended
+    process.
     """
 
     def __init__(self, seconds: float, message: Callable[[], str]) -> None:
         """Create a watchdog.
 
         Args:
-            seconds: Seconds without a call of `reset` after which the process ends with exit code 1. 0 means never.
-            message: Returns the text that is printed to stderr before the process ends.
+            seconds: Seconds without a call of `reset` after which the process ends with exit code 1. 0 disables the
+                watchdog.
+            message: Function that returns the text to print to stderr before the process ends.
         """
         self.seconds = seconds
         self.message = message
         self.silent_ticks = 0  # ticks since the last call of `reset`
-        self.finished = threading.Event()
+        self.finished = threading.Event()  # set at the end of the `with` block; each block has a new event
 
     def reset(self) -> None:
-        """Report progress: start counting from 0 again."""
+        """Set the count of ticks to 0. Call this method after every sign of progress."""
         self.silent_ticks = 0
 
     def __enter__(self) -> Watchdog:
@@ -45,7 +48,7 @@ class Watchdog:
         self.finished.set()
 
     def _watch(self, finished: threading.Event) -> None:
-        """Count ticks until `finished` is set; end the process if there are too many."""
+        """Count ticks until `finished` is set. End the process if `seconds` have passed since the last `reset`."""
         tick_seconds = min(1.0, self.seconds / 4)
         while not finished.wait(tick_seconds):
             self.silent_ticks += 1

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from agents.core.types import EnvSpaces
-from agents.nn.config import NetworkConfig, Pixels
 from agents.nn.encoders import FrameDifferenceEncoder, NatureCNN, build_encoder
+from agents.nn.network_config import NetworkConfig, Pixels
 
 ATARI = EnvSpaces((84, 84), torch.uint8, 6, 8)
 VECTOR = EnvSpaces((4,), torch.float32, 2, 8)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from agents.core.types import EnvSpaces
-from agents.nn.config import Init, NetworkConfig
 from agents.nn.encoders import build_encoder
 from agents.nn.init import build_seeded, initialize_weights
+from agents.nn.network_config import Init, NetworkConfig
 from agents.nn.networks import QNetwork
 
 ATARI = EnvSpaces((84, 84), torch.uint8, 6, 8)

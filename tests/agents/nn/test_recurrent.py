@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from agents.core.types import EnvSpaces
-from agents.nn.config import NetworkConfig
 from agents.nn.encoders import build_encoder
+from agents.nn.network_config import NetworkConfig
 from agents.nn.recurrent import Core, RecurrentQNetwork
 
 VECTOR = EnvSpaces((4,), torch.float32, 2, 8)
