@@ -5,10 +5,10 @@ A change that must not alter behaviour is checked with this script:
     python tests/checksums.py record tests/data/checksums.json    before the change
     python tests/checksums.py check tests/data/checksums.json     after it
 
-Runs are started through the command line, and only the files of the run folders are read. So the script does not depend on
-names inside the project: tensors are compared by their contents, whatever their keys are called. Equal checksums on one machine
-mean equal weights, optimiser moments, replay rows, random generators and logged metrics, bit for bit. Checksums from
-another kind of processor may differ, because the order of floating-point operations differs.
+The script starts runs through the command line and reads only the files of their run folders. It compares tensors by
+their contents, whatever their keys are called, so it does not depend on names inside the project. Equal checksums mean
+equal weights, optimiser moments, replay rows, random generators and logged metrics, bit for bit. Processors of another
+kind may give other checksums, because the order of floating-point operations differs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Imports point one way: rl_lab -> agents, rl_lab -> envs. There are no import cycles, and only rl_lab/cli imports rl_lab.cli."""
+"""Tests of the imports between modules.
+
+rl_lab imports agents and envs, which import neither rl_lab nor each other. There are no import cycles. Only rl_lab/cli
+imports rl_lab.cli.
+"""
 
 import ast
 import sys
@@ -81,7 +85,7 @@ def find_cycle(graph: dict[str, set[str]]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_arrows_point_one_way(path):
+def test_packages_import_only_allowed_packages(path):
     package = path.relative_to(ROOT).parts[0]
     others = {name.split(".")[0] for name in imported_modules(path)} - sys.stdlib_module_names
     assert not others & FORBIDDEN.get(package, set())
@@ -89,25 +93,25 @@ def test_arrows_point_one_way(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_file_says_what_it_is(path):
-    assert ast.get_docstring(ast.parse(path.read_text())), "its first line must say what it is"
+def test_every_module_has_a_docstring(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
 
 
-def test_no_import_cycle():
+def test_there_is_no_import_cycle():
     assert find_cycle(import_graph()) == []
 
 
-def test_a_cycle_is_found():
+def test_find_cycle_on_small_graphs():
     assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
     assert find_cycle({"a": {"a"}}) == ["a"]
     assert find_cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
-def test_only_the_command_line_imports_the_command_line():
+def test_only_cli_and_main_import_cli():
     importers = {name for name, imported in import_graph().items() if any(m.startswith("rl_lab.cli") for m in imported)}
     outside = {name for name in importers if not name.startswith("rl_lab.cli")}
     assert outside == {"rl_lab.__main__"}
 
 
-def test_there_are_files_to_look_at():
+def test_modules_are_found():
     assert len(FILES) > 20
