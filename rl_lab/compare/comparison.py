@@ -1,4 +1,7 @@
-"""A comparison: runs in groups of equal agent, settings and environment, and the statistics of these groups."""
+"""A comparison of groups of runs. The runs of a group differ only in their seeds.
+
+In the shapes below, [seeds] is one number per seed of a group, and [points] one number per point of a learning curve.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ AGGREGATES: dict[str, Statistic] = {"IQM": iqm, "median": median, "mean": mean}
 
 
 class Curve(NamedTuple):
-    """The learning curve of a group: arrays [points], rounded to `CURVE_DECIMALS`; `low` and `high` may be NaN."""
+    """The learning curve of a group: arrays [points], rounded to `CURVE_DECIMALS`."""
 
-    x: Array
+    x: Array  # agent steps, frames or minutes
     y: Array  # interquartile mean over seeds
-    low: Array  # ends of the 95% interval of y
-    high: Array
+    low: Array  # lower end of the 95% interval of y, NaN for a single seed
+    high: Array  # upper end of the 95% interval of y, NaN for a single seed
 
 
 @dataclass(frozen=True)
@@ -41,24 +44,24 @@ class GroupSummary:
     agent: str  # label of the group
     env: str
     seeds: list[int]
-    final: Estimate  # IQM of the last values
-    best: Estimate  # IQM of the best values
-    target: float | None
-    reached: int  # seeds that reached the target
-    steps_to_target: float | None  # median agent steps, None if not all seeds reached the target
-    minutes_to_target: float | None
-    steps_per_s: float
-    normalised: Estimate | None  # IQM of the normalised last values, None without a known scale
+    final: Estimate  # interquartile mean (IQM) over seeds of the last values of the metric
+    best: Estimate  # IQM over seeds of the best values of the metric
+    target: float | None  # target score
+    reached: int  # number of seeds that reached the target
+    steps_to_target: float | None  # median over seeds of the agent steps, None if not all seeds reached the target
+    minutes_to_target: float | None  # median over seeds of the minutes, None if not all seeds reached the target
+    steps_per_s: float  # median over seeds of the training speed in agent steps per second
+    normalised: Estimate | None  # IQM of `RunGroup.normalised_scores`, None if there are none
 
 
 @dataclass(frozen=True)
 class RunGroup:
-    """The seeds of one agent with equal settings on one environment."""
+    """The runs of one agent with equal settings on one environment. The runs differ in their seeds."""
 
-    label: str
+    label: str  # the agent's name and the settings that distinguish the group from others
     env_spec: EnvSpec
-    results: list[RunResult]
-    metric: str
+    results: list[RunResult]  # one per seed
+    metric: str  # name of the metric that is compared
     target: float | None  # target score, or None
 
     @property
@@ -68,16 +71,24 @@ class RunGroup:
 
     @cached_property
     def final_values(self) -> Array:
-        """Return the last value of each seed [seeds]."""
+        """Return the last value of the metric for each seed, [seeds]."""
         return np.array([result.values[-1] for result in self.results])
 
     @cached_property
     def best_values(self) -> Array:
-        """Return the maximum value of each seed [seeds]. The maximum of many evaluations favours noisy agents."""
+        """Return the highest value of the metric for each seed, [seeds].
+
+        A maximum over many evaluations is biased: it favours agents with noisy scores.
+        """
         return np.array([result.values.max() for result in self.results])
 
     def normalised_scores(self) -> Array | None:
-        """Return (final - zero) / (one - zero) [seeds], or None if the metric is no score or has no known scale."""
+        """Return the normalised last scores [seeds], or None if the metric is not a score or the scale is not known.
+
+            normalised = (last - zero) / (one - zero)
+
+        `ScoreScale` defines zero and one: on Atari, they are the scores of a random policy and of a human.
+        """
         if not self.metric.endswith(RETURN_SUFFIXES):
             return None
         scale = score_scale(self.env_spec)
@@ -86,9 +97,10 @@ class RunGroup:
         return (self.final_values - scale.zero) / (scale.one - scale.zero)
 
     def curve(self, axis: XAxis) -> Curve:
-        """Return the learning curve over the range of x that all seeds cover; empty if there is no such range.
+        """Return the learning curve over the range of x that all seeds cover. It is empty if there is no such range.
 
-        Runs that were logged at different x-coordinates are interpolated linearly to a common grid.
+        The runs are interpolated linearly to a common grid. If all runs were logged at about the same x-coordinates
+        (within 1%), the grid is the mean of these coordinates. Otherwise it has `CURVE_POINTS` equidistant points.
         """
         x_values = [result.x_values(axis) for result in self.results]
         start = max(float(x[0]) for x in x_values)
@@ -131,10 +143,12 @@ class RunGroup:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All groups, ordered by environment, and within an environment by the order of the runs on the command line."""
+    """All groups that are compared."""
 
     groups: list[RunGroup]
+    """The groups, ordered by the name of the environment, then by the order of their first runs on the command line."""
     metric: str
+    """Name of the metric that is compared."""
 
     @classmethod
     def from_results(cls, results: Sequence[RunResult], metric: str, target: float | None = None) -> Comparison:
@@ -143,7 +157,7 @@ class Comparison:
         Args:
             results: The runs.
             metric: The metric that is compared.
-            target: Target score. None uses the setting `target` of the runs, if those on an environment agree in it.
+            target: Target score. None uses for each environment the `common_target` of its runs.
         """
         by_env_and_label: dict[tuple[str, str], list[RunResult]] = {}
         for label, result in zip(group_labels(results), results, strict=True):
@@ -157,12 +171,12 @@ class Comparison:
 
     @cached_property
     def envs(self) -> list[str]:
-        """Return the names of the environments."""
+        """Return the names of the environments, in the order of the groups."""
         return list(dict.fromkeys(group.env_spec.name for group in self.groups))
 
     @cached_property
     def agents(self) -> list[str]:
-        """Return the names of the agents."""
+        """Return the names of the agents, in the order of the groups."""
         return list(dict.fromkeys(group.agent for group in self.groups))
 
     def groups_on(self, env: str) -> list[RunGroup]:
@@ -170,11 +184,12 @@ class Comparison:
         return [group for group in self.groups if group.env_spec.name == env]
 
     def normalised_scores(self) -> dict[str, list[Array]]:
-        """Return for each agent its normalised final scores, one array [seeds] per environment with a known scale.
+        """Return the normalised last scores: agent -> one array [seeds] for each environment with normalised scores.
 
         An agent is left out unless it has exactly one group on each of these environments.
         """
-        by_env: list[dict[str, list[Array]]] = []  # for each environment with a scale: agent -> scores of its groups
+        # For each environment with normalised scores: agent -> scores of the agent's groups.
+        by_env: list[dict[str, list[Array]]] = []
         for env in self.envs:
             by_agent: dict[str, list[Array]] = {}
             for group in self.groups_on(env):
@@ -190,14 +205,14 @@ class Comparison:
         return complete
 
     def aggregates(self) -> dict[str, dict[str, Estimate]]:
-        """Return IQM, median and mean of the normalised scores over environments and seeds, for each agent."""
+        """Return statistics of the normalised scores over environments and seeds: agent -> "IQM", ... -> estimate."""
         aggregates: dict[str, dict[str, Estimate]] = {}
         for agent, scores in self.normalised_scores().items():
             aggregates[agent] = {name: estimate(scores, statistic) for name, statistic in AGGREGATES.items()}
         return aggregates
 
     def differing_settings(self) -> dict[str, list[str]]:
-        """Return the settings in which groups differ: name -> the value of each group, "" if it has no such setting."""
+        """Return the settings in which groups differ: name -> one value per group, "" if a group lacks the setting."""
         settings = [group.results[0].settings for group in self.groups]
         names = sorted({name for each in settings for name in each})
         differing: dict[str, list[str]] = {}
@@ -209,9 +224,9 @@ class Comparison:
 
 
 def common_target(results: Sequence[RunResult], env: str, metric: str) -> float | None:
-    """Return the setting `target` of the runs on an environment.
+    """Return the setting `target` that the runs on an environment have in common. Runs without a target do not count.
 
-    None if the runs name no target or different ones, or if the metric is not the evaluation score.
+    None if no run has a target, if the targets differ, or if the metric is not the evaluation score.
     """
     targets = {result.config.run.target for result in results if result.env_spec.name == env} - {None}
     if len(targets) != 1 or metric != SCORE_METRIC:
@@ -220,4 +235,5 @@ def common_target(results: Sequence[RunResult], env: str, metric: str) -> float 
 
 
 def _rounded(values: Array) -> Array:
+    """Return the values rounded to `CURVE_DECIMALS`."""
     return np.array([round(float(value), CURVE_DECIMALS) for value in values])

@@ -1,11 +1,16 @@
 """Statistics of scores over several seeds and environments, with bootstrap confidence intervals.
 
 The definitions are those of Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice".
-The paper's tasks are our environments, and its runs are our seeds. Below, M is the number of environments, N_m the
-number of seeds on environment m, and x_mn the score of seed n on environment m. Scores of different environments must
-be normalised first (`rl_lab.compare.scores`).
+The paper's tasks are our environments, and its runs are our seeds. Scores of different environments must be normalised
+first (`rl_lab.compare.scores`). Below,
 
-`scores` is a sequence with one array [N_m] per environment. Environments may have different numbers of seeds.
+    M       number of environments
+    N_m     number of seeds on environment m; the environments may have different numbers of seeds
+    x_mn    score of seed n on environment m
+    R       number of bootstrap samples, called replicates
+
+The argument `scores` is a sequence with one array per environment. A `Statistic` takes resampled scores [R, N_m]. The
+other functions take observed scores [N_m].
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ Array = NDArray[np.float64]
 Scores = Sequence[Array]
 
 Statistic = Callable[[list[Array]], Array]
-"""A statistic of R resampled sets of scores at once: one array [R, N_m] per environment -> [R]."""
+"""A function that computes a statistic of R bootstrap samples at once: one array [R, N_m] per environment -> [R]."""
 
 REPLICATES = 50_000  # bootstrap samples for an interval of a single number
 CURVE_REPLICATES = 2_000  # bootstrap samples for an interval at each of many points
@@ -33,11 +38,11 @@ class Estimate:
     """A statistic with its 95% confidence interval. The interval is NaN if an environment has only one seed."""
 
     value: float
-    low: float
-    high: float
+    low: float  # lower end of the interval
+    high: float  # upper end of the interval
 
     def __str__(self) -> str:
-        """Return for example "12.00 (11.33 to 12.67)", without the interval if there is none."""
+        """Return for example "12.00 (11.33 to 12.67)", or only "12.00" if the interval is NaN."""
         if np.isnan(self.low):
             return f"{self.value:.2f}"
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
@@ -47,7 +52,11 @@ class Estimate:
 
 
 def iqm(scores: list[Array]) -> Array:
-    """Return the interquartile mean (IQM): the mean of the middle 50% of the scores of all seeds and environments."""
+    """Return the interquartile mean (IQM) [R] of scores [R, N_m].
+
+    The scores of all seeds and environments are pooled. The lowest and the highest quarter, rounded down to whole
+    scores, are left out. The IQM is the mean of the others.
+    """
     pooled = np.concatenate(scores, 1)
     n = pooled.shape[1]
     cut = n // 4
@@ -57,12 +66,12 @@ def iqm(scores: list[Array]) -> Array:
 
 
 def mean(scores: list[Array]) -> Array:
-    """Return the mean: 1/M sum_m (1/N_m sum_n x_mn)."""
+    """Return the mean 1/M sum_m (1/N_m sum_n x_mn), [R], of scores [R, N_m]."""
     return np.stack([s.mean(1) for s in scores], 1).mean(1)
 
 
 def median(scores: list[Array]) -> Array:
-    """Return the median over environments of the mean over seeds."""
+    """Return the median over environments of the mean over seeds, [R], of scores [R, N_m]."""
     return np.median(np.stack([s.mean(1) for s in scores], 1), 1)
 
 
@@ -70,9 +79,9 @@ def median(scores: list[Array]) -> Array:
 
 
 def estimate(scores: Scores, statistic: Statistic, *, replicates: int = REPLICATES, seed: int = 0) -> Estimate:
-    """Return a statistic with its 95% stratified bootstrap interval (percentile method).
+    """Return a statistic of observed scores [N_m] with its 95% stratified bootstrap interval (percentile method).
 
-    Stratified: a bootstrap sample draws N_m seeds with replacement separately within each environment m.
+    Stratified means that a bootstrap sample draws N_m seeds with replacement from each environment m separately.
     """
     value = float(statistic([np.asarray(s, float)[None] for s in scores])[0])
     if not _has_interval(scores):
@@ -82,9 +91,12 @@ def estimate(scores: Scores, statistic: Statistic, *, replicates: int = REPLICAT
 
 
 def bootstrap(scores: Scores, statistic: Statistic, *, replicates: int, seed: int) -> Array:
-    """Return the statistic [replicates] of stratified bootstrap samples."""
+    """Return the statistic, [replicates], of stratified bootstrap samples of observed scores [N_m].
+
+    The samples are drawn in parts, so that at most about `MAX_CHUNK` scores are in memory at a time.
+    """
     rng = np.random.default_rng(seed)
-    chunk = max(1, MAX_CHUNK // sum(len(s) for s in scores))
+    chunk = max(1, MAX_CHUNK // sum(len(s) for s in scores))  # samples in a part
     parts = []
     for start in range(0, replicates, chunk):
         rows = min(chunk, replicates - start)
@@ -98,7 +110,7 @@ def curve_band(curves: Array, *, replicates: int = CURVE_REPLICATES, seed: int =
 
     Args:
         curves: Scores [seeds, points].
-        replicates: Number of bootstrap samples. A sample draws whole curves: the same seeds at all points.
+        replicates: Number of bootstrap samples. A sample draws whole curves, so it has the same seeds at all points.
         seed: Seed of the bootstrap.
 
     Returns:
@@ -120,13 +132,15 @@ def curve_band(curves: Array, *, replicates: int = CURVE_REPLICATES, seed: int =
 def performance_profile(
     scores: Scores, thresholds: Array, *, replicates: int = CURVE_REPLICATES, seed: int = 0
 ) -> tuple[Array, Array, Array]:
-    """Return the score distribution F(tau) = 1/M sum_m 1/N_m sum_n 1[x_mn > tau], with its 95% bootstrap interval.
+    """Return the score distribution F(tau) with its 95% bootstrap interval.
 
-    F(tau) is the share of seeds whose score is above tau, averaged over environments.
+        F(tau) = 1/M sum_m (1/N_m sum_n 1[x_mn > tau])
+
+    This is the share of seeds whose score is above the threshold tau, averaged over environments.
 
     Args:
         scores: One array [N_m] per environment.
-        thresholds: The values of tau [T].
+        thresholds: T values of tau, [T].
         replicates: Number of bootstrap samples.
         seed: Seed of the bootstrap.
 
@@ -146,10 +160,18 @@ def performance_profile(
 def probability_of_improvement(
     scores_x: Scores, scores_y: Scores, *, replicates: int = CURVE_REPLICATES, seed: int = 0
 ) -> Estimate:
-    """Return the probability that a seed of agent X scores higher than a seed of agent Y on the same environment.
+    """Return the probability that a random seed of agent X scores higher than one of agent Y, with its 95% interval.
 
-    P(X > Y) = 1/M sum_m 1/(N_m K_m) sum_i sum_j S(x_mi, y_mj), where S is 1 if x > y, 1/2 if x = y, and else 0 (the
-    Mann-Whitney U statistic). N_m and K_m are the numbers of seeds of X and of Y.
+        P(X > Y) = 1/M sum_m 1/(N_m K_m) sum_i sum_j S(x_mi, y_mj)
+
+    S(x, y) is 1 if x > y, 1/2 if x = y, and 0 if x < y; the double sum is the Mann-Whitney U statistic. Both seeds play
+    the same environment, and the probability is averaged over environments.
+
+    Args:
+        scores_x: Scores of agent X, one array [N_m] per environment.
+        scores_y: Scores of agent Y on the same environments, one array [K_m] per environment.
+        replicates: Number of bootstrap samples.
+        seed: Seed of the bootstrap.
     """
     pairs = list(zip(scores_x, scores_y, strict=True))
     value = float(np.mean([_win_rate(np.asarray(x)[None], np.asarray(y)[None])[0] for x, y in pairs]))
@@ -171,13 +193,21 @@ def _has_interval(scores: Scores) -> bool:
 
 
 def _draw_indices(rng: np.random.Generator, rows: int, n: int) -> NDArray[np.integer]:
-    """Return `rows` bootstrap samples of n elements as indices [rows, n]. The small type saves time and memory."""
+    """Return `rows` bootstrap samples of n elements, as indices [rows, n].
+
+    The indices are uint16 if n allows, which saves time and memory.
+    """
     dtype = np.uint16 if n < 2**16 else np.int64
     return rng.integers(n, size=(rows, n), dtype=dtype)
 
 
 def _win_rate(scores_x: Array, scores_y: Array) -> Array:
-    """Return the share [R] of the N x K pairs in which x is larger, for scores [R, N] and [R, K]. A tie counts 1/2."""
+    """Return the share of pairs (x, y) with x > y, [R]. A pair with x = y counts 1/2.
+
+    Args:
+        scores_x: Scores of the N seeds of agent X, [R, N].
+        scores_y: Scores of the K seeds of agent Y, [R, K].
+    """
     x = scores_x[:, :, None]
     y = scores_y[:, None, :]
     return ((x > y) + 0.5 * (x == y)).mean((1, 2))

@@ -1,4 +1,4 @@
-"""The process that steps a share of a run's environments."""
+"""A collector: a process that steps a share of a run's environments."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ CPU = torch.device("cpu")
 
 
 class ActingAgent:
-    """An agent that acts and does not learn, for the loop of a collector. Keeps the acting records for the learner."""
+    """The agent in the loop of a collector. It acts as the wrapped agent, and does not learn.
+
+    The acting records of a `RecordsActing` agent are collected, because the learner's `observe` needs them.
+    """
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
-        self.acting_records: list[tuple[NDArray[Any], ...]] = []
+        self.acting_records: list[tuple[NDArray[Any], ...]] = []  # one record per call of `act`, oldest first
 
     def initial_carry(self, n: int) -> Carry:
         """Return the carry of n environments before their first row."""
         return self.agent.initial_carry(n)
 
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """Choose actions as the agent does."""
+        """Return the actions and the carry of the wrapped agent; see `Agent.act`."""
         action, carry = self.agent.act(obs, is_first, carry, explore=explore)
         if isinstance(self.agent, RecordsActing):
             record = self.agent.acting_records.popleft()
@@ -42,7 +45,7 @@ class ActingAgent:
         return action, carry
 
     def observe(self, step: StepResult) -> Metrics | None:
-        """Ignore the row: the learner observes it."""
+        """Do nothing: the row is observed by the learner."""
         return None
 
     def pop_records(self) -> list[tuple[NDArray[Any], ...]]:
@@ -66,25 +69,26 @@ class Collector:
         """
         load_env_plugins()
         torch.set_num_threads(1)
-        run_config = configuration.from_dict(config, "the run")
+        config_of_run = configuration.from_dict(config, "the run")
         spec = EnvSpec.from_dict(env_spec)
-        stream = make_envs(run_config, spec, num_envs)
+        stream = make_envs(config_of_run, spec, num_envs)
         overrides = {"num_envs": num_envs, "device": "cpu", "precision": "float32", "seed": seed}
-        agent = make_agent(configuration.replace_settings(run_config, overrides, "a collector"), spec, CPU)
-        assert isinstance(agent, ReplayAgent)  # the learner has checked it
-        self.agent = agent  # its replay stays empty, so the replay allocates no memory
+        agent = make_agent(configuration.replace_settings(config_of_run, overrides, "a collector"), spec, CPU)
+        assert isinstance(agent, ReplayAgent)  # `CollectorLoop` has checked that the agent has a replay
+        self.agent = agent  # the replay stays empty, so it allocates no memory
         self.acting_agent = ActingAgent(agent)
         self.loop = OverlappedLoop(self.acting_agent, stream, CPU, seed)
         self.seed = seed
-        self.start_state: dict[str, Any] = {}
+        self.start_state: dict[str, Any] = {}  # see `state_at_chunk_start`
 
     def collect(self, weights: Arrays, steps: int, num_rows: int) -> Chunk:
-        """Step the environments and return a chunk of rows.
+        """Step the environments `num_rows` times and return the rows as a chunk.
 
         Args:
             weights: State dict of the network to act with.
-            steps: Agent steps of the learner; the exploration rate depends on them.
-            num_rows: Rows of the chunk.
+            steps: Agent steps that the learner had observed when the weights were copied. The exploration rate depends
+                on them.
+            num_rows: Number of rows.
         """
         self.start_state = {
             "seed": self.seed,
@@ -93,7 +97,7 @@ class Collector:
         }
         self.agent.network.load_state_dict(to_tensors(weights))
         self.agent.steps = steps
-        self.acting_agent.pop_records()
+        self.acting_agent.pop_records()  # a restore that truncates episodes leaves a record that belongs to no chunk
         rows: list[StepResult] = []
         episodes: list[tuple[int, Episode]] = []
         for index in range(num_rows):
@@ -114,11 +118,20 @@ class Collector:
         return platform.node()
 
     def state_at_chunk_start(self) -> dict[str, Any]:
-        """Return the state before the last chunk, as arrays. After `restore` the same chunk can be collected again."""
+        """Return the state, as arrays, from before the last call of `collect`. It is empty before the first call.
+
+        After `restore` of this state, `collect` returns the same chunk again. Ray runs the calls of an actor in order,
+        so this call is answered only after the chunk that was requested before it.
+        """
         return self.start_state
 
     def restore(self, state: dict[str, Any]) -> bool:
-        """Restore a state of `state_at_chunk_start`. Return False if the environments are not reproducible."""
+        """Restore a state of `state_at_chunk_start`.
+
+        Returns:
+            True if the environments continue their saved episodes. False if they are not reproducible and new episodes
+            begin.
+        """
         self.seed = state["seed"]
         is_exact = self.loop.restore(to_tensors(state["loop"]), self.seed)
         self.agent.generator.set_state(torch.tensor(state["generator"]))

@@ -38,7 +38,11 @@ from rl_lab.system.device import on_device
 from rl_lab.training.training_loop import LoopStep
 
 CHUNK_ROWS = 16
-"""Rows of a chunk. With 8 environments, a row is at most 256 agent steps old when the learner observes it."""
+"""Rows of a chunk.
+
+When the agent observes a row, it has observed at most 32 other rows (two chunks) since the weights that played this row
+were copied. With 8 environments, these weights are then at most 32 * 8 = 256 agent steps old.
+"""
 
 
 class CollectorLoop:
@@ -48,7 +52,8 @@ class CollectorLoop:
         """Connect to Ray and start the collectors.
 
         Raises:
-            LabError: The agent has no replay, the environments cannot be divided equally, or Ray has too few cores.
+            LabError: The agent has no replay, num_envs is not a multiple of collectors, no Ray cluster answers, or Ray
+                has fewer cores than collectors.
         """
         run = config.run
         if not isinstance(agent, ReplayAgent):
@@ -69,31 +74,41 @@ class CollectorLoop:
         if cores < run.collectors:
             self.cleanup.close()
             raise LabError(f"collectors is {run.collectors}; each needs a core, and Ray has {cores}")
-        self.num_replaced = 0  # collectors that died
+        self.num_replaced = 0  # number of collectors that died and were replaced
         self.actors = [self._start_collector(i) for i in range(run.collectors)]
         self._limit_threads()
 
-        # The chunks that the agent learns from, one for each collector.
+        # The chunks that the agent learns from, one for each collector in the order of `actors`.
         self.chunks: list[Chunk] = []
-        self.index = CHUNK_ROWS  # index of the next row in the chunks
-        self.acting_steps = 0  # `ActingWeights.steps` of the weights that played the chunks
+        self.index = CHUNK_ROWS  # index of the next row to take from the chunks; CHUNK_ROWS if all rows are taken
+        self.acting_steps = 0  # `ActingWeights.steps` of the weights with which these chunks were played
 
-        # The chunks that the collectors are playing.
-        self.futures: list[Any] = []  # references to the results of `Collector.collect`
-        self.next_weights = self._copy_weights()  # weights that play them
-        self.interrupted: set[int] = set()  # collectors that restarted, so that their old episodes must be truncated
+        # The following chunks, which the collectors are playing now.
+        self.futures: list[Any] = []  # references to the results of `Collector.collect`; empty before the first step
+        self.playing_weights = self._copy_weights()  # weights with which the collectors are playing these chunks
+        # Numbers of the collectors that play new episodes since the last fetch, because they were replaced or could not
+        # be restored. Their old episodes must be truncated.
+        self.interrupted: set[int] = set()
 
-        # The last row that was passed to the trainer. It is complete, but not yet observed by the agent.
+        # The last row that `step` has taken from the chunks. It is complete, but not yet observed by the agent.
         self.pending: StepResult | None = None
-        self.pending_record: tuple[Tensor, ...] | None = None  # its acting record, for a `RecordsActing` agent
+        self.pending_record: tuple[Tensor, ...] | None = None  # acting record of this row, for a `RecordsActing` agent
 
     def run(self, after: Callable[[LoopStep], bool], *, steps: int) -> None:
-        """Step until `after`, called after every row, returns False. `steps` is not used."""
+        """Call `step`, then `after` with its result, until `after` returns False. `steps` is not used."""
         while after(self.step()):
             pass
 
     def step(self) -> LoopStep:
-        """Take the next row of all environments from the chunks, and let the agent observe the previous row."""
+        """Take the next row of all environments from the chunks, and let the agent observe the pending row.
+
+        The new row is then the pending row.
+
+        Returns:
+            The outcome of the new row. Its metrics are from the update on the previous row.
+        """
+        # The chunks must be fetched before the agent observes the pending row: if a collector was replaced,
+        # `_insert_last_row` marks the pending row as truncated.
         if self.index == CHUNK_ROWS:
             self._next_chunks()
         index = self.index
@@ -110,7 +125,7 @@ class CollectorLoop:
         return LoopStep(num_active, metrics, self._episodes_of_row(index))
 
     def gauges(self) -> dict[str, float]:
-        """Return the age of the acting weights in agent steps, and the number of collectors that were replaced."""
+        """Return the age of the weights that played the chunks, in agent steps, and the number of replacements."""
         staleness = self.agent.steps - self.acting_steps
         return {"collectors/staleness": staleness, "collectors/replaced": self.num_replaced}
 
@@ -124,9 +139,14 @@ class CollectorLoop:
     # --- Chunks -------------------------------------------------------------------------------------------------------
 
     def _next_chunks(self) -> None:
-        """Wait for the chunks that are being played, and let the collectors play the following ones."""
+        """Wait for the chunks that are being played, and let the collectors play the following chunks.
+
+        The following chunks are played with the present weights, while the agent learns from the fetched chunks.
+        """
         if not self.futures:
             self._start_chunks()
+        # `self.chunks` must hold the previous chunks until all new chunks have arrived: `_insert_last_row` reads the
+        # `next_row` of the previous chunks.
         chunks = []
         with self.seconds("emulation"):
             for i in range(len(self.actors)):
@@ -134,31 +154,35 @@ class CollectorLoop:
                 chunks.append(chunk)
         self.chunks = chunks
         self.interrupted.clear()
-        self.acting_steps = self.next_weights.steps
-        self.next_weights = self._copy_weights()
+        self.acting_steps = self.playing_weights.steps
+        self.playing_weights = self._copy_weights()
         self._start_chunks()
         self.index = 0
 
     def _start_chunks(self) -> None:
-        """Let every collector play its next chunk with `next_weights`."""
-        weights = ray.put(self.next_weights.weights)
-        steps = self.next_weights.steps
+        """Let every collector play its next chunk with `playing_weights`."""
+        # Stored once: all collectors receive a reference to the same copy.
+        weights = ray.put(self.playing_weights.weights)
+        steps = self.playing_weights.steps
         self.futures = []
         for i, actor in enumerate(self.actors):
             num_rows = self._rows_to_collect(i)
             self.futures.append(actor.collect.remote(weights, steps, num_rows))
 
     def _rows_to_collect(self, i: int) -> int:
-        """Return the rows that collector i must play. `_insert_last_row` adds one row to the chunk of a replacement."""
+        """Return the number of rows that collector i must play.
+
+        An interrupted collector plays one row fewer, because `_insert_last_row` adds a row to its chunk.
+        """
         if i in self.interrupted:
             return CHUNK_ROWS - 1
         return CHUNK_ROWS
 
     def _fetch(self, i: int) -> Chunk:
-        """Return the chunk of collector i. Wait for it, and replace the collector whenever it dies.
+        """Wait for the chunk of collector i and return the chunk. Replace the collector whenever it dies.
 
         Raises:
-            Fault: The new collector cannot be created.
+            Fault: The constructor of the collector failed, so another replacement would fail too.
         """
         while True:
             try:
@@ -174,29 +198,40 @@ class CollectorLoop:
             return chunk
 
     def _replace_collector(self, i: int) -> None:
-        """Start a new collector in place of a dead one, and let it play the chunk."""
+        """Start a new collector in place of dead collector i, and let the new one play the chunk."""
         self.num_replaced += 1
         print(f"WARNING: collector {i + 1} died and is replaced; its episodes are truncated", file=sys.stderr)
         self.actors[i] = self._start_collector(i)
-        if self.pending is not None:
+        if self.pending is not None:  # otherwise the learner has no rows of the old episodes yet
             self.interrupted.add(i)
-        weights, steps = self.next_weights
+        weights, steps = self.playing_weights
         self.futures[i] = self.actors[i].collect.remote(weights, steps, self._rows_to_collect(i))
 
     def _insert_last_row(self, i: int, chunk: Chunk) -> Chunk:
-        """Truncate the running episodes of a collector that was replaced.
+        """Truncate the episodes that collector i was playing when it was interrupted.
 
-        The pending row is marked as truncated, and a row with the last observations is inserted before the new
-        collector's chunk. `OverlappedLoop` does the same if the environments of a resumed run are not reproducible.
+        The pending row is the last row of these episodes that has an action. It is marked as truncated. The
+        observations that follow it (`next_row` of the previous chunk) become a row with `is_last` True. This row is
+        inserted before the rows of the new episodes. `OverlappedLoop` does likewise if a resumed run cannot reproduce
+        its environments.
+
+        Args:
+            i: Number of the collector.
+            chunk: The first CHUNK_ROWS - 1 rows of the new episodes.
+
+        Returns:
+            The chunk with CHUNK_ROWS rows.
         """
         assert self.pending is not None
-        replaced = torch.zeros(self.config.run.num_envs, dtype=torch.bool, device=self.device)
-        replaced[i * self.envs_per_collector : (i + 1) * self.envs_per_collector] = True
+        is_interrupted = torch.zeros(self.config.run.num_envs, dtype=torch.bool, device=self.device)
+        is_interrupted[i * self.envs_per_collector : (i + 1) * self.envs_per_collector] = True
         next_is_last = self._join([previous.next_row["is_last"] for previous in self.chunks])
-        running = replaced & ~self.pending.is_last & ~self.pending.terminated & ~next_is_last
+        # bool[N], True where an episode continues through the pending row and the row after it. A terminated row needs
+        # no truncation, because its returns end with this row (also after a lost life).
+        running = is_interrupted & ~self.pending.is_last & ~self.pending.terminated & ~next_is_last
         self.pending = self.pending._replace(truncated=self.pending.truncated | running)
 
-        next_row = self.chunks[i].next_row  # of the previous chunk: the last observations that arrived
+        next_row = self.chunks[i].next_row  # `self.chunks` still holds the previous chunks
         last_row = {name: np.zeros_like(field[:1]) for name, field in chunk.rows.items()}
         last_row["obs"] = next_row["obs"][None]
         last_row["is_first"] = next_row["is_first"][None]
@@ -223,7 +258,10 @@ class CollectorLoop:
         return self.agent.observe(self.pending)
 
     def _episodes_of_row(self, index: int) -> list[Episode]:
-        """Return the episodes that ended with a row of the chunks, with environment numbers of the whole run."""
+        """Return the episodes that ended with row `index` of the chunks.
+
+        A collector numbers its environments from 0 to n - 1. The returned episodes have numbers from 0 to N - 1.
+        """
         episodes: list[Episode] = []
         for i, chunk in enumerate(self.chunks):
             first_env = i * self.envs_per_collector
@@ -232,19 +270,25 @@ class CollectorLoop:
         return episodes
 
     def _join(self, parts: list[Any]) -> Tensor:
-        """Return arrays [n, ...] of the collectors as one tensor [N, ...] on the agent's device."""
+        """Join one array [n, ...] per collector into a tensor [N, ...] on the agent's device.
+
+        n is the number of environments of a collector (`envs_per_collector`), N that of the run (`num_envs`).
+        """
         return on_device(np.concatenate(parts), self.device)
 
     # --- Collectors ---------------------------------------------------------------------------------------------------
 
     def _start_collector(self, i: int) -> Any:
-        """Return a new Ray actor for collector i. A replacement has another seed."""
+        """Return a new Ray actor for collector i. A replacement has another seed, so that it plays other episodes."""
         seed = int(spread_seeds([self.config.run.seed, i, self.num_replaced], 1)[0])
         actor_class: Any = ray.remote(num_cpus=1)(Collector)
         return actor_class.remote(self.config.to_dict(), self.env_spec.to_dict(), self.envs_per_collector, seed)
 
     def _limit_threads(self) -> None:
-        """Leave one core to each collector on this machine. Threads that share a core would wait for each other."""
+        """Limit PyTorch's threads in this process, so that each collector on this machine has a core of its own.
+
+        Threads that share a core would wait for each other. `close` restores the number of threads.
+        """
         cores = num_cores()
         for actor in self.actors:
             with suppress(RayError):  # a dead collector is replaced when its chunk is fetched
@@ -261,12 +305,15 @@ class CollectorLoop:
     # --- State --------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the chunks with the position in them, and what the following chunks are played with and from."""
+        """Return the chunks with the index of the next row, and what is needed to play the following chunks again.
+
+        Needed are the weights, and the state of each collector before it began to play.
+        """
         state: dict[str, Any] = {
             "index": self.index,
             "num_replaced": self.num_replaced,
             "acting_steps": self.acting_steps,
-            "next_weights": to_tensors(self.next_weights._asdict()),
+            "next_weights": to_tensors(self.playing_weights._asdict()),
             "chunks": [chunk_to_state(chunk) for chunk in self.chunks],
             "start_states": self._start_states(),
             "interrupted": sorted(self.interrupted),
@@ -278,9 +325,9 @@ class CollectorLoop:
         return state
 
     def _start_states(self) -> dict[str, Any]:
-        """Return the state of each collector before the chunk that it is playing, by collector number.
+        """Return for each collector its state before the chunk that it is playing: collector number -> state.
 
-        A collector that has died is left out. Its episodes are truncated on resume.
+        A collector that has died is left out. Its episodes are truncated when the run is resumed.
         """
         states: dict[str, Any] = {}
         if not self.futures:
@@ -291,11 +338,20 @@ class CollectorLoop:
         return states
 
     def restore(self, state: dict[str, Any], seed: int) -> bool:
-        """Restore the state that `state_dict` returned; see `TrainingLoop.restore`."""
+        """Restore the state that `state_dict` returned, and let the collectors play the following chunks again.
+
+        Args:
+            state: The saved state.
+            seed: Not used: the state of each collector holds the seed of its environments.
+
+        Returns:
+            True if all collectors continue their saved episodes. False if at least one collector plays new episodes,
+            because its environments are not reproducible or because it had died when the state was saved.
+        """
         self.index = state["index"]
         self.num_replaced = state["num_replaced"]
         self.acting_steps = state["acting_steps"]
-        self.next_weights = ActingWeights(**to_arrays(state["next_weights"]))
+        self.playing_weights = ActingWeights(**to_arrays(state["next_weights"]))
         self.chunks = [chunk_from_state(chunk) for chunk in state["chunks"]]
         if "pending" in state:
             self.pending = StepResult(**state["pending"])
@@ -303,11 +359,11 @@ class CollectorLoop:
             self.pending_record = tuple(state["pending_record"])
         if not self.chunks:
             return True
-        not_exact = set()
+        lost = set()  # numbers of the collectors that cannot continue their saved episodes
         for i, actor in enumerate(self.actors):
             start_state = state["start_states"].get(str(i))
             if start_state is None or not ray.get(actor.restore.remote(to_arrays(start_state))):
-                not_exact.add(i)
-        self.interrupted = set(state["interrupted"]) | not_exact
+                lost.add(i)
+        self.interrupted = set(state["interrupted"]) | lost
         self._start_chunks()
-        return not not_exact
+        return not lost

@@ -1,7 +1,10 @@
-"""The configuration of a run: its own settings and those of its agent, resolved from several layers.
+"""The configuration of a run: the settings of the run and of its agent, resolved from several layers.
 
-A later layer overrides an earlier one: the defaults of the dataclasses, the YAML layers
-(`rl_lab.experiment.config_layers`), and the flags of the command line or the arguments of `rl_lab.train`.
+A layer is a mapping of settings. A later layer overrides an earlier one, in this order:
+
+1. the defaults of the dataclasses
+2. the YAML layers (`rl_lab.experiment.config_layers`)
+3. the flags of the command line, or the arguments of `rl_lab.train`
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ class Config:
     """A resolved configuration: every setting has a value."""
 
     agent: str
+    """Name of the agent."""
     run: RunConfig
+    """The settings that do not depend on the agent."""
     settings: Any = field(repr=False)
     """The settings of the agent, an instance of its `config_class`."""
 
@@ -46,13 +51,13 @@ def resolve(
 
     Args:
         agent: Name of the agent.
-        env_spec: The environment. None leaves out the settings that depend on it.
-        overrides: The strongest layer: flags or keyword arguments.
+        env_spec: The environment. None leaves out the YAML layers of environments and of their families.
+        overrides: The last layer: flags or keyword arguments.
         preset: Name of a preset of the agent.
         file: Path of a `--config` file.
 
     Raises:
-        ConfigError: A setting is unknown, has the wrong type or is out of range. The message names the layer.
+        ConfigError: A setting is unknown, has the wrong type or is out of range, or a YAML file cannot be read.
     """
     entry = find_agent(agent)
     settings_class = entry.load().config_class
@@ -72,11 +77,11 @@ def resolve(
 
 
 def from_dict(data: dict[str, Any], source: str) -> Config:
-    """Return the configuration that `Config.to_dict` returned.
+    """Return the configuration from the result of `Config.to_dict`.
 
     Args:
-        data: All settings and the name of the agent.
-        source: Where the settings stand, for error messages.
+        data: The name of the agent and settings. A missing setting has the default of its dataclass.
+        source: Origin of the data, for error messages.
 
     Raises:
         ConfigError: As `resolve`.
@@ -91,12 +96,12 @@ def from_dict(data: dict[str, Any], source: str) -> Config:
 
 
 def replace_settings(config: Config, settings: dict[str, Any], source: str) -> Config:
-    """Return the configuration with other values for some settings of the run or of the agent.
+    """Return a copy of the configuration with new values for some settings of the run or of the agent.
 
     Args:
         config: The configuration.
-        settings: The new values.
-        source: Where they stand, for error messages.
+        settings: Setting -> new value.
+        source: Origin of the new values, for error messages.
 
     Raises:
         ConfigError: As `resolve`.
@@ -108,7 +113,7 @@ def replace_settings(config: Config, settings: dict[str, Any], source: str) -> C
 
 
 def check(config: Config) -> None:
-    """Raise ConfigError if a setting has the wrong type or is out of range."""
+    """Raise ConfigError if a setting has the wrong type or is out of range, or if num_envs is larger than steps."""
     check_fields(config.run)
     check_fields(config.settings)
     if config.run.num_envs > config.run.steps:
@@ -116,11 +121,11 @@ def check(config: Config) -> None:
 
 
 def warnings(config: Config) -> list[str]:
-    """Return warnings about settings that are allowed but hardly intended."""
-    found = []
+    """Return warnings about settings that are allowed but probably a mistake."""
+    messages = []
     if getattr(config.settings, "learning_starts", 0) >= config.run.steps:
-        found.append("learning_starts is not below steps: the agent will not learn")
-    return found
+        messages.append("learning_starts is not below steps: the agent will not learn")
+    return messages
 
 
 def parse_whole_number(text: str) -> Any:
@@ -131,7 +136,13 @@ def parse_whole_number(text: str) -> Any:
 
 
 def _make_config(agent: str, settings_class: type, values: dict[str, Any]) -> Config:
-    """Distribute the values over the two dataclasses, and check them."""
+    """Return the configuration with these values of settings, after a check.
+
+    Args:
+        agent: Name of the agent.
+        settings_class: The dataclass of the agent's settings.
+        values: Settings of the run and of the agent: name -> value.
+    """
     run_names = {field.name for field in dataclasses.fields(RunConfig)}
     run_values = {name: value for name, value in values.items() if name in run_names}
     agent_values = {name: value for name, value in values.items() if name not in run_names}
@@ -141,14 +152,14 @@ def _make_config(agent: str, settings_class: type, values: dict[str, Any]) -> Co
 
 
 def _setting_types(settings_class: type) -> dict[str, Any]:
-    """Return the type of every setting of a run, by name, without its range."""
+    """Return the types of all settings, without their ranges: name -> type."""
     return typing.get_type_hints(RunConfig) | typing.get_type_hints(settings_class)
 
 
 def _converted(layer: Layer, types: dict[str, Any]) -> dict[str, Any]:
-    """Return the layer's settings with numbers converted to the types of their fields.
+    """Return the settings of a layer, with numbers converted to the types of their settings.
 
-    YAML reads 1e6 and 1e-4 as texts, because they have no decimal point.
+    The conversion is needed because PyYAML reads 1e6 and 1e-4, which have no decimal point, as text.
 
     Raises:
         ConfigError: A setting is unknown, or a number cannot be converted.

@@ -1,15 +1,16 @@
-"""The layers of settings below the command line: sections of YAML files.
+"""The layers of settings that come from YAML files. The command line overrides them.
 
-A layer is a mapping of settings. A later layer overrides an earlier one, in this order:
+A layer is a mapping of settings. An agent's YAML file has several sections, and each section is a layer. A preset is a
+named set of sections that the user can choose by `--preset`. A later layer overrides an earlier one, in this order:
 
 1. the section `default` of configs/<agent>.yaml
 2. the section of the environment's family: `atari`, `image` or `vector`
 3. the section of the environment: `Pong`
-4. the sections of the preset: those of the same three names under `presets: <preset>:`
+4. the sections of the preset: the sections with these three names below `presets: <preset>:`
 5. the file given by `--config`
 
-A YAML file with `extends: dqn` starts from configs/dqn.yaml. Sections 1 to 3 of the extended file come before those of
-the file itself, and so do the sections of its presets.
+A YAML file with the line `extends: dqn` extends configs/dqn.yaml. The order is then: sections 1 to 3 of dqn.yaml,
+sections 1 to 3 of the file, the sections of the preset in dqn.yaml, the sections of the preset in the file.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ DEFAULT_PRESET = "default"
 
 
 class Layer(NamedTuple):
-    """A mapping of settings, and where it stands, for error messages."""
+    """A mapping of settings and its origin."""
 
-    source: str
-    settings: dict[str, Any]
+    source: str  # file and section, for error messages
+    settings: dict[str, Any]  # setting -> value
 
 
 class PresetFile(NamedTuple):
@@ -44,7 +45,7 @@ class PresetFile(NamedTuple):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file. Raises ConfigError, in one line, if the file holds none."""
+    """Return the mapping in a YAML file. Raises ConfigError if the file cannot be read or holds something else."""
     try:
         data = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -57,15 +58,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def preset_layers(presets: Path | None, env_spec: EnvSpec | None, preset: str) -> list[Layer]:
-    """Return the layers of an agent's YAML files, weakest first.
+    """Return the layers of an agent's YAML files. A later layer overrides an earlier one.
 
     Args:
-        presets: The agent's YAML file, or None if it has none.
+        presets: The agent's YAML file, or None if the agent has none.
         env_spec: The environment. None selects the section `default` only.
         preset: Name of the preset.
 
     Raises:
-        ConfigError: The preset is unknown, or has no settings for the environment.
+        ConfigError: A file cannot be read, or the preset is unknown or has no settings for the environment.
     """
     files = _files_from_base_to_agent(presets)
     names = ["default"]
@@ -81,9 +82,13 @@ def preset_layers(presets: Path | None, env_spec: EnvSpec | None, preset: str) -
 
 
 def file_layer(file: str | None, agent: str) -> list[Layer]:
-    """Return the layer of a `--config` file, which may be the config.yaml of a run, or no layer if there is no file.
+    """Return the layer of a `--config` file, as a list. The file may be the config.yaml of a run.
 
-    The environment and the preset in the file are left out: they are chosen before the layers are read.
+    The environment and the preset in the file are left out: both are chosen before the layers are read.
+
+    Args:
+        file: Path of the file. None returns an empty list.
+        agent: Name of the agent.
 
     Raises:
         ConfigError: The file cannot be read, or is the configuration of another agent.
@@ -98,14 +103,14 @@ def file_layer(file: str | None, agent: str) -> list[Layer]:
 
 
 def protocol_in_file(file: str | None) -> str:
-    """Return the protocol in a `--config` file, or "auto"."""
+    """Return the setting `protocol` in a `--config` file, or "auto" if there is no file or no such setting."""
     if not file:
         return "auto"
     return str(read_yaml(Path(file)).get("protocol", "auto"))
 
 
 def env_in_file(file: str | None) -> str | None:
-    """Return the name of the environment in a `--config` file, or None."""
+    """Return the name of the environment in a `--config` file, or None if there is no file or no name."""
     if not file:
         return None
     name = read_yaml(Path(file)).get("env")
@@ -113,7 +118,7 @@ def env_in_file(file: str | None) -> str | None:
 
 
 def _files_from_base_to_agent(presets: Path | None) -> list[PresetFile]:
-    """Return the agent's YAML file, after the files that it extends."""
+    """Return the agent's YAML file as the last element, and before it the files that it extends."""
     files: list[PresetFile] = []
     path = presets
     while path is not None:
@@ -125,15 +130,15 @@ def _files_from_base_to_agent(presets: Path | None) -> list[PresetFile]:
 
 
 def _layers_of(sections: dict[str, Any], names: list[str], source: str) -> list[Layer]:
-    """Return the sections with these names, in the order of the names."""
+    """Return one layer for each of these names that is a section, in the order of the names."""
     return [Layer(f"{source} {name}", sections[name]) for name in names if name in sections]
 
 
 def _check_preset(files: list[PresetFile], env_spec: EnvSpec | None, preset: str, names: list[str]) -> None:
-    """Raise ConfigError if no file defines the preset, or if none of its sections applies to the environment."""
+    """Raise ConfigError if no file defines the preset, or if the preset has none of the sections `names`."""
     if preset == DEFAULT_PRESET:
         return
-    sections_by_preset: dict[str, set[str]] = {}
+    sections_by_preset: dict[str, set[str]] = {}  # preset -> names of its sections in all files
     for file in files:
         for name, sections in file.sections.get("presets", {}).items():
             sections_by_preset.setdefault(name, set()).update(sections)

@@ -1,4 +1,4 @@
-"""Start and resume of runs: all checks that come before the run folder exists, and the lock on the folder."""
+"""The start and the resume of a run: checks before the run folder is created or changed, and the lock on the folder."""
 
 from __future__ import annotations
 
@@ -33,13 +33,16 @@ def train(
 
     Args:
         config: The configuration.
-        env_spec: The environment, before the changes that the configuration makes to it (flicker, view, ...).
+        env_spec: The environment. The settings flicker, mask_velocity, view and actions are not yet applied.
         quiet: Print nothing.
         path: The run folder to create. None creates one whose name is the time and the seed.
         listener: A further receiver of everything that is logged.
 
+    Returns:
+        The run folder.
+
     Raises:
-        LabError, ConfigError, EnvError: The run cannot start. No folder is left behind.
+        LabError, ConfigError, EnvError: The run cannot start. No run folder is left behind.
         Interrupted: A signal stopped training. A checkpoint was saved.
         Fault: An error ended training.
     """
@@ -61,7 +64,7 @@ def train(
     with lock_run(run.path):
         try:
             trainer = Trainer(plan, run, agent, quiet=quiet, listener=listener)
-        except BaseException:  # also on Ctrl-C: a folder without a checkpoint cannot be resumed
+        except BaseException:  # also on Ctrl-C, because a folder without a checkpoint cannot be resumed
             shutil.rmtree(run.path, ignore_errors=True)
             raise
         return trainer.train()
@@ -74,13 +77,17 @@ def resume(
 
     Args:
         run: The run folder.
-        steps: New total of agent steps, to extend the run.
-        address: New address of the collectors' Ray cluster.
+        steps: New total of agent steps, to extend the run. None keeps the total.
+        address: New address of the collectors' Ray cluster. "" keeps the address.
         quiet: Print nothing.
         listener: A further receiver of everything that is logged.
 
+    Returns:
+        The run folder.
+
     Raises:
-        LabError: There is no checkpoint, or the run already has more than `steps` steps. The run is unchanged.
+        LabError: There is no checkpoint, or the run already has more than `steps` steps. The configuration in the run
+            folder is unchanged.
         Interrupted, Fault: As `train`.
     """
     if run.path == DEMO:
@@ -98,16 +105,16 @@ def resume(
         try:
             trainer = Trainer(plan, run, plan.make_agent(), quiet=quiet, listener=listener)
             _restore(trainer, steps)
-        except BaseException:  # also on Ctrl-C: a run that was not resumed keeps its configuration
+        except BaseException:  # also on Ctrl-C, because a run that was not resumed keeps its configuration
             run.change(previous)
             raise
         return trainer.train()
 
 
 def is_finished(run: Run) -> bool:
-    """Return True if a run has made all its steps and its last evaluation."""
+    """Return True if the newest undamaged checkpoint has all steps of the run, and no evaluation is due."""
     for folder in checkpoint.generations(run.path):
-        # A damaged checkpoint is skipped, as it is when the run is resumed.
+        # `Trainer.restore` skips damaged checkpoints too.
         with contextlib.suppress(checkpoint.DamagedCheckpoint):
             state = checkpoint.read_state(folder)
             return state["steps"] >= run.config.run.steps and not state.get("evaluation_due")
@@ -115,7 +122,11 @@ def is_finished(run: Run) -> bool:
 
 
 def _initialise_from_run(plan: TrainingPlan, agent: Agent) -> TrainingPlan:
-    """Load the best network of the run that `init_from` names, and return the plan with the path of that run."""
+    """Load the best network of the run that `init_from` names into the agent.
+
+    Returns:
+        The plan in which `init_from` is the path of that run.
+    """
     settings = plan.config.run
     source = Run.find(settings.init_from, settings.runs_dir)
     checkpoint.load_network(checkpoint.find(source.path), agent)
@@ -123,7 +134,11 @@ def _initialise_from_run(plan: TrainingPlan, agent: Agent) -> TrainingPlan:
 
 
 def _restore(trainer: Trainer, steps: int | None) -> None:
-    """Restore the run's checkpoint. If that fails, close the environments."""
+    """Restore the run's checkpoint. Close the environments if this raises an exception.
+
+    Raises:
+        LabError: There is no checkpoint, or the run already has more than `steps` steps.
+    """
     try:
         trainer.restore()
         steps_done = trainer.session.state.steps

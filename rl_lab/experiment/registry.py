@@ -1,11 +1,11 @@
-"""The agents that `train` knows by name, and the environments that installed packages add.
+"""The agents that `train` accepts by name, and the environments that installed packages add.
 
 A package adds an agent with an entry point in the group `rl_lab.agents`:
 
     [project.entry-points."rl_lab.agents"]
     my_dqn = "my_package.agent:MyDQN"
 
-The entry point's name is the agent's name on the command line. Its value is the agent class, which
+The name of the entry point is the agent's name on the command line. The value is the agent class. The class
 
 - follows the protocol `agents.core.agent.Agent` (subclassing is not needed);
 - names its settings, a frozen dataclass, in the class attribute `config_class`;
@@ -22,8 +22,8 @@ A package adds an environment with an entry point in the group `rl_lab.envs`:
     [project.entry-points."rl_lab.envs"]
     "MyEnv-v0" = "my_package.envs:register"
 
-The entry point's name is the Gymnasium id. Its value is a function without arguments that registers the environment
-with `gymnasium.register`.
+The name of the entry point is the Gymnasium id. The value is a function without arguments that registers the
+environment with `gymnasium.register`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rl_lab.errors import LabError
 
-if TYPE_CHECKING:  # these modules import torch, which `list agents` does without
+if TYPE_CHECKING:  # these modules import torch, which would slow down `list agents`
     import torch
 
     from agents.core.agent import Abilities, Agent
@@ -50,7 +50,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # beside rl_lab, in a
 
 
 class AgentClass(Protocol):
-    """The class of an agent, or any callable that builds one and has these attributes."""
+    """The class of an agent, or any callable with these attributes that returns an agent."""
 
     config_class: type[Any]
     """Frozen dataclass of the agent's settings."""
@@ -68,7 +68,7 @@ class AgentClass(Protocol):
         ...
 
     def bytes_needed(self, config: Any, spaces: EnvSpaces) -> int:
-        """Return the bytes that the agent's memory allocates on its device."""
+        """Return the bytes that the agent's memory (replay or rollout) takes on its device."""
         ...
 
 
@@ -82,11 +82,11 @@ class AgentEntry:
     load: Callable[[], AgentClass]
     """Import the agent class and return it."""
     presets: Path | None
-    """The YAML file with the agent's settings by environment."""
+    """The YAML file with the agent's settings by environment, or None if the agent has no such file."""
 
     @property
     def abilities(self) -> Abilities:
-        """Return what the agent class supports: everything, unless its attribute `abilities` says otherwise."""
+        """Return the attribute `abilities` of the agent class. A class without this attribute has all abilities."""
         from agents.core.agent import Abilities
 
         return getattr(self.load(), "abilities", Abilities())
@@ -122,7 +122,7 @@ BUILT_IN_AGENTS = [
         "double and dueling together, Wang et al. 2015",
     ),
     _built_in("drqn", "agents.drqn", "DRQN", "with a memory: Hausknecht and Stone 2015, Deep recurrent Q-learning"),
-    _built_in("rainbow", "agents.rainbow", "Rainbow", "DQN with everything: Hessel et al. 2018, Rainbow"),
+    _built_in("rainbow", "agents.rainbow", "Rainbow", "DQN with six extensions: Hessel et al. 2018, Rainbow"),
     _built_in(
         "expected_sarsa",
         "agents.expected_sarsa",
@@ -182,7 +182,7 @@ def agents() -> dict[str, AgentEntry]:
 
 
 def _load_agent_plugin(point: EntryPoint) -> AgentEntry | None:
-    """Return the entry of an installed package's agent, or None, with a warning, if its class cannot be imported."""
+    """Return the entry of an installed package's agent. If the class cannot be imported, warn and return None."""
     try:
         cls = point.load()
     except Exception as error:  # a broken package must not disable the other agents
@@ -203,13 +203,13 @@ def find_agent(name: str) -> AgentEntry:
 
 
 def is_resumable(name: str) -> bool:
-    """Return True if runs of this agent can be resumed from a checkpoint. Those of Stable-Baselines3 cannot."""
+    """Return True if runs of this agent can be resumed. Runs of the Stable-Baselines3 agents cannot."""
     return find_agent(name).abilities.resumable
 
 
 @cache
 def load_env_plugins() -> list[str]:
-    """Register the environments of installed packages, and return their Gymnasium ids."""
+    """Register the environments of installed packages, and return their Gymnasium ids. Later calls do nothing more."""
     ids = []
     for point in entry_points(group="rl_lab.envs"):
         try:

@@ -14,20 +14,20 @@ Seed = Annotated[int, Range(0, 2**31 - 1)]
 
 @dataclass(frozen=True)
 class RunConfig:
-    """The settings of a run. An agent step is one action in one environment."""
+    """The settings of a run that do not depend on its agent. An agent step is one action in one environment."""
 
     env: str = ""
     """Name of an Atari game (Pong), or a Gymnasium id with discrete actions (CartPole-v1, mymodule:MyEnv-v0)."""
     protocol: Literal["auto", "classic", "machado", "v5"] = "auto"
-    """Protocol of an Atari game. "auto" is the one that the name of the environment implies."""
+    """Protocol of an Atari game. "auto" is the protocol that the name of the environment implies."""
     flicker: Fraction = 0.0
-    """Probability that an observation is blank, which makes it partial (Hausknecht and Stone 2015)."""
+    """Probability that an observation is blank, for partial observability (Hausknecht and Stone 2015)."""
     mask_velocity: bool = False
-    """Hide the velocities in a vector observation, which makes it partial (CartPole-v1 and similar environments)."""
+    """Hide the velocities in a vector observation, for partial observability (CartPole-v1 and similar ones)."""
     view: View = "grey"
     """Preprocessing of an Atari screen: 84 x 84 grey levels, or Pong's field as 80 x 80 bits (Karpathy 2016)."""
     actions: str = ""
-    """Names of the allowed actions: RIGHT,LEFT. Empty means all actions."""
+    """Names of the allowed actions, separated by commas: RIGHT,LEFT. Empty means all actions."""
     preset: str = "default"
     """Name of a set of settings in the agent's YAML file."""
     init_from: str = ""
@@ -43,15 +43,15 @@ class RunConfig:
     emulator_threads: CountOrZero = 0
     """Threads of the Atari emulators. 0 means one per core that the process may use."""
     collectors: CountOrZero = 0
-    """Ray processes that step the environments and send their rows to the learner. 0 steps them in this process."""
+    """Ray processes that step the environments for the learner. 0 steps the environments in this process."""
     address: str = ""
-    """Ray cluster of the collectors: host:port, or "auto" for this machine's. Empty: RAY_ADDRESS, or else a new one."""
+    """Ray cluster of the collectors: host:port, or "auto" for a local one. Empty: RAY_ADDRESS, or else a new one."""
     vectorization: Vectorization = "auto"
-    """Non-Atari environments run in this process (sync) or in one process each (async). "auto": async for images."""
+    """Run non-Atari environments in this process (sync) or in one process each (async). "auto": async for images."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device of networks and replay. "auto" is the first available one of cuda, mps and cpu."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the image encoder. "auto" is bfloat16 if the device is fast at it. Weights are always float32."""
+    """Precision of the image encoder. "auto": bfloat16 if the device has fast bfloat16. Weights are always float32."""
     eval_every: CountOrZero = 50_000
     """Agent steps between two evaluations. 0 evaluates at the end only."""
     eval_episodes: Count = 10
@@ -63,11 +63,11 @@ class RunConfig:
     video_every: CountOrZero = 0
     """Agent steps between two videos of an evaluation episode, saved in videos/ of the run folder. 0 records none."""
     checkpoint_every: CountOrZero = 100_000
-    """Agent steps between two checkpoints. 0 leaves the choice to checkpoint_minutes."""
+    """Agent steps between two checkpoints. 0: checkpoint_minutes alone decides."""
     checkpoint_minutes: NonNegative = 10.0
-    """Most minutes between two checkpoints. 0 leaves the choice to checkpoint_every."""
+    """Maximum minutes between two checkpoints. 0: checkpoint_every alone decides."""
     env_timeout: NonNegative = 300.0
-    """Seconds without a row after which the environments count as hung and the run ends. 0 waits forever."""
+    """Seconds without an environment step after which the environments count as hung and the run ends. 0: never."""
     log_every: Count = 2_000
     """Agent steps between two lines of training metrics in metrics.jsonl."""
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"

@@ -30,7 +30,7 @@ SETTINGS_THAT_MAY_DIFFER = ("seed", "runs_dir", "address")
 
 
 class GroupStopped(Exception):
-    """A signal stopped the training of a group. Every run that had started has saved a checkpoint."""
+    """A signal stopped the training of a group. The runs that were training have saved a checkpoint."""
 
     def __init__(self, signal: int) -> None:
         super().__init__(f"stopped by signal {signal}")
@@ -40,16 +40,20 @@ class GroupStopped(Exception):
 def plan_jobs(
     program: Sequence[str], training_args: Sequence[str], seeds: Sequence[int], config: Config
 ) -> list[TrainingJob]:
-    """Return a job for each seed of a group. Runs without a checkpoint are deleted and trained again.
+    """Return a job for each seed of a group.
+
+    The job of a finished run has no command, and an interrupted run is resumed from its checkpoint. An interrupted run
+    without a checkpoint is deleted and trained again.
 
     Args:
-        program: The command that starts this program.
-        training_args: The arguments of the command `train`, without the seed and the group.
+        program: The command line that starts this program.
+        training_args: The command `train` with its arguments, without the seed and the group.
         seeds: The seeds.
-        config: The configuration that these arguments give, with the name of the group.
+        config: The configuration that results from `training_args`, with the name of the group.
 
     Raises:
-        LabError: A run of the group has other settings, or was interrupted and cannot be resumed.
+        LabError: A run of the group has other settings, was interrupted and cannot be resumed, or is being trained by
+            another process.
     """
     runs = _existing_runs(config)
     jobs = []
@@ -76,18 +80,19 @@ def plan_jobs(
 def train_group(jobs: Sequence[TrainingJob], *, parallel: int, group: str) -> None:
     """Run the jobs and display them in one table.
 
-    Parallel jobs share the cores evenly, by OMP_NUM_THREADS unless it is set already. Finished jobs count too, so that
-    each job has the same number of threads when the group is continued. SIGINT and SIGTERM are passed on to the jobs,
-    which then save a checkpoint.
+    Parallel jobs share the cores evenly: OMP_NUM_THREADS is the number of cores divided by `parallel`, unless the
+    variable is already set. `parallel` is reduced to the number of jobs, including finished jobs, so that a job has the
+    same number of threads when the group is continued. SIGINT and SIGTERM are passed on to the jobs, which then save a
+    checkpoint.
 
     Args:
         jobs: The jobs of all seeds.
-        parallel: Most jobs that run at the same time.
+        parallel: Maximum number of jobs that run at the same time.
         group: Name of the group.
 
     Raises:
         GroupStopped: A signal stopped the group.
-        Fault: A job failed. The other jobs were run all the same.
+        Fault: A job failed. The other jobs were still run.
     """
     parallel = min(parallel, len(jobs))
     environment = dict(os.environ)
@@ -111,7 +116,7 @@ class _SignalForwarder:
 
     def __init__(self, jobs: Sequence[TrainingJob]) -> None:
         self.jobs = jobs
-        self.received: list[int] = []
+        self.received: list[int] = []  # numbers of the signals, oldest first
 
     def __enter__(self) -> _SignalForwarder:
         self._previous = {number: signal.signal(number, self._forward) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -122,6 +127,7 @@ class _SignalForwarder:
             signal.signal(number, handler)
 
     def _forward(self, number: int, frame: object) -> None:
+        """Handle signal `number`."""
         self.received.append(number)
         for job in self.jobs:
             job.send_signal(number)
@@ -138,14 +144,15 @@ def _start_jobs(jobs: Sequence[TrainingJob], environment: dict[str, str], signal
 
 
 def _report_unfinished_jobs(jobs: Sequence[TrainingJob], console: Console, group: str, received: list[int]) -> None:
-    """Print the last line of each job that is not done, and raise the error of the group, if any."""
+    """Print the last line of each job that was stopped or failed, and raise GroupStopped or Fault if there is one."""
     failed = []
     for job in jobs:
         state = job.state
         if state not in ("stopped", "failed"):
             continue
         console.print(f"seed {job.seed} {state}: {job.last_line()}", markup=False, soft_wrap=True)
-        if state == "failed" or not received:  # a job that someone else's signal stopped has failed
+        # If this process received no signal, another process stopped the job. This counts as a failure.
+        if state == "failed" or not received:
             failed.append(str(job.seed))
     if failed:
         raise Fault(f"seed {', '.join(failed)} failed; the others are in the group {group}")
@@ -155,26 +162,26 @@ def _report_unfinished_jobs(jobs: Sequence[TrainingJob], console: Console, group
 
 def _existing_runs(config: Config) -> dict[int, Run]:
     """Return the group's runs of this agent on this environment, by seed."""
-    runs = {}
+    runs: dict[int, Run] = {}
     for run in Run.of_group(config.run.group, config.run.runs_dir):
-        other = run.config
-        if (other.agent, other.run.env) == (config.agent, config.run.env):
-            runs[other.run.seed] = run
+        existing_config = run.config
+        if (existing_config.agent, existing_config.run.env) == (config.agent, config.run.env):
+            runs[existing_config.run.seed] = run
     return runs
 
 
-def _check_same_settings(config: Config, run_config: Config, seed: int) -> None:
-    """Raise LabError if a run of the group was started with other settings.
+def _check_same_settings(config: Config, existing_config: Config, seed: int) -> None:
+    """Raise LabError if the existing run of a seed was started with other settings.
 
-    A setting that is "auto" now is not compared: in the run it was replaced by its value.
+    A setting that is "auto" in `config` is not compared, because `existing_config` holds its resolved value.
     """
     settings = config.to_dict()
-    run_settings = run_config.to_dict()
-    for name in sorted(settings.keys() | run_settings.keys()):
+    existing_settings = existing_config.to_dict()
+    for name in sorted(settings.keys() | existing_settings.keys()):
         if name in SETTINGS_THAT_MAY_DIFFER or settings.get(name) == "auto":
             continue
-        if settings.get(name) != run_settings.get(name):
+        if settings.get(name) != existing_settings.get(name):
             raise LabError(
-                f"the group {config.run.group} has seed {seed} with {name} {run_settings.get(name)}, not"
+                f"the group {config.run.group} has seed {seed} with {name} {existing_settings.get(name)}, not"
                 f" {settings.get(name)}; the same settings continue the group, another --group starts a new one"
             )

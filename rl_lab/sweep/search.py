@@ -1,10 +1,13 @@
 """A search for good settings in three stages.
 
-1. Trials: Optuna or a population tries settings, each with a single seed.
-2. Finals: the best settings are trained with several further seeds, and the settings with the highest mean win. The
-   score of the best of many trials is biased upwards, because that trial has also been lucky.
+1. Trials: Optuna or population-based training tries settings, each with a single seed.
+2. Finals: the settings of the best trials are trained with several further seeds. The settings with the highest mean of
+   the objective win. The score of the best trial alone would be biased upwards, because that trial was also lucky.
 3. Check: the winning settings and the agent's own settings are trained with fresh seeds. Only these scores are
    reported.
+
+The objective is the number that a search maximises: the mean, the best or the last evaluation score of a run. The
+agent's own settings are the resolved settings before the search changes any of them.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from rl_lab.sweep.trial_spec import SEARCH_SEEDS
 from rl_lab.sweep.tuner import restore_tuner, run_tuner
 
 FIRST_FINAL_SEED = 2 * SEARCH_SEEDS
-"""First seed of the finals. Trials and checks have smaller seeds."""
+"""First seed of the finals. All seeds of trials and checks are smaller."""
 
 Settings = dict[str, Any]
 """Setting -> value."""
@@ -40,7 +43,7 @@ def run_search(sweep: Sweep) -> Settings:
     """Run the trials and the finals, or continue an interrupted search.
 
     Returns:
-        The winning settings that differ from the agent's own, empty if the agent's own settings won.
+        The winning settings that differ from the agent's own settings. Empty if the agent's own settings won.
 
     Raises:
         SweepStopped: A signal stopped the sweep.
@@ -56,7 +59,13 @@ def run_search(sweep: Sweep) -> Settings:
 
 
 def select_finalists(results: Iterable[tune.Result], objective: str, count: int) -> list[Settings]:
-    """Return the different settings of the best trials that did not fail, best first, at most `count`."""
+    """Return the settings of the best trials, best first.
+
+    Args:
+        results: The results of the trials. A trial that failed or did not report the objective is left out.
+        objective: Name of the objective in `tune.Result.metrics`. Higher is better.
+        count: Maximum number of settings. Trials with equal settings count once.
+    """
     finalists: list[Settings] = []
     for result in sorted(results, key=lambda each: -(each.metrics or {}).get(objective, -math.inf)):
         if result.error is not None or objective not in (result.metrics or {}):
@@ -68,7 +77,7 @@ def select_finalists(results: Iterable[tune.Result], objective: str, count: int)
 
 
 def run_finals(sweep: Sweep, finalists: Sequence[Settings]) -> Settings:
-    """Train each finalist with further seeds. Return the settings with the highest mean of the objective."""
+    """Train each finalist with `final_seeds` further seeds. Return the settings with the highest mean objective."""
     request = SearchRequest.from_dict(sweep.request)
     seeds = range(FIRST_FINAL_SEED, FIRST_FINAL_SEED + request.final_seeds)
     cells = []
@@ -85,20 +94,35 @@ def run_finals(sweep: Sweep, finalists: Sequence[Settings]) -> Settings:
 def run_check(sweep: Sweep, settings: Settings) -> Sweep:
     """Train the agent's own settings and the winning settings with fresh seeds.
 
+    Args:
+        sweep: The search.
+        settings: The result of `run_search`.
+
     Returns:
-        The grid of these runs. Its group holds all of them.
+        The grid of these runs, which are all in the group of the grid.
     """
     request = SearchRequest.from_dict(sweep.request)
-    found = replace_settings(request.config, settings, "the search")
-    cells = [GridCell(request.config, request.env_spec, "own"), GridCell(found, request.env_spec, "found")]
+    winning_config = replace_settings(request.config, settings, "the search")
+    cells = [GridCell(request.config, request.env_spec, "own"), GridCell(winning_config, request.env_spec, "found")]
     return _run_grid_after(sweep, "check", cells, parse_seeds(request.check_seeds))
 
 
 def _run_grid_after(sweep: Sweep, name: str, cells: Sequence[GridCell], seeds: Sequence[int]) -> Sweep:
-    """Run a grid that follows a search, or continue it. Its folder and its group have the suffix `name`."""
+    """Run a grid that follows a search, or continue that grid.
+
+    Args:
+        sweep: The search.
+        name: Suffix of the grid's group and of its folder.
+        cells: The settings to train.
+        seeds: The seeds for each cell.
+
+    Returns:
+        The grid.
+    """
     grid = dataclasses.replace(
         sweep, kind="grid", started=f"{sweep.started}-{name}", group=f"{sweep.group}-{name}", request={}
     )
+    # The group must be set before this line, because `grid_trials` reads it.
     grid = dataclasses.replace(grid, request={"trials": grid_trials(grid, cells, seeds)})
     if not grid.path.exists():
         grid.write()

@@ -28,13 +28,13 @@ FINISH_TIMEOUT = 15.0  # seconds to wait for uploads at the end
 class WandbSink:
     """Sends the metrics of a run to W&B. A failure of W&B never stops or blocks training.
 
-    After the first exception, the sink prints a message and ignores all further calls. metrics.jsonl is complete
-    anyway, and the command `sync` uploads the rest later.
+    After the first exception, the sink prints a message and ignores all further calls. The file metrics.jsonl is still
+    complete, and the command `sync` uploads the missing lines later.
 
-    The W&B history holds the lines of metrics.jsonl, one entry per line and in the same order, so the server always has
-    the first lines of the file. When a run resumes, the sink skips the lines that the server has (`num_uploaded`) and
-    sends the following ones. A run repeats the lines after its last checkpoint when it resumes after a crash; the sink
-    does not send them twice.
+    The W&B history has one entry per line of metrics.jsonl, in the same order. If the server has n entries, they are
+    the first n lines of the file. When a run resumes, the sink therefore skips n lines (`num_uploaded`) and sends the
+    lines after them. A run that resumes after a crash logs the lines after its last checkpoint again. Of these lines,
+    the sink skips those that the server already has.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class WandbSink:
         Args:
             run: The run folder.
             mode: "online" or "offline".
-            lines: The lines of metrics.jsonl so far.
+            lines: The lines of metrics.jsonl so far, oldest first. The lines that W&B lacks are sent at once.
             finish_timeout: Seconds that `close` waits for uploads.
-            offline_fallback: Continue offline if the server does not answer.
+            offline_fallback: Use the mode "offline" if "online" fails to start.
         """
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -61,9 +61,11 @@ class WandbSink:
 
         self.wandb = wandb
         self.run = run
-        self.wandb_run: WandbRun | None = None
-        self.num_lines = 0  # lines passed to this sink
-        self.num_uploaded = 0  # lines that W&B already had when this sink was created
+        self.wandb_run: WandbRun | None = None  # None after a failure
+        self.num_lines = 0  # number of lines passed to `_send`
+        # Number of the first lines that are not sent: the lines that the server had when this sink was created. An
+        # offline run cannot know this number; it sends only new lines, and `sync` uploads the earlier ones.
+        self.num_uploaded = 0
         self._start(mode, len(lines), finish_timeout)
         if self.wandb_run is None and offline_fallback and mode != "offline":
             self._start("offline", len(lines), finish_timeout)
@@ -73,18 +75,18 @@ class WandbSink:
 
     @property
     def is_working(self) -> bool:
-        """Return True if W&B has accepted everything so far, online or offline. Stays valid after `close`."""
+        """Return True if no call of W&B has failed so far, online or offline. The value is also valid after `close`."""
         return self.wandb_run is not None
 
     def log(self, step: int, values: dict[str, Any]) -> None:
-        """Add one entry to the W&B history. A "video" is uploaded with the entry."""
+        """Add one entry to the W&B history. If `values` has a "video", the video file is uploaded with the entry."""
         self._send({STEP_METRIC: step, **values})
 
     def complete(self) -> None:
         """Write the summary, and upload the networks of the last and the best checkpoint as an artifact."""
         target = self.run.config.run.target
         self._call(lambda wandb_run: wandb_run.summary.update(summarise_metrics(self.run.metrics(), target)))
-        # If both files are equal, W&B stores one version and gives it both aliases.
+        # If both files are equal, W&B stores one version of the artifact and gives it both aliases.
         for which in ("last", "best"):
             self._upload_network(which)
 
@@ -93,7 +95,13 @@ class WandbSink:
         self._call(lambda wandb_run: wandb_run.finish())
 
     def _start(self, mode: WandbMode, num_lines: int, finish_timeout: float) -> None:
-        """Call `wandb.init`. Print a message if it fails: a missing server or a full disk must not stop training."""
+        """Start the W&B run. If this fails, print a message: a missing server or a full disk must not stop training.
+
+        Args:
+            mode: "online" or "offline".
+            num_lines: Number of lines in metrics.jsonl so far.
+            finish_timeout: Seconds that `close` waits for uploads.
+        """
         config = self.run.config
         env_spec = self.run.env_spec
         run_id = wandb_run_id(self.run)
@@ -134,7 +142,7 @@ class WandbSink:
             self._call(lambda wandb_run: wandb_run.log(self._with_video(line)))
 
     def _with_video(self, line: dict[str, Any]) -> dict[str, Any]:
-        """Return the line with the path of a video replaced by the video itself."""
+        """Return the line with the path of a video replaced by the video. A line without a video file is unchanged."""
         if "video" not in line:
             return line
         path = self.run.path / line["video"]
@@ -143,7 +151,7 @@ class WandbSink:
         return {**line, "video": self.wandb.Video(str(path), format=path.suffix[1:])}
 
     def _upload_network(self, which: str) -> None:
-        """Upload the network of the "last" or the "best" checkpoint, if there is one, under that alias."""
+        """Upload the network of the "last" or the "best" checkpoint with this word as its alias, if there is one."""
         try:
             weights = checkpoint.find(self.run.path, which) / "network.safetensors"
         except LabError:
@@ -151,12 +159,13 @@ class WandbSink:
         self._call(lambda wandb_run: self._log_artifact(wandb_run, weights, which))
 
     def _log_artifact(self, wandb_run: WandbRun, weights: Path, alias: str) -> None:
+        """Log a version of the artifact whose name is the id of the W&B run."""
         artifact = self.wandb.Artifact(str(wandb_run.id), type="model")
         artifact.add_file(str(weights))
         wandb_run.log_artifact(artifact, aliases=[alias])
 
     def _call(self, function: Callable[[WandbRun], object]) -> None:
-        """Call `function` with the W&B run. If it raises, print a message and stop using W&B."""
+        """Call `function` with the W&B run, unless W&B has failed. If it raises, print a message and stop using W&B."""
         if self.wandb_run is None:
             return
         try:
@@ -165,7 +174,7 @@ class WandbSink:
             self.wandb_run = None
             reason = error or type(error).__name__
             print(
-                f"W&B stopped: {reason}; metrics.jsonl is complete, and `{PROG} sync` uploads the rest later",
+                f"W&B stopped: {reason}; metrics.jsonl is complete, and `{PROG} sync` uploads the missing lines later",
                 file=sys.stderr,
             )
 
@@ -176,11 +185,11 @@ def wandb_id_file(run: Run) -> Path:
 
 
 def wandb_run_id(run: Run) -> str:
-    """Return the id of the W&B run, such as dqn-Pong-s1-x9f2c1. It is created once and stored in the run folder."""
+    """Return the id of the W&B run, such as dqn-Pong-s1-a9f2c1. It is created once and stored in the run folder."""
     path = wandb_id_file(run)
     if not path.exists():
         config = run.config
-        env_name = re.sub(r"[^\w.-]", "-", run.env_spec.name)  # W&B accepts no colon, as in module:Env-v0
+        env_name = re.sub(r"[^\w.-]", "-", run.env_spec.name)  # W&B does not accept the colon of module:Env-v0
         digest = hashlib.sha1(f"{run.path.resolve()} {os.urandom(8).hex()}".encode()).hexdigest()
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"{config.agent}-{env_name}-s{config.run.seed}-{digest[:6]}")

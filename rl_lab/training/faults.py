@@ -1,4 +1,4 @@
-"""Errors during training, reported in one line with the command that continues the run."""
+"""Errors during training: each becomes a `Fault`, whose message names the command that continues the run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from rl_lab.system.shell import shell_command
 
 
 def how_to_resume(run: Run) -> str:
-    """Return the end of a message about a run that stopped early: the command that continues the run."""
+    """Return the end of an error message: the command that continues the run.
+
+    If the run has no checkpoint, the text says so. If the agent is not resumable, the command starts a new run.
+    """
     if not checkpoint.generations(run.path):
         return f"{run} had no checkpoint yet"
     if not is_resumable(run.config.agent):
@@ -27,9 +30,10 @@ def how_to_resume(run: Run) -> str:
 
 @contextmanager
 def faults(run: Run, device: torch.device) -> Iterator[None]:
-    """Turn every exception into a Fault whose message ends with the command that continues the run.
+    """Convert exceptions in the `with` block to Faults. Each message ends with `how_to_resume`.
 
-    The traceback of an unexpected exception is written to traceback.txt in the run folder.
+    The traceback of an exception that is neither a Fault nor `torch.OutOfMemoryError` is written to traceback.txt in
+    the run folder.
     """
     try:
         yield

@@ -1,4 +1,7 @@
-"""Training of one run: the loop, with hooks between two rows, from the first step or from a checkpoint to the end."""
+"""The training of one run: a training loop, and hooks that are called between two rows.
+
+A row is one step of every environment. A new run starts at its first row, a resumed run at its last checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class Interrupted(Exception):
 
 
 class Trainer:
-    """Trains the agent of one run."""
+    """Trains the agent of one run. Call `restore` before `train` to resume the run."""
 
     def __init__(
         self, plan: TrainingPlan, run: Run, agent: Agent, *, quiet: bool, listener: MetricsSink | None = None
@@ -54,7 +57,7 @@ class Trainer:
         Args:
             plan: The resolved settings of the run.
             run: The run folder.
-            agent: The agent, new or to be restored.
+            agent: The agent, with the weights from which a new run starts.
             quiet: Print nothing.
             listener: A further receiver of everything that is logged.
         """
@@ -69,7 +72,7 @@ class Trainer:
         self.session = TrainingSession(plan, run, agent, loop, display, watchdog)
 
     def restore(self) -> None:
-        """Restore the newest checkpoint that is not damaged. Raises LabError if there is none."""
+        """Restore the newest undamaged checkpoint, and remove newer ones. Raises LabError if there is none."""
         session = self.session
         folders = checkpoint.generations(self.run.path)
         for folder in folders:
@@ -81,22 +84,22 @@ class Trainer:
             checkpoint.discard_newer(folder)
             break
         else:
-            raise self._no_checkpoint_error(any_found=bool(folders))
+            raise self._no_checkpoint_error(has_damaged=bool(folders))
         if not session.load_state_dict(state):
             session.display.print_line(
                 f"WARNING: {self.plan.env_spec.name} is not reproducible from its seed: new episodes begin here"
             )
 
     def train(self) -> Run:
-        """Train until the run has all its steps, or until a signal asks to stop.
+        """Train until the run has all its steps, or until a signal asks to stop, and then save a checkpoint.
 
-        The agent is then evaluated, and a checkpoint is saved.
+        Without a signal, the agent is evaluated before the checkpoint is saved, unless it was evaluated at this step.
 
         Returns:
             The run folder.
 
         Raises:
-            Interrupted: A signal stopped training.
+            Interrupted: A signal stopped training. A checkpoint was saved.
             Fault: An error ended training; the message names the command that continues the run.
         """
         session = self.session
@@ -125,7 +128,7 @@ class Trainer:
 
             with faults(self.run, self.plan.device), state.wall_clock:
                 with session.watchdog:
-                    if state.evaluation_due:
+                    if state.evaluation_due:  # a signal interrupted this evaluation before the run was resumed
                         evaluation.evaluate()
                     self._run_loop(hooks)
                     progress.show()
@@ -136,6 +139,7 @@ class Trainer:
                         evaluation.evaluate_if_missing()
                 finally:  # the learned weights are saved even if the evaluation fails
                     checkpoints.save()
+                # The metrics of this checkpoint have to be logged here, because no line of training metrics follows.
                 tracker.log(state.steps, {**session.checkpoint_metrics, "time/minutes": state.wall_clock.minutes})
             tracker.complete()
         if session.stop_signal is not None:
@@ -144,7 +148,10 @@ class Trainer:
         return self.run
 
     def _run_loop(self, hooks: Sequence[Hook]) -> None:
-        """Run the loop until all steps are done or a signal asks to stop; call every hook after each row."""
+        """Run the loop until all steps are done or a signal asks to stop. Call every hook after each row.
+
+        The time in the hooks does not count as time of the loop, from which the training speed is computed.
+        """
         session = self.session
         state = session.state
         total_steps = self.plan.config.run.steps
@@ -153,6 +160,7 @@ class Trainer:
             return state.steps < total_steps and session.stop_signal is None
 
         def after(step: LoopStep) -> bool:
+            """Update the counters and call the hooks. Return True if training goes on."""
             nonlocal loop_resumed_at
             state.loop_seconds += time.perf_counter() - loop_resumed_at
             state.steps += step.num_active
@@ -169,12 +177,14 @@ class Trainer:
             session.loop.run(after, steps=total_steps)
 
     def _hang_message(self) -> str:
+        """Return the message of the watchdog."""
         seconds = self.plan.config.run.env_timeout
         name = self.plan.env_spec.name
         return f"rl_lab: no environment step for {seconds:g} s, {name} may hang; {how_to_resume(self.run)}"
 
-    def _no_checkpoint_error(self, *, any_found: bool) -> LabError:
-        problem = "no undamaged checkpoint" if any_found else "no checkpoint to resume from"
+    def _no_checkpoint_error(self, *, has_damaged: bool) -> LabError:
+        """Return the error of a run that cannot be resumed. `has_damaged`: the run has only damaged checkpoints."""
+        problem = "no undamaged checkpoint" if has_damaged else "no checkpoint to resume from"
         if (self.run.path / "checkpoints" / "best").is_dir():
             advice = f"begin a new run with its best network by --init-from {self.run}"
         else:
@@ -182,27 +192,29 @@ class Trainer:
         return LabError(f"{self.run} holds {problem}; {advice}")
 
     def _print_introduction(self, wandb: str) -> None:
+        """Print the main settings, warnings about settings, the state of W&B and the run folder."""
         config = self.plan.config
         settings = config.run
         steps_done = self.session.state.steps
-        say = self.session.display.print_line
+        print_line = self.session.display.print_line
         action = f"resume at step {steps_done:,} of" if steps_done else "train"
-        say(f"{action} {config.agent} on {self.plan.env_spec}")
-        say(
+        print_line(f"{action} {config.agent} on {self.plan.env_spec}")
+        print_line(
             f"{settings.steps:,} agent steps, {settings.num_envs} environments, seed {settings.seed},"
             f" {settings.device}, {settings.precision}, preset {settings.preset};"
             f" replay {self.plan.replay_bytes / 1e9:.2f} GB"
         )
         for warning in configuration.warnings(config):
-            say(f"WARNING: {warning}")
-        say(wandb)
-        say(f"run folder {self.run}")
+            print_line(f"WARNING: {warning}")
+        print_line(wandb)
+        print_line(f"run folder {self.run}")
 
     def _print_result(self) -> None:
+        """Print the last and the best score, and commands to continue with."""
         state = self.session.state
-        say = self.session.display.print_line
+        print_line = self.session.display.print_line
         if state.last_eval:
-            say(f"done in {state.wall_clock.minutes:.1f} min: last evaluation {state.last_eval.score:.2f}")
-        say(f"best evaluation {state.best_score:.2f}, saved in {checkpoint.find(self.run.path)}")
-        say(f"next:  {shell_command('eval', self.run, '--episodes', 30)}")
-        say(f"       {shell_command('watch', self.run)}")
+            print_line(f"done in {state.wall_clock.minutes:.1f} min: last evaluation {state.last_eval.score:.2f}")
+        print_line(f"best evaluation {state.best_score:.2f}, saved in {checkpoint.find(self.run.path)}")
+        print_line(f"next:  {shell_command('eval', self.run, '--episodes', 30)}")
+        print_line(f"       {shell_command('watch', self.run)}")
