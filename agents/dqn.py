@@ -1,21 +1,25 @@
 """Deep Q-network (DQN): Mnih et al. 2015, "Human-level control through deep reinforcement learning".
 
-The algorithm (algorithm 1 of the paper; Q is the online network, Q^ the target network):
+The algorithm (algorithm 1 of the paper). Q is the online network, Q^ the target network, gamma the discount. A row is
+one time step of N environments.
 
     1. Initialise the replay memory.
     2. Initialise Q with random weights.
     3. Initialise Q^ with the same weights.
-    In every agent step:
-    4. Choose argmax_a Q(s, a), or with probability epsilon a random action.
+    In every row:
+    4. Choose argmax_a Q(s, a), or with probability epsilon a random action, in each environment.
     5. Store the row in the replay memory.
     In every update:
     6. Sample a random batch of transitions (s, a, r, s') from the replay memory.
     7. Compute the targets y = r + gamma max_a' Q^(s', a'), or y = r if s' is terminal.
     8. Take a gradient step on the Huber loss of y - Q(s, a).
-    9. Every `target_every` updates, copy Q into Q^.
+    9. Every `target_every` updates, copy the weights of Q to Q^.
 
 Options extend the algorithm: n-step returns, prioritised sampling, and Polyak averaging of the target network. The
 defaults are not those of the paper; `--preset paper` selects the settings of the paper.
+
+In shapes, N is the number of environments, A the number of actions, B the number of transitions in a batch, and k the
+number of observations in a stack.
 """
 
 from __future__ import annotations
@@ -51,11 +55,11 @@ from agents.core.types import (
     clip_rewards,
     mean_metrics,
 )
-from agents.memory.config import ReplayConfig
 from agents.memory.replay import Replay, TransitionBatch
-from agents.nn.config import NetworkConfig
+from agents.memory.replay_config import ReplayConfig
 from agents.nn.encoders import build_encoder
 from agents.nn.init import build_seeded, initialize_weights
+from agents.nn.network_config import NetworkConfig
 from agents.nn.networks import QNetwork
 
 
@@ -68,16 +72,17 @@ class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig):
     reward_clip: NonNegative = 0.0
     """Clip rewards to [-reward_clip, reward_clip] before they are stored. 0 disables clipping."""
     target_every: Count = 1_000
-    """Updates between two copies of the online network into the target network."""
+    """Updates between two copies of the online network's weights to the target network."""
     target_tau: Fraction = 0.0
-    """Step size tau of Polyak averaging, which moves the target network after every update, in place of copies. The
-    target network then also acts (Schwarzer et al. 2023). 0 uses copies."""
+    """Step size tau of Polyak averaging: after every update, each weight of the target network moves by tau times its
+    distance to the weight of the online network. The target network is then not copied every target_every updates, and
+    it chooses the actions (Schwarzer et al. 2023). 0 disables averaging."""
     epsilon_start: Fraction = 1.0
     """Probability of a random action at the first agent step."""
     epsilon_end: Fraction = 0.01
     """Probability of a random action from agent step epsilon_steps on."""
     epsilon_hold: CountOrZero = 0
-    """Agent steps before epsilon begins to fall, linearly."""
+    """Agent step at which epsilon begins to change linearly from epsilon_start to epsilon_end."""
     epsilon_steps: CountOrZero = 50_000
     """Agent step at which epsilon reaches epsilon_end."""
 
@@ -85,13 +90,13 @@ class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig):
 class DQN:
     """Deep Q-network agent.
 
-    The numbered comments refer to the steps of the algorithm above. Variants override `build_network` (another
-    network), `next_state_value` (another target) or `td_loss` (another loss).
+    The numbered comments refer to the steps of the algorithm in the module docstring. Variants override
+    `build_network` (another network), `next_state_value` (another target) or `td_loss` (another loss).
 
     Args:
         config: Settings.
         spaces: Shapes and types of observations and actions.
-        seed: Seed of the initial weights, the exploration and the sampling.
+        seed: Seed of the initial weights, the random actions and the sampling.
         device: Device of the networks and the replay memory.
         dtype: Dtype in which an image encoder computes, torch.float32 or torch.bfloat16. The weights are float32.
 
@@ -132,8 +137,8 @@ class DQN:
         # Step 3: Initialise the target network with the same weights.
         self.target_network = copy.deepcopy(self.online_network).eval()
 
-        # The online network acts. With Polyak averaging, the target network acts; its parameters then keep gradients,
-        # because saliency maps need the gradients of the acting network.
+        # The online network acts. With Polyak averaging, the target network acts instead. Its parameters then require
+        # gradients, because saliency maps differentiate through the acting network.
         self.target_network.requires_grad_(config.target_tau > 0)
         self.policy_network = self.target_network if config.target_tau else self.online_network
 
@@ -165,28 +170,28 @@ class DQN:
     # --- Step 4: act with an epsilon-greedy policy -------------------------------------------------------------------
 
     def initial_carry(self, n: int) -> Carry:
-        """Return the carry of n environments: the k-1 observations before the first one, zeros [n, k-1, *obs_shape]."""
+        """Return the carry of n environments before their first row: a history of zeros [n, k-1, *obs_shape]."""
         return (empty_history(n, self.config.frame_stack - 1, self.spaces, self.device),)
 
     def q_values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
-        """Return Q(s, .) f32[N, A] of N environments, and the next carry. The arguments are those of `act`."""
+        """Return Q(s, .) f32[N, A] of the acting network, and the next carry. The arguments are those of `act`."""
         stack, history = stack_frames(obs, is_first, *carry)
         return self.policy_network.eval()(stack), (history,)
 
     @torch.no_grad()
     def acting_q_values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
-        """Return `q_values` without gradients. A CUDA graph may replace this method."""
+        """Return the results of `q_values`, without gradients. `capture_graphs` may replace this method."""
         return self.q_values(obs, is_first, carry)
 
     @torch.no_grad()
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """Choose argmax_a Q(s, a), or with probability epsilon, drawn for each environment, a random action.
+        """Choose argmax_a Q(s, a), or with probability epsilon a random action, independently in each environment.
 
         Args:
             obs: Observations [N, *obs_shape], without frame stacking.
             is_first: bool[N], True where an episode begins.
             carry: The carry that the previous call returned, or `initial_carry(N)`.
-            explore: Use epsilon. False means greedy actions.
+            explore: Choose random actions with probability epsilon. False means greedy actions only.
 
         Returns:
             Actions i64[N], and the carry for the next call.
@@ -215,7 +220,7 @@ class DQN:
         """Store the row, then make the updates that are due: `replay_ratio / samples_per_update` per agent step.
 
         Returns:
-            The metrics, averaged over the updates that were made, or None if there were none.
+            The metrics, averaged over the updates that were made, or None if no update was due.
         """
         # Step 5: Store the row in the replay memory.
         with self.seconds("sampling"):
@@ -240,7 +245,7 @@ class DQN:
         return self.replay.sample(self.config.batch_size, beta=self.beta)
 
     def update(self, batch: TransitionBatch) -> Metrics:
-        """Make one update: a gradient step, new priorities, and the update of the target network."""
+        """Make one update: a gradient step, new priorities of the sampled cells, and the step of the target network."""
         set_learning_rate(self.optimizer, self.lr)
         metrics, td_error = self.gradient_step(batch)
         self.replay.set_priorities(batch.cell, td_error)
@@ -249,10 +254,10 @@ class DQN:
         return metrics
 
     def gradient_step(self, batch: TransitionBatch) -> tuple[Metrics, Tensor]:
-        """Take a gradient step on the weighted mean of the losses.
+        """Take a gradient step on the mean of the weighted losses.
 
         Returns:
-            The metrics, and the TD errors f32[B] that become the new priorities.
+            The metrics f32[], and the TD errors f32[B], from which the new priorities follow.
         """
         losses, td_error, q = self.td_loss(batch)
         loss = (self.loss_weights(batch) * losses).mean()
@@ -283,7 +288,11 @@ class DQN:
         return losses, td_error, q.detach()
 
     def next_state_value(self, next_obs: Tensor) -> Tensor:
-        """Return the value of the next state in the target, f32[B]: max_a Q^(s', a)."""
+        """Return the value of the next state that the target y contains, f32[B]: max_a' Q^(s', a').
+
+        Args:
+            next_obs: Stacks of the next states s', [B, k, *obs_shape].
+        """
         return max_value(self.target_network(next_obs))
 
     def loss_weights(self, batch: TransitionBatch) -> Tensor:
@@ -292,11 +301,11 @@ class DQN:
 
     @torch.no_grad()
     def update_target(self) -> None:
-        """Update the target network after an update: by a Polyak step, or by a copy if one is due."""
+        """Move the target network after an update: by a Polyak step, or by a copy every `target_every` updates."""
         if self.config.target_tau:
             self._polyak_step()
         elif self.updates % self.config.target_every == 0:
-            # Step 9: Copy the online network into the target network.
+            # Step 9: Copy the weights of the online network to the target network.
             self.target_network.load_state_dict(self.online_network.state_dict())
 
     def _polyak_step(self) -> None:
@@ -304,7 +313,7 @@ class DQN:
         target_params = tuple(self.target_network.parameters())
         online_params = tuple(self.online_network.parameters())
         torch._foreach_lerp_(target_params, online_params, self.config.target_tau)
-        # Buffers hold the statistics of batch normalisation. They are running averages already, so they are copied.
+        # Buffers are copied: the statistics of batch normalisation are running averages already.
         for target, online in zip(self.target_network.buffers(), self.online_network.buffers(), strict=True):
             target.copy_(online)
 
@@ -325,7 +334,7 @@ class DQN:
 
     @property
     def beta(self) -> float:
-        """Return the exponent of the importance-sampling weights after the agent steps observed so far."""
+        """Return the exponent beta of the importance-sampling weights after the agent steps observed so far."""
         return linear_schedule(self.config.priority_beta, 1.0, self.config.priority_beta_steps, self.steps)
 
     @property
@@ -334,10 +343,11 @@ class DQN:
         return self.config.batch_size
 
     def updates_due(self) -> int:
-        """Return the number of updates that belong to the agent steps observed so far.
+        """Return the number of updates, since the beginning, that are due after the agent steps observed so far.
 
-        The number depends on agent steps alone, so that it is the same for any number of environments. It is 0 while
-        the replay memory has nothing to sample; later calls include these updates.
+        Updates begin after `learning_starts` agent steps, or after `batch_size` agent steps if that is later. From then
+        on, their number is proportional to the agent steps, for any number of environments. While the replay memory has
+        nothing to sample, no update is due. The missed updates become due afterwards.
         """
         config = self.config
         learning_steps = self.steps - max(config.learning_starts, config.batch_size)
@@ -363,7 +373,7 @@ class DQN:
         return Replay.bytes_needed(spaces, config.replay_size, priority_alpha=config.priority_alpha)
 
     def gauges(self) -> dict[str, float]:
-        """Return epsilon, the learning rate, the number of updates, and the number of cells in the replay memory."""
+        """Return epsilon, the learning rate, the number of updates, and the number of filled cells of the replay."""
         return {"epsilon": self.epsilon, "lr": self.lr, "updates": self.updates, "replay/size": self.replay.size}
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
@@ -404,7 +414,7 @@ class DQN:
         return "target", self.target_network
 
     def capture_graphs(self, wrapper: Wrapper = CudaGraphFunction) -> None:
-        """Replace acting, batch building and the gradient step by versions that run as CUDA graphs.
+        """Replace acting, the gathering of a batch and the gradient step by versions that run as CUDA graphs.
 
         Args:
             wrapper: Returns the captured version of a method. Tests on a CPU pass a substitute.

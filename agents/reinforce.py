@@ -2,25 +2,29 @@
 
     grad J = E[ sum_t grad log pi(a_t | s_t) A_t ]
 
-The advantage A_t is the discounted return or, with a learned baseline V(s), the generalised advantage of Schulman et
-al. 2016. The algorithm:
+J is the expected return of the policy pi. The advantage A_t is the discounted return or, with a learned baseline V(s),
+the generalised advantage of Schulman et al. 2016. The algorithm, in which a row is one time step of N environments:
 
-    In every agent step:
-    1. Draw the action a_t from pi(. | s_t). Record log pi(a_t | s_t) and V(s_t).
+    In every row:
+    1. Draw the action a_t from pi(. | s_t) in each environment. Record log pi(a_t | s_t) and V(s_t).
     2. Store the row in the rollout.
     When the rollout holds a batch:
-    3. Take the batch from the rollout, with advantages A_t and returns R_t.
+    3. Take the batch from the rollout, with advantages A_t and returns R_t = A_t + V(s_t).
     4. Standardise the advantages.
     5. In every epoch, divide the batch into minibatches in a new random order.
     6. Take a gradient step on the loss of each minibatch.
 
-The policy loss is written with the probability ratio of Schulman et al. 2017 (PPO):
+The policy loss is written with the probability ratio of Schulman et al. 2017 (PPO). The constant c is `ratio_clip`:
 
     r_t = pi(a_t | s_t) / pi_old(a_t | s_t)
     L = -mean_t min(r_t A_t, clip(r_t, 1 - c, 1 + c) A_t)
 
-pi_old is the policy that drew the action. At r_t = 1 the gradient of -L is the policy gradient above. The ratio
-corrects for rows that were played before the last update, and it allows several epochs over a batch.
+pi_old is the policy that drew the action. At r_t = 1, the gradient of -L is the mean of grad log pi(a_t | s_t) A_t, an
+estimate of the policy gradient. The ratio corrects for actions that were drawn before the last update. So a batch can
+be used for several epochs.
+
+In shapes, N is the number of environments, A the number of actions, B the number of agent steps in a batch or
+minibatch, and k the number of observations in a stack.
 """
 
 from __future__ import annotations
@@ -56,9 +60,9 @@ from agents.core.types import (
     mean_metrics,
 )
 from agents.memory.rollout import Rollout, RolloutBatch
-from agents.nn.config import NetworkConfig
 from agents.nn.encoders import FrameDifferenceEncoder, build_encoder
 from agents.nn.init import build_seeded, initialize_weights
+from agents.nn.network_config import NetworkConfig
 from agents.nn.networks import ActorCritic
 
 
@@ -75,14 +79,15 @@ class ReinforceConfig(NetworkConfig, OptimizerConfig):
     reward_clip: NonNegative = 0.0
     """Clip rewards to [-reward_clip, reward_clip] before they are stored. 0 disables clipping."""
     baseline: bool = True
-    """Learn a value V(s) and subtract it from the returns. V(s) also bootstraps at the end of a batch and after a
-    truncation."""
+    """Learn the value V(s) as a baseline, which is subtracted from the returns. V(s) also replaces the rewards after
+    the end of a batch and after a truncation."""
     trace_decay: Fraction = 0.95
-    """lambda of the generalised advantage. 1 is the return minus the baseline. Without a baseline, 1 is always used."""
+    """lambda of the generalised advantage. With 1, the advantage is the return minus the baseline. Without a baseline,
+    lambda is always 1."""
     batch_size: Count = 1024
-    """Agent steps of a batch. With batch_games, the largest number of agent steps that a batch can hold."""
+    """Complete a batch after this many agent steps, or earlier because of batch_games."""
     batch_games: CountOrZero = 0
-    """Complete a batch after this many finished games. 0 counts agent steps instead."""
+    """Complete a batch also after this many finished games. 0 means that only batch_size counts."""
     points_end_returns: bool = False
     """End the return at every reward that is not 0, as Karpathy (2016) does for the points of Pong."""
     standardize: bool = True
@@ -90,21 +95,25 @@ class ReinforceConfig(NetworkConfig, OptimizerConfig):
     epochs: Count = 1
     """Passes over each batch."""
     minibatch_size: CountOrZero = 256
-    """Agent steps of an update. 0 uses the whole batch."""
+    """Agent steps in the minibatch of an update, rounded so that all minibatches of a batch are about equal. 0 uses the
+    whole batch."""
     ratio_clip: NonNegative = 0.2
     """Clip the probability ratio to [1 - ratio_clip, 1 + ratio_clip] (Schulman et al. 2017). 0 disables clipping."""
     value_weight: NonNegative = 0.5
     """Weight of the squared error of the baseline in the loss."""
     entropy_weight: NonNegative = 0.01
-    """Weight of the entropy bonus, in nats (Williams and Peng 1991)."""
+    """Weight of the policy's entropy, which the loss rewards (Williams and Peng 1991). The entropy is in nats."""
     convolutions: bool = True
-    """Use the Nature CNN for images. False uses one hidden layer over the difference of the two newest frames."""
+    """Use the Nature CNN for images. False uses one hidden layer over the difference of the two newest frames, as
+    Karpathy (2016) does."""
     policy_scale: Positive = 0.01
     """Factor on the initial weights of the policy layer. A small factor starts with nearly uniform probabilities."""
 
 
 class Reinforce:
-    """REINFORCE agent. The comments number the steps of the algorithm above.
+    """REINFORCE agent.
+
+    The numbered comments refer to the steps of the algorithm in the module docstring.
 
     Args:
         config: Settings.
@@ -139,7 +148,8 @@ class Reinforce:
         self.seconds = Stopwatch()
         self.rollout = self.build_rollout()
         self.acting_records: deque[tuple[Tensor, Tensor]] = deque()
-        """log pi(a | s) and V(s), both f32[N], for each row between `act` and `observe`, oldest first."""
+        """log pi(a | s) and V(s), f32[N] each, for each row for which `act` has explored and which `observe` has not
+        received yet, oldest first."""
 
         self.network = build_seeded(self.build_network, seed=seed, device=device)
         self.uses_cuda_graphs = config.cuda_graphs and device.type == "cuda"
@@ -179,7 +189,7 @@ class Reinforce:
     # --- Step 1: act --------------------------------------------------------------------------------------------------
 
     def initial_carry(self, n: int) -> Carry:
-        """Return the carry of n environments: the k-1 observations before the first one, zeros [n, k-1, *obs_shape]."""
+        """Return the carry of n environments before their first row: a history of zeros [n, k-1, *obs_shape]."""
         return (empty_history(n, self.config.frame_stack - 1, self.spaces, self.device),)
 
     def policy_and_value(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
@@ -190,18 +200,19 @@ class Reinforce:
 
     @torch.no_grad()
     def acting_policy_and_value(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
-        """Return `policy_and_value` without gradients. A CUDA graph can replace this method."""
+        """Return the results of `policy_and_value`, without gradients. `capture_graphs` may replace this method."""
         return self.policy_and_value(obs, is_first, carry)
 
     @torch.no_grad()
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """Draw actions from pi(. | s).
+        """Choose actions: drawn from pi(. | s), or the most probable ones.
 
         Args:
             obs: Observations [N, *obs_shape], without frame stacking.
             is_first: bool[N], True where an episode begins.
             carry: The carry that the previous call returned, or `initial_carry(N)`.
-            explore: Draw the actions at random. False means the most probable actions.
+            explore: Draw the actions from pi(. | s), and record them for `observe`. False means the most probable
+                actions.
 
         Returns:
             Actions i64[N], and the carry for the next call.
@@ -226,10 +237,10 @@ class Reinforce:
     # --- Steps 2 to 6: learn from the rollout -------------------------------------------------------------------------
 
     def observe(self, step: StepResult) -> Metrics | None:
-        """Store the row. If the rollout holds a batch, learn from the batch.
+        """Store the row. If the rollout then holds a batch, learn from the batch.
 
         Returns:
-            The metrics, averaged over the updates that were made, or None if there were none.
+            The metrics, averaged over the updates that were made, or None if no update was made.
         """
         # Step 2: Store the row.
         log_prob, value = self.acting_records.popleft()
@@ -248,11 +259,12 @@ class Reinforce:
         """Make `epochs` passes over the batch, one update for each minibatch.
 
         Returns:
-            The metrics, averaged over the updates, or None if the batch has less than two rows.
+            The metrics, averaged over the updates, or None if the batch has fewer than two agent steps.
         """
         config = self.config
         size = len(batch.action)
-        if size < 2:  # Without a baseline, a batch may be empty. The standard deviation of one advantage is undefined.
+        # Without a baseline, a batch may be empty. The standard deviation of a single advantage is undefined.
+        if size < 2:
             return None
         # Step 4: Standardise the advantages.
         if config.standardize:
@@ -289,12 +301,13 @@ class Reinforce:
 
             L - entropy_weight H(pi) + value_weight mean_t (V(s_t) - R_t)^2
 
-        L is the policy loss of the equations above, H(pi) = -sum_a pi(a | s) log pi(a | s) the entropy (Williams and
-        Peng 1991), averaged over the batch.
+        L is the policy loss of the module docstring. H(pi) is the entropy -sum_a pi(a | s_t) log pi(a | s_t), averaged
+        over the batch (Williams and Peng 1991). Without a baseline, the last term is left out.
 
         Returns:
-            The loss f32[], differentiable, and the metrics: parts of the loss, the mean of V(s), and the mean KL
-            divergence from the policy that drew the actions to the current one.
+            The loss f32[], differentiable, and the metrics f32[]: the three parts of the loss before they are
+            weighted, the mean of V(s), and the KL divergence between the policy that drew the actions and the current
+            policy.
         """
         config = self.config
         log_pi, value = self.network.train()(batch.obs)
@@ -310,7 +323,8 @@ class Reinforce:
             "value_loss": value_loss,
             "entropy": entropy,
             "v_mean": value.mean(),
-            # KL(pi_old || pi) = E[-log r] = E[r - 1 - log r], as E[r] = 1. The last form has less variance.
+            # KL(pi_old || pi) = E[-log r] = E[r - 1 - log r] over actions drawn from pi_old, because E[r] = 1. The mean
+            # of the last form over a batch has less variance.
             "kl": (ratio - 1 - log_ratio).mean(),
         }
         return policy_loss + config.value_weight * value_loss - config.entropy_weight * entropy, metrics
@@ -398,7 +412,7 @@ def _standardize(advantage: Tensor) -> Tensor:
 
 
 def _policy_loss(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
-    """Return the clipped policy loss of Schulman et al. 2017, equation 7, with the sign changed.
+    """Return the policy loss L f32[]: the clipped objective of Schulman et al. 2017, equation 7, times -1.
 
     Args:
         ratio: pi(a | s) / pi_old(a | s), f32[B].

@@ -1,23 +1,29 @@
 """Tabular agents in numpy: Q-learning, SARSA, SARSA(lambda) and Expected SARSA.
 
-All of them learn Q(s, a) from the temporal-difference error delta of each transition:
+All of them learn Q(s, a) from the temporal-difference error delta of each transition (s, a, r, s'):
 
     Q(s, a) <- Q(s, a) + alpha delta
     delta = r + gamma v(s') - Q(s, a), where v(s') = 0 if s' is terminal
 
-They differ in the value v(s') of the next state:
+alpha is the step size, gamma the discount. The agents differ in the value v(s') of the next state. a' is the action
+that was chosen in s', and pi is the epsilon-greedy policy:
 
-    Q-learning      max_a Q(s', a)                  Watkins 1989                 Sutton and Barto 2018, equation 6.8
+                    v(s')                           source                       in Sutton and Barto 2018
+    Q-learning      max_a Q(s', a)                  Watkins 1989                 equation 6.8
     SARSA           Q(s', a')                       Rummery and Niranjan 1994    equation 6.7
     SARSA(lambda)   Q(s', a'), with traces          Singh and Sutton 1996        chapter 12
     Expected SARSA  sum_a pi(a | s') Q(s', a)       van Seijen et al. 2009       equation 6.9
 
-Q(s, a) is the sum of the weights of the features that are active in s: one feature for a discrete state (a table), one
-feature for each tiling for a vector (tile coding). Each weight moves by alpha delta / (number of active features).
+A discrete state has one active feature (a table). A vector has one active feature in each tiling (tile coding). Each
+action has one weight for each feature. Q(s, a) is the sum of the weights of a for the features that are active in s. An
+update changes each of these weights by alpha delta / (number of active features).
 
-A transition is learned when the action a' in its next state has been chosen, for all agents alike. SARSA needs a', and
-van Seijen et al. compare the agents in this way. With several environments, each environment has its own traces. They
-share one table or, with `independent`, each environment has a table of its own.
+All agents learn a transition only after the action a' has been chosen: SARSA needs a', and van Seijen et al. compare
+the agents in this way. Several environments share one table or, with `independent`, have one table each. Each
+environment has its own traces.
+
+In shapes, N is the number of environments, M the number of states or transitions in a call, A the number of actions,
+and "active" the number of active features of a state.
 """
 
 from __future__ import annotations
@@ -48,7 +54,7 @@ class TabularConfig:
     """Settings of the tabular agents. An agent step is one decision in one environment."""
 
     alpha: Annotated[float, Range(0, 1, open_low=True)] = 0.5
-    """Step size: share of the temporal-difference error that is added to Q(s, a)."""
+    """Step size: fraction of the temporal-difference error that is added to Q(s, a)."""
     gamma: Fraction = 1.0
     """Discount per agent step."""
     epsilon_start: Fraction = 0.1
@@ -56,24 +62,25 @@ class TabularConfig:
     epsilon_end: Fraction = 0.1
     """Probability of a random action from agent step epsilon_steps on."""
     epsilon_steps: CountOrZero = 0
-    """Agent step at which epsilon reaches epsilon_end, linearly."""
+    """Agent step until which epsilon changes linearly from epsilon_start to epsilon_end."""
     initial: float = 0.0
     """Q(s, a) of all states and actions before learning. A high value makes the agent try every action."""
     tilings: Count = 8
-    """Tilings over a vector observation, each shifted against the others. Discrete states do not use tilings."""
+    """Number of tilings over a vector observation, each shifted against the others. Discrete states do not use
+    tilings."""
     tiles: Count = 8
-    """Tiles of a tiling along each entry of a vector."""
+    """Number of tiles of each tiling along each entry of a vector observation."""
     independent: bool = False
-    """Learn a separate table for each environment, as if each were a run of its own. This is for studies."""
+    """Learn a separate table for each environment, for studies in which each environment is a separate run."""
 
 
 class Table(nn.Module):
-    """The weights as a module, so that checkpoints and evaluations treat them like a network's.
+    """The weights as a module, so that checkpoints and evaluations treat them like the weights of a network.
 
     Args:
         tables: Number of tables.
         num_actions: Number of actions.
-        features: Number of features, active or not.
+        features: Number of all features, active or not.
         value: Initial value of each weight.
     """
 
@@ -85,10 +92,10 @@ class Table(nn.Module):
 
 
 class ObservedRow(NamedTuple):
-    """The newest row that `act` received: the next states of the transitions that `observe` learns."""
+    """The newest row for which `act` has explored: the next states s' of the transitions that `observe` learns."""
 
-    features: Ints  # [N, active]: indices of the active features
-    action: Ints  # [N]: the actions that `act` chose
+    features: Ints  # [N, active]: indices of the active features of s'
+    action: Ints  # [N]: the actions a' that `act` chose
 
 
 class TabularAgent(ABC):
@@ -97,7 +104,7 @@ class TabularAgent(ABC):
     Args:
         config: Settings.
         spaces: Shapes and types of observations and actions. Observations must be discrete states or bounded vectors.
-        seed: Seed of the random actions.
+        seed: Seed of the random actions, also of those that break ties.
         device: Must be the CPU.
         dtype: Ignored. The weights are float64.
 
@@ -124,7 +131,7 @@ class TabularAgent(ABC):
         self.config = config
         self.spaces = spaces
         self.tile_coding: TileCoding | None = None
-        self.num_active = 1  # active features of a state
+        self.num_active = 1  # active features of a state (in `StepResult`, the number of active environments)
         num_features = spaces.obs_shape[0]
         if spaces.bounds:
             self.tile_coding = TileCoding(spaces.bounds, config.tilings, config.tiles)
@@ -152,18 +159,22 @@ class TabularAgent(ABC):
         return array.argmax(1)[:, None]
 
     def q_values(self, features: Ints, env: Ints) -> Floats:
-        """Return Q(s, .), float64[M, A].
+        """Return Q(s, .) of M states, float64[M, A].
 
         Args:
-            features: Indices of the active features, [M, active].
-            env: Number of the environment of each state, [M]. The environment decides which table is used.
+            features: Indices of the active features of each state, [M, active].
+            env: Index of the environment of each state, [M], which selects the table.
         """
-        table = self.table_index(env)[:, None, None]
-        actions = np.arange(self.spaces.num_actions)[:, None]
-        return self.weights[table, actions, features[:, None]].sum(2)
+        table = self.table_index(env)[:, None, None]  # [M, 1, 1]
+        actions = np.arange(self.spaces.num_actions)[:, None]  # [A, 1]
+        return self.weights[table, actions, features[:, None]].sum(2)  # sum of [M, A, active]
 
     def table_index(self, env: Ints) -> Ints:
-        """Return the index of the table of each environment, int64[M]."""
+        """Return the index of the table of each environment, int64[M].
+
+        With one table, the index is 0. Otherwise there is one table for each environment of the training. If there are
+        more environments, for example in an evaluation, they share the tables in turn.
+        """
         return env % len(self.weights)
 
     # --- Acting -------------------------------------------------------------------------------------------------------
@@ -173,13 +184,14 @@ class TabularAgent(ABC):
         return ()
 
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """Choose greedy actions, or with `explore` epsilon-greedy ones, which are kept for the next `observe`.
+        """Choose epsilon-greedy actions if `explore` is True, and greedy actions otherwise.
 
         Args:
             obs: Observations [N, *obs_shape].
             is_first: bool[N], not used.
             carry: The empty carry.
-            explore: Choose random actions with probability epsilon. Ties between greedy actions are broken at random.
+            explore: Choose random actions with probability epsilon, break ties between greedy actions at random, and
+                keep the row for the next `observe`. False means the first of the greedy actions.
 
         Returns:
             Actions int64[N], and the empty carry.
@@ -199,7 +211,11 @@ class TabularAgent(ABC):
         return PolicyOutput(q.argmax(1), q, q.amax(1)), carry
 
     def _epsilon_greedy(self, q: Floats) -> Ints:
-        """Return an action int64[N] for each row of q [N, A]: random with probability epsilon, else greedy."""
+        """Return the action of each environment, int64[N]: random with probability epsilon, otherwise greedy.
+
+        Args:
+            q: Q(s, .), [N, A].
+        """
         n = len(q)
         is_greedy = q == q.max(1, keepdims=True)
         greedy_action = np.where(is_greedy, self.rng.random(q.shape), -1.0).argmax(1)  # breaks ties at random
@@ -216,7 +232,7 @@ class TabularAgent(ABC):
 
     @abstractmethod
     def next_value(self, next_q: Floats, next_action: Ints) -> Floats:
-        """Return the values v(s') of the next states, float64[M].
+        """Return the values v(s') of M next states, float64[M].
 
         Args:
             next_q: Q(s', .), [M, A].
@@ -224,15 +240,19 @@ class TabularAgent(ABC):
         """
 
     def observe(self, step: StepResult) -> Metrics | None:
-        """Learn from the transitions that begin in this row. They end in the row that `act` has just received.
+        """Learn from the transitions that begin in this row. They end in the next row, which `act` has just received.
 
-        Transitions of all environments are learned at once, from the weights before the update.
+        The transitions of all environments are learned together: every error delta is computed from the weights before
+        the update.
+
+        Returns:
+            The metrics, or None if the row has no transition.
         """
         self.steps += step.num_active
         if self.newest_row is None or not step.num_active:
             return None
         with self.seconds("updating"):
-            env = np.flatnonzero(~step.is_last.numpy())  # the action of a last row has no effect, so it is left out
+            env = np.flatnonzero(~step.is_last.numpy())  # [M]; no transition begins with a last observation
             features = self.features(step.obs)[env]
             action = step.action.numpy()[env]
             reward = step.reward.numpy()[env].astype(np.float64)
@@ -252,23 +272,24 @@ class TabularAgent(ABC):
         return {name: torch.tensor(value) for name, value in values.items()}
 
     def update_weights(self, env: Ints, features: Ints, action: Ints, td_error: Floats, *, episode_ends: Bools) -> None:
-        """Add alpha delta to each Q(s, a), in equal parts to its active features.
+        """Add alpha delta to each Q(s, a), in equal parts to the weights of a for the active features.
 
         Args:
-            env: Number of the environment of each transition, [M].
-            features: Active features of s, [M, active].
+            env: Index of the environment of each transition, [M].
+            features: Indices of the active features of s, [M, active].
             action: a, [M].
             td_error: delta, [M].
-            episode_ends: True if the episode ends after the transition, [M].
+            episode_ends: True if the transition terminated or truncated, [M].
         """
         index = (self.table_index(env)[:, None], action[:, None], features)
+        # Transitions may share a weight. np.add.at then adds the changes of all of them, unlike `+=`.
         np.add.at(self.weights, index, self.config.alpha / self.num_active * td_error[:, None])
 
     # --- State and other methods of the `Agent` protocol --------------------------------------------------------------
 
     @property
     def value_scaling(self) -> ValueScaling:
-        """Return the discount behind Q. Rewards are not clipped."""
+        """Return the discount behind the Q-values. Rewards are not clipped."""
         return ValueScaling(self.config.gamma)
 
     @staticmethod
@@ -291,7 +312,8 @@ class TabularAgent(ABC):
         `newest_row` is not part of the state, because the first `act` after loading sets it again.
         """
         generator = self.rng.bit_generator.state
-        words = [generator["state"]["state"], generator["state"]["inc"]]  # 128-bit numbers, too long for JSON
+        # Numbers of 128 bits, saved as hexadecimal text: many programs read JSON numbers with 64 bits only.
+        words = [generator["state"]["state"], generator["state"]["inc"]]
         return {
             "network": self.network.state_dict(),
             "steps": self.steps,
@@ -336,18 +358,22 @@ class SarsaLambdaConfig(TabularConfig):
     """Settings of SARSA(lambda)."""
 
     trace_decay: Fraction = 0.9
-    """lambda. A trace is multiplied by gamma lambda in every step."""
+    """lambda. Every trace is multiplied by gamma * lambda after each agent step."""
     traces: Literal["replacing", "accumulating"] = "replacing"
-    """Traces of a feature when it becomes active: "accumulating" adds 1 to its trace for the chosen action; "replacing"
-    sets this trace to 1, and its traces for the other actions to 0."""
+    """Change of the traces of an active feature: "accumulating" adds 1 to the trace of the chosen action; "replacing"
+    sets this trace to 1, and the traces of the other actions to 0."""
 
 
 class TabularSarsaLambda(TabularSarsa):
     """SARSA(lambda) with eligibility traces e (Singh and Sutton 1996, equations 4 to 6).
 
-    e(s, a) <- 1, or e(s, a) + 1 with accumulating traces
-    Q(s'', a'') <- Q(s'', a'') + alpha delta e(s'', a'') for all states s'' and actions a''
-    e(s'', a'') <- gamma lambda e(s'', a'') for all s'' and a'', or 0 if the episode ends
+    In every transition from state s with action a, in this order:
+
+        e(s, a) <- 1 and e(s, b) <- 0 for all other actions b, or, with accumulating traces, e(s, a) <- e(s, a) + 1
+        Q(x, b) <- Q(x, b) + alpha delta e(x, b) for all states x and actions b
+        e(x, b) <- gamma lambda e(x, b) for all states x and actions b, or 0 if the episode ends
+
+    With tile coding, the features take the place of the states, and e has one entry for each weight.
     """
 
     config_class = SarsaLambdaConfig
@@ -367,24 +393,27 @@ class TabularSarsaLambda(TabularSarsa):
 
     @staticmethod
     def bytes_needed(config: TabularConfig, spaces: EnvSpaces) -> int:
-        """Return the bytes of the weights and, for each environment, of the traces and of the change of the weights."""
+        """Return the bytes of the weights and, for each environment, of the traces and of a temporary array."""
         return TabularAgent.bytes_needed(config, spaces) + 2 * spaces.num_envs * _bytes_of_table(config, spaces)
 
     def update_weights(self, env: Ints, features: Ints, action: Ints, td_error: Floats, *, episode_ends: Bools) -> None:
-        """Add alpha delta e to all weights. The arguments are those of `TabularAgent.update_weights`."""
+        """Add alpha delta e to all weights, in the order of the equations above.
+
+        The arguments are those of `TabularAgent.update_weights`.
+        """
         config = self.config
         if config.traces == "replacing":
             self.trace[env[:, None], :, features] = 0.0
             self.trace[env[:, None], action[:, None], features] = 1.0
         else:
             self.trace[env[:, None], action[:, None], features] += 1.0
-        step = config.alpha / self.num_active * td_error
+        step = config.alpha / self.num_active * td_error  # [M]
         np.add.at(self.weights, self.table_index(env), step[:, None, None] * self.trace[env])
-        decay = config.gamma * config.trace_decay * ~episode_ends
+        decay = config.gamma * config.trace_decay * ~episode_ends  # [M]
         self.trace[env] *= decay[:, None, None]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the full state, with the traces."""
+        """Return the state of `TabularAgent`, and the traces."""
         return {**super().state_dict(), "trace": torch.from_numpy(self.trace)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -405,7 +434,7 @@ class TabularExpectedSarsa(TabularAgent):
 
 
 def _bytes_of_table(config: TabularConfig, spaces: EnvSpaces) -> int:
-    """Return the bytes of the weights of one table."""
+    """Return the bytes of the float64 weights of one table."""
     features = spaces.obs_shape[0]
     if spaces.bounds:
         features = TileCoding.count_tiles(len(spaces.bounds), config.tilings, config.tiles)

@@ -1,13 +1,17 @@
-"""Atari 2600 games: their names, the protocols they are played by, and ALE's vector environment.
+"""Atari 2600 games: their names, their protocols, and ALE's vector environment.
 
-    classic   up to 30 no-ops at the start, minimal action set, frame skip 4, no sticky actions; a lost life stops
-              bootstrapping. The protocol of Mnih et al. 2015, and of PongNoFrameskip-v4 with the usual wrappers.
+A protocol is a set of emulator settings. Scores are comparable only under the same protocol.
+
+    classic   up to 30 no-ops at the start, minimal action set, no sticky actions; a lost life stops bootstrapping. This
+              is the protocol of Mnih et al. 2015, and of ids such as PongNoFrameskip-v4 with the usual wrappers.
     machado   sticky actions with probability 0.25, all 18 actions, no signal of lost lives (Machado et al. 2018).
-    v5        the settings of the id ALE/Pong-v5: sticky actions with probability 0.25, minimal action set, no signal of
-              lost lives.
+    v5        sticky actions with probability 0.25, minimal action set, no signal of lost lives. These are the settings
+              of ids such as ALE/Pong-v5.
 
-Each of them takes the maximum of the last two frames of a frame skip, scales it to 84 x 84 grey levels, and truncates
-episodes after 108,000 frames (30 minutes).
+With a sticky action, the emulator repeats its previous action. The minimal action set has only the actions that have an
+effect in the game. All protocols repeat an action for 4 frames (frame skip). By default, an observation is the maximum
+of the last two of these frames, pixel by pixel, scaled to 84 x 84 grey levels. Episodes are truncated after 108,000
+frames (30 minutes at 60 frames per second).
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
 
 @dataclass(frozen=True)
 class ProtocolSettings:
-    """The settings in which protocols differ. The fields have the meaning of those of `EnvSpec`."""
+    """The settings in which protocols differ, besides the action set. `EnvSpec` explains fields of the same names."""
 
     sticky: float
     noop_max: int
@@ -43,12 +47,12 @@ PROTOCOLS: dict[AtariProtocol, ProtocolSettings] = {
     "machado": ProtocolSettings(sticky=0.25, noop_max=0, life_loss=False),
     "v5": ProtocolSettings(sticky=0.25, noop_max=0, life_loss=False),
 }
-FRAME_SKIP = 4
-MAX_FRAMES = 108_000
-SCREEN = (210, 160)  # height and width of the emulator's screen
+FRAME_SKIP = 4  # frames for which the emulator repeats an action
+MAX_FRAMES = 108_000  # frames after which an episode is truncated
+SCREEN = (210, 160)  # height and width of the emulator's screen in pixels
 
-# Games whose emulator state at the start of an episode does not depend on earlier episodes, whatever the memory
-# contained. tests/envs/test_atari.py checks each of them.
+# Games in which the emulator's state at the start of an episode depends neither on earlier episodes nor on the contents
+# of the memory before the reset. tests/envs/test_atari.py checks each of these games.
 INDEPENDENT_GAMES = frozenset(
     """
     AirRaid Amidar Asterix Atlantis Atlantis2 BasicMath BattleZone Blackjack Bowling Breakout Carnival Casino Centipede
@@ -87,10 +91,11 @@ def _normalized(name: str) -> str:
 
 
 def resolve(name: str, protocol: AtariProtocol | None) -> EnvSpec | None:
-    """Return the spec of an Atari game, or None if `name` is none of the names below.
+    """Return the spec of an Atari game, or None if `name` has none of the forms below.
 
     Args:
-        name: The name of a game, ALE/<game>-v5, or <game>NoFrameskip-v<n>.
+        name: The name of a game, which implies the protocol "classic"; ALE/<game>-v5, which implies "v5"; or
+            <game>NoFrameskip-v<n>, which implies "classic" with the sticky actions of this id.
         protocol: Protocol to use instead of the one that the name implies.
     """
     game = find_game(name)
@@ -135,7 +140,8 @@ def _spec(game: str, protocol: AtariProtocol, sticky: float | None = None) -> En
 def has_independent_episodes(env_spec: EnvSpec) -> bool:
     """Return True if an episode depends only on the seed, on the number of episodes before it, and on its own actions.
 
-    This is never so with sticky actions: their random generator advances with every frame of earlier episodes.
+    With sticky actions, the result is always False: their random generator advances in every frame. So its state
+    depends on the length of earlier episodes.
     """
     return env_spec.backend == "ale" and env_spec.sticky == 0 and env_spec.name in INDEPENDENT_GAMES
 
@@ -158,6 +164,10 @@ def make_vector_env(env_spec: EnvSpec, num_envs: int, threads: int = 1) -> Atari
         env_spec: A spec whose backend is "ale".
         num_envs: Number of environments.
         threads: Number of emulator threads. At most `num_envs` are created.
+
+    Returns:
+        The environment. Its observations are grey levels u8[N, 1, H, W]: of preprocessed images, or for the view
+        "binary" of the last frame's whole screen, from which `pong_playing_field` computes the view.
     """
     assert env_spec.frame_skip is not None
     is_grey = env_spec.view == "grey"
@@ -174,9 +184,10 @@ def make_vector_env(env_spec: EnvSpec, num_envs: int, threads: int = 1) -> Atari
 
 
 def make_screen_env(env_spec: EnvSpec) -> AtariVectorEnv:
-    """Return one environment that emits every frame of the emulator's screen in colour.
+    """Return one environment whose observations are the emulator's screen in colour, without frame skip.
 
-    With the same seed and actions, its game equals that of `make_vector_env`.
+    With the same seed, the game equals that of `make_vector_env(env_spec, 1)` if every action is sent for each frame of
+    the frame skip.
     """
     return _vector_env(env_spec, 1, threads=1, size=SCREEN, grayscale=False, frame_skip=1, maxpool=False)
 
@@ -191,7 +202,19 @@ def _vector_env(
     frame_skip: int,
     maxpool: bool,
 ) -> AtariVectorEnv:
-    """Return an AtariVectorEnv. All settings are given, because its defaults clip rewards and use all cores."""
+    """Return an AtariVectorEnv with the game settings of `env_spec`, and the image settings of the other arguments.
+
+    All settings are given explicitly, because the defaults of AtariVectorEnv clip rewards and use all cores.
+
+    Args:
+        env_spec: A spec whose backend is "ale".
+        num_envs: Number of environments.
+        threads: Number of emulator threads.
+        size: Height and width of an image in pixels.
+        grayscale: Return grey levels. False means colours.
+        frame_skip: Frames for which an action is repeated.
+        maxpool: Return the maximum of the last two frames of a frame skip. False means the last frame.
+    """
     assert env_spec.max_frames is not None
     return AtariVectorEnv(
         games()[env_spec.name],
@@ -216,10 +239,10 @@ def _vector_env(
 
 
 def pong_playing_field(screens: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the playing field of Pong at half resolution, 1 for the ball and the paddles, 0 for the background.
+    """Return the playing field of Pong at half resolution: 1 for the ball and the paddles, 0 for the background.
 
-    This is the input of Karpathy 2016, "Deep Reinforcement Learning: Pong from Pixels", computed from grey levels
-    instead of the red channel.
+    This is the network's input in Karpathy 2016, "Deep Reinforcement Learning: Pong from Pixels". He computes it from
+    the red channel, this function from grey levels.
 
     Args:
         screens: Grey levels u8[N, 210, 160].
@@ -227,5 +250,5 @@ def pong_playing_field(screens: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Returns:
         u8[N, 80, 80].
     """
-    field = screens[:, 35:195:2, ::2]
+    field = screens[:, 35:195:2, ::2]  # without the score above the field and the border below
     return (~np.isin(field, PONG_BACKGROUNDS)).astype(np.uint8)

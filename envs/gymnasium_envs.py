@@ -1,4 +1,4 @@
-"""Gymnasium environments with discrete actions that ALE's vector environment does not run.
+"""Gymnasium environments with discrete actions, except those that ALE's vector environment runs (envs/atari.py).
 
 Agents receive vectors unchanged, discrete states as one-hot vectors, and images as 84 x 84 grey levels.
 """
@@ -22,15 +22,20 @@ from envs.atari import find_game
 from envs.spec import EnvError, EnvSpec
 
 Vectorization = Literal["auto", "sync", "async"]
-"""Run the environments in this process ("sync") or in one process each ("async"). "auto": see `make_vector_env`."""
+"""Run all environments in this process ("sync"), or each in a process of its own ("async"), or choose between the two
+by the kind of observations ("auto", see `make_vector_env`)."""
 
-# Episodes of environments with discrete states are truncated after this number of steps if their id sets no limit. In a
-# grid world, a greedy policy may otherwise never reach the goal.
+# Episodes of environments with discrete states are truncated after this number of steps, unless the id of the
+# environment sets a limit of its own. In a grid world, a greedy policy may otherwise walk forever.
 DISCRETE_STATE_MAX_STEPS = 1_000
 
 
 def resolve(env_id: str) -> EnvSpec:
-    """Return the spec of a registered id. Atari ids with a random frame skip, such as Pong-v4, are included."""
+    """Return the spec of a registered id. It may be an Atari id that `envs.atari` does not run, such as Pong-v4.
+
+    Raises:
+        EnvError: The environment cannot be created, or has unsupported spaces.
+    """
     env = make_env(env_id)
     try:
         return _spec(env_id, env)
@@ -42,8 +47,8 @@ def make_env(env: str | GymnasiumSpec, render_mode: str | None = None) -> gymnas
     """Return one environment with the wrappers for its kind of observations.
 
     Args:
-        env: Id or Gymnasium's own spec of the environment.
-        render_mode: Render mode of the environment, or None for no rendering.
+        env: Gymnasium id of the environment, or Gymnasium's spec of this id.
+        render_mode: Gymnasium's render mode, such as "rgb_array", or None for no rendering.
 
     Raises:
         EnvError: The environment cannot be created, does not have the render mode, or has unsupported spaces.
@@ -55,17 +60,18 @@ def make_env(env: str | GymnasiumSpec, render_mode: str | None = None) -> gymnas
 def make_vector_env(env_spec: EnvSpec, num_envs: int, vectorization: Vectorization = "auto") -> VectorEnv:
     """Return `num_envs` environments of `env_spec` as one of Gymnasium's vector environments.
 
-    With "auto", environments with vector observations run in this process, others in one process each.
+    With the vectorization "auto", environments with vector observations run in this process, because their steps are
+    fast. Each other environment runs in a process of its own.
     """
     if vectorization == "auto":
         vectorization = "sync" if env_spec.family == "vector" else "async"
-    # Worker processes receive the spec itself, because ids that were registered in this process are unknown to them.
+    # Worker processes receive Gymnasium's spec, because an id that was registered in this process is unknown to them.
     spec = find_gymnasium_spec(env_spec.id)
     if vectorization == "sync":
         return SyncVectorEnv([lambda: make_env(spec)] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
 
     def make_worker_env() -> gymnasium.Env:
-        # Ctrl-C reaches all processes. The worker ignores it; the main process closes the worker.
+        # Ctrl-C sends SIGINT to all processes. Workers ignore the signal, because the main process closes the workers.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return make_env(spec)
 
@@ -73,7 +79,11 @@ def make_vector_env(env_spec: EnvSpec, num_envs: int, vectorization: Vectorizati
 
 
 def find_gymnasium_spec(env_id: str) -> GymnasiumSpec:
-    """Return Gymnasium's spec of an id (`module:id` imports the module first). Raises EnvError for an unknown id."""
+    """Return Gymnasium's spec of an id. For an id of the form `module:id`, import the module first.
+
+    Raises:
+        EnvError: The id is not registered, or the module cannot be imported.
+    """
     module, _, name = env_id.rpartition(":")
     try:
         if module:
@@ -84,8 +94,8 @@ def find_gymnasium_spec(env_id: str) -> GymnasiumSpec:
 
 
 def trainable_ids() -> list[str]:
-    """Return the ids of Gymnasium that agents can be trained on, in the newest versions and without Atari games."""
-    newest: dict[str, str] = {}
+    """Return the Gymnasium ids that agents can be trained on: newest versions only, without Atari games."""
+    newest: dict[str, str] = {}  # id of the newest version, by name; the registry lists older versions first
     for env_id, spec in gymnasium.registry.items():
         if spec.namespace is None and find_game(re.sub(r"(NoFrameskip)?-v\d+$", "", env_id)) is None:
             newest[spec.name] = env_id
@@ -96,13 +106,13 @@ def _is_trainable(env_id: str) -> bool:
     """Return True if the environment can be created and agents support its spaces."""
     try:
         make_env(env_id).close()
-    except Exception:  # environments of other packages may raise anything
+    except Exception:  # the constructors of other packages may raise any exception
         return False
     return True
 
 
 def find_game_of_id(env_id: str) -> str | None:
-    """Return the name of the Atari game in an id such as Pong-v4, or None."""
+    """Return the name of the Atari game in an id such as Pong-v4 or ALE/Pong-v5, or None for other ids."""
     match = re.fullmatch(r"(?:ALE/)?(\w+?)-v\d", env_id)
     return find_game(match[1]) if match else None
 
@@ -113,7 +123,8 @@ def _make_unwrapped(name: str, env_or_spec: str | GymnasiumSpec, render_mode: st
         env = gymnasium.make(env_or_spec)
         if render_mode is None:
             return env
-        # The supported modes are read first, because the constructor may not accept the argument `render_mode`.
+        # The environment is created without a render mode first, to read the modes that it supports. The constructor of
+        # an environment without rendering may not accept the argument `render_mode`.
         if render_mode not in env.metadata.get("render_modes", ()):
             raise EnvError(f"{name} cannot be watched: it has no render mode {render_mode!r}")
         env.close()
@@ -142,7 +153,13 @@ def _wrap(name: str, env: gymnasium.Env) -> gymnasium.Env:
 
 
 def _wrap_image(name: str, env: gymnasium.Env, shape: tuple[int, ...]) -> gymnasium.Env:
-    """Return the environment with observations of 84 x 84 grey levels."""
+    """Return the environment with observations of 84 x 84 grey levels. Raises EnvError for an unsupported shape.
+
+    Args:
+        name: Name of the environment, for the error message.
+        env: Environment with images of type uint8.
+        shape: Shape of an image.
+    """
     if len(shape) == 3:
         if shape[2] != 3:
             raise EnvError(f"{name} has images of shape {shape}; agents need [H, W] or [H, W, 3]")
@@ -156,7 +173,7 @@ def _is_image(space: gymnasium.Space[Any]) -> bool:
 
 
 def _spec(env_id: str, env: gymnasium.Env) -> EnvSpec:
-    """Return the spec of an environment that `make_env` made."""
+    """Return the spec of an environment that `make_env` returned."""
     obs_space = env.observation_space
     action_space = env.action_space
     assert isinstance(obs_space, Box)
@@ -184,14 +201,14 @@ def _spec(env_id: str, env: gymnasium.Env) -> EnvSpec:
 
 
 def _family(game: str | None, is_image: bool) -> Literal["atari", "image", "vector"]:
-    """Return the section of the configuration files that applies."""
+    """Return the family of an environment, which is the name of a section in the agents' configuration files."""
     if game:
         return "atari"
     return "image" if is_image else "vector"
 
 
 def _action_names(env: gymnasium.Env, num_actions: int) -> tuple[str, ...]:
-    """Return the names of the actions. They are numbers in most environments."""
+    """Return the names of the actions, or their numbers as text if the environment has no names for them."""
     get_meanings = getattr(env, "get_action_meanings", None)
     if get_meanings is not None:
         return tuple(get_meanings())
@@ -199,7 +216,7 @@ def _action_names(env: gymnasium.Env, num_actions: int) -> tuple[str, ...]:
 
 
 def _bounds(space: Box) -> tuple[tuple[float, float], ...] | None:
-    """Return (low, high) of each entry of a vector, or None if an entry is not bounded."""
+    """Return (low, high) of each entry of a vector, or None if at least one entry is not bounded."""
     if not np.isfinite([space.low, space.high]).all():
         return None
     return tuple(zip(space.low.flatten().tolist(), space.high.flatten().tolist(), strict=True))

@@ -92,7 +92,7 @@ class CudaGraphFunction:
         return map_tensors(torch.clone, graph.results)
 
     def _capture(self, signature: Any, arguments: TensorTree) -> None:
-        """Capture a call with copies of the arguments. `__call__` writes the arguments of each call into these copies."""
+        """Capture a call with copies of the arguments. `__call__` later writes its arguments into these copies."""
         static = map_tensors(torch.clone, arguments)
         self.arguments[signature] = static
         self.graphs[signature] = self.capture(lambda: self.function(*static))

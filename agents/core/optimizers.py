@@ -51,6 +51,8 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Return the optimiser that `config.optimizer` names.
 
+    Settings of Adam and RMSprop that `config` lacks are PyTorch's defaults, such as RMSprop's decay rate of 0.99.
+
     Args:
         config: Name, learning rate and epsilon.
         params: Parameters to optimise.

@@ -69,8 +69,8 @@ class SequenceSampler:
         replay = self.replay
         if self.count == 0 or (replay.priorities and replay.num_starts == 0):
             raise ValueError(
-                f"no sequence of {self.length} rows yet: {replay.total_rows} rows of {replay.num_envs} environments have"
-                " been written"
+                f"no sequence of {self.length} rows yet: {replay.total_rows} rows of {replay.num_envs} environments"
+                " have been written"
             )
         if replay.priorities:
             cell, weight = replay.draw_by_priority(batch_size, beta=beta)
@@ -83,8 +83,8 @@ class SequenceSampler:
         replay = self.replay
         if self.count == 0:
             raise ValueError(
-                f"no sequence of {self.length} rows yet: {replay.total_rows} rows of {replay.num_envs} environments have"
-                " been written"
+                f"no sequence of {self.length} rows yet: {replay.total_rows} rows of {replay.num_envs} environments"
+                " have been written"
             )
         first_row = replay.total_rows - self.length
         return self.at(first_row * replay.num_envs + torch.arange(replay.num_envs, device=replay.device))

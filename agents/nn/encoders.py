@@ -1,7 +1,7 @@
 """Encoders: networks that turn a stack of observations into a vector of features.
 
-`build_encoder` chooses the encoder. Images arrive as uint8[B, k, H, W], as the replay memory holds them, and the first
-convolution scales them. Vectors arrive as float32[B, k, D].
+`build_encoder` chooses the encoder. Its input is a batch of B stacks of k observations: images uint8[B, k, H, W] with
+pixels from 0 to 255, which the first convolution scales, or vectors float32[B, k, D].
 
 Image encoders compute in float32 or bfloat16, vector encoders always in float32. Parameters are float32
 (agents/nn/mixed_precision.py).
@@ -37,10 +37,11 @@ def build_encoder(
     Args:
         spaces: Shapes and types of observations.
         config: Settings of the network.
-        hidden: Units of each hidden layer, in place of `config.hidden`.
+        hidden: Units of each fully connected hidden layer. None means `config.hidden`.
         include_last: Include the last hidden layer. Without this layer, the features are those of the last convolution,
             or of the first hidden layer of the MLP.
-        gradient_scale: Factor on the gradient that enters the last convolution. An MLP ignores the factor.
+        gradient_scale: Factor on the gradient of the features of the last convolution. It scales the gradients of all
+            convolutions. An MLP ignores the factor.
         linear: Class of the fully connected layers.
         dtype: Dtype in which an image encoder computes, torch.float32 or torch.bfloat16.
     """
@@ -60,16 +61,16 @@ def build_encoder(
 class NatureCNN(nn.Module):
     """The image encoder of Mnih et al. 2015: three convolutions and a hidden layer, each followed by ReLU.
 
-    The convolutions have 32 filters of 8x8 with stride 4, 64 of 4x4 with stride 2, and 64 of 3x3 with stride 1.
-    `config.filters` replaces the 32, and twice that number replaces each 64. Batch normalisation follows every layer,
-    layer normalisation only the hidden layer.
+    The convolutions have F filters of 8x8 with stride 4, 2 F of 4x4 with stride 2, and 2 F of 3x3 with stride 1. F is
+    `config.filters`, 32 in the paper. Batch normalisation comes before every ReLU, layer normalisation only before the
+    ReLU of the hidden layer. Dropout follows the hidden layer.
 
     Args:
-        height: Height of an image, at least 36.
-        width: Width of an image, at least 36.
+        height: Height of an image in pixels, at least 36.
+        width: Width of an image in pixels, at least 36.
         config: Settings of the network.
         features: Units of the hidden layer. None leaves out the hidden layer.
-        gradient_scale: Factor on the gradient that enters the last convolution.
+        gradient_scale: Factor on the gradient of the features of the last convolution.
         linear: Class of the hidden layer.
         dtype: Dtype to compute in, torch.float32 or torch.bfloat16.
     """
@@ -126,10 +127,10 @@ class NatureCNN(nn.Module):
 
 
 class MLP(nn.Module):
-    """The vector encoder: fully connected layers with ReLU over the flattened observation.
+    """The vector encoder: fully connected layers with ReLU over the flattened stack of observations.
 
     Args:
-        inputs: Entries of a flattened stack of observations.
+        inputs: Entries of a flattened stack, k * D.
         layer_sizes: Units of each layer. The last number is the number of features.
         config: Settings of the network.
         linear: Class of the fully connected layers.
@@ -171,18 +172,18 @@ class FrameDifferenceEncoder(nn.Module):
         self.compute_dtype = dtype
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Return features [B, features] of images uint8[B, 2, H, W]."""
+        """Return features [B, features] of images uint8[B, 2, H, W], of which the second is the newest."""
         difference = obs[:, 1].to(self.compute_dtype) - obs[:, 0]
         return F.relu(self.hidden(difference.flatten(1)))
 
 
 def _output_size(size: int, convolution: nn.Conv2d) -> int:
-    """Return the height or width of feature maps, from the height or width of the input."""
+    """Return the height (or width) of the output of a square convolution, from the height (or width) of its input."""
     return (size - convolution.kernel_size[0]) // convolution.stride[0] + 1
 
 
 def _hidden_layer(inputs: int, outputs: int, config: NetworkConfig, linear: type[nn.Linear]) -> list[nn.Module]:
-    """Return a fully connected layer, its normalisation, ReLU and dropout."""
+    """Return a fully connected layer, its normalisation if any, ReLU, and dropout if any."""
     layers: list[nn.Module] = [linear(inputs, outputs)]
     if config.norm == "layer":
         layers.append(LayerNorm(outputs))

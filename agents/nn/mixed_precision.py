@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_COPY_ATTRIBUTE = "cached_cast"  # (version, copy) of a parameter
+_COPY_ATTRIBUTE = "cached_cast"  # attribute of a parameter: (version of the parameter, copy in another dtype)
 
 
 def cast_parameter(parameter: Tensor, dtype: torch.dtype) -> Tensor:
     """Cast a parameter to a dtype. The result is differentiable.
 
-    On a CPU, a cast takes as long as a convolution. So the copy is cached until the parameter changes in place. Such a
-    change increments the tensor's `_version`; a change of `.data` does not, and leaves an outdated copy. On other
-    devices the cast is cheap, and nothing is cached.
+    On a CPU, a cast takes as long as a convolution. So the copy is cached until the parameter changes in place, which
+    increments the parameter's `_version`. Do not change a parameter through `.data`: this does not increment the
+    version, so the cached copy would be outdated. On other devices the cast is cheap, and nothing is cached.
     """
     if parameter.dtype == dtype:
         return parameter
@@ -57,7 +57,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class _UseCachedCast(torch.autograd.Function):
-    """Return the cached copy of a parameter; cast the gradient back to the dtype of the parameter."""
+    """Return the cached copy of a parameter. The backward pass casts the gradient to the dtype of the parameter."""
 
     @staticmethod
     def forward(ctx: Any, parameter: Tensor, copy: Tensor) -> Tensor:
@@ -70,7 +70,10 @@ class _UseCachedCast(torch.autograd.Function):
 
 
 def _cached_copy(parameter: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the cached copy of a parameter in another dtype. Renew the copy if the parameter has changed."""
+    """Return the cached copy of a parameter in another dtype. Renew the copy if the parameter has changed since.
+
+    The copy is not renewed for another dtype, because a network computes in one dtype.
+    """
     version, copy = getattr(parameter, _COPY_ATTRIBUTE, (None, None))
     if copy is None or version != parameter._version:
         copy = parameter.detach().to(dtype)

@@ -20,11 +20,15 @@ RecurrentState = tuple[Tensor, ...]
 class RecurrentQNetwork(nn.Module):
     """A Q-network with a recurrent core between the encoder and the head.
 
-    The parameters are those of nn.LSTMCell or nn.GRUCell. The product of the features and the input weights is computed
-    for all rows at once, in the dtype of the features. The recurrence is computed row by row in float32.
+    The parameters of the core are those of nn.LSTMCell or nn.GRUCell. The product of the features and the input weights
+    is computed for all rows at once, in the dtype of the features. The recurrence is computed in float32, row by row:
+    where an episode begins in the middle of a sequence, the state must be reset. nn.LSTM and nn.GRU cannot do this.
+
+    In shapes, L is the number of rows, B the number of sequences, A the number of actions, and k the number of
+    observations in a stack.
 
     Args:
-        encoder: Encoder of observations [B, k, *obs_shape].
+        encoder: Encoder of stacks of observations [B, k, *obs_shape].
         core: "lstm" (Hochreiter and Schmidhuber 1997) or "gru" (Chung et al. 2014).
         hidden: Units of the core.
         num_actions: Number of actions.
@@ -42,7 +46,7 @@ class RecurrentQNetwork(nn.Module):
         self.head = head_class(hidden, num_actions)
 
     def initial_state(self, n: int, device: torch.device) -> RecurrentState:
-        """Return the state of the core at the beginning of n episodes: zeros float32[n, hidden]."""
+        """Return the state of the core at the beginning of n episodes: tensors of zeros, float32[n, hidden] each."""
         parts = 2 if isinstance(self.core, nn.LSTMCell) else 1
         return tuple(torch.zeros(n, self.core.hidden_size, device=device) for _ in range(parts))
 
@@ -50,12 +54,12 @@ class RecurrentQNetwork(nn.Module):
         """Compute action values along sequences of L rows.
 
         Args:
-            obs: Observations [L, B, k, *obs_shape].
+            obs: Stacks of observations [L, B, k, *obs_shape].
             is_first: bool[L, B], True where an episode begins. The state is set to zeros before such a row.
-            state: State of the core before the first row.
+            state: State of the core before the first row, float32[B, hidden] each.
 
         Returns:
-            Q float32[L, B, A], and the state of the core after the last row.
+            Action values Q float32[L, B, A], and the state of the core after the last row.
         """
         core = self.core
         features = self.encoder(obs.flatten(0, 1))

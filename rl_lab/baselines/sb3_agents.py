@@ -30,11 +30,11 @@ from rl_lab.baselines.sb3_envs import PlaceholderVecEnv, sb3_spaces
 from rl_lab.baselines.sb3_loop import SB3Loop
 
 NOT_ARGUMENTS = frozenset({"hidden", "frame_stack", "reward_clip", "linear_schedule"})
-"""Settings of `SB3Config` that are not arguments of an algorithm's constructor."""
+"""Settings of `SB3Config` that are not arguments of an algorithm's constructor. Other code here uses them."""
 
 
 class SB3Agent:
-    """An algorithm of Stable-Baselines3. Subclasses name the algorithm and its settings."""
+    """An algorithm of Stable-Baselines3. Subclasses define the class of the algorithm and the class of its settings."""
 
     config_class: ClassVar[type[SB3Config]] = SB3Config
     algorithm: ClassVar[type[DQN | PPO | A2C]]
@@ -49,7 +49,15 @@ class SB3Agent:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Create the algorithm with its networks. `dtype` is ignored: Stable-Baselines3 computes in float32."""
+        """Create the algorithm with its networks.
+
+        Args:
+            config: Settings.
+            spaces: Shapes and types of observations and actions.
+            seed: Seed of the algorithm.
+            device: Device of the networks.
+            dtype: Ignored. Stable-Baselines3 computes in float32.
+        """
         self.config = config
         self.spaces = spaces
         self.device = device
@@ -63,7 +71,7 @@ class SB3Agent:
             device=device,
             **self.algorithm_arguments(),
         )
-        self.model.set_logger(Logger(None, []))
+        self.model.set_logger(Logger(None, []))  # without outputs: `SB3Loop` reads the metrics from the logger
         self.network: BasePolicy = self.model.policy
         self.seconds = Stopwatch()
 
@@ -72,7 +80,7 @@ class SB3Agent:
         arguments = {name: value for name, value in vars(self.config).items() if name not in NOT_ARGUMENTS}
         if self.config.linear_schedule:
             for name in arguments.keys() & {"learning_rate", "clip_range"}:
-                arguments[name] = LinearSchedule(arguments[name], 0.0, 1.0)
+                arguments[name] = LinearSchedule(arguments[name], 0.0, 1.0)  # reaches 0 at the end of the training
         arguments["policy_kwargs"] = {}
         if not self._has_image_obs:
             arguments["policy_kwargs"]["net_arch"] = [self.config.hidden, self.config.hidden]
@@ -80,7 +88,7 @@ class SB3Agent:
 
     @staticmethod
     def bytes_needed(config: Any, spaces: EnvSpaces) -> int:
-        """Return the bytes of the algorithm's memory."""
+        """Return the bytes of the replay or rollout buffer. Subclasses define this method."""
         raise NotImplementedError
 
     @property
@@ -89,33 +97,44 @@ class SB3Agent:
         return ValueScaling(self.config.gamma, self.config.reward_clip)
 
     def initial_carry(self, n: int) -> Carry:
-        """Return the history of n environments before their first row: the k-1 earlier observations, all zeros."""
+        """Return the carry of n environments before their first row: a history of zeros [n, k-1, *obs_shape]."""
         return (empty_history(n, self.config.frame_stack - 1, self.spaces, self.device),)
 
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """Return the actions of Stable-Baselines3's `predict`. They are stochastic if `explore`."""
+        """Return the actions i64[N] of Stable-Baselines3's `predict`, and the carry for the next call.
+
+        Args:
+            obs: Observations [N, *obs_shape], without frame stacking.
+            is_first: bool[N], True where an episode begins.
+            carry: The carry that the previous call returned, or `initial_carry(N)`.
+            explore: Choose stochastic actions. False means deterministic actions.
+        """
         stack, history = self._stack(obs, is_first, carry)
         action, _ = self.model.predict(stack.cpu().numpy(), deterministic=not explore)
         return torch.as_tensor(action, device=self.device), (history,)
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
-        """Return Q(s, .) of DQN, or the probabilities and the critic's value of PPO and A2C."""
+        """Return Q(s, .) of DQN, or pi(. | s) and V(s) of PPO and A2C, and the next carry.
+
+        The arguments are those of `act`. The networks are called directly, because the result of `predict` is not
+        differentiable.
+        """
         stack, history = self._stack(obs, is_first, carry)
         policy = self.network
         policy.set_training_mode(False)
         if isinstance(policy, DQNPolicy):
-            scores = policy.q_net(stack)
-            return PolicyOutput(scores.argmax(1), scores, scores.amax(1)), (history,)
+            q = policy.q_net(stack)
+            return PolicyOutput(q.argmax(1), q, q.amax(1)), (history,)
         assert isinstance(policy, ActorCriticPolicy)
         features = policy.extract_features(stack)
-        assert isinstance(features, Tensor)  # a tuple if actor and critic had separate encoders
+        assert isinstance(features, Tensor)  # would be a tuple if actor and critic had separate encoders
         actor_features, critic_features = policy.mlp_extractor(features)
         probs = policy.action_net(actor_features).softmax(1)
         value = policy.value_net(critic_features).squeeze(1)
         return PolicyOutput(probs.argmax(1), probs, value, is_policy=True), (history,)
 
     def _stack(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor]:
-        """Return the stacked observations in the shape of the network's input, and the history for the next row."""
+        """Return the network's input [N, k, H, W] or [N, k * D], and the history for the next row."""
         stack, history = stack_frames(obs, is_first, *carry)
         shape = self.model.observation_space.shape
         assert shape is not None
@@ -126,7 +145,12 @@ class SB3Agent:
         raise RuntimeError("an agent of Stable-Baselines3 learns in its own loop; call make_loop")
 
     def make_loop(self, streams: Sequence[Stream], seed: int) -> SB3Loop:
-        """Return the loop in which the algorithm learns, over streams of one environment each."""
+        """Return the loop in which the algorithm learns.
+
+        Args:
+            streams: Streams of one environment each.
+            seed: Seed from which the seeds of the environments are derived.
+        """
         return SB3Loop(
             self.model,
             streams,
@@ -137,11 +161,11 @@ class SB3Agent:
         )
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Load the weights of `network`."""
+        """Load these weights into `network`. Raises RuntimeError if they do not fit."""
         self.network.load_state_dict(weights)
 
     def gauges(self) -> dict[str, float]:
-        """Return the number of updates, and DQN's epsilon."""
+        """Return the number of updates and, for DQN, epsilon."""
         gauges: dict[str, float] = {}
         if isinstance(self.model, DQN):
             gauges["epsilon"] = self.model.exploration_rate
@@ -149,7 +173,7 @@ class SB3Agent:
         return gauges
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the weights. Stable-Baselines3 does not save all that an exact continuation would need."""
+        """Return the weights. Stable-Baselines3 does not save everything that an exact continuation would need."""
         return {"network": self.network.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -165,7 +189,7 @@ class SB3DQN(SB3Agent):
 
     @staticmethod
     def bytes_needed(config: SB3DQNConfig, spaces: EnvSpaces) -> int:
-        """Return the bytes of the replay buffer: two stacked observations per transition, the present and the next."""
+        """Return the bytes of the replay buffer: two stacks of observations per transition, for s and s'."""
         return 2 * config.buffer_size * _observation_bytes(config, spaces)
 
 
@@ -174,7 +198,7 @@ class SB3OnPolicyAgent(SB3Agent):
 
     @staticmethod
     def bytes_needed(config: SB3OnPolicyConfig, spaces: EnvSpaces) -> int:
-        """Return the bytes of the rollout buffer: one stacked observation per agent step."""
+        """Return the bytes of the rollout buffer: one stack of observations per agent step."""
         return config.n_steps * spaces.num_envs * _observation_bytes(config, spaces)
 
 
@@ -192,7 +216,11 @@ class SB3A2C(SB3OnPolicyAgent):
     algorithm = A2C
 
     def algorithm_arguments(self) -> dict[str, Any]:
-        """Return the settings as arguments of A2C. TensorFlow's RMSProp is an argument of the policy."""
+        """Return the settings as arguments of A2C's constructor.
+
+        The constructor builds PyTorch's RMSprop, with the argument `rms_prop_eps`, unless `policy_kwargs` contains
+        another optimiser. TensorFlow's RMSProp is passed in this way.
+        """
         arguments = super().algorithm_arguments()
         eps = arguments.pop("rmsprop_eps")
         if not arguments.pop("rmsprop_tf_like"):
@@ -204,6 +232,6 @@ class SB3A2C(SB3OnPolicyAgent):
 
 
 def _observation_bytes(config: SB3Config, spaces: EnvSpaces) -> int:
-    """Return the bytes of one stacked observation."""
+    """Return the bytes of one stack of observations."""
     item_bytes = torch.empty(0, dtype=spaces.dtype).element_size()
     return config.frame_stack * int(np.prod(spaces.obs_shape)) * item_bytes

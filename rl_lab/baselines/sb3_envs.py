@@ -1,4 +1,8 @@
-"""Streams as vector environments of Stable-Baselines3."""
+"""Streams as vector environments of Stable-Baselines3.
+
+In shapes, N is the number of environments, k the number of observations in a stack, and D the number of entries of a
+vector.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,10 @@ from rl_lab.training.training_loop import LoopStep
 def sb3_spaces(
     obs_shape: tuple[int, ...], dtype: DTypeLike, num_actions: int, frame_stack: int
 ) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Discrete]:
-    """Return the spaces of stacked observations and of actions. k images are [k, H, W], k vectors [k * D]."""
+    """Return the spaces of stacked observations and of actions.
+
+    A stack of k images has the shape [k, H, W]. A stack of k vectors is flattened to [k * D].
+    """
     discrete = gymnasium.spaces.Discrete(num_actions)
     if len(obs_shape) == 2 and dtype == np.uint8:
         return gymnasium.spaces.Box(0, 255, (frame_stack, *obs_shape), np.uint8), discrete
@@ -29,18 +36,21 @@ def sb3_spaces(
 
 
 class _PlainVecEnv(VecEnv):
-    """A vector environment without attributes and methods of single environments."""
+    """A vector environment whose single environments have no attributes, methods and wrappers."""
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Return the attribute of this object, or None, for each environment."""
+        """Return, for each environment, the attribute of the vector environment, or None if the attribute is missing.
+
+        The constructor of `VecEnv` reads `render_mode`.
+        """
         return [getattr(self, attr_name, None) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> NoReturn:
-        """Raise AttributeError: there are no attributes to set."""
+        """Raise AttributeError: single environments have no attributes."""
         raise AttributeError(f"the environments have no attribute {attr_name} that can be set")
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> NoReturn:
-        """Raise AttributeError: there are no methods to call."""
+        """Raise AttributeError: single environments have no methods."""
         raise AttributeError(f"the environments have no method {method_name}")
 
     def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: Any = None) -> list[bool]:
@@ -49,12 +59,12 @@ class _PlainVecEnv(VecEnv):
 
 
 class StreamVecEnv(_PlainVecEnv):
-    """Streams of one environment each as a vector environment that resets itself within a step.
+    """Streams of one environment each, as a vector environment that starts a new episode within the same step.
 
-    A stream returns the last observation of an episode as a row of its own, and the next first observation in the row
-    after it. Stable-Baselines3 expects both in the same step: the last observation in `info["terminal_observation"]`,
-    and the first one as the observation. So a stream at a last row is stepped once more, with an action that has no
-    effect.
+    A stream returns the last observation of an episode in one row, and the first observation of the next episode in the
+    row after it. Stable-Baselines3 expects both in the same step: the last observation in
+    `info["terminal_observation"]`, and the first observation as the observation of the step. So at the last row of an
+    episode, the stream is stepped once more, with an action that has no effect.
     """
 
     def __init__(self, streams: Sequence[Stream], frame_stack: int, reward_clip: float, seed: int = 0) -> None:
@@ -64,20 +74,20 @@ class StreamVecEnv(_PlainVecEnv):
             streams: Streams of one environment each.
             frame_stack: Observations in a stack, k.
             reward_clip: Rewards are clipped to [-reward_clip, reward_clip]; 0 disables clipping.
-            seed: The environments' seeds are derived from it.
+            seed: Seed from which the seeds of the environments are derived.
         """
         first = streams[0]
         super().__init__(len(streams), *sb3_spaces(first.obs_shape, first.dtype, first.num_actions, frame_stack))
         self.streams = streams
-        self.steps: list[LoopStep] = []  # outcomes of the steps that `SB3Loop` has not taken yet
+        self.steps: list[LoopStep] = []  # results of steps that `SB3Loop` has not removed yet, without metrics
         self.seconds = Stopwatch()
         self._frame_stack = frame_stack
         self._reward_limit = reward_clip or np.inf
         self._seed = seed
-        self._histories: list[NDArray[Any]] = []  # of each environment, the last k-1 observations [1, k-1, *obs_shape]
+        self._histories: list[NDArray[Any]] = []  # the last k-1 observations of each environment, [1, k-1, *obs_shape]
 
     def reset(self) -> NDArray[Any]:
-        """Reset all environments and return their stacked observations [N, ...]."""
+        """Reset all environments and return their stacked observations [N, k, H, W] or [N, k * D]."""
         shape = (1, self._frame_stack - 1, *self.streams[0].obs_shape)
         self._histories = [np.zeros(shape, self.streams[0].dtype) for _ in self.streams]
         seeds = spread_seeds(self._seed, self.num_envs)
@@ -93,7 +103,12 @@ class StreamVecEnv(_PlainVecEnv):
             stream.send(action[None])
 
     def step_wait(self) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        """Return stacked observations [N, ...], clipped rewards [N], ends of episodes [N] and infos of the step."""
+        """Wait for the end of the step.
+
+        Returns:
+            Stacked observations [N, k, H, W] or [N, k * D]; clipped rewards [N]; flags "done" [N], True after the last
+            step of an episode and, if the environment's protocol says so, after a lost life; and N infos.
+        """
         stacks = []
         rewards = []
         dones = []
@@ -107,7 +122,8 @@ class StreamVecEnv(_PlainVecEnv):
                 info: dict[str, Any] = {"TimeLimit.truncated": bool(row.truncated[0])}
                 if is_done:
                     info["terminal_observation"] = stack
-                if row.is_last[0]:  # not after a lost life: the episode continues
+                if row.is_last[0]:  # False after a lost life, because the episode continues
+                    # The stream numbers its only environment 0.
                     episodes += [episode._replace(env=i) for episode in stream.pop_episodes()]
                     stack = self._next_episode(i, stream)
                 stacks.append(stack)
@@ -123,12 +139,12 @@ class StreamVecEnv(_PlainVecEnv):
             stream.close()
 
     def _next_episode(self, i: int, stream: Stream) -> NDArray[Any]:
-        """Step environment i from the last row of an episode to the first of the next one, and return its stack."""
+        """Step environment i from the last row of an episode to the first row of the next one. Return its stack."""
         stream.send(np.zeros(1, np.int64))
         return self._stack(i, stream.recv())
 
     def _stack(self, i: int, row: Row) -> NDArray[Any]:
-        """Return the stacked observations that end with this row of environment i."""
+        """Return the stack [k, H, W] or [k * D] whose newest observation is that of this row of environment i."""
         history = torch.from_numpy(self._histories[i])
         stack, history = stack_frames(torch.from_numpy(row.obs), torch.from_numpy(row.is_first), history)
         self._histories[i] = history.numpy()
