@@ -16,6 +16,10 @@ class EnvError(ValueError):
     """An environment is unknown, or agents of this project cannot use it. The message is one line for the user."""
 
 
+class EnvFault(Exception):
+    """An environment raised, exited or sent invalid data during a run. The message is one line and names the place."""
+
+
 @dataclass(frozen=True)
 class EnvSpec:
     """All settings that define an environment. Scores of two runs are comparable only if their specs are equal.
