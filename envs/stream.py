@@ -165,6 +165,10 @@ class Stream:
         self._episodes = []
         return episodes
 
+    def running_episode(self, env: int) -> Episode:
+        """Return the episode of environment `env` up to the present row. At its last row it is the finished episode."""
+        return Episode(env, float(self._score[env]), int(self._length[env]))
+
     def to_env_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the actions of the environments' action space that belong to the agent's actions i64[N]."""
         return self._env_actions[actions]
