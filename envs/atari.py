@@ -134,6 +134,7 @@ def _spec(game: str, protocol: AtariProtocol, sticky: float | None = None) -> En
         noop_max=settings.noop_max,
         life_loss=settings.life_loss,
         max_frames=MAX_FRAMES,
+        transformations=("maximum of two frames", "grey", f"resized from {SCREEN[0]} x {SCREEN[1]}"),
     )
 
 

@@ -6,12 +6,18 @@ they are closed during a step.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
+import gymnasium
 import numpy as np
 from ale_py import AtariVectorEnv
+from gymnasium.spaces import Box
 from gymnasium.vector import AsyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
+
+from envs.spec import EnvFault
 
 
 class VectorStep(NamedTuple):
@@ -26,6 +32,11 @@ class VectorStep(NamedTuple):
 
 class Backend(Protocol):
     """The interface of a vector environment that `Stream` uses."""
+
+    @property
+    def observation_space(self) -> gymnasium.Space[Any]:
+        """Return the space of the observations of one environment, as `reset` and `recv` return them."""
+        ...
 
     def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> tuple[Any, dict[str, Any]]:
         """Start new episodes in some environments.
@@ -52,12 +63,12 @@ class Backend(Protocol):
         ...
 
 
-def make_backend(env: VectorEnv) -> Backend:
-    """Return the adapter for the class of `env`."""
+def make_backend(env: VectorEnv, name: str) -> Backend:
+    """Return the adapter for the class of `env`. `name` is the name of the environment, for messages."""
     if isinstance(env, AtariVectorEnv):
         return AtariBackend(env)
     if isinstance(env, AsyncVectorEnv):
-        return AsyncBackend(env)
+        return AsyncBackend(env, name)
     return SyncBackend(env)
 
 
@@ -65,12 +76,16 @@ class AtariBackend:
     """ALE's vector environment. The emulators run in C++ threads between `send` and `recv`."""
 
     def __init__(self, env: AtariVectorEnv) -> None:
+        space = env.single_observation_space
+        assert isinstance(space, Box)
         self._env = env
+        self.observation_space = Box(0, 255, space.shape[1:], np.uint8)
 
     def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> tuple[Any, dict[str, Any]]:
         """Start new episodes. ALE expects only the seeds of the environments to reset."""
         masked_seeds = None if seeds is None else seeds[mask]
-        return self._env.reset(seed=masked_seeds, options=_reset_options(mask))
+        obs, info = self._env.reset(seed=masked_seeds, options=_reset_options(mask))
+        return obs[:, 0], info  # ALE returns stacks of one frame
 
     def send(self, actions: NDArray[np.int64]) -> None:
         """Start a step with actions i64[N]."""
@@ -78,7 +93,8 @@ class AtariBackend:
 
     def recv(self) -> VectorStep:
         """Wait for the emulators and return the results of the step."""
-        return VectorStep(*self._env.recv())
+        step = VectorStep(*self._env.recv())
+        return step._replace(obs=step.obs[:, 0])  # ALE returns stacks of one frame
 
     def close(self, *, in_step: bool) -> None:
         """Close the environments. A running step is completed first, because the threads cannot stop within a step."""
@@ -90,23 +106,49 @@ class AtariBackend:
 class AsyncBackend:
     """Gymnasium's AsyncVectorEnv. Each environment runs in a process of its own between `send` and `recv`."""
 
-    def __init__(self, env: AsyncVectorEnv) -> None:
+    def __init__(self, env: AsyncVectorEnv, name: str) -> None:
         self._env = env
+        self._name = name
+        self.observation_space = env.single_observation_space
 
     def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> tuple[Any, dict[str, Any]]:
-        """Start new episodes. Gymnasium expects a list with one seed per environment."""
-        return self._env.reset(seed=_seed_list(seeds), options=_reset_options(mask))
+        """Start new episodes. Gymnasium expects a list with one seed per environment. Raises EnvFault as `recv`."""
+        with self._faults():
+            return self._env.reset(seed=_seed_list(seeds), options=_reset_options(mask))
 
     def send(self, actions: NDArray[np.int64]) -> None:
-        """Start a step with actions i64[N]."""
-        self._env.step_async(actions)
+        """Start a step with actions i64[N]. Raises EnvFault if a process has ended."""
+        with self._faults():
+            self._env.step_async(actions)
 
     def recv(self) -> VectorStep:
-        """Wait for the processes and return the results of the step. Raises RuntimeError if a process died."""
-        try:
+        """Wait for the processes and return the results of the step.
+
+        Raises:
+            EnvFault: An environment raised, or a process ended.
+        """
+        with self._faults():
             return VectorStep(*self._env.step_wait())
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Convert the end of a process to EnvFault, and silence Gymnasium, which prints the traceback of a worker."""
+        level = gymnasium.logger.min_level
+        gymnasium.logger.min_level = gymnasium.logger.ERROR + 1
+        try:
+            yield
         except (EOFError, ConnectionError) as error:
-            raise RuntimeError("the process of an environment died") from error
+            raise EnvFault(f"{self._name}: {self._ended_processes()}") from error
+        finally:
+            gymnasium.logger.min_level = level
+
+    def _ended_processes(self) -> str:
+        """Describe the processes that have ended."""
+        for i, process in enumerate(self._env.processes):
+            process.join(0.5 if i == 0 else 0)  # the pipe closes a moment before the process ends
+            if process.exitcode is not None:
+                return f"the process of environment {i} ended with exit code {process.exitcode}"
+        return "the process of an environment closed its connection"
 
     def close(self, *, in_step: bool) -> None:
         """End the processes. During a step they are terminated: `AsyncVectorEnv.close` would wait for their replies."""
@@ -124,6 +166,7 @@ class SyncBackend:
 
     def __init__(self, env: VectorEnv) -> None:
         self._env = env
+        self.observation_space = env.single_observation_space
         self._actions: NDArray[np.int64] | None = None
 
     def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> tuple[Any, dict[str, Any]]:

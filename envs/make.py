@@ -83,7 +83,8 @@ def adapt(
     if view == "binary":
         if (env_spec.name, env_spec.backend) != ("Pong", "ale"):
             raise EnvError(f"view binary is only for Pong; {env_spec.name} has only the view grey")
-        changed = replace(changed, view=view, frame=(80, 80))
+        description = "playing field of one frame as zeros and ones"
+        changed = replace(changed, view=view, frame=(80, 80), transformations=(description,))
     if actions:
         changed = _restrict_actions(changed, [name.strip() for name in actions.split(",")])
     return changed
@@ -105,7 +106,9 @@ def _restrict_actions(env_spec: EnvSpec, names: list[str]) -> EnvSpec:
     return replace(env_spec, actions=tuple(names), action_numbers=numbers)
 
 
-def make_stream(env_spec: EnvSpec, num_envs: int, *, threads: int = 1, vectorization: Vectorization = "auto") -> Stream:
+def make_stream(
+    env_spec: EnvSpec, num_envs: int, *, threads: int = 1, vectorization: Vectorization = "auto", seed: int = 0
+) -> Stream:
     """Return a stream of `num_envs` environments.
 
     Args:
@@ -113,11 +116,12 @@ def make_stream(env_spec: EnvSpec, num_envs: int, *, threads: int = 1, vectoriza
         num_envs: Number of environments.
         threads: Number of emulator threads, for the backend "ale".
         vectorization: How the environments run, for the backend "gymnasium".
+        seed: Seed of what the environments draw while they are created, for the backend "gymnasium".
     """
     if env_spec.backend == "ale":
         env: VectorEnv = atari.make_vector_env(env_spec, num_envs, threads)
     else:
-        env = gymnasium_envs.make_vector_env(env_spec, num_envs, vectorization)
+        env = gymnasium_envs.make_vector_env(env_spec, num_envs, vectorization, seed=seed)
     return stream_from_env(env, env_spec)
 
 
@@ -125,6 +129,7 @@ def stream_from_env(env: VectorEnv, env_spec: EnvSpec) -> Stream:
     """Return a vector environment of `env_spec` as a stream, with the spec's observations and actions."""
     return Stream(
         env,
+        name=env_spec.name,
         life_loss=env_spec.life_loss,
         flicker=env_spec.flicker,
         masked=env_spec.masked,

@@ -27,17 +27,14 @@ class ObservationConverter:
         """Read shape and type of the result from the space of one environment's observations.
 
         Args:
-            space: Observation space of one environment.
+            space: Observation space of one environment. The type uint8 means images; all other types become float32.
             view: Function that changes shape and content of the observations, or None.
             masked: Indices of vector entries that are set to 0.
             flicker: Probability that an observation is blank, that is, all zeros.
         """
         shape = space.shape
         assert shape is not None
-        if len(shape) == 3 and shape[0] == 1:  # ALE returns stacks of one frame
-            shape = shape[1:]
-        is_image = space.dtype == np.uint8 and len(shape) == 2
-        self.dtype = np.uint8 if is_image else np.float32
+        self.dtype = np.uint8 if space.dtype == np.uint8 else np.float32
         self.obs_shape: tuple[int, ...] = shape
         if view is not None:
             self.obs_shape = view(np.zeros((1, *shape), self.dtype)).shape[1:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 AtariProtocol = Literal["classic", "machado", "v5", "id"]
@@ -17,7 +17,16 @@ class EnvError(ValueError):
 
 
 class EnvFault(Exception):
-    """An environment raised, exited or sent invalid data during a run. The message is one line and names the place."""
+    """An environment raised, exited or sent invalid data during a run. The message is one line and names the place.
+
+    The notes of the exception hold the traceback in the environment's code.
+    """
+
+    def __init__(self, message: str | EnvFault) -> None:
+        """Create a fault. Gymnasium raises the fault of a worker process as EnvFault(fault); the notes are kept."""
+        super().__init__(str(message))
+        for note in getattr(message, "__notes__", ()):
+            self.add_note(note)
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,12 @@ class EnvSpec:
     one_hot: bool = False  # the observation is a discrete state, encoded as a one-hot vector
     bounds: tuple[tuple[float, float], ...] | None = None  # (low, high) of each entry of a bounded vector
 
+    # What follows describes the environment, and does not count in comparisons: an old env.json lacks it.
+    transformations: tuple[str, ...] = field(default=(), compare=False)  # changes of the observations, in words
+    frame_stack: int = field(default=1, compare=False)  # observations that the agent stacks
+    reproducible: bool = field(default=True, compare=False)  # the same seeds and actions lead to the same rows
+    global_random: bool = field(default=False, compare=False)  # it draws from `random` or `numpy.random`
+
     @property
     def num_actions(self) -> int:
         """Return the number of actions that the agent chooses from."""
@@ -67,19 +82,32 @@ class EnvSpec:
     def from_dict(cls, data: dict[str, Any]) -> EnvSpec:
         """Return the spec that `to_dict` converted. Fields that an old env.json lacks get their defaults."""
         values = dict(data)
-        for name in ("frame", "actions", "masked", "action_numbers"):
+        for name in ("frame", "actions", "masked", "action_numbers", "transformations"):
             values[name] = tuple(data.get(name, ()))
         bounds = data.get("bounds")
         values["bounds"] = tuple((float(low), float(high)) for low, high in bounds) if bounds else None
         return cls(**values)
 
+    def warnings(self) -> list[str]:
+        """Return one line for each property that a person should know before training."""
+        if self.reproducible:
+            return []
+        return [
+            f"{self.name} differs after the same seed: two runs of one seed will differ, and a resumed run begins"
+            " new episodes"
+        ]
+
     def __str__(self) -> str:
-        parts = [f"{self.name} ({self.id})", *self._dynamics(), *self._changes()]
+        title = self.name if self.name == self.id else f"{self.name} ({self.id})"
+        parts = [title, *self._dynamics(), *self._changes()]
         if self.life_loss:
             parts.append("a lost life stops bootstrapping")
         names = f" ({', '.join(self.actions)})" if self.action_numbers else ""
         parts.append(f"{self.num_actions} actions{names}")
         parts.append(f"observation {self.dtype}{list(self.frame)}")
+        parts += self.transformations
+        if self.frame_stack > 1:
+            parts.append(f"stacks of {self.frame_stack}")
         return ", ".join(parts)
 
     def _dynamics(self) -> list[str]:
@@ -96,6 +124,8 @@ class EnvSpec:
             parts.append(f"sticky {self.sticky:g}")
         if self.noop_max:
             parts.append(f"up to {self.noop_max} no-ops")
+        if self.global_random:
+            parts.append("draws from the global random generators")
         return parts
 
     def _changes(self) -> list[str]:

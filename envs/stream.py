@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from envs.action_log import ActionLog, SavedActionLog
 from envs.backends import make_backend
 from envs.observations import ObservationConverter, ViewFunction
+from envs.spec import EnvFault
 
 RESEED_AFTER = 10_000
 """Default of `reseed_after`, in environment steps. A seeded reset of an Atari environment takes as long as 200 to 300
@@ -72,6 +73,7 @@ class Stream:
         self,
         env: VectorEnv,
         *,
+        name: str = "the environment",
         life_loss: bool = False,
         flicker: float = 0.0,
         masked: tuple[int, ...] = (),
@@ -84,6 +86,7 @@ class Stream:
 
         Args:
             env: Vector environment with discrete actions and autoreset mode NEXT_STEP.
+            name: Name of the environment, for messages.
             life_loss: Report a lost life (a decrease of `info["lives"]`) as `terminated`, although the episode goes on.
                 A step that ends the episode is reported unchanged, so that a truncation stays a truncation.
             flicker: Probability that an observation is blank, for each environment in each row.
@@ -110,14 +113,15 @@ class Stream:
         # `metadata` is a class attribute: without a copy, a second vector environment would change the first one's.
         env.metadata = dict(env.metadata)
         self.env = env
+        self.name = name
         self.num_envs = env.num_envs
         self.life_loss = life_loss
         self.independent_episodes = independent_episodes
         self.reseed_after = reseed_after
-        self._backend = make_backend(env)
+        self._backend = make_backend(env, name)
 
         self._observations = ObservationConverter(
-            env.single_observation_space, view=view, masked=masked, flicker=flicker
+            self._backend.observation_space, view=view, masked=masked, flicker=flicker
         )
         self.obs_shape = self._observations.obs_shape
         self.dtype = self._observations.dtype
@@ -136,7 +140,11 @@ class Stream:
         self._episodes: list[Episode] = []  # finished episodes that `pop_episodes` has not returned yet
 
     def reset(self, seed: int) -> Row:
-        """Reset all environments with seeds derived from `seed`. The rewards of the returned row are 0."""
+        """Reset all environments with seeds derived from `seed`. The rewards of the returned row are 0.
+
+        Raises:
+            EnvFault: As `recv`.
+        """
         return self._with_flicker(self._reset_all(seed))
 
     def send(self, actions: NDArray[np.int64]) -> None:
@@ -156,6 +164,7 @@ class Stream:
 
         Raises:
             RuntimeError: `send` was not called before.
+            EnvFault: An environment raised, ended its process, or sent an observation or a reward that is not finite.
         """
         return self._with_flicker(self._receive(allow_reseed=True))
 
@@ -222,8 +231,10 @@ class Stream:
         self._score[:] = 0
         self._length[:] = 0
         self._episodes.clear()
+        obs = self._observations.convert(obs)
+        self._check_observations(obs)
         return Row(
-            obs=self._observations.convert(obs),
+            obs=obs,
             is_first=all_true,
             is_last=all_false.copy(),
             reward=np.zeros(self.num_envs, np.float32),
@@ -268,18 +279,20 @@ class Stream:
         step = self._backend.recv()
         self._log.add_actions(self._sent)
         self._sent = None
-        reward = np.asarray(step.reward, np.float32)
+        reward = self._finite_rewards(step.reward)
         terminated = step.terminated
         is_first = self._is_last  # an episode begins after the last row of the previous one
         self._is_last = step.terminated | step.truncated
-        self._count(reward, is_first)
+        self._count(step.reward, is_first)
         if self.life_loss:
             terminated = terminated | self._lost_life(step.info, is_first)
         obs = step.obs
         if is_first.any():
             obs = self._start_episodes(is_first, obs, allow_reseed)
+        obs = self._observations.convert(obs)
+        self._check_observations(obs)
         return Row(
-            obs=self._observations.convert(obs),
+            obs=obs,
             is_first=is_first,
             is_last=self._is_last,
             reward=reward,
@@ -291,8 +304,37 @@ class Stream:
         """Return the present row, in which the observations of randomly chosen environments are blank."""
         return row._replace(obs=self._observations.apply_flicker(row.obs, self._seed, self._log.row))
 
-    def _count(self, reward: NDArray[np.float32], is_first: NDArray[np.bool_]) -> None:
+    def _check_observations(self, obs: NDArray[Any]) -> None:
+        """Raise EnvFault if an observation [N, *obs_shape] is not finite."""
+        if obs.dtype == np.uint8 or np.isfinite(obs).all():
+            return
+        for i, values in enumerate(obs):
+            wrong = values[~np.isfinite(values)]
+            if wrong.size:
+                raise EnvFault(f"{self.name} sent an observation that holds {wrong[0]} ({self._position(i)})")
+
+    def _finite_rewards(self, reward: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the rewards as float32. Raises EnvFault if one is not finite, or too large for float32."""
+        with np.errstate(over="ignore"):
+            converted = np.asarray(reward, np.float32)
+        if np.isfinite(converted).all():
+            return converted
+        i = int(np.flatnonzero(~np.isfinite(converted))[0])
+        problem = f"that is {reward[i]}"
+        if np.isfinite(reward[i]):
+            problem = f"of {reward[i]:g}, which is too large for float32"
+        raise EnvFault(f"{self.name} sent a reward {problem} ({self._position(i)})")
+
+    def _position(self, i: int) -> str:
+        """Return where environment i is now, for messages."""
+        if self.num_envs == 1:
+            return f"row {self._log.row}"
+        return f"environment {i}, row {self._log.row}"
+
+    def _count(self, reward: NDArray[Any], is_first: NDArray[np.bool_]) -> None:
         """Update the scores and lengths of the running episodes, and record the episodes that ended.
+
+        Scores are summed in float64: in float32, 16,777,216 + 1 is 16,777,216.
 
         Where `is_first` is True, the reward belongs to the last row of the previous episode. The action of that row had
         no effect, so neither the reward nor the step counts.

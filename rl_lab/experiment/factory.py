@@ -51,7 +51,9 @@ def make_cpu_agent(config: Config, env_spec: EnvSpec) -> Agent:
 def make_envs(config: Config, env_spec: EnvSpec, num_envs: int) -> Stream:
     """Return a stream of `num_envs` environments."""
     threads = config.run.emulator_threads or num_cores()
-    return make_stream(env_spec, num_envs, threads=threads, vectorization=config.run.vectorization)
+    return make_stream(
+        env_spec, num_envs, threads=threads, vectorization=config.run.vectorization, seed=config.run.seed
+    )
 
 
 def make_eval_envs(config: Config, env_spec: EnvSpec, episodes: int) -> Stream:

@@ -71,7 +71,7 @@ def test_trainable_ids_omit_unsupported_environments():
         ("Pendulum-v1", "action space Box.*; agents need a Discrete one"),
         ("Blackjack-v1", "observation space Tuple.*; agents need a Box"),
         ("CarRacing-v3", "CarRacing-v3 cannot be made"),
-        ("nothing:There-v0", "cannot be made"),
+        ("nothing:There-v0", "there is no module nothing"),
     ],
 )
 def test_resolve_raises_one_line_for_unsupported_environments(name, message):
