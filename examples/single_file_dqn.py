@@ -142,9 +142,16 @@ def train(settings: Settings) -> list[float]:
         if step % settings.target_every == 0:
             target.load_state_dict(online.state_dict())
         if (step + 1) % 5_000 == 0:
-            print(f"step {step + 1:,}: mean score of the last 20 episodes {np.mean(scores[-20:]):.1f}")
+            print(f"step {step + 1:,}: {describe_scores(scores)}")
     env.close()
     return scores
+
+
+def describe_scores(scores: list[float]) -> str:
+    """Return the mean score of the last 20 episodes as text."""
+    if not scores:
+        return "no episode has ended yet"
+    return f"mean score of the last 20 episodes {np.mean(scores[-20:]):.1f}"
 
 
 def main() -> None:
@@ -155,7 +162,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=Settings.seed)
     options = parser.parse_args()
     scores = train(Settings(env=options.env, steps=options.steps, seed=options.seed))
-    print(f"{len(scores)} episodes, mean score of the last 20: {np.mean(scores[-20:]):.1f}")
+    print(f"{len(scores)} episodes; {describe_scores(scores)}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ kind may give other checksums, because the order of floating-point operations di
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -122,10 +123,31 @@ def train(command: str) -> dict[str, Any]:
     return digests
 
 
+def parse_options(args: list[str] | None = None) -> argparse.Namespace:
+    """Return `mode`, `file` and `words`. Print one line and exit with code 2 if they are wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mode", choices=("record", "check"), help="record checksums, or compare with recorded ones")
+    parser.add_argument("file", type=Path, help="JSON file of the checksums")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="only runs whose name contains one of these words")
+    options = parser.parse_args(args)
+    if options.mode == "check" and not options.file.is_file():
+        parser.error(f"{options.file} does not exist: record the checksums first")
+    if not chosen_runs(options.words):
+        parser.error(f"no run's name contains {' or '.join(options.words)}; the names are {', '.join(RUNS)}")
+    return options
+
+
+def chosen_runs(words: list[str]) -> dict[str, str]:
+    """Return the runs whose name contains one of the words; all runs if there are no words."""
+    if not words:
+        return RUNS
+    return {name: command for name, command in RUNS.items() if any(word in name for word in words)}
+
+
 def main() -> None:
-    """Record or check the checksums of every run whose name contains one of the words that are given."""
-    mode, path, *words = sys.argv[1:]
-    chosen = {name: command for name, command in RUNS.items() if not words or any(word in name for word in words)}
+    """Record or check the checksums of the chosen runs."""
+    options = parse_options()
+    chosen = chosen_runs(options.words)
 
     def named(name: str) -> tuple[str, Any]:
         try:
@@ -138,10 +160,10 @@ def main() -> None:
     with ThreadPoolExecutor(int(os.environ.get("JOBS", "2"))) as pool:
         results = dict(pool.map(named, chosen))
     versions = {"torch": torch.__version__, "numpy": np.__version__, "machine": platform.processor()}
-    if mode == "record":
-        Path(path).write_text(json.dumps({"versions": versions, "runs": results}, indent=1) + "\n")
+    if options.mode == "record":
+        options.file.write_text(json.dumps({"versions": versions, "runs": results}, indent=1) + "\n")
         return
-    expected = json.loads(Path(path).read_text())["runs"]
+    expected = json.loads(options.file.read_text())["runs"]
     different = [name for name in results if results[name] != expected.get(name)]
     print(
         f"{len(results) - len(different)} of {len(results)} runs are equal"

@@ -47,6 +47,11 @@ def test_single_file_dqn_prints_its_scores(tmp_path):
     assert "step 5,000: mean score of the last 20 episodes" in printed
 
 
+def test_single_file_dqn_says_that_no_episode_has_ended(tmp_path):
+    printed = run("-W", "error", str(EXAMPLES / "single_file_dqn.py"), "--steps", "5", cwd=tmp_path)
+    assert printed == "0 episodes; no episode has ended yet\n"
+
+
 @pytest.mark.slow
 def test_single_file_dqn_learns_cartpole(tmp_path):
     printed = run(str(EXAMPLES / "single_file_dqn.py"), "--steps", "40000", cwd=tmp_path)

@@ -28,8 +28,9 @@ def list_command(args: list[str]) -> None:
 
 
 def _print_agents() -> None:
+    width = max(len(name) for name in agents())
     for name, entry in sorted(agents().items()):
-        print(f"{name:<20} {entry.paper}")
+        print(f"{name:<{width}}  {entry.paper}")
 
 
 def _print_environments() -> None:

@@ -47,7 +47,8 @@ def describe_machine() -> list[str]:
     return [
         f"rl_lab {__version__}, Python {platform.python_version()}, {platform.platform()}",
         "packages: " + ", ".join(f"{package} {installed_version(package) or 'MISSING'}" for package in PACKAGES),
-        f"device: {device.type} ({device_name}), {num_cores()} cores, {torch.get_num_threads()} torch threads",
+        f"device: {device.type} ({device_name}), {count_of(num_cores(), 'core')},"
+        f" {count_of(torch.get_num_threads(), 'torch thread')}",
         f"precision: {precision} (bfloat16 is {bfloat16_speedup(device):.2f} times as fast as float32)",
         memory,
         f"disk: {shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free in {Path.cwd()}",
@@ -69,6 +70,11 @@ def find_problems() -> list[str]:
             " then pip install opencv-python-headless"
         )
     return problems
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 core", "2 cores"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def installed_version(package: str) -> str | None:

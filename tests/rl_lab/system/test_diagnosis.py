@@ -26,3 +26,8 @@ def test_a_missing_package_is_a_problem(monkeypatch: pytest.MonkeyPatch):
 def test_missing_opencv_is_a_problem(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(diagnosis, "installed_version", lambda package: None if "opencv" in package else "1")
     assert diagnosis.find_problems() == ["OpenCV is not installed: pip install opencv-python-headless"]
+
+
+@pytest.mark.parametrize(("number", "text"), [(1, "1 torch thread"), (2, "2 torch threads"), (0, "0 torch threads")])
+def test_one_thread_is_singular(number: int, text: str):
+    assert diagnosis.count_of(number, "torch thread") == text
