@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import torch
 
 from agents.core.agent import Agent
+from agents.core.settings import Count, Range, check_fields
 from envs import make
 from envs.atari import games
 from envs.gymnasium_envs import trainable_ids
@@ -17,8 +20,23 @@ from rl_lab.experiment import config, factory, launch
 from rl_lab.experiment.config_layers import protocol_in_file
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
+from rl_lab.experiment.run_config import Seed
 from rl_lab.training import evaluation
-from rl_lab.training.evaluation import EvaluatedAgent, Evaluation
+from rl_lab.training.evaluation import EvaluatedAgent, Evaluation, EvaluationProgress
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """The options of an evaluation. None means the setting of the run."""
+
+    episodes: Count = 10
+    """Number of episodes."""
+    epsilon: Annotated[float | None, Range(0, 1)] = None
+    """Probability of a random action. None: `eval_epsilon`."""
+    seed: Seed = 0
+    """Seed of the environments and of random actions."""
+    max_steps: Annotated[int | None, Range(1)] = None
+    """Agent steps after which an episode is cut. None: `eval_max_steps`."""
 
 
 def train(
@@ -98,6 +116,7 @@ def evaluate(
     episodes: int = 10,
     epsilon: float | None = None,
     seed: int = 0,
+    max_steps: int | None = None,
     which: str | None = None,
     runs_dir: str = "runs",
 ) -> Evaluation:
@@ -108,26 +127,47 @@ def evaluate(
         episodes: Number of episodes.
         epsilon: Probability of a random action. None is the run's setting `eval_epsilon`.
         seed: Seed of the environments and of random actions.
+        max_steps: Agent steps after which an episode is cut. None is the run's setting `eval_max_steps`.
         which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
         runs_dir: Folder of the run folders.
+
+    Raises:
+        ConfigError: A number is out of range.
+        LabError: The run or the checkpoint does not exist.
+        EnvFault: The environment failed.
     """
+    options = EvaluationOptions(episodes, epsilon, seed, max_steps)
+    check_fields(options)
     run = Run.find(run, runs_dir)
-    agent = load(run, which=which)
-    return evaluate_agent(run, agent, episodes=episodes, epsilon=epsilon, seed=seed)
+    return evaluate_agent(run, load(run, which=which), options)
 
 
-def evaluate_agent(run: Run, agent: EvaluatedAgent, *, episodes: int, epsilon: float | None, seed: int) -> Evaluation:
-    """Evaluate an agent on the CPU, in the environment of a run. The arguments are those of `evaluate`."""
+def evaluate_agent(
+    run: Run,
+    agent: EvaluatedAgent,
+    options: EvaluationOptions,
+    after_row: Callable[[EvaluationProgress], None] = lambda _: None,
+) -> Evaluation:
+    """Evaluate an agent on the CPU, in the environment of a run.
+
+    Args:
+        run: The run.
+        agent: The agent.
+        options: The options of the evaluation.
+        after_row: Called after every row.
+    """
     settings = run.config
-    stream = factory.make_eval_envs(settings, run.env_spec, episodes)
+    stream = factory.make_eval_envs(settings, run.env_spec, options.episodes)
     try:
         return evaluation.evaluate(
             agent,
             stream,
-            episodes=episodes,
-            epsilon=settings.run.eval_epsilon if epsilon is None else epsilon,
-            seed=seed,
+            episodes=options.episodes,
+            epsilon=settings.run.eval_epsilon if options.epsilon is None else options.epsilon,
+            seed=options.seed,
             device=torch.device("cpu"),
+            max_steps=options.max_steps or settings.run.eval_max_steps,
+            after_row=after_row,
         )
     finally:
         stream.close()

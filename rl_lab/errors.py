@@ -1,7 +1,7 @@
 """Errors that commands report in one line, without a traceback. Importing this module does not import torch."""
 
 from agents.core.settings import ConfigError
-from envs.spec import EnvError
+from envs.spec import EnvError, EnvFault
 
 
 class LabError(Exception):
@@ -14,3 +14,6 @@ class Fault(Exception):
 
 USER_ERRORS = (LabError, ConfigError, EnvError)
 """Errors that the user can correct. Exit code 2."""
+
+FAULTS = (Fault, EnvFault)
+"""Errors of a command in progress. Exit code 1."""

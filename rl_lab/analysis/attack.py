@@ -113,5 +113,5 @@ def evaluate_attack(
     }
     results: dict[str, Evaluation] = {}
     for name, player in players.items():
-        results[name] = api.evaluate_agent(run, player, episodes=episodes, epsilon=None, seed=seed)
+        results[name] = api.evaluate_agent(run, player, api.EvaluationOptions(episodes=episodes, seed=seed))
     return results

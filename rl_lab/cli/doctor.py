@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from rl_lab.errors import LabError
 from rl_lab.system.diagnosis import describe_machine, find_problems
+from rl_lab.system.exit_codes import CommandExit
 from rl_lab.system.shell import PROG
 
 
@@ -25,4 +24,6 @@ def doctor_command(args: list[str]) -> None:
     problems = find_problems()
     for problem in problems:
         print(f"PROBLEM: {problem}")
-    sys.exit(1 if problems else 0)
+    if not problems:
+        print("no problems found")
+    raise CommandExit(1 if problems else 0)

@@ -14,6 +14,7 @@ from rl_lab.cli.parsing import PlayOptions, parse
 from rl_lab.experiment.factory import make_cpu_agent
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
+from rl_lab.tracking.progress import evaluation_progress
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,10 @@ class EvalOptions(PlayOptions):
     """Number of episodes."""
     epsilon: Annotated[float | None, Range(0, 1)] = None
     """Probability of a random action. The run's setting eval_epsilon is used if this is not given."""
+    max_steps: Annotated[int | None, Range(1)] = None
+    """Agent steps after which an episode is cut. The run's setting eval_max_steps is used if this is not given."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print one JSON object: mean, std, returns, lengths, episodes, checkpoint, env, agent."""
+    """Print one JSON object: mean, std, returns, lengths, episodes, cut, checkpoint, env, agent."""
 
 
 def eval_command(args: list[str]) -> None:
@@ -39,7 +42,9 @@ def eval_command(args: list[str]) -> None:
     # Read both files before the episodes: a run that is still training replaces its checkpoints.
     step = checkpoint.read_state(folder)["steps"]
     checkpoint.load_network(folder, agent)
-    result = api.evaluate_agent(run, agent, episodes=options.episodes, epsilon=options.epsilon, seed=options.seed)
+    evaluation = api.EvaluationOptions(options.episodes, options.epsilon, options.seed, options.max_steps)
+    with evaluation_progress() as after_row:
+        result = api.evaluate_agent(run, agent, evaluation, after_row)
     if options.json:
         origin = {"checkpoint": str(folder), "env": run.env_spec.name, "agent": run.config.agent}
         print(json.dumps(result.to_dict() | origin))

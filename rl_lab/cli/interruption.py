@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rl_lab.system.exit_codes import CommandExit
 from rl_lab.training.faults import how_to_resume
-from rl_lab.training.trainer import Interrupted
+from rl_lab.training.trainer import Interrupted, StoppedWithoutSaving
 
 
 @contextmanager
@@ -17,4 +18,7 @@ def exit_if_interrupted() -> Iterator[None]:
         yield
     except Interrupted as stop:
         print(f"stopped and saved; {how_to_resume(stop.run)}")
-        sys.exit(128 + stop.signal)
+        raise CommandExit(128 + stop.signal) from None
+    except StoppedWithoutSaving as stop:
+        print(f"stopped without saving; {how_to_resume(stop.run)}")
+        raise CommandExit(128 + signal.SIGINT) from None

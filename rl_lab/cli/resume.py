@@ -9,6 +9,7 @@ from agents.core.settings import Range, check_fields
 from rl_lab import api
 from rl_lab.cli.interruption import exit_if_interrupted
 from rl_lab.cli.parsing import RunName, parse
+from rl_lab.system.quiet_output import quiet_if_lost
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class ResumeOptions:
     """Folder of the run folders."""
 
 
+@quiet_if_lost()
 def resume_command(args: list[str]) -> None:
     """Resume a run from its last checkpoint."""
     options = parse(

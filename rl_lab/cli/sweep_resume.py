@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -18,6 +17,8 @@ from rl_lab.sweep.old_names import register_old_names
 from rl_lab.sweep.search import run_check, run_search
 from rl_lab.sweep.sweep import Sweep
 from rl_lab.sweep.tuner import SweepStopped
+from rl_lab.system.exit_codes import CommandExit
+from rl_lab.system.quiet_output import quiet_if_lost
 from rl_lab.system.shell import shell_command
 
 
@@ -39,6 +40,7 @@ def resume_sweep_command(args: list[str]) -> None:
     run_sweep(Sweep.read(options.path), options.address)
 
 
+@quiet_if_lost()
 def run_sweep(sweep: Sweep, address: str) -> None:
     """Run a new sweep or continue an interrupted one, and print the next command. Exit with 128 + n after signal n.
 
@@ -60,7 +62,7 @@ def run_sweep(sweep: Sweep, address: str) -> None:
     except (SweepStopped, KeyboardInterrupt) as stop:
         number = stop.signal if isinstance(stop, SweepStopped) else signal.SIGINT
         print(f"stopped; continue with:  {shell_command('sweep', 'resume', sweep.path)}")
-        sys.exit(128 + number)
+        raise CommandExit(128 + number) from None
     if group is None:
         return
     runs_dir = [] if sweep.runs_dir == "runs" else ["--runs-dir", sweep.runs_dir]

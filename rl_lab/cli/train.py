@@ -23,7 +23,8 @@ from rl_lab.experiment.run import Run
 from rl_lab.experiment.seed_group import GroupStopped, plan_jobs, train_group
 from rl_lab.experiment.seed_list import parse_seeds
 from rl_lab.experiment.training_plan import plan_training
-from rl_lab.system.exit_codes import exit_with_error
+from rl_lab.system.exit_codes import CommandExit, exit_with_error
+from rl_lab.system.quiet_output import quiet_if_lost
 from rl_lab.system.shell import PROG, shell_command
 
 PROGRAM = [sys.executable, "-m", "rl_lab"]
@@ -35,6 +36,7 @@ GROUP_OPTIONS = [
 ]
 
 
+@quiet_if_lost()
 def train_command(args: list[str]) -> None:
     """Train an agent on an environment, with one seed or with several."""
     usage = f"{PROG} train AGENT --env NAME [options]; AGENT is one of: {', '.join(sorted(agents()))}"
@@ -83,7 +85,7 @@ def _train_seeds(args: list[str], seeds: list[int], jobs: int, config: Config, e
     except GroupStopped as stop:
         effect = "continues the group" if is_resumable(config.agent) else "trains the seeds that have not started"
         print(f"stopped and saved; the same command with {shlex.join(['--group', group, *init_args])} {effect}")
-        sys.exit(128 + stop.signal)
+        raise CommandExit(128 + stop.signal) from None
     compare_args = ["compare", group]
     if config.run.runs_dir != "runs":
         compare_args += ["--runs-dir", config.run.runs_dir]

@@ -35,6 +35,7 @@ IGNORED_SETTINGS = {
     "video_every",
     "eval_every",
     "eval_episodes",
+    "eval_max_steps",
     "target",
     "device",
     "checkpoint_every",

@@ -17,10 +17,12 @@ from rl_lab.experiment.config import Config
 from rl_lab.experiment.run import DEMO, Run
 from rl_lab.experiment.training_plan import TrainingPlan, plan_training
 from rl_lab.system.lock import lock_run
+from rl_lab.system.quiet_output import quiet_if_lost
 from rl_lab.tracking.metrics_sink import MetricsSink
 from rl_lab.training.trainer import Trainer
 
 
+@quiet_if_lost()
 def train(
     config: Config,
     env_spec: EnvSpec,
@@ -70,6 +72,7 @@ def train(
         return trainer.train()
 
 
+@quiet_if_lost()
 def resume(
     run: Run, *, steps: int | None = None, address: str = "", quiet: bool = False, listener: MetricsSink | None = None
 ) -> Run:
@@ -77,7 +80,7 @@ def resume(
 
     Args:
         run: The run folder.
-        steps: New total of agent steps, to extend the run. None keeps the total.
+        steps: New total of agent steps, to extend the run. None keeps the total; a finished run is then left as it is.
         address: New address of the collectors' Ray cluster. "" keeps the address.
         quiet: Print nothing.
         listener: A further receiver of everything that is logged.
@@ -108,16 +111,23 @@ def resume(
         except BaseException:  # also on Ctrl-C, because a run that was not resumed keeps its configuration
             run.change(previous)
             raise
+        if steps is None and trainer.session.state.is_finished(config.run.steps):
+            trainer.session.loop.close()
+            total = f"{config.run.steps:,} steps"
+            trainer.session.display.print_line(f"{run} is finished: it has all its {total}; --steps N extends it")
+            return run
         return trainer.train()
 
 
 def is_finished(run: Run) -> bool:
-    """Return True if the newest undamaged checkpoint has all steps of the run, and no evaluation is due."""
+    """Return True if the newest undamaged checkpoint has all steps of the run, and the agent was evaluated there."""
     for folder in checkpoint.generations(run.path):
         # `Trainer.restore` skips damaged checkpoints too.
         with contextlib.suppress(checkpoint.DamagedCheckpoint):
             state = checkpoint.read_state(folder)
-            return state["steps"] >= run.config.run.steps and not state.get("evaluation_due")
+            # "score" is None if the evaluation at this step is missing. Old checkpoints may lack the key.
+            is_evaluated = not state.get("evaluation_due") and state.get("score", 0.0) is not None
+            return state["steps"] >= run.config.run.steps and is_evaluated
     return False
 
 

@@ -58,6 +58,8 @@ class RunConfig:
     """Episodes of an evaluation."""
     eval_epsilon: Fraction = 0.001
     """Probability of a random action in an evaluation."""
+    eval_max_steps: Count = 108_000
+    """Agent steps after which an evaluation episode is cut: four times the longest episode of an Atari game."""
     target: float | None = None
     """Target score. W&B's summary shows the agent steps and minutes at which an evaluation first reached it."""
     video_every: CountOrZero = 0

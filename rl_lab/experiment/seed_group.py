@@ -6,9 +6,9 @@ kept, interrupted runs are resumed, and the other seeds are started.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import signal
 import time
 from collections.abc import Sequence
 
@@ -23,6 +23,7 @@ from rl_lab.experiment.run import Run
 from rl_lab.experiment.training_job import TrainingJob
 from rl_lab.system.cores import num_cores
 from rl_lab.system.lock import lock_run
+from rl_lab.system.signals import handled_signals
 from rl_lab.tracking.run_table import RunRow, RunTable
 
 POLL_INTERVAL = 1.0  # seconds
@@ -82,8 +83,8 @@ def train_group(jobs: Sequence[TrainingJob], *, parallel: int, group: str) -> No
 
     Parallel jobs share the cores evenly: OMP_NUM_THREADS is the number of cores divided by `parallel`, unless the
     variable is already set. `parallel` is reduced to the number of jobs, including finished jobs, so that a job has the
-    same number of threads when the group is continued. SIGINT and SIGTERM are passed on to the jobs, which then save a
-    checkpoint.
+    same number of threads when the group is continued. SIGINT, SIGTERM and SIGHUP are passed on to the jobs, which then
+    save a checkpoint.
 
     Args:
         jobs: The jobs of all seeds.
@@ -99,6 +100,7 @@ def train_group(jobs: Sequence[TrainingJob], *, parallel: int, group: str) -> No
     if parallel > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // parallel)))
     console = Console(highlight=False)
+    console.print(f"group {group}: {len(jobs)} runs, {parallel} side by side", markup=False, soft_wrap=True)
     with _SignalForwarder(jobs) as signals, RunTable(console, f"group {group}") as table:
         while True:
             num_running = sum(job.state == "running" for job in jobs)
@@ -112,19 +114,19 @@ def train_group(jobs: Sequence[TrainingJob], *, parallel: int, group: str) -> No
 
 
 class _SignalForwarder:
-    """Passes SIGINT and SIGTERM on to the running jobs, inside a `with` block."""
+    """Passes SIGINT, SIGTERM and SIGHUP on to the running jobs, inside a `with` block."""
 
     def __init__(self, jobs: Sequence[TrainingJob]) -> None:
         self.jobs = jobs
         self.received: list[int] = []  # numbers of the signals, oldest first
 
     def __enter__(self) -> _SignalForwarder:
-        self._previous = {number: signal.signal(number, self._forward) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._stack = contextlib.ExitStack()
+        self._stack.enter_context(handled_signals(self._forward))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        self._stack.close()
 
     def _forward(self, number: int, frame: object) -> None:
         """Handle signal `number`."""
@@ -150,7 +152,8 @@ def _report_unfinished_jobs(jobs: Sequence[TrainingJob], console: Console, group
         state = job.state
         if state not in ("stopped", "failed"):
             continue
-        console.print(f"seed {job.seed} {state}: {job.last_line()}", markup=False, soft_wrap=True)
+        reason = job.problem or job.last_line()
+        console.print(f"seed {job.seed} {state}: {reason}", markup=False, soft_wrap=True)
         # If this process received no signal, another process stopped the job. This counts as a failure.
         if state == "failed" or not received:
             failed.append(str(job.seed))

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from rl_lab.errors import USER_ERRORS
+from rl_lab.experiment.launch import is_finished
 from rl_lab.experiment.run import Run
 
 JobState = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -32,21 +34,35 @@ class TrainingJob:
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._last_lines: deque[str] = deque(maxlen=20)
+        self._has_all_steps: bool | None = None  # read from the run folder once the process has ended
 
     @property
     def state(self) -> JobState:
-        """Return the state of the job. "stopped" means by a signal, "failed" any other error."""
+        """Return the state of the job. "stopped" means by a signal, "failed" any other error.
+
+        A job is done when its run has all its steps. The exit code alone does not say so: an environment may end the
+        process with code 0.
+        """
         if self._process is None:
             return "waiting" if self.command else "done"
         exit_code = self._process.poll()
         if exit_code is None:
             return "running"
         if exit_code == 0:
-            return "done"
+            return "done" if self._is_complete() else "failed"
         # A shell reports signal n as 128 + n, and so does the command `train`; Popen reports -n.
         if exit_code >= 128 or exit_code < 0:
             return "stopped"
         return "failed"
+
+    @property
+    def problem(self) -> str:
+        """Return why the job failed, if its output does not say so; otherwise an empty text."""
+        if self.state != "failed" or self._process is None or self._process.returncode != 0:
+            return ""
+        last_line = self.last_line()
+        output = f"; its last line: {last_line}" if last_line else ""
+        return f"the process ended with exit code 0 before the run had all its steps{output}"
 
     def start(self, environment: dict[str, str]) -> None:
         """Start the process in a session of its own, so that Ctrl-C in the terminal does not reach it directly."""
@@ -71,6 +87,17 @@ class TrainingJob:
         if self._reader is not None:
             self._reader.join(5)
         return self._last_lines[-1] if self._last_lines else ""
+
+    def _is_complete(self) -> bool:
+        """Return True if the run of the ended process has all its steps."""
+        if self._has_all_steps is None:
+            if self._reader is not None:
+                self._reader.join(5)  # the last lines may hold the run folder
+            try:
+                self._has_all_steps = self.run is not None and is_finished(self.run)
+            except (*USER_ERRORS, OSError):  # the run folder was removed or damaged
+                self._has_all_steps = False
+        return self._has_all_steps
 
     def _read_output(self, process: subprocess.Popen[str]) -> None:
         """Read the output until it ends, and take the run folder from it."""

@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial
 from rl_lab.errors import Fault
 from rl_lab.sweep.sweep import Sweep
 from rl_lab.sweep.trial_table import TrialTable, last_line
+from rl_lab.system.signals import stop_signal_numbers
 
 Trainable = Callable[[dict[str, Any]], None]
 """A function that Tune calls in a worker with the parameters of a trial."""
@@ -74,7 +75,7 @@ def run_tuner(tuner: tune.Tuner, *, all_must_succeed: bool = True) -> tune.Resul
         SweepStopped: A signal stopped the sweep.
         Fault: Trials failed for good. The other trials were run nevertheless.
     """
-    with _sigterm_as_sigint() as received:
+    with _stop_signals_as_sigint() as received:
         results = tuner.fit()
     trials = results._experiment_analysis.trials  # Ray has no public access to the status of trials
     if received or any(trial.status in (Trial.PENDING, Trial.RUNNING, Trial.PAUSED) for trial in trials):
@@ -95,8 +96,8 @@ def _with_resources(sweep: Sweep, trainable: Trainable) -> Any:
 
 
 @contextmanager
-def _sigterm_as_sigint() -> Iterator[list[int]]:
-    """Turn SIGTERM, which cluster managers send, into SIGINT, after which Tune saves its state.
+def _stop_signals_as_sigint() -> Iterator[list[int]]:
+    """Turn SIGTERM, which cluster managers send, and SIGHUP of a lost terminal into SIGINT, after which Tune saves.
 
     Yields:
         A list to which the signals are appended that arrive.
@@ -105,10 +106,13 @@ def _sigterm_as_sigint() -> Iterator[list[int]]:
 
     def forward(number: int, frame: object) -> None:
         received.append(number)
-        signal.raise_signal(signal.SIGINT)
+        if len(received) == 1:  # a second SIGINT would end Tune before it has saved; a lost terminal sends two SIGHUPs
+            signal.raise_signal(signal.SIGINT)
 
-    previous_handler = signal.signal(signal.SIGTERM, forward)
+    numbers = [number for number in stop_signal_numbers() if number != signal.SIGINT]
+    previous = {number: signal.signal(number, forward) for number in numbers}
     try:
         yield received
     finally:
-        signal.signal(signal.SIGTERM, previous_handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as requests to stop."""
+"""Ctrl-C, SIGTERM and SIGHUP as requests to stop."""
 
 from __future__ import annotations
 
@@ -8,23 +8,55 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+def stop_signal_numbers() -> list[int]:
+    """Return the signals that ask a program to stop: SIGINT, SIGTERM and SIGHUP, which a lost terminal sends.
+
+    SIGHUP is left out if this process ignores it: `nohup` starts programs in this way.
+    """
+    numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
+
+
 @contextmanager
 def stop_signals(on_signal: Callable[[int], None]) -> Iterator[None]:
-    """Call `on_signal` with the signal number at the first SIGINT or SIGTERM. A second signal has its usual effect.
+    """Call `on_signal` with the signal number at the first SIGINT, SIGTERM or SIGHUP.
+
+    A second SIGINT or SIGTERM has its usual effect. Further SIGHUPs have none, because a lost terminal may send two of
+    them: one comes from the system, and one from the shell.
 
     Python handles signals in the main thread only; in other threads this context manager has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    received: set[int] = set()
 
-    def handle_first(number: int, frame: object) -> None:
-        signal.signal(number, handlers[signal.Signals(number)])
-        on_signal(number)
+    def handle(number: int, frame: object) -> None:
+        if number != signal.SIGHUP:
+            signal.signal(number, previous[number])
+        if number not in received:
+            received.add(number)
+            on_signal(number)
 
-    handlers = {number: signal.signal(number, handle_first) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled_signals(handle) as previous:
         yield
+
+
+@contextmanager
+def handled_signals(handler: Callable[[int, object], None]) -> Iterator[dict[int, signal.Handlers]]:
+    """Handle the signals of `stop_signal_numbers` inside a `with` block of the main thread.
+
+    Yields:
+        The previous handlers by signal. The block ends with these handlers.
+    """
+    previous: dict[int, signal.Handlers] = {}
+    try:
+        for number in stop_signal_numbers():
+            # None: a library in C has set the previous handler, which Python can neither name nor restore.
+            previous[number] = signal.signal(number, handler) or signal.SIG_DFL  # type: ignore[assignment]
+        yield previous
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for number, previous_handler in previous.items():
+            signal.signal(number, previous_handler)

@@ -1,9 +1,12 @@
-"""The progress of one run on the console: a progress bar on a terminal, a plain line every 30 seconds elsewhere."""
+"""The progress on the console: a progress bar on a terminal, a plain line every 30 seconds elsewhere."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -11,6 +14,20 @@ from rich.text import Text
 
 BAR_INTERVAL = 0.5  # seconds between two updates of the bar on a terminal
 LINE_INTERVAL = 30.0  # seconds between two lines where the output is no terminal
+
+
+class EvaluationStatus(Protocol):
+    """How far an evaluation is. Converted to text, it is one line."""
+
+    @property
+    def episodes_done(self) -> int:
+        """Return the number of counted episodes that have ended."""
+        ...
+
+    @property
+    def episodes(self) -> int:
+        """Return the number of episodes to count."""
+        ...
 
 
 @dataclass
@@ -23,6 +40,7 @@ class ProgressStatus:
     epsilon: float | None = None
     last_eval: float | None = None  # mean score of the last evaluation
     best_eval: float | None = None
+    activity: str = ""  # an evaluation or a video between two rows of training
 
     def eta(self, total: int) -> str:
         """Return the remaining time at the current speed as h:mm:ss."""
@@ -42,6 +60,8 @@ class ProgressStatus:
         if self.epsilon is not None:
             parts.append(f"epsilon {self.epsilon:.3f}")
         parts.append(f"eval {_format(self.last_eval)} (best {_format(self.best_eval)})")
+        if self.activity:
+            parts.append(self.activity)
         return "  ".join(parts)
 
 
@@ -86,3 +106,29 @@ class ProgressDisplay:
             self.bar.update(self.task, completed=status.step, description=status.line(self.total))
         else:
             self.print_line(status.line(self.total))
+
+
+@contextmanager
+def evaluation_progress() -> Iterator[Callable[[EvaluationStatus], None]]:
+    """Show the progress of an evaluation on stderr, if stderr is a terminal. The display is removed at the end.
+
+    Yields:
+        The function to call after each row.
+    """
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (BarColumn(20), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as bar:
+        task = bar.add_task("", total=None)
+        shown_at = 0.0
+
+        def after_row(status: EvaluationStatus) -> None:
+            nonlocal shown_at
+            now = time.monotonic()
+            if now - shown_at >= BAR_INTERVAL:
+                shown_at = now
+                bar.update(task, total=status.episodes, completed=status.episodes_done, description=str(status))
+
+        yield after_row

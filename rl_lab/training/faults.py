@@ -8,10 +8,12 @@ from contextlib import contextmanager, suppress
 
 import torch
 
+from envs.spec import EnvFault
 from rl_lab import checkpoint
 from rl_lab.errors import Fault
 from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import Run
+from rl_lab.system.exit_codes import describe_exit
 from rl_lab.system.shell import shell_command
 
 
@@ -32,19 +34,32 @@ def how_to_resume(run: Run) -> str:
 def faults(run: Run, device: torch.device) -> Iterator[None]:
     """Convert exceptions in the `with` block to Faults. Each message ends with `how_to_resume`.
 
+    A `SystemExit` is a fault too: a run is done when its steps are made, and not when an environment ends the program.
+    `KeyboardInterrupt` is not converted.
+
     The traceback of an exception that is neither a Fault nor `torch.OutOfMemoryError` is written to traceback.txt in
     the run folder.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        raise
     except Fault as fault:
         raise Fault(f"{fault}; {how_to_resume(run)}") from fault
     except torch.OutOfMemoryError as error:
         advice = "lower replay_size or batch_size"
         raise Fault(f"{device} is out of memory: {advice}; {how_to_resume(run)}") from error
-    except Exception as error:
+    except BaseException as error:
         path = run.path / "traceback.txt"
         with suppress(OSError):
             path.write_text(traceback.format_exc())
-        summary = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise Fault(f"{summary} (see {path}); {how_to_resume(run)}") from error
+        raise Fault(f"{_summary(error)} (see {path}); {how_to_resume(run)}") from error
+
+
+def _summary(error: BaseException) -> str:
+    """Return one line that describes an exception."""
+    if isinstance(error, EnvFault):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return describe_exit(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -7,6 +7,7 @@ random generator that training uses, so evaluations and videos do not change wha
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Protocol
 
@@ -15,12 +16,11 @@ from safetensors import SafetensorError
 
 from envs.stream import Stream
 from rl_lab import checkpoint
-from rl_lab.errors import USER_ERRORS, Fault, LabError
+from rl_lab.errors import FAULTS, USER_ERRORS, Fault, LabError
 from rl_lab.experiment.factory import make_eval_envs
 from rl_lab.system.disk import check_disk
-from rl_lab.tracking.progress import ProgressStatus
 from rl_lab.tracking.tracker import Tracker
-from rl_lab.training.evaluation import Evaluation, evaluate
+from rl_lab.training.evaluation import Evaluation, EvaluationProgress, evaluate
 from rl_lab.training.every import Every
 from rl_lab.training.run_state import LastEvaluation, LastLog
 from rl_lab.training.session import EpisodeInterrupted, TrainingSession
@@ -76,6 +76,7 @@ class EvaluateAgent:
         self.tracker = tracker
         self.period = Every(session.plan.config.run.eval_every, session.state.steps)
         self._stream: Stream | None = None
+        self._has_warned = False  # that episodes were cut
 
     def after_row(self) -> None:
         """Evaluate if an evaluation is due."""
@@ -103,18 +104,44 @@ class EvaluateAgent:
             return
         state.evaluation_due = False
         state.last_eval = LastEvaluation(state.steps, result.mean)
-        # Of two evaluations with equal scores, the later one counts as the best: its agent has learned for longer.
-        is_best = state.best_score is None or result.mean >= state.best_score
+        is_best = self._is_best(result.mean)
         if is_best:
             state.best_score = result.mean
             best_state = {"steps": state.steps, "score": result.mean}
             checkpoint.save_best(self.session.run.path, self.session.agent, best_state)
         self._report(result, is_best=is_best)
+        self._warn_of_cuts(result)
 
     def close(self) -> None:
         """Close the environments of the evaluations, if an evaluation has made them."""
         if self._stream is not None:
             self._stream.close()
+
+    def _is_best(self, score: float) -> bool:
+        """Return True if a score is the best so far. A score that is not finite never is.
+
+        Of two evaluations with equal scores, the later one counts as the best: its agent has learned for longer.
+        """
+        best = self.session.state.best_score
+        if not math.isfinite(score):
+            return False
+        return best is None or not math.isfinite(best) or score >= best
+
+    def _warn_of_cuts(self, result: Evaluation) -> None:
+        """Print once a run that episodes were cut."""
+        if not result.num_cut or self._has_warned:
+            return
+        self._has_warned = True
+        max_steps = self.session.plan.config.run.eval_max_steps
+        self.session.display.print_line(
+            f"WARNING: {result.num_cut} of {len(result.returns)} evaluation episodes were cut at {max_steps:,} steps"
+            " (eval_max_steps)"
+        )
+
+    def _show_progress(self, progress: EvaluationProgress) -> None:
+        """Reset the watchdog, and show how far the evaluation is. Raise EpisodeInterrupted after a signal."""
+        self.session.keep_alive()
+        self.session.show_progress_if_due(str(progress))
 
     def _run_episodes(self) -> Evaluation:
         """Run the episodes of an evaluation. The first call makes the environments.
@@ -133,7 +160,8 @@ class EvaluateAgent:
             epsilon=settings.eval_epsilon,
             seed=self.session.evaluation_seed(),
             device=plan.device,
-            after_row=self.session.keep_alive,  # resets the watchdog, and ends the evaluation if a signal arrived
+            max_steps=settings.eval_max_steps,
+            after_row=self._show_progress,
         )
 
     def _report(self, result: Evaluation, *, is_best: bool) -> None:
@@ -165,6 +193,8 @@ class RecordVideo:
         self.session = session
         self.tracker = tracker
         self.period = Every(session.plan.config.run.video_every, session.state.steps)
+        self._warnings: set[str] = set()  # reasons for missing videos that were printed
+        self._num_steps = 0  # steps of the game that is being recorded
 
     def after_row(self) -> None:
         """Record a video if one is due."""
@@ -172,7 +202,7 @@ class RecordVideo:
             self.record()
 
     def record(self) -> None:
-        """Record a video. If the video cannot be written, print a warning: training continues.
+        """Record a video. If there can be none, print the reason once: training continues, whatever the reason is.
 
         A signal that asks training to stop ends the recording without a video.
         """
@@ -180,6 +210,7 @@ class RecordVideo:
 
         session = self.session
         steps = session.state.steps
+        self._num_steps = 0
         try:
             path = record_video(
                 session.run,
@@ -187,13 +218,28 @@ class RecordVideo:
                 steps,
                 session.evaluation_seed(),
                 session.plan.device,
-                after_step=session.keep_alive,  # resets the watchdog, and ends the recording if a signal arrived
+                after_step=self._show_progress,
             )
             self.tracker.log_video(steps, path)
         except EpisodeInterrupted:
             return
-        except (*USER_ERRORS, OSError) as error:
-            session.display.print_line(f"WARNING: no video at step {steps:,}: {error}")
+        except (*USER_ERRORS, *FAULTS, OSError) as error:
+            self._warn(str(error))
+        except Exception as error:  # of the environment, the encoder or the viewer: all of them can be spared
+            self._warn(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+    def _show_progress(self) -> None:
+        """Reset the watchdog, and show how far the recording is. Raise EpisodeInterrupted after a signal."""
+        self.session.keep_alive()
+        self._num_steps += 1
+        self.session.show_progress_if_due(f"recording a video: step {self._num_steps:,}")
+
+    def _warn(self, reason: str) -> None:
+        """Print why there is no video, unless this reason was printed before."""
+        if reason in self._warnings:
+            return
+        self._warnings.add(reason)
+        self.session.display.print_line(f"WARNING: no video at step {self.session.state.steps:,}: {reason}")
 
 
 class SaveCheckpoint:
@@ -261,19 +307,8 @@ class ShowProgress:
 
     def after_row(self) -> None:
         """Update the display if its interval has passed."""
-        if self.session.display.is_due():
-            self.show()
+        self.session.show_progress_if_due()
 
     def show(self) -> None:
         """Update the display."""
-        state = self.session.state
-        last_eval = state.last_eval.score if state.last_eval else None
-        status = ProgressStatus(
-            step=state.steps,
-            steps_per_s=state.speed(),
-            return_100=state.mean_recent_score,
-            epsilon=self.session.agent.gauges().get("epsilon"),
-            last_eval=last_eval,
-            best_eval=state.best_score,
-        )
-        self.session.display.show(status)
+        self.session.show_progress()

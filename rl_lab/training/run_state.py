@@ -88,6 +88,11 @@ class RunState:
             return None
         return float(np.mean(self.recent_scores))
 
+    def is_finished(self, total_steps: int) -> bool:
+        """Return True if the run has all its agent steps, and the agent was evaluated after the last one."""
+        is_evaluated = self.last_eval is not None and self.last_eval.steps == self.steps
+        return self.steps >= total_steps and is_evaluated and not self.evaluation_due
+
     def speed(self) -> float:
         """Return the agent steps per second of the loop since the last line of training metrics.
 

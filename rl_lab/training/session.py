@@ -12,7 +12,7 @@ from agents.core.agent import Agent
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.training_plan import TrainingPlan
 from rl_lab.system.watchdog import Watchdog
-from rl_lab.tracking.progress import ProgressDisplay
+from rl_lab.tracking.progress import ProgressDisplay, ProgressStatus
 from rl_lab.training.metrics_window import MetricsWindow
 from rl_lab.training.run_state import RunState
 from rl_lab.training.training_loop import TrainingLoop
@@ -41,8 +41,9 @@ class TrainingSession:
     """Number of the signal that asked training to stop."""
 
     def request_stop(self, signal: int) -> None:
-        """Ask training to stop after the current row."""
-        self.stop_signal = signal
+        """Ask training to stop after the current row. Of several signals, the first one decides the exit code."""
+        if self.stop_signal is None:
+            self.stop_signal = signal
 
     def keep_alive(self) -> None:
         """Reset the watchdog. Raise EpisodeInterrupted if training was asked to stop.
@@ -52,6 +53,29 @@ class TrainingSession:
         self.watchdog.reset()
         if self.stop_signal is not None:
             raise EpisodeInterrupted
+
+    def show_progress_if_due(self, activity: str = "") -> None:
+        """Update the progress display if its interval has passed."""
+        if self.display.is_due():
+            self.show_progress(activity)
+
+    def show_progress(self, activity: str = "") -> None:
+        """Update the progress display.
+
+        Args:
+            activity: What happens between two rows of training, such as an evaluation; otherwise "".
+        """
+        state = self.state
+        status = ProgressStatus(
+            step=state.steps,
+            steps_per_s=state.speed(),
+            return_100=state.mean_recent_score,
+            epsilon=self.agent.gauges().get("epsilon"),
+            last_eval=state.last_eval.score if state.last_eval else None,
+            best_eval=state.best_score,
+            activity=activity,
+        )
+        self.display.show(status)
 
     def evaluation_seed(self) -> int:
         """Return the seed of the evaluation episodes at the current agent step."""

@@ -15,6 +15,7 @@ from rl_lab.errors import LabError
 from rl_lab.experiment import config as configuration
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.training_plan import TrainingPlan
+from rl_lab.system.exit_codes import no_silent_exit
 from rl_lab.system.shell import shell_command
 from rl_lab.system.signals import stop_signals
 from rl_lab.system.watchdog import Watchdog
@@ -36,6 +37,9 @@ from rl_lab.training.loop_factory import make_loop
 from rl_lab.training.session import TrainingSession
 from rl_lab.training.training_loop import LoopStep
 
+SMALLEST_SHOWN_MEMORY = 5e6
+"""Bytes of the agent's memory (replay, rollout or tables) from which the introduction shows the memory."""
+
 
 class Interrupted(Exception):
     """A signal stopped training, and a checkpoint was saved."""
@@ -44,6 +48,14 @@ class Interrupted(Exception):
         super().__init__(f"stopped by signal {signal}")
         self.run = run
         self.signal = signal
+
+
+class StoppedWithoutSaving(KeyboardInterrupt):
+    """A second Ctrl-C ended training at once. The run has the checkpoints that were saved before."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
 
 
 class Trainer:
@@ -85,7 +97,11 @@ class Trainer:
             break
         else:
             raise self._no_checkpoint_error(has_damaged=bool(folders))
-        if not session.load_state_dict(state):
+        try:
+            is_exact = session.load_state_dict(state)
+        except checkpoint.WRONG_STATE as error:
+            raise checkpoint.wrong_state_error(folder, error) from error
+        if not is_exact:
             session.display.print_line(
                 f"WARNING: {self.plan.env_spec.name} is not reproducible from its seed: new episodes begin here"
             )
@@ -100,8 +116,21 @@ class Trainer:
 
         Raises:
             Interrupted: A signal stopped training. A checkpoint was saved.
+            StoppedWithoutSaving: A second Ctrl-C ended training.
             Fault: An error ended training; the message names the command that continues the run.
         """
+        try:
+            with no_silent_exit(lambda: f"; {how_to_resume(self.run)}"):
+                self._train()
+        except KeyboardInterrupt as interrupt:
+            raise StoppedWithoutSaving(self.run) from interrupt
+        if self.session.stop_signal is not None:
+            raise Interrupted(self.run, self.session.stop_signal)
+        self._print_result()
+        return self.run
+
+    def _train(self) -> None:
+        """Run the loop with its hooks, the last evaluation, and the last checkpoint."""
         session = self.session
         state = session.state
         wandb_mode, wandb_reason = resolve_wandb_mode(self.plan.config.run.wandb)
@@ -142,10 +171,6 @@ class Trainer:
                 # The metrics of this checkpoint have to be logged here, because no line of training metrics follows.
                 tracker.log(state.steps, {**session.checkpoint_metrics, "time/minutes": state.wall_clock.minutes})
             tracker.complete()
-        if session.stop_signal is not None:
-            raise Interrupted(self.run, session.stop_signal)
-        self._print_result()
-        return self.run
 
     def _run_loop(self, hooks: Sequence[Hook]) -> None:
         """Run the loop until all steps are done or a signal asks to stop. Call every hook after each row.
@@ -199,10 +224,13 @@ class Trainer:
         print_line = self.session.display.print_line
         action = f"resume at step {steps_done:,} of" if steps_done else "train"
         print_line(f"{action} {config.agent} on {self.plan.env_spec}")
+        environments = "1 environment" if settings.num_envs == 1 else f"{settings.num_envs} environments"
+        memory = ""
+        if self.plan.replay_bytes >= SMALLEST_SHOWN_MEMORY:
+            memory = f"; memory of the agent {self.plan.replay_bytes / 1e9:.2f} GB"
         print_line(
-            f"{settings.steps:,} agent steps, {settings.num_envs} environments, seed {settings.seed},"
-            f" {settings.device}, {settings.precision}, preset {settings.preset};"
-            f" replay {self.plan.replay_bytes / 1e9:.2f} GB"
+            f"{settings.steps:,} agent steps, {environments}, seed {settings.seed},"
+            f" {settings.device}, {settings.precision}, preset {settings.preset}{memory}"
         )
         for warning in configuration.warnings(config):
             print_line(f"WARNING: {warning}")
@@ -215,6 +243,7 @@ class Trainer:
         print_line = self.session.display.print_line
         if state.last_eval:
             print_line(f"done in {state.wall_clock.minutes:.1f} min: last evaluation {state.last_eval.score:.2f}")
-        print_line(f"best evaluation {state.best_score:.2f}, saved in {checkpoint.find(self.run.path)}")
+        if state.best_score is not None:
+            print_line(f"best evaluation {state.best_score:.2f}, saved in {checkpoint.find(self.run.path)}")
         print_line(f"next:  {shell_command('eval', self.run, '--episodes', 30)}")
         print_line(f"       {shell_command('watch', self.run)}")

@@ -13,7 +13,7 @@ from toy_envs import NumberedSteps
 from agents.core.types import EnvSpaces
 from agents.dqn import DQN, DQNConfig
 from envs.stream import Row, Stream
-from rl_lab.training.evaluation import evaluate
+from rl_lab.training.evaluation import Evaluation, EvaluationProgress, evaluate
 
 CPU = torch.device("cpu")
 
@@ -61,13 +61,59 @@ def test_evaluation_does_not_keep_observations(monkeypatch: pytest.MonkeyPatch):
         references.append(weakref.ref(owner))
         return row
 
-    def count_alive() -> None:
+    def count_alive(_: EvaluationProgress) -> None:
         num_alive.append(sum(reference() is not None for reference in references))
 
     monkeypatch.setattr(stream, "recv", recv)
     evaluate(untrained_agent(1), stream, episodes=1, epsilon=0.0, seed=0, device=CPU, after_row=count_alive)
     assert len(num_alive) >= 50
     assert max(num_alive) <= 2
+
+
+ENDLESS = 10**9
+
+
+def evaluate_greedily(stream: Stream, **options: Any) -> Evaluation:
+    """Evaluate an untrained agent whose values depend on the observation."""
+    agent = untrained_agent(stream.num_envs, gamma=0.8)
+    return evaluate(agent, stream, epsilon=0.0, seed=0, device=CPU, **options)
+
+
+def test_episode_without_an_end_is_cut_and_the_other_episodes_stay_as_they_are():
+    """Environment 0 never ends. The three environments play 2, 2 and 1 of the 5 episodes."""
+    progress: list[EvaluationProgress] = []
+    result = evaluate_greedily(stream_of(ENDLESS, 4, 6), episodes=5, max_steps=50, after_row=progress.append)
+    without_limit = evaluate_greedily(stream_of(4, 6), episodes=3)
+    assert result.lengths == [50, 50, 4, 4, 6]
+    assert result.lengths[2:] == without_limit.lengths
+    assert result.num_cut == 2
+    assert result.to_dict()["cut"] == 2
+    assert "5 games of 23 steps, 2 of them cut" in str(result)
+    assert progress[-1] == EvaluationProgress(5, 5, 100)
+    actions = result.returns[0] - sum(0.001 * t for t in range(1, 51))
+    assert actions == pytest.approx(round(actions), abs=1e-4)
+
+
+def test_cut_episode_has_the_value_statistics_of_a_truncated_episode():
+    """An environment that truncates its only episode after 50 steps is the oracle."""
+    cut = evaluate_greedily(stream_of(ENDLESS, 8), episodes=2, max_steps=50)
+    truncated = evaluate_greedily(stream_of(-50, 8), episodes=2)
+    assert (cut.returns, cut.lengths) == (truncated.returns, truncated.lengths)
+    assert (cut.value, cut.realised) == (truncated.value, truncated.realised)
+    assert (cut.num_cut, truncated.num_cut) == (2 - 1, 0)
+
+
+@pytest.mark.parametrize("length", [50, -50])
+def test_limit_that_no_episode_exceeds_changes_nothing(length: int):
+    plain = evaluate_greedily(stream_of(length, 7, -3), episodes=7)
+    assert evaluate_greedily(stream_of(length, 7, -3), episodes=7, max_steps=50) == plain
+    assert evaluate_greedily(stream_of(length, 7, -3), episodes=7, max_steps=49).num_cut == 3
+
+
+def test_long_evaluation_has_the_same_statistics_in_pieces(monkeypatch: pytest.MonkeyPatch):
+    plain = evaluate_greedily(stream_of(40, -30), episodes=6)
+    monkeypatch.setattr("rl_lab.training.evaluation.COMPACTED_ROWS", 7)
+    assert evaluate_greedily(stream_of(40, -30), episodes=6) == plain
 
 
 def test_value_is_compared_with_the_discounted_return_that_followed():
