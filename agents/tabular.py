@@ -28,6 +28,7 @@ and "active" the number of active features of a state.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
@@ -47,6 +48,9 @@ from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResul
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+MAX_MAGNITUDE = 9
+"""Decimal logarithm of the largest number of tiles that tile coding may have."""
 
 
 @dataclass(frozen=True)
@@ -128,15 +132,14 @@ class TabularAgent(ABC):
             raise ConfigError("tabular agents need discrete states, or vectors whose entries are all bounded")
         if device.type != "cpu":
             raise ConfigError(f"device is {device.type}; tabular agents compute in numpy, so it must be cpu")
+        num_features = _count_features(config, spaces)
         self.config = config
         self.spaces = spaces
         self.tile_coding: TileCoding | None = None
         self.num_active = 1  # active features of a state (in `StepResult`, the number of active environments)
-        num_features = spaces.obs_shape[0]
         if spaces.bounds:
             self.tile_coding = TileCoding(spaces.bounds, config.tilings, config.tiles)
             self.num_active = config.tilings
-            num_features = self.tile_coding.num_tiles
         tables = spaces.num_envs if config.independent else 1
         self.network = Table(tables, spaces.num_actions, num_features, config.initial / self.num_active)
         self.rng = np.random.default_rng(seed)
@@ -435,7 +438,18 @@ class TabularExpectedSarsa(TabularAgent):
 
 def _bytes_of_table(config: TabularConfig, spaces: EnvSpaces) -> int:
     """Return the bytes of the float64 weights of one table."""
-    features = spaces.obs_shape[0]
-    if spaces.bounds:
-        features = TileCoding.count_tiles(len(spaces.bounds), config.tilings, config.tiles)
-    return 8 * spaces.num_actions * features
+    return 8 * spaces.num_actions * _count_features(config, spaces)
+
+
+def _count_features(config: TabularConfig, spaces: EnvSpaces) -> int:
+    """Return the number of all features, active or not. Raises ConfigError if tile coding would need too many."""
+    if not spaces.bounds:
+        return spaces.obs_shape[0]
+    entries = len(spaces.bounds)
+    magnitude = math.log10(config.tilings) + entries * math.log10(config.tiles + 1)
+    if magnitude > MAX_MAGNITUDE:
+        raise ConfigError(
+            f"tile coding over {entries} entries is not feasible: it needs about 10^{magnitude:.0f} tiles;"
+            " lower tiles or tilings, or choose an agent with a network, such as dqn"
+        )
+    return TileCoding.count_tiles(entries, config.tilings, config.tiles)

@@ -25,7 +25,7 @@ class TileCoding:
     def __init__(self, bounds: tuple[tuple[float, float], ...], tilings: int, tiles: int) -> None:
         low, high = np.array(bounds, np.float64).T
         self.low = low
-        self.tile_width = (high - low) / tiles
+        self.tile_width = np.where(high > low, (high - low) / tiles, 1.0)  # an entry may be constant
         displacement = np.arange(tilings)[:, None] * (2 * np.arange(len(bounds)) + 1)
         self.shift = displacement % tilings / tilings  # [tilings, D], in widths of a tile
         self.tiles_per_entry = tiles + 1  # a shifted tiling needs one more tile to cover the bounds
@@ -38,8 +38,8 @@ class TileCoding:
         return tilings * (tiles + 1) ** entries
 
     def __call__(self, obs: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the indices of the active tiles, int64[N, tilings], of vectors [N, D]."""
-        position = (obs - self.low) / self.tile_width
+        """Return the indices of the active tiles, int64[N, tilings], of observations with D entries each, [N, ...]."""
+        position = (obs.reshape(len(obs), -1) - self.low) / self.tile_width
         tile = np.floor(position[:, None] + self.shift).astype(np.int64)  # [N, tilings, D]
         tile = tile.clip(0, self.tiles_per_entry - 1)
         return self.first_tile + tile @ self.tiles_per_entry ** np.arange(tile.shape[2])

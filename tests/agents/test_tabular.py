@@ -256,8 +256,19 @@ def test_device_other_than_cpu_raises():
 
 
 def test_bytes_needed_are_exact_for_tables_that_do_not_fit_into_memory():
-    spaces = EnvSpaces((6,), torch.float32, 3, 1, False, ((-1.0, 1.0),) * 6)
-    assert TabularSarsa.bytes_needed(TabularConfig(tilings=8, tiles=2000), spaces) == 8 * 3 * 8 * 2001**6
+    spaces = EnvSpaces((2,), torch.float32, 300, 1, False, ((-1.0, 1.0),) * 2)
+    assert TabularSarsa.bytes_needed(TabularConfig(tilings=8, tiles=9999), spaces) == 8 * 300 * 8 * 10_000**2
+
+
+@pytest.mark.parametrize(("entries", "magnitude"), [(10, 10), (24, 24), (10_000, 9543)])
+def test_tile_coding_over_many_entries_is_refused_as_infeasible(entries, magnitude):
+    """With 8 tilings of 8 tiles along each entry, there are 8 x 9^entries tiles."""
+    spaces = EnvSpaces((entries,), torch.float32, 3, 1, False, ((-1.0, 1.0),) * entries)
+    message = rf"tile coding over {entries} entries is not feasible: it needs about 10\^{magnitude} tiles; lower tiles"
+    with pytest.raises(ConfigError, match=message):
+        TabularSarsa.bytes_needed(TabularConfig(), spaces)
+    with pytest.raises(ConfigError, match=message):
+        TabularSarsa(TabularConfig(), spaces, seed=0, device=CPU)
 
 
 def test_bytes_needed_include_traces():

@@ -41,6 +41,22 @@ def test_near_vectors_share_tiles_and_distant_vectors_do_not():
     assert (distant[0] == distant[1]).sum() == 0
 
 
+def test_constant_entries_do_not_change_the_tiles():
+    coding = TileCoding(((0.0, 1.0),), tilings=4, tiles=3)
+    with_constant = TileCoding(((0.0, 1.0), (5.0, 5.0)), tilings=4, tiles=3)
+    points = np.linspace(0, 1, 50)[:, None]
+    pairs = np.concatenate([points, np.full((50, 1), 5.0)], axis=1)
+    same = (coding(points)[:, None] == coding(points)[None]).all(2)
+    same_with_constant = (with_constant(pairs)[:, None] == with_constant(pairs)[None]).all(2)
+    np.testing.assert_array_equal(same, same_with_constant)
+
+
+def test_observations_of_several_axes_are_read_as_vectors():
+    coding = TileCoding(((0.0, 1.0), (-2.0, 2.0)), tilings=4, tiles=3)
+    points = random_points()
+    np.testing.assert_array_equal(coding(points.reshape(-1, 2, 1)), coding(points))
+
+
 def random_points() -> np.ndarray:
     """Return 500 points within the bounds of the tests, float64[500, 2]."""
     rng = np.random.default_rng(0)
