@@ -27,11 +27,12 @@ share segments. Tensors are safetensors and everything else is JSON, so loading 
 
 from rl_lab.checkpoint.flat_names import flatten, unflatten
 from rl_lab.checkpoint.folders import discard_newer, find, generations, step_of
-from rl_lab.checkpoint.loading import load, load_network, read_state
+from rl_lab.checkpoint.loading import WRONG_STATE, load, load_network, read_state, wrong_state_error
 from rl_lab.checkpoint.saving import SavedCheckpoint, bytes_to_write, save, save_best
 from rl_lab.checkpoint.state_file import DamagedCheckpoint
 
 __all__ = [
+    "WRONG_STATE",
     "DamagedCheckpoint",
     "SavedCheckpoint",
     "bytes_to_write",
@@ -46,4 +47,5 @@ __all__ = [
     "save_best",
     "step_of",
     "unflatten",
+    "wrong_state_error",
 ]

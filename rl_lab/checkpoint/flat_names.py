@@ -50,16 +50,19 @@ def unflatten(flat: dict[str, Any]) -> StateTree:
             of a list are not all the indices from 0 on.
     """
     tree: StateTree = {}
+    values: set[int] = set()  # ids of values of `flat` that are dicts; they hold a value, not names
     for name, value in flat.items():
         *parents, leaf = name.split("/")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
+            if not isinstance(node, dict) or id(node) in values:
                 raise ValueError(f"{name} is below a name that holds a value")
         if leaf in node:
             raise ValueError(f"{name} holds a value, but other names are below it")
         node[leaf] = value
+        if isinstance(value, dict):
+            values.add(id(value))
     return {key: _dicts_to_lists(value, key) for key, value in tree.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -9,14 +10,26 @@ from pathlib import Path
 from rl_lab.checkpoint.state_file import DamagedCheckpoint, read_state_file
 from rl_lab.checkpoint.tensor_files import FileRecord, force_to_disk
 from rl_lab.errors import LabError
+from rl_lab.system.data_files import MISSING, path_exists
 
 GENERATIONS = 2
 """Full checkpoints that are kept."""
 
 
 def generations(run: Path) -> list[Path]:
-    """Return the full checkpoints of a run, newest first. A folder `.old` comes after the folder that replaces it."""
-    folders = [path for path in (run / "checkpoints").glob("step-*") if re.fullmatch(r"step-\d{9,}(\.old)?", path.name)]
+    """Return the full checkpoints of a run, newest first. A folder `.old` comes after the folder that replaces it.
+
+    Raises:
+        LabError: The folder `checkpoints` cannot be listed.
+    """
+    root = run / "checkpoints"
+    try:
+        names = os.listdir(root)
+    except OSError as error:
+        if error.errno in MISSING and not root.is_file():
+            return []
+        raise LabError(f"{root} cannot be read: {error.strerror}") from error
+    folders = [root / name for name in names if re.fullmatch(r"step-\d{9,}(\.old)?", name) and (root / name).is_dir()]
     return sorted(folders, key=lambda path: (step_of(path), path.suffix != ".old"), reverse=True)
 
 
@@ -33,10 +46,10 @@ def find(run: Path, name: str | None = None) -> Path:
         name: "best", "last" or an agent step. None means the best checkpoint, or the last one if there is no best one.
 
     Raises:
-        LabError: There is no such checkpoint.
+        LabError: There is no such checkpoint, or the folder `checkpoints` cannot be read.
     """
     best_folders = [run / "checkpoints" / "best", run / "checkpoints" / "best.old"]
-    best = [folder for folder in best_folders if (folder / "state.json").is_file()]
+    best = [folder for folder in best_folders if path_exists(folder / "state.json")]
     last = generations(run)
     if name is None:
         candidates = best + last

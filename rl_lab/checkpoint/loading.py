@@ -14,7 +14,7 @@ from agents.core.agent import Agent
 from rl_lab.checkpoint.flat_names import StateTree, unflatten
 from rl_lab.checkpoint.migration import migrate
 from rl_lab.checkpoint.ring_segments import StoredRing
-from rl_lab.checkpoint.state_file import DamagedCheckpoint, StateFile, read_state_file
+from rl_lab.checkpoint.state_file import DamagedCheckpoint, StateFile, is_unreadable, read_state_file
 from rl_lab.checkpoint.tensor_files import FileRecord, file_checksum
 from rl_lab.errors import LabError
 
@@ -27,6 +27,7 @@ WRONG_STATE = (
     TypeError,
     AttributeError,
     ArithmeticError,
+    MemoryError,
 )
 """Exceptions that a state with correct checksums raises if its contents are wrong, or belong to another agent."""
 
@@ -54,11 +55,19 @@ def load(folder: Path, agent: Agent, device: torch.device) -> StateTree:
         flat = _current_names(state_file, tensors | state_file.values)
         _insert_stored_rings(folder, flat, state_file.files)
         tree = unflatten(flat)
+        _check_run_state(tree)
         agent.load_state_dict({**tree.get("agent", {}), "network": network})
     except WRONG_STATE as error:
-        reason = " ".join(str(error).split())[:200]
-        raise LabError(f"{folder} cannot be resumed: {reason}") from error
+        raise wrong_state_error(folder, error) from error
     return tree["run"]
+
+
+def wrong_state_error(folder: Path, error: BaseException) -> LabError:
+    """Return the error of a checkpoint whose contents raised one of `WRONG_STATE`."""
+    reason = " ".join(str(error).split())[:200]
+    if isinstance(error, KeyError):
+        reason = f"it has no {reason}"
+    return LabError(f"{folder} cannot be resumed: {reason}")
 
 
 def load_network(folder: Path, agent: Agent) -> None:
@@ -82,9 +91,22 @@ def load_network(folder: Path, agent: Agent) -> None:
 
 
 def read_state(folder: Path) -> StateTree:
-    """Return the top-level numbers, texts and lists of the `state` that was saved, such as "steps" and "score"."""
+    """Return the top-level numbers, texts and lists of the `state` that was saved, such as "steps" and "score".
+
+    Raises:
+        DamagedCheckpoint: The file is missing or altered, or has no agent step "steps".
+        LabError: The file cannot be opened, or a newer version of the lab wrote the checkpoint.
+    """
     names = {name.removeprefix("run/"): value for name, value in read_state_file(folder).values.items()}
-    return {name: value for name, value in names.items() if "/" not in name}
+    state = {name: value for name, value in names.items() if "/" not in name}
+    if not is_step(state.get("steps")):
+        raise DamagedCheckpoint(f"{folder} is damaged: state.json has no agent step")
+    return state
+
+
+def is_step(value: Any) -> bool:
+    """Return True if the value is a number of agent steps."""
+    return type(value) is int and value >= 0
 
 
 def verify_files(folder: Path, files: dict[str, FileRecord]) -> None:
@@ -94,8 +116,26 @@ def verify_files(folder: Path, files: dict[str, FileRecord]) -> None:
         path = (folder.parent if name.startswith("rows/") else folder) / name
         if path.resolve().parent not in own_folders:
             raise DamagedCheckpoint(f"{folder} is damaged: it lists {name}, which is not a file of a checkpoint")
-        if not path.is_file() or path.stat().st_size != record["bytes"] or file_checksum(path) != record["blake2b"]:
+        if not _is_intact(path, record):
             raise DamagedCheckpoint(f"{folder} is damaged: {path} is missing or does not match its checksum")
+
+
+def _is_intact(path: Path, record: FileRecord) -> bool:
+    """Return True if a file has the recorded size and checksum. Raise LabError if the file cannot be opened."""
+    try:
+        if not path.is_file() or path.stat().st_size != record["bytes"]:
+            return False
+        return file_checksum(path) == record["blake2b"]
+    except OSError as error:
+        if is_unreadable(error):
+            raise LabError(f"{path} cannot be read: {error.strerror}") from error
+        return False
+
+
+def _check_run_state(tree: StateTree) -> None:
+    """Raise ValueError if the state of the run is missing."""
+    if not isinstance(tree.get("run"), dict):
+        raise ValueError("state.json has no state of the run")
 
 
 def _read_network(folder: Path) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from dataclasses import dataclass
@@ -10,12 +11,20 @@ from typing import Any
 
 from rl_lab.checkpoint.tensor_files import FileRecord, force_to_disk
 from rl_lab.errors import LabError
+from rl_lab.system.data_files import MISSING, DataFileError, read_json
 
 FORMAT = 2
 
+NO_FILE = (*MISSING, errno.EISDIR, errno.ELOOP)
+"""Error numbers of a path at which there is no file."""
+
 
 class DamagedCheckpoint(LabError):
-    """A checkpoint whose files are missing, incomplete or altered."""
+    """A checkpoint whose files are missing, incomplete or altered.
+
+    `resume` removes such a checkpoint. A file that exists and cannot be opened is another `LabError`: the file may be
+    intact, and belong to another user or lie on a disk that is not connected.
+    """
 
 
 @dataclass(frozen=True)
@@ -41,13 +50,17 @@ def read_state_file(folder: Path) -> StateFile:
 
     Raises:
         DamagedCheckpoint: The file is missing or was altered.
-        LabError: A newer version of the lab wrote the checkpoint.
+        LabError: The file cannot be opened, or a newer version of the lab wrote the checkpoint.
     """
     try:
-        content = json.loads((folder / "state.json").read_text())
-        checksum = content.pop("checksum")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise DamagedCheckpoint(f"{folder} is damaged: state.json cannot be read ({error})") from error
+        content = read_json(folder / "state.json")
+    except DataFileError as error:
+        if is_unreadable(error.__cause__):
+            raise
+        raise DamagedCheckpoint(f"{folder} is damaged: {error}") from error
+    if not isinstance(content, dict) or "checksum" not in content:
+        raise DamagedCheckpoint(f"{folder} is damaged: state.json is not a JSON object with a checksum")
+    checksum = content.pop("checksum")
     if checksum != _checksum(content):
         raise DamagedCheckpoint(f"{folder} is damaged: state.json does not match its checksum")
     version = content.get("format", 1)
@@ -61,6 +74,11 @@ def read_state_file(folder: Path) -> StateFile:
     if not all(isinstance(record, dict) and {"bytes", "blake2b"} <= record.keys() for record in files.values()):
         raise DamagedCheckpoint(f"{folder} is damaged: state.json lists files without size and checksum")
     return StateFile(content["state"], files, version)
+
+
+def is_unreadable(error: BaseException | None) -> bool:
+    """Return True if an error means that a file exists and cannot be opened, for example without permission."""
+    return isinstance(error, OSError) and error.errno not in NO_FILE
 
 
 def _checksum(content: dict[str, Any]) -> str:

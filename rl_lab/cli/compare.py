@@ -60,8 +60,12 @@ def compare_command(args: list[str]) -> None:
     if not options.runs:
         raise LabError("no runs given; name folders, patterns or parts of names, for example: compare runs/Pong")
     load_env_plugins()
-    results, problems = read_results(find_runs(options.runs, options.runs_dir), options.metric)
+    found = find_runs(options.runs, options.runs_dir)
+    results, problems = read_results(found.runs, options.metric)
+    problems = found.problems + problems
     stderr = Console(stderr=True, highlight=False)
+    if not results and len(problems) == 1:
+        raise LabError(f"{problems[0]}; there is no run left to compare")
     _print_lines(stderr, problems)
     if not results:
         raise LabError("there is no run left to compare")

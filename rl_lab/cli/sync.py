@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from typing import Annotated
 import tyro
 
 from rl_lab.cli.parsing import parse
-from rl_lab.compare.runs import find_runs, runs_below
+from rl_lab.compare.runs import FoundRuns, find_runs, runs_below
 from rl_lab.errors import USER_ERRORS, Fault, LabError
 from rl_lab.experiment.run import Run
 from rl_lab.system.lock import lock_run
@@ -40,7 +41,10 @@ def sync_command(args: list[str]) -> None:
     options = parse(SyncOptions, args, "sync", "Upload the metrics of runs that W&B does not have yet.")
     if not find_wandb_key():
         raise LabError("no W&B key in WANDB_API_KEY or .netrc: `wandb login` first")
-    runs = _selected_runs(options)
+    found = _selected_runs(options)
+    for problem in found.problems:
+        print(problem, file=sys.stderr)
+    runs = found.runs
     if not runs:
         raise LabError(f"there are no runs in {options.runs_dir}")
     if not options.runs:
@@ -53,7 +57,7 @@ def sync_command(args: list[str]) -> None:
         raise Fault(f"{num_failed} of {len(runs)} runs are not completely uploaded; run sync again later")
 
 
-def _selected_runs(options: SyncOptions) -> list[Run]:
+def _selected_runs(options: SyncOptions) -> FoundRuns:
     if options.runs:
         return find_runs(options.runs, options.runs_dir)
     return runs_below(Path(options.runs_dir))
@@ -85,7 +89,7 @@ def _sync_run(run: Run) -> bool:
             sink = WandbSink(run, "online", lines, finish_timeout=UPLOAD_TIMEOUT, offline_fallback=False)
             sink.complete()
             sink.close()
-    except USER_ERRORS as error:
+    except (*USER_ERRORS, OSError) as error:
         print(f"{run}: FAILED: {error}")
         return False
     if sink.is_working:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from rl_lab.errors import USER_ERRORS, LabError
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import Run
+from rl_lab.experiment.run_files import is_number
 from rl_lab.tracking.metric_names import MINUTES_METRIC, SCORE_METRIC, STEP_METRIC
 
 XAxis = Literal["steps", "frames", "minutes"]
@@ -119,29 +121,31 @@ def _read_result(run: Run, metric: str) -> RunResult:
     """Read one run. Raise a user error if it is damaged or has no values of the metric."""
     config = run.config
     env_spec = run.env_spec
-    lines = run.metrics()
+    lines = run.metrics()  # every value is a number, except those of TEXT_METRICS
     with_metric = [line for line in lines if _is_finite_number(line.get(metric))]
     if not with_metric:
         raise LabError(_no_values_message(lines, metric))
     # After a resume, an evaluation may be logged twice for the same step. The later line counts.
-    by_step = {line[STEP_METRIC]: line for line in with_metric if isinstance(line.get(STEP_METRIC), int | float)}
-    if not by_step:
-        raise LabError(f"its lines with {metric} have no {STEP_METRIC}")
+    by_step = {line[STEP_METRIC]: line for line in with_metric}
     steps = sorted(by_step)
-    speeds = [line[SPEED_METRIC] for line in lines if isinstance(line.get(SPEED_METRIC), int | float)]
+    speeds = [line[SPEED_METRIC] for line in lines if _is_finite_number(line.get(SPEED_METRIC))]
     return RunResult(
         run,
         config,
         env_spec,
         np.array(steps, float),
-        np.array([by_step[step].get(MINUTES_METRIC, np.nan) for step in steps]),
+        np.array([_finite_or_nan(by_step[step].get(MINUTES_METRIC)) for step in steps]),
         np.array([by_step[step][metric] for step in steps], float),
         float(np.median(speeds)) if speeds else float("nan"),
     )
 
 
 def _is_finite_number(value: Any) -> bool:
-    return isinstance(value, int | float) and bool(np.isfinite(value))
+    return is_number(value) and math.isfinite(value)
+
+
+def _finite_or_nan(value: Any) -> float:
+    return float(value) if _is_finite_number(value) else math.nan
 
 
 def _no_values_message(lines: list[dict[str, Any]], metric: str) -> str:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
+from rl_lab.experiment.run_search import find_run_folders
 
 
-def find_runs(names: Sequence[str], runs_dir: str) -> list[Run]:
+@dataclass
+class FoundRuns:
+    """The runs that names refer to."""
+
+    runs: list[Run] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """One message for each folder that cannot be listed. It may hold further runs."""
+
+
+def find_runs(names: Sequence[str], runs_dir: str) -> FoundRuns:
     """Return the runs that the names refer to, each run once.
 
     Args:
@@ -22,38 +33,45 @@ def find_runs(names: Sequence[str], runs_dir: str) -> list[Run]:
     Raises:
         LabError: A name refers to no run.
     """
-    found: dict[Path, Run] = {}
+    by_path: dict[Path, Run] = {}
+    problems: list[str] = []
     for name in names:
-        matches = _find_by_name(name, runs_dir)
-        if not matches:
-            raise LabError(f"no run matches {name!r}, here or in {runs_dir}; `ls {runs_dir}/*/*` lists the runs")
-        for run in matches:
-            found.setdefault(run.path.resolve(), run)
-    return list(found.values())
+        found = _find_by_name(name, runs_dir)
+        problems += found.problems
+        for run in found.runs:
+            by_path.setdefault(run.path.resolve(), run)
+    return FoundRuns(list(by_path.values()), list(dict.fromkeys(problems)))
 
 
-def runs_below(folder: Path) -> list[Run]:
-    """Return the runs in a folder at any depth, and the folder itself if it is a run folder.
+def runs_below(*folders: Path) -> FoundRuns:
+    """Return the runs in folders at any depth, and a folder itself if it is a run folder."""
+    found = FoundRuns()
+    for folder in folders:
+        below = find_run_folders(folder)
+        found.runs += [Run(path) for path in below.runs]
+        found.problems += below.problems
+    return found
 
-    A run folder holds env.json and config.yaml. The latter is not enough: W&B also writes files of that name.
-    """
-    paths = [file.parent for file in sorted(folder.glob("**/env.json"))]
-    return [Run(path) for path in paths if (path / "config.yaml").is_file()]
 
-
-def _find_by_name(name: str, runs_dir: str) -> list[Run]:
-    folders = [Path(path) for pattern in (name, f"{runs_dir}/{name}") for path in sorted(glob.glob(pattern))]
-    in_folders = [run for folder in folders for run in runs_below(folder)]
-    if in_folders:
+def _find_by_name(name: str, runs_dir: str) -> FoundRuns:
+    """Return the runs that one name refers to. Raise LabError if there is none, unless a folder cannot be listed."""
+    paths = [path for pattern in (name, f"{runs_dir}/{name}") for path in sorted(glob.glob(pattern))]
+    in_folders = runs_below(*map(Path, paths))
+    if in_folders.runs or in_folders.problems:
         return in_folders
     if name in ("latest", "demo"):
-        return [Run.find(name, runs_dir)]
-    all_runs = {run.path.relative_to(runs_dir): run for run in runs_below(Path(runs_dir))}
-    in_group = Run.of_group(name, runs_dir)
-    if in_group:
-        return in_group
+        return FoundRuns([Run.find(name, runs_dir)])
+    in_runs_dir = runs_below(Path(runs_dir))
+    matches = Run.of_group(name, runs_dir) or _matching_paths(name, in_runs_dir.runs, Path(runs_dir))
+    if not matches:
+        advice = in_runs_dir.problems[0] if in_runs_dir.problems else f"`ls {runs_dir}/*/*` lists the runs"
+        raise LabError(f"no run matches {name!r}, here or in {runs_dir}; {advice}")
+    return FoundRuns(matches, in_runs_dir.problems)
+
+
+def _matching_paths(name: str, runs: Sequence[Run], runs_dir: Path) -> list[Run]:
+    """Return the runs whose path below `runs_dir` has a component called `name`, or else those that contain `name`."""
+    paths = [run.path.relative_to(runs_dir) for run in runs]
     # A complete path component first, so that "dqn" does not match runs of double_dqn.
-    by_component = [run for path, run in all_runs.items() if name in path.parts]
-    if by_component:
-        return by_component
-    return [run for path, run in all_runs.items() if name in str(path)]
+    by_component = [run for run, path in zip(runs, paths, strict=True) if name in path.parts]
+    return by_component or [run for run, path in zip(runs, paths, strict=True) if name in str(path)]

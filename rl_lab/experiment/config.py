@@ -10,7 +10,6 @@ A layer is a mapping of settings. A later layer overrides an earlier one, in thi
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import typing
 from dataclasses import dataclass, field
@@ -18,9 +17,13 @@ from typing import Any
 
 from agents.core.settings import ConfigError, check_fields
 from envs.spec import EnvSpec
-from rl_lab.experiment.config_layers import DEFAULT_PRESET, Layer, file_layer, preset_layers
+from rl_lab.experiment.config_layers import DEFAULT_PRESET, ConfigFile, Layer, file_layer, preset_layers
 from rl_lab.experiment.registry import find_agent
 from rl_lab.experiment.run_config import RunConfig
+from rl_lab.experiment.setting_names import canonical_names
+
+MAX_VALUE_LENGTH = 10_000
+"""Most characters of a value. No path or name of a setting is longer, and error messages show values."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def resolve(
     overrides: dict[str, Any],
     *,
     preset: str = DEFAULT_PRESET,
-    file: str | None = None,
+    file: str | ConfigFile | None = None,
 ) -> Config:
     """Return the configuration of an agent on an environment.
 
@@ -54,13 +57,15 @@ def resolve(
         env_spec: The environment. None leaves out the YAML layers of environments and of their families.
         overrides: The last layer: flags or keyword arguments.
         preset: Name of a preset of the agent.
-        file: Path of a `--config` file.
+        file: Path of a `--config` file, or its content.
 
     Raises:
         ConfigError: A setting is unknown, has the wrong type or is out of range, or a YAML file cannot be read.
     """
     entry = find_agent(agent)
     settings_class = entry.load().config_class
+    if isinstance(file, str):
+        file = ConfigFile.read(file)
     layers = [
         *preset_layers(entry.presets, env_spec, preset),
         *file_layer(file, agent),
@@ -164,17 +169,16 @@ def _converted(layer: Layer, types: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: A setting is unknown, or a number cannot be converted.
     """
-    converted = {}
-    for name, value in layer.settings.items():
-        if name not in types:
-            nearest = difflib.get_close_matches(str(name), types, 1, 0.0)[0]
-            raise ConfigError(f"unknown setting {name!r} in {layer.source}; the nearest is {nearest!r}")
+    converted: dict[str, Any] = {}
+    for name, value in canonical_names(layer.settings, types, layer.source).items():
+        if len(repr(value)) > MAX_VALUE_LENGTH:
+            raise ConfigError(f"{name} in {layer.source} is longer than {MAX_VALUE_LENGTH:,} characters")
         if types[name] is int and isinstance(value, str):
             value = parse_whole_number(value)
         if types[name] is float and not isinstance(value, bool):
             try:
                 value = float(value)
-            except (TypeError, ValueError):
+            except (OverflowError, TypeError, ValueError):
                 raise ConfigError(f"{name} is {value!r} in {layer.source}; it must be a number") from None
         converted[name] = value
     return converted

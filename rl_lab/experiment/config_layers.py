@@ -15,13 +15,15 @@ sections 1 to 3 of the file, the sections of the preset in dqn.yaml, the section
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from agents.core.settings import ConfigError
 from envs.spec import EnvSpec
+from rl_lab.experiment.setting_names import canonical_name
+from rl_lab.system import data_files
+from rl_lab.system.data_files import DataFileError
 
 DEFAULT_PRESET = "default"
 
@@ -41,17 +43,60 @@ class PresetFile(NamedTuple):
 
     def preset(self, name: str) -> dict[str, Any]:
         """Return the sections of a preset, or an empty mapping if this file does not define it."""
-        return self.sections.get("presets", {}).get(name, {})
+        return self.presets().get(name, {})
+
+    def presets(self) -> dict[str, dict[str, Any]]:
+        """Return the presets: name -> section name -> settings. Raises ConfigError if a value is not a mapping."""
+        presets = _mapping(self.sections.get("presets"), f"{self.path}, presets")
+        return {name: _mapping(sections, f"{self.path}, preset {name}") for name, sections in presets.items()}
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file. Raises ConfigError if the file cannot be read or holds something else."""
+@dataclass(frozen=True)
+class ConfigFile:
+    """The content of a `--config` file. It is read once: a pipe, such as /dev/stdin, cannot be read again."""
+
+    path: str
+    settings: dict[str, Any]
+    """All entries of the file: settings, and the name of the agent if the file is the config.yaml of a run."""
+
+    @classmethod
+    def read(cls, path: str) -> ConfigFile:
+        """Read a file. Raises ConfigError as `read_yaml`."""
+        return cls(path, read_yaml(Path(path), allow_pipe=True))
+
+    @property
+    def env(self) -> str | None:
+        """Return the name of the environment, or None if the file has none."""
+        name = self._find("env")
+        return str(name) if name else None
+
+    @property
+    def protocol(self) -> str:
+        """Return the setting `protocol`, or "auto" if the file has none."""
+        return str(self._find("protocol") or "auto")
+
+    def _find(self, setting: str) -> Any:
+        """Return the value of a setting of the run, which may have the name of another library; None if missing."""
+        for name, value in self.settings.items():
+            if canonical_name(str(name), (setting,)) == setting:
+                return value
+        return None
+
+
+def read_yaml(path: Path, *, allow_pipe: bool = False) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Args:
+        path: The file.
+        allow_pipe: Accept pipes and devices too, such as /dev/stdin.
+
+    Raises:
+        ConfigError: The file cannot be read, is not valid YAML, has a key twice, or holds something else.
+    """
     try:
-        data = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        data = data_files.read_yaml(path, allow_pipe=allow_pipe)
+    except DataFileError as error:
+        raise ConfigError(str(error)) from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold a mapping of settings, not {type(data).__name__}")
     return data
@@ -81,40 +126,27 @@ def preset_layers(presets: Path | None, env_spec: EnvSpec | None, preset: str) -
     return layers
 
 
-def file_layer(file: str | None, agent: str) -> list[Layer]:
+def file_layer(file: ConfigFile | None, agent: str) -> list[Layer]:
     """Return the layer of a `--config` file, as a list. The file may be the config.yaml of a run.
 
     The environment and the preset in the file are left out: both are chosen before the layers are read.
 
     Args:
-        file: Path of the file. None returns an empty list.
+        file: The file. None returns an empty list.
         agent: Name of the agent.
 
     Raises:
-        ConfigError: The file cannot be read, or is the configuration of another agent.
+        ConfigError: The file is the configuration of another agent.
     """
     if file is None:
         return []
-    data = read_yaml(Path(file))
-    if data.get("agent", agent) != agent:
-        raise ConfigError(f"{file} is the configuration of another agent than {agent}")
-    settings = {key: value for key, value in data.items() if key not in ("agent", "env", "preset")}
-    return [Layer(file, settings)]
-
-
-def protocol_in_file(file: str | None) -> str:
-    """Return the setting `protocol` in a `--config` file, or "auto" if there is no file or no such setting."""
-    if not file:
-        return "auto"
-    return str(read_yaml(Path(file)).get("protocol", "auto"))
-
-
-def env_in_file(file: str | None) -> str | None:
-    """Return the name of the environment in a `--config` file, or None if there is no file or no name."""
-    if not file:
-        return None
-    name = read_yaml(Path(file)).get("env")
-    return str(name) if name else None
+    if file.settings.get("agent", agent) != agent:
+        raise ConfigError(f"{file.path} is the configuration of another agent than {agent}")
+    chosen_before = ("agent", "env", "preset")
+    settings = {
+        name: value for name, value in file.settings.items() if canonical_name(str(name), chosen_before) is None
+    }
+    return [Layer(file.path, settings)]
 
 
 def _files_from_base_to_agent(presets: Path | None) -> list[PresetFile]:
@@ -122,6 +154,8 @@ def _files_from_base_to_agent(presets: Path | None) -> list[PresetFile]:
     files: list[PresetFile] = []
     path = presets
     while path is not None:
+        if path in [file.path for file in files]:
+            raise ConfigError(f"{path} extends itself")
         sections = read_yaml(path)
         base = sections.pop("extends", None)
         files.insert(0, PresetFile(path, sections))
@@ -131,7 +165,17 @@ def _files_from_base_to_agent(presets: Path | None) -> list[PresetFile]:
 
 def _layers_of(sections: dict[str, Any], names: list[str], source: str) -> list[Layer]:
     """Return one layer for each of these names that is a section, in the order of the names."""
-    return [Layer(f"{source} {name}", sections[name]) for name in names if name in sections]
+    used = [name for name in names if name in sections]
+    return [Layer(f"{source} {name}", _mapping(sections[name], f"{source} {name}")) for name in used]
+
+
+def _mapping(value: Any, source: str) -> dict[str, Any]:
+    """Return the value, which must be a mapping. Raises ConfigError if it is not. An empty entry has no values."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{source} must hold a mapping of settings, not {type(value).__name__}")
+    return value
 
 
 def _check_preset(files: list[PresetFile], env_spec: EnvSpec | None, preset: str, names: list[str]) -> None:
@@ -140,7 +184,7 @@ def _check_preset(files: list[PresetFile], env_spec: EnvSpec | None, preset: str
         return
     sections_by_preset: dict[str, set[str]] = {}  # preset -> names of its sections in all files
     for file in files:
-        for name, sections in file.sections.get("presets", {}).items():
+        for name, sections in file.presets().items():
             sections_by_preset.setdefault(name, set()).update(sections)
     if preset not in sections_by_preset:
         known = ", ".join([DEFAULT_PRESET, *sections_by_preset])

@@ -11,7 +11,9 @@ runs/<env>/<agent>/<time>-s<seed>/
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 import warnings
 from dataclasses import dataclass
@@ -25,11 +27,20 @@ from rl_lab.errors import LabError
 from rl_lab.experiment import config as configuration
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.config_layers import read_yaml
+from rl_lab.experiment.run_files import read_env_spec, read_metrics
+from rl_lab.experiment.run_search import FoundFolders, find_run_folders
+from rl_lab.system.data_files import MISSING, DataFileError, read_text
 
 DEMO = Path(__file__).parents[1] / "demo"
 """A run folder that is part of the package. It holds only the best network, so it cannot be resumed."""
 
 MAX_RUNS_PER_SECOND = 1000
+
+NO_FOLDER = (*MISSING, errno.ENAMETOOLONG, errno.ELOOP)
+"""Error numbers of a path that is not a folder. It may still be a part of the name of a run."""
+
+RUN_DEPTH = 3
+"""Levels of folders from `runs_dir` to a run folder: environment, agent, run."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,8 @@ class Run:
             (folder / "env.json").write_text(json.dumps(env_spec.to_dict(), indent=2) + "\n")
         except OSError as error:
             raise LabError(f"no run folder can be made in {config.run.runs_dir}: {error.strerror}") from error
+        except ValueError as error:  # a NUL character in the path
+            raise LabError(f"no run folder can be made in {config.run.runs_dir!r}: {error}") from error
         return cls(folder)
 
     @staticmethod
@@ -73,35 +86,51 @@ class Run:
             runs_dir: Folder of the run folders.
 
         Raises:
-            LabError: No run has this name, or several have.
+            LabError: No run has this name, or several have, or the folder cannot be read.
         """
         if isinstance(name, Run):
             return name
-        if (Path(name) / "config.yaml").is_file():
+        if _is_run_folder(Path(name)):
             return cls(Path(name))
         if str(name) == "demo":
             return cls(DEMO)
         root = Path(runs_dir)
-        runs = sorted((file.parent for file in root.glob("*/*/*/config.yaml")), key=lambda path: (path.name, path))
+        found = find_run_folders(root, RUN_DEPTH)
+        runs = sorted(found.runs, key=lambda path: (path.name, path))
         if not runs:
-            raise LabError(f"there are no runs in {root}; train one first, or name its folder by --runs-dir")
+            raise LabError(_no_runs_message(root, found))
         if str(name) == "latest":
             return cls(runs[-1])
         return cls(_find_by_part(str(name), runs, root))
 
     @classmethod
     def of_group(cls, group: str, runs_dir: str | Path) -> list[Run]:
-        """Return the runs of a group, ordered by path. Damaged configurations are not an error."""
+        """Return the runs of a group, ordered by path. Runs whose configuration cannot be read are left out."""
         line = yaml.safe_dump({"group": group})  # the setting as it is written in config.yaml, with YAML's quotes
-        files = sorted(Path(runs_dir).glob("*/*/*/config.yaml"))
-        return [cls(file.parent) for file in files if f"\n{line}" in file.read_text(errors="replace")]
+        runs = []
+        for folder in find_run_folders(Path(runs_dir), RUN_DEPTH).runs:
+            try:
+                text = read_text(folder / "config.yaml")
+            except DataFileError:
+                continue
+            if f"\n{line}" in text:
+                runs.append(cls(folder))
+        return runs
 
     def change(self, config: Config) -> None:
-        """Replace the configuration of the run. Raises ConfigError if a setting is out of range."""
+        """Replace the configuration of the run.
+
+        Raises:
+            ConfigError: A setting is out of range.
+            LabError: The file cannot be written.
+        """
         configuration.check(config)
         new_file = self.path / "config.yaml.new"
-        new_file.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
-        new_file.replace(self.path / "config.yaml")
+        try:
+            new_file.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+            new_file.replace(self.path / "config.yaml")
+        except OSError as error:
+            raise LabError(f"{self.path / 'config.yaml'} cannot be written: {error.strerror}") from error
 
     @property
     def config(self) -> Config:
@@ -112,11 +141,7 @@ class Run:
     @property
     def env_spec(self) -> EnvSpec:
         """Read the environment spec. Raises LabError if the file is damaged."""
-        path = self.path / "env.json"
-        try:
-            return EnvSpec.from_dict(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise LabError(f"{path} is not a readable environment spec: {error}") from error
+        return read_env_spec(self.path / "env.json")
 
     @property
     def card(self) -> EnvSpec:
@@ -125,28 +150,8 @@ class Run:
         return self.env_spec
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics.jsonl, oldest first. An incomplete last line is left out.
-
-        Raises:
-            LabError: The file cannot be read, or a line before the last one is damaged.
-        """
-        path = self.path / "metrics.jsonl"
-        try:
-            texts = path.read_text().splitlines() if path.exists() else []
-        except (OSError, UnicodeDecodeError) as error:
-            raise LabError(f"{path} cannot be read: {error}") from error
-        lines: list[dict[str, Any]] = []
-        for number, text in enumerate(texts, start=1):
-            try:
-                values = json.loads(text)
-                if not isinstance(values, dict):
-                    raise ValueError("not a JSON object")
-            except ValueError as error:
-                if number < len(texts):
-                    raise LabError(f"{path} is damaged at line {number}: {error}") from error
-            else:
-                lines.append(values)
-        return lines
+        """Return the lines of metrics.jsonl, oldest first, checked. Raises LabError as `read_metrics` does."""
+        return read_metrics(self.path / "metrics.jsonl")
 
     def __str__(self) -> str:
         return str(self.path)
@@ -171,11 +176,35 @@ def _create_folder(parent: Path, seed: int, path: Path | None) -> Path:
     raise LabError(f"{candidates[-1]} exists already")
 
 
+def _is_run_folder(path: Path) -> bool:
+    """Return True if something is called config.yaml in the folder. Raise LabError if the folder cannot be read."""
+    if not path.parts:  # the empty name is not the working directory
+        return False
+    try:
+        os.lstat(path / "config.yaml")
+    except OSError as error:
+        if error.errno in NO_FOLDER:
+            return False
+        raise LabError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError:  # a NUL character in the name
+        return False
+    return True
+
+
+def _no_runs_message(root: Path, found: FoundFolders) -> str:
+    """Return the message for a folder without runs that can be read."""
+    if found.problems:
+        return f"there are no runs in {root} that can be read; {found.problems[0]}"
+    return f"there are no runs in {root}; train one first, or name its folder by --runs-dir"
+
+
 def _find_by_part(part: str, runs: list[Path], root: Path) -> Path:
     """Return the only run whose path below `root` contains `part`, or whose name or path is `part`."""
     matches = [path for path in runs if part in str(path.relative_to(root))]
     exact = [path for path in matches if part in (path.name, str(path.relative_to(root)))]
     matches = exact or matches
+    if not matches and os.path.isdir(part):
+        raise LabError(f"{part} is not a run folder: it has no config.yaml")
     if not matches:
         raise LabError(f"no run in {root} is called {part!r}; the latest is {runs[-1].relative_to(root)}")
     if len(matches) > 1:

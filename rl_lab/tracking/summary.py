@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rl_lab.tracking.metric_names import MINUTES_METRIC, SCORE_METRIC, STEP_METRIC
@@ -15,17 +16,18 @@ def summarise_metrics(lines: list[dict[str, Any]], target: float | None) -> dict
         target: Target score, or None.
 
     Returns:
-        "best" and "final": highest and last evaluation score, None without evaluations.
+        "best" and "final": highest and last finite evaluation score, None without one.
         "steps": agent steps. "minutes": wall-clock minutes.
         "target", "steps_to_target" and "minutes_to_target", if there is a target: agent steps and minutes at the first
         evaluation whose score is at least the target, None without such an evaluation.
     """
-    evaluations = [line for line in lines if SCORE_METRIC in line]
+    evaluations = [line for line in lines if math.isfinite(line.get(SCORE_METRIC, math.nan))]
+    minutes = [line[MINUTES_METRIC] for line in lines if math.isfinite(line.get(MINUTES_METRIC, math.nan))]
     summary: dict[str, Any] = {
         "best": max((line[SCORE_METRIC] for line in evaluations), default=None),
         "final": evaluations[-1][SCORE_METRIC] if evaluations else None,
         "steps": lines[-1][STEP_METRIC] if lines else 0,
-        "minutes": max((line.get(MINUTES_METRIC, 0.0) for line in lines), default=0.0),
+        "minutes": max(minutes, default=0.0),
     }
     if target is None:
         return summary

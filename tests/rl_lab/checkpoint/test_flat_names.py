@@ -79,9 +79,17 @@ def test_unflatten_raises_if_keys_of_a_list_are_not_all_indices(names: list[str]
         checkpoint.unflatten(dict.fromkeys(names, 1))
 
 
-def test_unflatten_raises_if_a_name_is_below_a_value():
+@pytest.mark.parametrize("value", [1, {}, [], None])
+def test_unflatten_raises_if_a_name_is_below_a_value(value: Any):
     with pytest.raises(ValueError, match="a/b is below a name that holds a value"):
-        checkpoint.unflatten({"a": 1, "a/b": 2})
+        checkpoint.unflatten({"a": value, "a/b": 2})
+
+
+def test_unflatten_leaves_an_empty_dict_unchanged():
+    empty: dict[str, Any] = {}
+    with pytest.raises(ValueError, match="a/b/c is below"):
+        checkpoint.unflatten({"a/b": empty, "a/b/c": 1})
+    assert empty == {}
 
 
 @pytest.mark.parametrize("flat", [{"a/b": 2, "a": 1}, {"c/a/b/d": 2, "c/a": {}}, {"a/[0]": 2, "a": [1]}])

@@ -16,7 +16,7 @@ def test_find_runs_by_folder_pattern_group_agent_env_or_part_of_path(make_run, t
     other = make_run("double_dqn", env="Acrobot-v1")
 
     def find(*names: str) -> set[Path]:
-        return {run.path.resolve() for run in find_runs(names, runs_dir)}
+        return {run.path.resolve() for run in find_runs(names, runs_dir).runs}
 
     assert find(str(first.path)) == {first.path}
     assert find(f"{runs_dir}/CartPole-v1") == {first.path, second.path}
@@ -38,10 +38,10 @@ def test_find_runs_ignores_config_files_of_wandb_and_includes_damaged_runs(make_
     wandb_files = tmp_path / "runs/CartPole-v1/dqn/wandb/files"
     wandb_files.mkdir(parents=True)
     (wandb_files / "config.yaml").write_bytes(b"\xff")
-    assert len(find_runs(["CartPole-v1"], str(tmp_path / "runs"))) == 2
+    assert len(find_runs(["CartPole-v1"], str(tmp_path / "runs")).runs) == 2
 
 
 def test_find_runs_by_group_that_yaml_quotes(make_run, tmp_path):
     """YAML writes a group that looks like a date with quotes."""
     group = make_run(seed=9, group="2026-11-21").config.run.group
-    assert len(find_runs([str(group)], str(tmp_path / "runs"))) == 1
+    assert len(find_runs([str(group)], str(tmp_path / "runs")).runs) == 1
