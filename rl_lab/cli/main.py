@@ -6,10 +6,15 @@ The module of a command is imported when the command runs. So `--help` loads nei
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from rl_lab.system.exit_codes import exit_with_error, run_command
+from rl_lab.errors import LabError
+from rl_lab.system.exit_codes import DISK_ERRORS, exit_with_error, run_command
 from rl_lab.system.shell import PROG
 
 USAGE = f"""usage: {PROG} COMMAND ...
@@ -31,7 +36,8 @@ commands:
 
 RUN is a run folder, "latest", an unambiguous part of its name, or "demo", an agent that is part of the lab. compare and
 sync accept several: folders of runs, patterns, groups of --seeds, parts of names.
-{PROG} COMMAND --help shows the options with their types, defaults and units."""
+{PROG} COMMAND --help shows the options with their types, defaults and units.
+{PROG} COMMAND --verbose also prints the traceback of an error."""
 
 COMMANDS = {
     "train": "rl_lab.cli.train",
@@ -48,6 +54,9 @@ COMMANDS = {
 }
 """Modules by command. A module defines the function `COMMAND_command(args)`."""
 
+VERBOSE = "--verbose"
+"""Flag of every command: print the traceback of an error too."""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command. The exit codes are those of `rl_lab.system.exit_codes`.
@@ -55,7 +64,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: The command and its arguments. None means those of the process.
     """
+    if argv is None:
+        _prepare_process()
     args = list(sys.argv[1:] if argv is None else argv)
+    is_verbose = VERBOSE in args
+    args = [arg for arg in args if arg != VERBOSE]
     if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE)
         sys.exit(0)
@@ -65,6 +78,47 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def command() -> None:
         module = importlib.import_module(COMMANDS[name])
-        getattr(module, f"{name}_command")(rest)
+        with _unusable_paths(rest):
+            getattr(module, f"{name}_command")(rest)
 
-    run_command(command)
+    run_command(command, verbose=is_verbose)
+
+
+def _prepare_process() -> None:
+    """Let the installed script `rl-lab` behave as `python -m rl_lab`, and make every text printable.
+
+    `python -m` finds modules in the working directory first, for environments such as mymodule:MyEnv-v0; a script does
+    not. Worker processes inherit the search path.
+    """
+    with suppress(OSError):  # the working directory was removed
+        folder = os.getcwd()
+        if not sys.flags.safe_path and sys.path[:1] != [folder]:
+            sys.path.insert(0, folder)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are not UTF-8
+
+
+@contextmanager
+def _unusable_paths(args: Sequence[str]) -> Iterator[None]:
+    """Convert an OSError about a path that the user has typed to a LabError.
+
+    Other OSErrors pass, because they are faults of the program or of the machine.
+
+    Args:
+        args: The arguments of the command.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_ERRORS or not _is_typed(error.filename, args):
+            raise
+        raise LabError(f"{error.filename} cannot be used: {error.strerror}") from error
+
+
+def _is_typed(filename: object, args: Sequence[str]) -> bool:
+    """Return True if a path is an argument, the value of an option or the default of --runs-dir, or lies below one."""
+    if not isinstance(filename, str | bytes | os.PathLike):
+        return False
+    path = Path(os.fsdecode(filename)).absolute()
+    typed = [part for arg in args for part in (arg, arg.partition("=")[2]) if part and not part.startswith("-")]
+    return any(path.is_relative_to(Path(part).absolute()) for part in [*typed, "runs"])

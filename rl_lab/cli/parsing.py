@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,10 +14,14 @@ import tyro
 
 from rl_lab.experiment.config import parse_whole_number
 from rl_lab.experiment.run_config import Seed
+from rl_lab.experiment.setting_names import canonical_name
 from rl_lab.system.exit_codes import exit_with_error
 from rl_lab.system.shell import PROG
 
 RunName = Annotated[str, tyro.conf.Positional]
+
+WIDTH = 10_000
+"""Columns in which tyro writes errors: enough that no line is broken."""
 
 # Patterns of tyro's messages, each with the message that replaces it. \1 is the option.
 MESSAGES = {
@@ -56,21 +62,49 @@ def parse(options: Any, args: list[str], command: str, description: str, **kwarg
         description: The first line of the help.
         **kwargs: Further arguments of `tyro.cli`.
     """
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors):
-            return tyro.cli(
-                options,
-                prog=f"{PROG} {command}",
-                description=description,
-                args=[_without_exponent(arg) for arg in args],
-                config=(tyro.conf.OmitArgPrefixes,),
-                **kwargs,
-            )
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        exit_with_error(f"{_error_line(errors.getvalue())} (see {PROG} {command} --help)")
+
+    def parse_args() -> Any:
+        return tyro.cli(
+            options,
+            prog=f"{PROG} {command}",
+            description=description,
+            args=[_without_exponent(arg) for arg in args],
+            config=(tyro.conf.OmitArgPrefixes,),
+            **kwargs,
+        )
+
+    if any(arg in ("-h", "--help") or arg.startswith("--tyro-") for arg in args):
+        with contextlib.redirect_stderr(io.StringIO()):
+            try:
+                return parse_args()
+            except SystemExit as stop:
+                if stop.code in (0, None):
+                    raise
+    with _independent_of_the_terminal() as errors:
+        try:
+            return parse_args()
+        except SystemExit:
+            pass
+    exit_with_error(f"{_error_line(errors.getvalue())} (see {PROG} {command} --help)")
+
+
+def canonical_args(args: list[str], known: Collection[str]) -> list[str]:
+    """Return the arguments with each flag replaced by the flag of the setting that its name stands for.
+
+    A flag may be written with underscores, and may have the name of another library: --learning_rate is --lr. Unknown
+    flags are left unchanged.
+
+    Args:
+        args: The arguments.
+        known: Names of settings, with underscores.
+    """
+    return [_canonical_arg(arg, known) for arg in args]
+
+
+def flag_name(arg: str) -> str | None:
+    """Return the name in an argument such as --replay-size=1e6, with underscores; None if it is not a flag."""
+    match = re.match(r"--([A-Za-z][\w-]*)", arg)
+    return match[1].replace("-", "_") if match else None
 
 
 def value_of(args: list[str], flag: str) -> str | None:
@@ -85,6 +119,43 @@ def value_of(args: list[str], flag: str) -> str | None:
         elif arg.startswith(f"{flag}="):
             value = arg.split("=", 1)[1]
     return value
+
+
+@contextlib.contextmanager
+def _independent_of_the_terminal() -> Iterator[io.StringIO]:
+    """Let tyro write its errors in long lines without colours and frames, also if this process has a terminal.
+
+    Yields:
+        The text that tyro writes.
+    """
+    errors = io.StringIO()
+    columns = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(WIDTH)
+    try:
+        # tyro writes colours if stdout is a terminal.
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
+            yield errors
+    finally:
+        if columns is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = columns
+
+
+def _canonical_arg(arg: str, known: Collection[str]) -> str:
+    """Return an argument with the flag of the setting that its name stands for."""
+    name = flag_name(arg)
+    if name is None:
+        return arg
+    prefix = "--"
+    setting = canonical_name(name, known)
+    if setting is None and name.startswith("no_"):  # --no-dueling
+        prefix = "--no-"
+        setting = canonical_name(name.removeprefix("no_"), known)
+    if setting is None:
+        return arg
+    _, equals, value = arg.partition("=")
+    return f"{prefix}{setting.replace('_', '-')}{equals}{value}"
 
 
 def _without_exponent(arg: str) -> str:
@@ -110,6 +181,7 @@ def _error_line(box: str) -> str:
         matches = [re.match(r"--[a-z][\w-]*", line) for line in body]
         nearest = dict.fromkeys(match[0] for match in matches if match)
         message += f"; nearest: {', '.join(nearest)}"
+    message = re.sub(r"Missing from [^:]+: *\S+ +(.*?) *\(required\)", r"an argument is missing: \1", message)
     for pattern, replacement in MESSAGES.items():
         message = re.sub(rf"Error parsing (--[\w-]+): .*{pattern}.*", replacement, message)
     return message

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rl_lab.cli.sweep_options import (
+    SETTINGS_HELP,
     SweepOptions,
     new_sweep,
     parse_sweep_options,
@@ -13,7 +14,7 @@ from rl_lab.cli.sweep_options import (
     with_request,
 )
 from rl_lab.cli.sweep_resume import run_sweep
-from rl_lab.cli.training_options import parse_training_options
+from rl_lab.cli.training_options import parse_training_options, read_config_file
 from rl_lab.errors import LabError
 from rl_lab.experiment.seed_list import parse_seeds
 from rl_lab.sweep.grid import GridCell, grid_trials
@@ -33,14 +34,15 @@ class GridOptions(SweepOptions):
 
 def grid_command(args: list[str]) -> None:
     """Run the command `sweep grid`."""
-    description = "Train every agent on every environment with every seed. No run is stopped early."
+    description = f"Train every agent on every environment with every seed. No run is stopped early. {SETTINGS_HELP}"
     options, settings = parse_sweep_options(GridOptions, args, "sweep grid", description)
     seeds = parse_seeds(options.seeds)
     reject_flags(settings, {"--env": "envs", "--seed": "seeds"})
+    file = read_config_file(settings)
     cells = []
     for agent in _split_names(options.agents, "agents"):
         for env in _split_names(options.envs, "envs"):
-            training = parse_training_options(agent, ["--env", env, *settings])
+            training = parse_training_options(agent, ["--env", env, *settings], file=file, command="sweep grid")
             cells.append(GridCell(training.config, training.env_spec))
     config = cells[0].config
     reject_collectors(config)

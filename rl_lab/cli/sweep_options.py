@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 import time
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from agents.core.settings import ConfigError, CountOrZero, NonNegative, Positive, check_fields
-from rl_lab.cli.parsing import parse, value_of
+from rl_lab.cli.parsing import canonical_args, flag_name, parse, value_of
 from rl_lab.errors import LabError
 from rl_lab.experiment.config import Config
+from rl_lab.experiment.run_config import RunConfig
 from rl_lab.sweep.sweep import Sweep
+from rl_lab.system.shell import PROG
+
+RUN_SETTINGS = {field.name for field in dataclasses.fields(RunConfig)}
+SETTINGS_HELP = "The settings of train are accepted too, such as --steps 1e6 --lr 1e-4: train AGENT --help lists them."
+MIN_SIMILARITY = 0.75  # of a mistyped option and the right one, from 0 to 1
 
 
 @dataclass(frozen=True)
@@ -40,13 +47,15 @@ def parse_sweep_options(
     Returns:
         The options, and the remaining arguments: the settings.
     """
-    flags = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(options_class)} | {"--help"}
+    names = {field.name for field in dataclasses.fields(options_class)} | {"help"}
     option_args: list[str] = []
     setting_args: list[str] = []
     is_option = False
-    for arg in args:
-        if arg.startswith("--"):  # a value belongs to the flag before it
-            is_option = arg.split("=")[0].replace("_", "-") in flags
+    for arg in canonical_args(args, RUN_SETTINGS):
+        name = flag_name(arg)
+        if name is not None or arg == "-h":  # a value belongs to the flag before it
+            is_option = arg == "-h" or name in names
+            _reject_mistyped(name, names, command)
         if is_option:
             option_args.append(arg)
         else:
@@ -54,6 +63,21 @@ def parse_sweep_options(
     options = parse(options_class, option_args, command, description)
     check_fields(options)
     return options, setting_args
+
+
+def _reject_mistyped(name: str | None, names: set[str], command: str) -> None:
+    """Raise LabError if a flag is no setting of a run and is similar to an option of the sweep.
+
+    Without this check, a mistyped option would count as a setting, and the option as missing.
+    """
+    if name is None or name in names or name in RUN_SETTINGS:
+        return
+    nearest = difflib.get_close_matches(name, names, 1, MIN_SIMILARITY)
+    if nearest:
+        flag = f"--{name.replace('_', '-')}"
+        raise LabError(
+            f"unknown option {flag}; nearest: --{nearest[0].replace('_', '-')} (see {PROG} {command} --help)"
+        )
 
 
 def new_sweep(kind: str, options: SweepOptions, group: str, runs_dir: str) -> Sweep:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 from agents.core.settings import ConfigError, Count
 from rl_lab.cli.sweep_options import (
+    SETTINGS_HELP,
     SweepOptions,
     new_sweep,
     parse_sweep_options,
@@ -56,10 +57,10 @@ def search_command(args: list[str]) -> None:
         agent, *args = args
     elif "--help" not in args:
         exit_with_error(f"which agent? {PROG} sweep search AGENT --env E")
-    description = "Search for settings of an agent on an environment."
+    description = f"Search for settings of an agent on an environment. {SETTINGS_HELP}"
     options, settings = parse_sweep_options(SearchOptions, args, "sweep search", description)
     reject_flags(settings, {"--seed": "search_seed"})
-    training = parse_training_options(agent, settings)
+    training = parse_training_options(agent, settings, command="sweep search")
     config = training.config
     _check_evaluations(config)
     reject_collectors(config)

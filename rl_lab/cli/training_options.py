@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import tyro
+import yaml
 
 from agents.core.settings import check_fields
 from envs.spec import EnvSpec
 from rl_lab import api
-from rl_lab.cli.parsing import parse, value_of
+from rl_lab.cli.parsing import canonical_args, flag_name, parse, value_of
 from rl_lab.experiment import config
 from rl_lab.experiment.config import Config
-from rl_lab.experiment.config_layers import DEFAULT_PRESET, env_in_file, protocol_in_file
-from rl_lab.experiment.registry import find_agent
+from rl_lab.experiment.config_layers import DEFAULT_PRESET, ConfigFile
+from rl_lab.experiment.registry import AgentEntry, find_agent
 from rl_lab.experiment.run_config import RunConfig
+from rl_lab.experiment.setting_names import describe_similar
 from rl_lab.system.exit_codes import exit_with_error
 from rl_lab.system.shell import PROG
 
@@ -39,7 +44,14 @@ class TrainingOptions(NamedTuple):
     env_spec: EnvSpec
 
 
-def parse_training_options(name: str, args: list[str], extras: Sequence[ExtraOption] = ()) -> TrainingOptions:
+def parse_training_options(
+    name: str,
+    args: list[str],
+    extras: Sequence[ExtraOption] = (),
+    *,
+    file: ConfigFile | None = None,
+    command: str = "",
+) -> TrainingOptions:
     """Return the options of `train NAME args`.
 
     The defaults of the options are the settings of the agent for this environment and preset; `--help` shows them.
@@ -48,19 +60,25 @@ def parse_training_options(name: str, args: list[str], extras: Sequence[ExtraOpt
         name: Name of the agent.
         args: The arguments after it.
         extras: Further options.
+        file: The file that `--config` names. None reads it, which is possible only once if the file is a pipe.
+        command: The command that the user typed, to which error messages refer. Empty means `train NAME`.
     """
-    file = value_of(args, "--config")
-    env = value_of(args, "--env") or env_in_file(file)
+    command = command or f"train {name}"
+    entry = find_agent(name)
+    known = _setting_names(entry, extras)
+    args = canonical_args(args, known)
+    _reject_similar_names(args, known, command)
+    file = file or read_config_file(args)
+    env = value_of(args, "--env") or (file.env if file else None)
     wants_help = "-h" in args or "--help" in args
     if env is None and not wants_help:
         exit_with_error(f"which environment? add --env NAME, for example: {PROG} train {name} --env Pong")
-    paper = find_agent(name).paper
     env_spec = None
-    description = f"{paper}. The defaults depend on the environment: --env NAME --help shows those of one."
+    description = f"{entry.paper}. The defaults depend on the environment: --env NAME --help shows those of one."
     if env:
-        protocol = value_of(args, "--protocol") or protocol_in_file(file)
-        env_spec = api.resolve_env(env, protocol)
-        description = paper
+        protocol_of_file = file.protocol if file else "auto"
+        env_spec = api.resolve_env(env, value_of(args, "--protocol") or protocol_of_file)
+        description = entry.paper
     preset = value_of(args, "--preset") or DEFAULT_PRESET
     defaults = config.resolve(name, env_spec, {}, preset=preset, file=file)
 
@@ -74,10 +92,57 @@ def parse_training_options(name: str, args: list[str], extras: Sequence[ExtraOpt
         ],
     )
     default_extras = [extra.default for extra in extras]
-    default_options = options_class(defaults.run, defaults.settings, file or "", *default_extras)
-    options = parse(options_class, args, f"train {name}", description, default=default_options)
+    default_options = options_class(defaults.run, defaults.settings, file.path if file else "", *default_extras)
+    options = parse(options_class, args, command, description, default=default_options)
     check_fields(options)
     resolved = Config(name, options.run, options.agent)
     config.check(resolved)
     assert env_spec is not None  # without an environment, `parse` has printed the help and exited
     return TrainingOptions(options, resolved, env_spec)
+
+
+def read_config_file(args: list[str]) -> ConfigFile | None:
+    """Return the content of the file that `--config` names, or None without this flag."""
+    path = value_of(args, "--config")
+    return ConfigFile.read(path) if path else None
+
+
+@contextlib.contextmanager
+def args_of_jobs(args: list[str], file: ConfigFile | None) -> Iterator[list[str]]:
+    """Yield arguments of `train` that several processes can use, until the end of the `with` block.
+
+    A pipe that `--config` names is replaced by a temporary file with the same content.
+
+    Args:
+        args: The arguments, with flags under their own names.
+        file: The content of the file that `--config` names, or None without this flag.
+    """
+    if file is None or Path(file.path).is_file():
+        yield args
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as copy:
+        yaml.safe_dump(file.settings, copy)
+        copy.flush()
+        yield [*args, "--config", copy.name]  # the last flag counts
+
+
+def canonical_training_args(name: str, args: list[str], extras: Sequence[ExtraOption] = ()) -> list[str]:
+    """Return the arguments of `train NAME args` with the flags under their own names (`canonical_args`)."""
+    return canonical_args(args, _setting_names(find_agent(name), extras))
+
+
+def _setting_names(entry: AgentEntry, extras: Sequence[ExtraOption]) -> set[str]:
+    """Return the names of all options of `train` for an agent."""
+    names = {"config", *(extra.name for extra in extras)}
+    for settings_class in (RunConfig, entry.load().config_class):
+        names |= {field.name for field in dataclasses.fields(settings_class)}
+    return names
+
+
+def _reject_similar_names(args: list[str], known: set[str], command: str) -> None:
+    """Exit if a flag has the name of a setting of another library that has no exact equivalent."""
+    for arg in args:
+        name = flag_name(arg)
+        similar = describe_similar(name, known) if name and name not in known else None
+        if similar is not None:
+            exit_with_error(f"unknown option {arg.split('=')[0]}; {similar} (see {PROG} {command} --help)")
