@@ -17,7 +17,7 @@ from envs.gymnasium_envs import trainable_ids
 from envs.spec import AtariProtocol, EnvSpec
 from rl_lab import checkpoint
 from rl_lab.experiment import config, factory, launch
-from rl_lab.experiment.config_layers import protocol_in_file
+from rl_lab.experiment.config_layers import ConfigFile
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.run_config import Seed
@@ -56,16 +56,18 @@ def train(
         preset: Name of a preset in the agent's YAML file.
         config_file: A YAML file of settings.
         quiet: Print nothing.
-        **settings: Settings of the run (`RunConfig`) and of the agent (its config class).
+        **settings: Settings of the run (`RunConfig`) and of the agent (its config class). Names that Stable-Baselines3
+            and CleanRL use are accepted too (`rl_lab.experiment.setting_names`).
 
     Raises:
         ConfigError, EnvError, LabError: The run cannot start. The message is one line, and no folder is left behind.
         Fault: An error ended training. The message names the command that resumes the run.
         Interrupted: A signal stopped training. A checkpoint was saved.
     """
-    protocol = settings.get("protocol", protocol_in_file(config_file))
-    env_spec = resolve_env(env, protocol)
-    resolved = config.resolve(agent, env_spec, {"env": env, **settings}, preset=preset, file=config_file)
+    file = ConfigFile.read(config_file) if config_file else None
+    protocol_of_file = file.protocol if file else "auto"
+    env_spec = resolve_env(env, settings.get("protocol", protocol_of_file))
+    resolved = config.resolve(agent, env_spec, {"env": env, **settings}, preset=preset, file=file)
     return launch.train(resolved, env_spec, quiet=quiet)
 
 

@@ -14,7 +14,13 @@ from agents.core.settings import Count
 from envs.spec import EnvSpec
 from rl_lab.cli.interruption import exit_if_interrupted
 from rl_lab.cli.parsing import value_of
-from rl_lab.cli.training_options import ExtraOption, parse_training_options
+from rl_lab.cli.training_options import (
+    ExtraOption,
+    args_of_jobs,
+    canonical_training_args,
+    parse_training_options,
+    read_config_file,
+)
 from rl_lab.errors import LabError
 from rl_lab.experiment import launch
 from rl_lab.experiment.config import Config
@@ -47,11 +53,14 @@ def train_command(args: list[str]) -> None:
     if not args or args[0].startswith("-"):
         exit_with_error(f"which agent? {usage}")
     name, *args = args
-    options, config, env_spec = parse_training_options(name, args, GROUP_OPTIONS)
+    args = canonical_training_args(name, args, GROUP_OPTIONS)
+    file = read_config_file(args)
+    options, config, env_spec = parse_training_options(name, args, GROUP_OPTIONS, file=file)
     if options.jobs > 1 and not options.seeds:
         raise LabError(f"jobs is {options.jobs}; more than one job needs --seeds, such as --seeds 1..5")
     if options.seeds:
-        _train_seeds(args, parse_seeds(options.seeds), options.jobs, config, env_spec)
+        with args_of_jobs(args, file) as job_args:
+            _train_seeds(job_args, parse_seeds(options.seeds), options.jobs, config, env_spec)
         return
     with exit_if_interrupted():
         launch.train(config, env_spec)
