@@ -1,0 +1,27 @@
+"""Tests of the command `doctor`."""
+
+from __future__ import annotations
+
+import pytest
+
+from rl_lab.cli import doctor
+
+
+@pytest.mark.parametrize(
+    ("problems", "last_line", "code"),
+    [([], "no problems found", 0), (["wandb is not installed"], "PROBLEM: wandb is not installed", 1)],
+    ids=["no problem", "one problem"],
+)
+def test_doctor_says_whether_there_are_problems(
+    problems: list[str],
+    last_line: str,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(doctor, "describe_machine", lambda: ["rl_lab 0"])
+    monkeypatch.setattr(doctor, "find_problems", lambda: problems)
+    with pytest.raises(SystemExit) as stopped:
+        doctor.doctor_command([])
+    assert stopped.value.code == code
+    assert capsys.readouterr().out.splitlines() == ["rl_lab 0", last_line]
