@@ -12,6 +12,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -122,9 +123,12 @@ def make_vector_env(
 
     def make_seeded(index: int) -> gymnasium.Env:
         # AsyncVectorEnv calls the first function in this process too. Only workers may ignore SIGINT, which Ctrl-C
-        # sends to all processes: this process closes the workers.
+        # sends to all processes: this process closes the workers. In a session of their own, they also receive neither
+        # SIGHUP of a lost terminal nor SIGTERM that is sent to the process group.
         if os.getpid() != creator:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            with suppress(OSError):
+                os.setsid()
         with global_generators_seeded((seed + index) % 2**32):
             return make_env(spec, own_generators=env_spec.global_random)
 

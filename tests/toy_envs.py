@@ -79,3 +79,58 @@ class TwoArms(gymnasium.Env):
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Return the observation 1 and the action as the reward."""
         return np.ones(1, np.float32), float(action), True, False, {}
+
+
+class OddScreens(gymnasium.Env):
+    """An environment with episodes of 12 steps, whose screens are odd.
+
+    Its name of a screen is one of: raises, exits, late (raises at step 5), none, empty, flat, grey, rgba, list, float,
+    channels_first, growing (the size changes), thin, huge.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012  # Gymnasium's interface
+
+    def __init__(self, screen: str = "grey", length: int = 12, render_mode: str | None = None) -> None:
+        """Create the environment with a kind of screen, and the length of its episodes."""
+        self.screen = screen
+        self.length = length
+        self.render_mode = render_mode
+        self.observation_space = Box(0, np.inf, (2,), np.float32)
+        self.action_space = Discrete(2)
+        self.step_number = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Start an episode."""
+        super().reset(seed=seed)
+        self.step_number = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Count the step."""
+        self.step_number += 1
+        return np.full(2, self.step_number, np.float32), 1.0, self.step_number == self.length, False, {}
+
+    def render(self) -> Any:
+        """Return the screen."""
+        level = 10 * min(self.step_number, 20)
+        if self.screen == "raises" or (self.screen == "late" and self.step_number == 5):
+            raise RuntimeError("No available\nvideo device")
+        if self.screen == "exits":
+            raise SystemExit(0)
+        screens: dict[str, Any] = {
+            "late": np.full((40, 60, 3), level, np.uint8),
+            "none": None,
+            "empty": np.zeros((0, 60, 3), np.uint8),
+            "flat": np.zeros(7, np.uint8),
+            "grey": np.full((40, 60), level, np.uint8),
+            "rgba": np.full((40, 60, 4), level, np.uint8),
+            "list": [np.zeros((40, 60, 3), np.uint8), np.full((40, 60, 3), level, np.uint8)],
+            "float": np.full((40, 60, 3), level / 255),
+            "channels_first": np.full((3, 40, 60), level, np.uint8),
+            "growing": np.full((40 + self.step_number, 61, 3), level, np.uint8),
+            "thin": np.full((1, 9000, 3), level, np.uint8),
+            "huge": np.full((5000, 5000, 3), level, np.uint8),
+        }
+        return screens[self.screen]

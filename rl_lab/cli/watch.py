@@ -63,6 +63,8 @@ class WatchOptions(PlayOptions):
     """Whole games to play. By default one for a video, otherwise no limit."""
     epsilon: Annotated[float | None, Range(0, 1)] = None
     """Probability of a random action. By default the run's eval_epsilon."""
+    max_steps: Annotated[int | None, Range(1)] = None
+    """Agent steps after which a game is cut. By default the run's eval_max_steps."""
 
 
 def watch_command(args: list[str]) -> None:
@@ -134,7 +136,15 @@ def _show(run: Run, agent: Agent, checkpoints: CheckpointSelector, sink_name: Si
     epsilon = run.config.run.eval_epsilon if options.epsilon is None else options.epsilon
     method = _select_saliency_method(run, agent, options)
     env = RenderedEnv(run.env_spec)
-    player = Player(agent, run.config, env, epsilon=epsilon, seed=options.seed, saliency_method=method)
+    player = Player(
+        agent,
+        run.config,
+        env,
+        epsilon=epsilon,
+        seed=options.seed,
+        saliency_method=method,
+        max_steps=options.max_steps,
+    )
     controls = None
     if sink_name != "video":
         methods = available_saliency_methods(agent, run.env_spec)
@@ -167,6 +177,8 @@ def _show(run: Run, agent: Agent, checkpoints: CheckpointSelector, sink_name: Si
     except KeyboardInterrupt:
         return
     _print_result(run, sink, result)
+    if result.num_cut:
+        print(f"WARNING: {result.num_cut} of these games were cut at {player.max_steps:,} steps (--max-steps)")
 
 
 def _select_saliency_method(run: Run, agent: Agent, options: WatchOptions) -> SaliencyMethod:

@@ -88,7 +88,8 @@ def _draw_scaled(frame: RgbImage, image: RgbImage, box: Box) -> None:
     scale = min((box.right - box.left) / width, (box.bottom - box.top) / height)
     if scale >= 2:
         scale = int(scale)
-    width, height = round(width * scale), round(height * scale)
+    width = max(1, round(width * scale))  # a side of a long, thin image may become shorter than a pixel
+    height = max(1, round(height * scale))
     interpolation = cv2.INTER_NEAREST if scale >= 1 else cv2.INTER_AREA
     x = (box.left + box.right - width) // 2
     y = (box.top + box.bottom - height) // 2

@@ -18,7 +18,7 @@ from torch import Tensor
 from agents.core.agent import Agent
 from agents.core.frame_stack import stack_frames
 from agents.core.types import Carry, PolicyOutput, ValueScaling
-from envs.stream import Row
+from envs.stream import Row, spread_seeds
 from rl_lab.analysis.saliency import Heatmap, SaliencyMethod, saliency_map
 from rl_lab.experiment.config import Config
 from rl_lab.system.device import on_device
@@ -51,13 +51,15 @@ class PlayerStep:
     step_number: int  # agent steps of this game before this row
     game_number: int  # counted from 1
     is_last: bool  # this row is the last one of the game; its action has no effect
+    is_cut: bool = False  # the game was cut at this row, because it has reached the maximum number of steps
 
 
 class Player:
     """Play the games of a seed. Iterating over a player yields the steps of its games, and never ends.
 
     The first game is the one that `eval --episodes 1` plays, if weights, seed, epsilon and device are the same. Later
-    games may differ, because a player never resets its environment with a new seed, which an evaluation may do.
+    games may differ, because an evaluation may reset its environment with a new seed. A player does so only after it
+    has cut a game.
 
     The caller sets the attributes below after it has received a step and before it requests the next one.
 
@@ -78,7 +80,20 @@ class Player:
         seed: int,
         saliency_method: SaliencyMethod = "off",
         device: torch.device = CPU,
+        max_steps: int | None = None,
     ) -> None:
+        """Prepare the first game.
+
+        Args:
+            agent: The agent.
+            config: The configuration of the agent's run.
+            env: The environment.
+            epsilon: Probability of a random action.
+            seed: Seed of the games and of random actions.
+            saliency_method: The method for the heatmaps.
+            device: Device of the agent.
+            max_steps: Agent steps after which a game is cut. None is the run's setting `eval_max_steps`.
+        """
         self.agent = agent
         self.env = env
         self.epsilon = epsilon
@@ -89,6 +104,7 @@ class Player:
         self.repeat_step = False
         self.value_scaling = agent.value_scaling
         self.frame_stack = getattr(config.settings, "frame_stack", 1)
+        self.max_steps = max_steps or config.run.eval_max_steps
 
     def __iter__(self) -> Iterator[PlayerStep]:
         while True:
@@ -113,19 +129,25 @@ class Player:
                 heatmap = saliency_map(self.saliency_method, self.agent, obs, is_first, carry)
                 with torch.no_grad():
                     output, next_carry = self.agent.policy_output(obs, is_first, carry)
-                player_step = _make_step(row, screens, stack, output, random_action, heatmap, game)
+                player_step = _make_step(row, screens, stack, output, random_action, heatmap, game, self.max_steps)
                 yield player_step
                 if self.restart:
                     return
                 if not self.repeat_step:
                     break
                 screens = screens[-1:]  # a repeated step shows only the screen of the row
+            if player_step.is_cut:
+                row, screens = self.env.reset(int(spread_seeds([self.seed, game.number], 1)[0]))
+                carry = self.agent.initial_carry(1)
+                history = self._empty_history()
+                game = _GameRecord(game.number + 1, self.value_scaling)
+                continue
             next_row, screens = self.env.step(player_step.action)
             if player_step.is_last:
                 # The action of a last row has no effect: the reward that arrives with the next row is always 0.
                 game = _GameRecord(game.number + 1, self.value_scaling)
             else:
-                game.add(float(output.value[0]), next_row)
+                game.add(float(output.value[0]), next_row, self.env.stream.running_episode(0).score)
             row = next_row
             history = next_history
             carry = next_carry
@@ -159,13 +181,19 @@ class _GameRecord:
         self.rewards: list[float] = []  # reward for the action of each row, clipped as in training
         self.terminated: list[bool] = []  # do not bootstrap after the row
 
-    def add(self, value: float, next_row: Row) -> None:
-        """Add V of a row, and the consequences of its action, which arrived with the next row."""
+    def add(self, value: float, next_row: Row, score: float) -> None:
+        """Add a row.
+
+        Args:
+            value: V of the row.
+            next_row: The next row, with the consequences of the row's action.
+            score: Score of the game up to the next row.
+        """
         reward = next_row.reward[0]
         self.values.append(value)
         self.rewards.append(float(reward.clip(-self.reward_limit, self.reward_limit)))
         self.terminated.append(bool(next_row.terminated[0]))
-        self.score += float(reward)
+        self.score = score
         self.num_steps += 1
 
     def latest_values(self, value: float) -> NDArray[np.float32]:
@@ -204,8 +232,10 @@ def _make_step(
     random_action: int | None,
     heatmap: Heatmap | None,
     game: _GameRecord,
+    max_steps: int,
 ) -> PlayerStep:
     """Return the step of a row. The action is `random_action`, or the greedy action if `random_action` is None."""
+    is_cut = game.num_steps >= max_steps and not row.is_last[0]
     value = float(output.value[0])
     greedy_action = int(output.action[0])
     distribution = output.distribution
@@ -225,5 +255,6 @@ def _make_step(
         score=game.score,
         step_number=game.num_steps,
         game_number=game.number,
-        is_last=bool(row.is_last[0]),
+        is_last=bool(row.is_last[0]) or is_cut,
+        is_cut=is_cut,
     )

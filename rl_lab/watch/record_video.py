@@ -32,13 +32,19 @@ def record_video(
         The path of the video.
 
     Raises:
-        LabError: The video cannot be written.
+        LabError: The video cannot be written, or the environment cannot be shown.
+        EnvFault: The environment failed.
     """
     epsilon = run.config.run.eval_epsilon
     path = run.path / "videos" / f"step-{step:09}{SUFFIX}"
     title = f"{run.config.agent}, {run.env_spec.name}, step {step:,}, epsilon {epsilon:g}"
-    player = Player(agent, run.config, RenderedEnv(run.env_spec), epsilon=epsilon, seed=seed, device=device)
-    video = VideoSink(path, frame_rate(player, smooth=False))
+    env = RenderedEnv(run.env_spec)
+    try:
+        player = Player(agent, run.config, env, epsilon=epsilon, seed=seed, device=device)
+        video = VideoSink(path, frame_rate(player, smooth=False))
+    except BaseException:
+        env.close()
+        raise
     try:
         show_games(player, video, title=lambda: title, episodes=1, after_step=after_step)
     except BaseException:

@@ -7,7 +7,9 @@ colour screen, frame by frame. Both copies play the same game.
 
 from __future__ import annotations
 
+import math
 import os
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,16 @@ from ale_py import AtariVectorEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from envs import atari, gymnasium_envs
+from envs.guard import describe
 from envs.make import make_stream, stream_from_env
 from envs.spec import EnvSpec
 from envs.stream import Row, spread_seeds
 from rl_lab.system.display import has_display
-from rl_lab.watch.images import RgbImage
+from rl_lab.watch.images import RenderError, RgbImage, rendered_to_rgb
 
 EMULATOR_FPS = 60
-DEFAULT_RENDER_FPS = 15  # of environments whose metadata have no "render_fps"
+DEFAULT_RENDER_FPS = 15  # of environments whose metadata have no valid "render_fps"
+MAX_RENDER_FPS = 1000
 NEVER = 2**62  # steps
 
 
@@ -48,7 +52,7 @@ class RenderedEnv:
         """Return the rate at which a viewer should show the screens."""
         if self.gymnasium_env is None:
             return EMULATOR_FPS
-        return float(self.gymnasium_env.metadata.get("render_fps") or DEFAULT_RENDER_FPS)
+        return _valid_render_fps(self.gymnasium_env.metadata.get("render_fps"))
 
     @property
     def screens_per_step(self) -> int:
@@ -58,7 +62,12 @@ class RenderedEnv:
         return self.env_spec.frame_skip or 1
 
     def reset(self, seed: int) -> tuple[Row, list[RgbImage]]:
-        """Begin the games of a seed. Return the first row and its screen."""
+        """Begin the games of a seed. Return the first row and its screen.
+
+        Raises:
+            EnvFault: The environment failed.
+            RenderError: The environment failed to render itself.
+        """
         row = self.stream.reset(seed)
         self._was_last = False
         if self.screen_env is None:
@@ -71,6 +80,9 @@ class RenderedEnv:
 
         Returns:
             The next row, and the screens since the row before, oldest first.
+
+        Raises:
+            EnvFault, RenderError: As `reset`.
         """
         actions = np.array([action])
         self.stream.send(actions)
@@ -89,16 +101,24 @@ class RenderedEnv:
         return row, screens
 
     def close(self) -> None:
-        """Close the environment and its copy."""
-        self.stream.close()
+        """Close the environment and its copy. Errors of an environment that cannot be closed are ignored."""
+        with suppress(Exception):
+            self.stream.close()
         if self.screen_env is not None:
             self.screen_env.close()
 
     def _render(self) -> RgbImage:
+        """Return the screen of an environment that renders itself. Raises RenderError if it has none."""
         assert self.gymnasium_env is not None
-        images = self.gymnasium_env.render()
-        assert images is not None
-        return np.asarray(images[0], np.uint8)
+        name = self.env_spec.name
+        try:
+            rendered = self.gymnasium_env.render()
+        except (Exception, SystemExit) as error:
+            raise RenderError(f"{name} cannot be shown: render fails: {describe(error)}") from error
+        try:
+            return rendered_to_rgb(rendered[0] if rendered else None)
+        except RenderError as error:
+            raise RenderError(f"{name} cannot be shown: render {error}") from None
 
 
 def _make_rendering_env(env_spec: EnvSpec) -> VectorEnv:
@@ -110,6 +130,17 @@ def _make_rendering_env(env_spec: EnvSpec) -> VectorEnv:
         return gymnasium_envs.make_env(gym_spec, render_mode="rgb_array")
 
     return SyncVectorEnv([make], autoreset_mode=AutoresetMode.NEXT_STEP)
+
+
+def _valid_render_fps(render_fps: Any) -> float:
+    """Return the frames per second that an environment declares, or a default if that is no usable number."""
+    try:
+        fps = float(render_fps)
+    except (TypeError, ValueError):
+        return DEFAULT_RENDER_FPS
+    if not math.isfinite(fps) or fps <= 0:
+        return DEFAULT_RENDER_FPS
+    return min(max(fps, 0.1), MAX_RENDER_FPS)
 
 
 def _initialise_pygame_without_display() -> None:

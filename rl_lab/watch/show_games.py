@@ -21,6 +21,7 @@ class ShowResult:
 
     scores: list[float]  # sum of the raw rewards of each game that was shown to its end
     num_frames: int  # frames that the sink received
+    num_cut: int = 0  # games that did not end by themselves, but reached the maximum number of steps
 
 
 def show_games(
@@ -52,6 +53,7 @@ def show_games(
     """
     scores: list[float] = []
     num_frames = 0
+    num_cut = 0
     frame_seconds = 1 / frame_rate(player, smooth=smooth)
     try:
         for player_step in player:
@@ -71,12 +73,15 @@ def show_games(
             after_step()
             if _is_finished(player_step, player):
                 scores.append(player_step.score)
+                num_cut += player_step.is_cut
                 if len(scores) == episodes:
                     break
     finally:
-        sink.close()
-        player.env.close()
-    return ShowResult(scores, num_frames)
+        try:
+            sink.close()
+        finally:
+            player.env.close()
+    return ShowResult(scores, num_frames, num_cut)
 
 
 def frame_rate(player: Player, *, smooth: bool) -> float:

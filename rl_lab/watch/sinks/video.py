@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,8 +21,17 @@ except ImportError:  # PyAV has no wheel for this platform
 SUFFIX = ".mp4" if av else ".webm"
 
 
+ENCODER_ERRORS: tuple[type[Exception], ...] = (OSError, ValueError, cv2.error)
+if av:
+    ENCODER_ERRORS = (*ENCODER_ERRORS, av.FFmpegError)
+
+
 class VideoSink:
-    """Write frames of one size to a video file. The file is complete after `close`."""
+    """Write frames of one size to a video file.
+
+    The frames go to a temporary file beside it. `close` gives this file its name, so a previous file of the name stays
+    until then. Without frames there is no file.
+    """
 
     def __init__(self, path: Path, fps: float) -> None:
         """Create the file.
@@ -38,23 +48,50 @@ class VideoSink:
             raise LabError(f"the video {path} must end in {SUFFIX}{reason}")
         self.path = path
         self.fps = fps
+        self.num_frames = 0
+        self._temporary = path.with_name(f".{path.stem}.new{path.suffix}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.open("wb").close()  # fail now if the file cannot be written: the encoders open it at the first frame
-            self.writer: _VideoWriter = _PyAvWriter(path, fps) if av else _OpenCvWriter(path, fps)
-        except (OSError, ValueError) as error:
-            raise LabError(f"the video {path} cannot be written: {error}") from error
+            if path.is_dir():
+                raise IsADirectoryError(f"{path} is a folder")
+            # Fail now if the file cannot be written: the encoders open it at the first frame.
+            self._temporary.open("wb").close()
+            self.writer: _VideoWriter = _PyAvWriter(self._temporary, fps) if av else _OpenCvWriter(self._temporary, fps)
+        except ENCODER_ERRORS as error:
+            raise self._failed(error) from error
 
     def show(self, frame: RgbImage, player_step: PlayerStep | None = None) -> None:
-        """Append a frame u8[H, W, 3]. H and W are even and the same for all frames."""
-        self.writer.write(frame)
+        """Append a frame u8[H, W, 3]. H and W are even and the same for all frames.
+
+        Raises:
+            LabError: The frame cannot be written.
+        """
+        try:
+            self.writer.write(frame)
+        except ENCODER_ERRORS as error:
+            raise self._failed(error) from error
+        self.num_frames += 1
 
     def poll(self) -> None:
         """Do nothing: a file has no input."""
 
     def close(self) -> None:
-        """Write the remaining frames and close the file."""
-        self.writer.close()
+        """Write the remaining frames and give the file its name. Raises LabError if the file cannot be written."""
+        if not self.num_frames:
+            self._temporary.unlink(missing_ok=True)
+            return
+        try:
+            self.writer.close()
+            self._temporary.replace(self.path)
+        except ENCODER_ERRORS as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> LabError:
+        """Remove the temporary file, and return the error to raise."""
+        with suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+        self.num_frames = 0
+        return LabError(f"the video {self.path} cannot be written: {error}")
 
 
 class _VideoWriter(Protocol):
