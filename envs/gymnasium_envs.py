@@ -39,6 +39,7 @@ from envs.guard import GuardedEnv, describe
 from envs.main_module import main_module_hidden
 from envs.probe import probe
 from envs.spec import EnvError, EnvFault, EnvSpec
+from envs.stream import spread_seeds
 
 Vectorization = Literal["auto", "sync", "async"]
 """Run all environments in this process ("sync"), or each in a process of its own ("async"), or choose between the two
@@ -110,7 +111,7 @@ def make_vector_env(
         env_spec: Specification of the environments.
         num_envs: Number of environments.
         vectorization: How the environments run.
-        seed: Seed of the global generators while the environments are created. Some constructors draw from them.
+        seed: From this number the seeds of the global generators are derived from which constructors may draw.
 
     Raises:
         EnvError: The environments cannot be created.
@@ -121,7 +122,7 @@ def make_vector_env(
     spec = find_gymnasium_spec(env_spec.id)
     creator = os.getpid()
 
-    def make_seeded(index: int) -> gymnasium.Env:
+    def make_seeded(env_seed: int) -> gymnasium.Env:
         # AsyncVectorEnv calls the first function in this process too. Only workers may ignore SIGINT, which Ctrl-C
         # sends to all processes: this process closes the workers. In a session of their own, they also receive neither
         # SIGHUP of a lost terminal nor SIGTERM that is sent to the process group.
@@ -129,10 +130,10 @@ def make_vector_env(
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             with suppress(OSError):
                 os.setsid()
-        with global_generators_seeded((seed + index) % 2**32):
+        with global_generators_seeded(env_seed):
             return make_env(spec, own_generators=env_spec.global_random)
 
-    functions = [partial(make_seeded, index) for index in range(num_envs)]
+    functions = [partial(make_seeded, env_seed) for env_seed in spread_seeds(seed, num_envs).tolist()]
     if vectorization == "sync":
         return SyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)
     return _start_workers(env_spec.name, functions)

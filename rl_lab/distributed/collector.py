@@ -71,7 +71,7 @@ class Collector:
         torch.set_num_threads(1)
         config_of_run = configuration.from_dict(config, "the run")
         spec = EnvSpec.from_dict(env_spec)
-        stream = make_envs(config_of_run, spec, num_envs)
+        stream = make_envs(config_of_run, spec, num_envs, seed=seed)
         overrides = {"num_envs": num_envs, "device": "cpu", "precision": "float32", "seed": seed}
         agent = make_agent(configuration.replace_settings(config_of_run, overrides, "a collector"), spec, CPU)
         assert isinstance(agent, ReplayAgent)  # `CollectorLoop` has checked that the agent has a replay

@@ -48,12 +48,20 @@ def make_cpu_agent(config: Config, env_spec: EnvSpec) -> Agent:
     return make_agent(dataclasses.replace(config, run=run), env_spec, torch.device("cpu"))
 
 
-def make_envs(config: Config, env_spec: EnvSpec, num_envs: int) -> Stream:
-    """Return a stream of `num_envs` environments."""
-    threads = config.run.emulator_threads or num_cores()
-    return make_stream(
-        env_spec, num_envs, threads=threads, vectorization=config.run.vectorization, seed=config.run.seed
-    )
+def make_envs(config: Config, env_spec: EnvSpec, num_envs: int, *, seed: int | None = None) -> Stream:
+    """Return a stream of `num_envs` environments.
+
+    Args:
+        config: The configuration of the run.
+        env_spec: Specification of the environments.
+        num_envs: Number of environments.
+        seed: Seed of what the environments draw while they are created. None is the seed of the run. Several streams of
+            one run need different seeds.
+    """
+    run = config.run
+    threads = run.emulator_threads or num_cores()
+    creation_seed = run.seed if seed is None else seed
+    return make_stream(env_spec, num_envs, threads=threads, vectorization=run.vectorization, seed=creation_seed)
 
 
 def make_eval_envs(config: Config, env_spec: EnvSpec, episodes: int) -> Stream:

@@ -6,6 +6,7 @@ import torch
 
 from agents.core.agent import Agent
 from envs.spec import EnvSpec
+from envs.stream import spread_seeds
 from rl_lab.distributed.ray_cluster import require_ray
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.factory import make_envs
@@ -29,7 +30,8 @@ def make_loop(config: Config, env_spec: EnvSpec, agent: Agent, device: torch.dev
 
         return CollectorLoop(config, env_spec, agent, device)
     if isinstance(agent, BringsOwnLoop):
-        streams = [make_envs(config, env_spec, 1) for _ in range(run.num_envs)]
+        seeds = spread_seeds(run.seed, run.num_envs).tolist()
+        streams = [make_envs(config, env_spec, 1, seed=seed) for seed in seeds]
         return agent.make_loop(streams, run.seed)
     stream = make_envs(config, env_spec, run.num_envs)
     return OverlappedLoop(agent, stream, device, run.seed)
