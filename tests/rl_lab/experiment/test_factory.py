@@ -15,7 +15,7 @@ from rl_lab.system import container
 def test_emulator_threads_default_to_the_cores_that_the_process_may_use(
     setting: int, threads: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    def return_threads(env_spec: Any, num_envs: int, *, threads: int, vectorization: str) -> int:
+    def return_threads(env_spec: Any, num_envs: int, *, threads: int, vectorization: str, seed: int) -> int:
         return threads
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 4}, raising=False)
