@@ -11,8 +11,8 @@ import importlib
 import os
 import re
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -142,7 +142,7 @@ def make_vector_env(
 def _start_workers(name: str, functions: list[Callable[[], gymnasium.Env]]) -> AsyncVectorEnv:
     """Return the environments that the functions make, each in a process of its own."""
     try:
-        with main_module_hidden():
+        with main_module_hidden(), _hangup_blocked():
             return AsyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP, context="forkserver")
     except (EnvError, EnvFault):
         raise
@@ -150,6 +150,20 @@ def _start_workers(name: str, functions: list[Callable[[], gymnasium.Env]]) -> A
         raise EnvError(
             f"{name} cannot run in processes of its own: {describe(error)}; use vectorization sync"
         ) from error
+
+
+@contextmanager
+def _hangup_blocked() -> Iterator[None]:
+    """Block SIGHUP in the processes that are started inside a `with` block; they inherit this.
+
+    Besides the workers these are the helpers of multiprocessing. A lost terminal would end them, and their messages
+    would hide those of the main process.
+    """
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def find_gymnasium_spec(env_id: str) -> GymnasiumSpec:
