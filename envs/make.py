@@ -13,6 +13,9 @@ from envs.gymnasium_envs import Vectorization
 from envs.spec import AtariProtocol, EnvError, EnvSpec, View
 from envs.stream import Stream
 
+JAX_NAMESPACES = ("phys2d", "tabular")
+"""Namespaces of Gymnasium's environments in JAX, which is not among the lab's packages. They are not suggested."""
+
 VELOCITIES = {  # indices of the entries of the observation that are velocities
     "CartPole-v1": (1, 3),
     "CartPole-v0": (1, 3),
@@ -55,7 +58,8 @@ def _why_no_protocol(name: str, protocol: AtariProtocol) -> str:
 
 def _suggestion(name: str) -> str:
     """Return the names that are most similar to an unknown name, or how to list all names."""
-    known = {candidate.lower(): candidate for candidate in [*gymnasium.registry, *atari.games()]}
+    ids = [env_id for env_id, spec in gymnasium.registry.items() if spec.namespace not in JAX_NAMESPACES]
+    known = {candidate.lower(): candidate for candidate in [*ids, *atari.games()]}
     nearest = difflib.get_close_matches(name.lower(), known, 3, 0.5)
     if not nearest:
         return "see `list envs`"

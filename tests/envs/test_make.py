@@ -66,7 +66,7 @@ def test_trainable_ids_omit_unsupported_environments():
     ("name", "message"),
     [
         ("Pogn", "unknown environment 'Pogn'; nearest: Pong"),
-        ("cartpole", "nearest: CartPole-v1"),
+        ("cartpole", "nearest: CartPole-v1, CartPole-v0"),
         ("zzzzzzzz", "see `list envs`"),
         ("Pendulum-v1", "action space Box.*; agents need a Discrete one"),
         ("Blackjack-v1", "observation space Tuple.*; agents need a Box"),
