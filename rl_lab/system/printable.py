@@ -1,0 +1,36 @@
+"""Texts from outside, such as the names in a run folder, made safe for terminals, titles and images."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from rich.text import Text
+
+
+def printable(text: object) -> str:
+    r"""Return a text in one line, with Python's escape in place of each character that cannot be printed.
+
+    Such characters are control characters, among them ESC and line breaks, marks that change the direction of text,
+    invisible characters, and halves of surrogate pairs, which no file or terminal can encode. For example, a line
+    break becomes \n and ESC becomes \x1b.
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
+
+
+def ascii_printable(text: object) -> str:
+    """Return a text as `printable` does, with escapes also for all characters that ASCII lacks."""
+    return printable(text).encode("ascii", "backslashreplace").decode()
+
+
+def print_line(text: object, *, file: TextIO | None = None) -> None:
+    """Print a text as one printable line, to standard output if no file is given."""
+    stream = sys.stdout if file is None else file
+    line = printable(text)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def plain_text(text: object) -> Text:
+    """Return a text for rich: printable, and not interpreted as markup."""
+    return Text(printable(text))
