@@ -100,7 +100,7 @@ def train_group(jobs: Sequence[TrainingJob], *, parallel: int, group: str) -> No
     if parallel > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // parallel)))
     console = Console(highlight=False)
-    console.print(f"group {group}: {len(jobs)} runs, {parallel} side by side", markup=False, soft_wrap=True)
+    console.print(f"group {group}: seeds {', '.join(str(job.seed) for job in jobs)}", markup=False, soft_wrap=True)
     with _SignalForwarder(jobs) as signals, RunTable(console, f"group {group}") as table:
         while True:
             num_running = sum(job.state == "running" for job in jobs)

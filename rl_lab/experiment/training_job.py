@@ -100,11 +100,15 @@ class TrainingJob:
         return self._has_all_steps
 
     def _read_output(self, process: subprocess.Popen[str]) -> None:
-        """Read the output until it ends, and take the run folder from it."""
+        """Read the output until it ends."""
         assert process.stdout is not None
-        for line in process.stdout:
-            line = line.rstrip()
-            self._last_lines.append(line)
-            match = re.match(r"run folder (.+)$", line)
-            if match and self.run is None:
-                self.run = Run(Path(match[1]))
+        with process.stdout as output:
+            for line in output:
+                self._read_line(line.rstrip())
+
+    def _read_line(self, line: str) -> None:
+        """Keep a line of the output, and take the run folder from it."""
+        self._last_lines.append(line)
+        match = re.match(r"run folder (.+)$", line)
+        if match and self.run is None:
+            self.run = Run(Path(match[1]))

@@ -19,7 +19,7 @@ from rl_lab.errors import LabError
 from rl_lab.experiment import launch
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
-from rl_lab.sweep.trial_result import trial_result
+from rl_lab.sweep.trial_result import exits_are_faults, trial_result
 from rl_lab.sweep.trial_spec import TrialSpec
 
 PATH_FILE = "run"  # file of a Tune checkpoint that holds the path of the run folder
@@ -27,6 +27,7 @@ COPY_ATTEMPTS = 5
 NOT_COPIED = ("wandb", "lock", "*.new", "*.old")  # what belongs to the original run, and unfinished checkpoints
 
 
+@exits_are_faults()
 def train_member(params: dict[str, Any]) -> None:
     """Train the run of a population member to its end. Tune calls this function in a worker.
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from ray import tune
 
+from rl_lab.errors import Fault
 from rl_lab.experiment.config import replace_settings
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.seed_list import parse_seeds
@@ -53,6 +54,8 @@ def run_search(sweep: Sweep) -> Settings:
     tuner = restore_tuner(sweep, search_trainable(request)) or make_search_tuner(sweep)
     results = run_tuner(tuner, all_must_succeed=False)
     finalists = select_finalists((results[i] for i in range(len(results))), request.objective, request.finalists)
+    if not finalists:
+        raise Fault("no trial has a finite score")
     winner = finalists[0] if len(finalists) == 1 else run_finals(sweep, finalists)
     own_settings = request.trial["config"]
     return {name: value for name, value in winner.items() if value != own_settings[name]}
@@ -62,14 +65,18 @@ def select_finalists(results: Iterable[tune.Result], objective: str, count: int)
     """Return the settings of the best trials, best first.
 
     Args:
-        results: The results of the trials. A trial that failed or did not report the objective is left out.
+        results: The results of the trials. A trial that failed, or whose objective is missing or not finite, is left
+            out.
         objective: Name of the objective in `tune.Result.metrics`. Higher is better.
         count: Maximum number of settings. Trials with equal settings count once.
     """
+    scored: list[tuple[float, tune.Result]] = []
+    for result in results:
+        score = (result.metrics or {}).get(objective, math.nan)
+        if result.error is None and math.isfinite(score):
+            scored.append((score, result))
     finalists: list[Settings] = []
-    for result in sorted(results, key=lambda each: -(each.metrics or {}).get(objective, -math.inf)):
-        if result.error is not None or objective not in (result.metrics or {}):
-            continue
+    for _, result in sorted(scored, key=lambda pair: -pair[0]):
         settings = (result.config or {})["settings"]
         if settings not in finalists:
             finalists.append(settings)

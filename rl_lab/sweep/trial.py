@@ -13,16 +13,18 @@ from typing import Any
 from ray import tune
 
 from rl_lab import checkpoint
+from rl_lab.errors import Fault
 from rl_lab.experiment import launch
 from rl_lab.experiment.registry import is_resumable, load_env_plugins
 from rl_lab.experiment.run import Run
-from rl_lab.sweep.trial_result import TuneReporter, trial_result
+from rl_lab.sweep.trial_result import TuneReporter, exits_are_faults, trial_result
 from rl_lab.sweep.trial_spec import TrialSpec
 from rl_lab.system.lock import lock_run
 
 LOCK_TIMEOUT = 60.0  # seconds to wait for the lock of the run: an earlier process on a lost node may still hold it
 
 
+@exits_are_faults()
 def train_trial(params: dict[str, Any]) -> None:
     """Train the run of a trial to its end, and report its result. Tune calls this function in a worker.
 
@@ -31,6 +33,9 @@ def train_trial(params: dict[str, Any]) -> None:
 
     Args:
         params: Parameters of the trial (`TrialSpec.from_params`).
+
+    Raises:
+        Fault: The run ended before it had all its steps.
     """
     load_env_plugins()
     spec = TrialSpec.from_params(params, tune.get_context().get_trial_id())
@@ -43,6 +48,8 @@ def train_trial(params: dict[str, Any]) -> None:
         else:
             shutil.rmtree(spec.path)
             _start(spec)
+    if not launch.is_finished(run):
+        raise Fault(f"{run} ended before it had all its steps")
     tune.report(trial_result(run))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
+from rl_lab.errors import USER_ERRORS
+from rl_lab.experiment.launch import is_finished
 from rl_lab.experiment.run import Run
 from rl_lab.sweep.trial_spec import TrialSpec
 from rl_lab.tracking.run_table import RunRow, RunTable
@@ -68,10 +71,22 @@ def _trial_row(trial: Trial) -> RunRow:
     last_result = trial.last_result or {}
     if "run" in last_result:  # a member of a population may train a copy of another member's run
         path = Path(last_result["run"])
+    state = TRIAL_STATES[trial.status]
+    if state == "done" and not _has_all_steps(path):
+        state = "stopped"  # by the scheduler of a search
     error = ""
     if trial.num_failures:
         error = f"{trial.num_failures} time(s): {last_line(trial.get_error() or '')}"
-    return RunRow(_trial_name(trial, spec), TRIAL_STATES[trial.status], Run(path), trial.node_ip or "", error)
+    return RunRow(_trial_name(trial, spec), state, Run(path), trial.node_ip or "", error)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _has_all_steps(path: Path) -> bool:
+    """Return True if the run of a terminated trial has all its steps. The run does not change any more."""
+    try:
+        return is_finished(Run(path))
+    except (*USER_ERRORS, OSError):  # the run folder was removed or damaged
+        return False
 
 
 def _trial_name(trial: Trial, spec: TrialSpec) -> str:

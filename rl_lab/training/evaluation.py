@@ -70,7 +70,8 @@ class Evaluation:
     @property
     def std(self) -> float:
         """Return the standard deviation of the scores (not the standard error of their mean)."""
-        return float(np.std(self.returns))
+        with np.errstate(invalid="ignore"):  # the deviation of an infinite score is nan
+            return float(np.std(self.returns))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain values, as `eval --json` prints it."""

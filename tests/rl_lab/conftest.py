@@ -26,10 +26,11 @@ def train(tmp_path: Path) -> Train:
             "env": "CartPole-v1",
             "wandb": "disabled",
             "runs_dir": str(tmp_path / "runs"),
+            "quiet": True,
             **SHORT_RUN,
         }
         if agent != "reinforce" and not agent.startswith("sb3_"):
             defaults["learning_starts"] = 200
-        return rl_lab.train(agent, quiet=True, **{**defaults, **settings})
+        return rl_lab.train(agent, **{**defaults, **settings})
 
     return train_short_run

@@ -48,7 +48,7 @@ def test_eval_prints_the_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     capsys.readouterr()
     main(["eval", "latest", "--episodes", "3", "--json"])
     result = json.loads(capsys.readouterr().out)
-    assert set(result) == {"mean", "std", "returns", "lengths", "episodes", "checkpoint", "env", "agent"}
+    assert set(result) == {"mean", "std", "returns", "lengths", "episodes", "cut", "checkpoint", "env", "agent"}
     assert (len(result["returns"]), result["env"], result["agent"]) == (3, "CartPole-v1", "dqn")
     main(["eval", "CartPole-v1/dqn", "--episodes", "3"])
     assert f"{result['mean']:.2f} +- {result['std']:.2f}" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """How a search chooses settings from its trials and its finals."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,8 @@ def test_select_finalists_returns_different_settings_of_the_best_trials_without_
         make_result(3, 99.0, "failed"),
         make_result(4, None),
         make_result(5, 7.0),
+        make_result(6, math.nan),
+        make_result(7, math.inf),
     ]
     assert search.select_finalists(results, "mean", 2) == [{"lr": 2}, {"lr": 5}]
     assert search.select_finalists(results, "mean", 9) == [{"lr": 2}, {"lr": 5}, {"lr": 1}]

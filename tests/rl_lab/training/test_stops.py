@@ -222,7 +222,7 @@ def test_signal_to_a_group_saves_its_runs(lab: Lab, number: int):
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, out + err
-    assert out.startswith("group study: 2 runs, 2 side by side\n")
+    assert out.startswith("group study: seeds 1, 2\n")
     assert out.count("stopped and saved; go on from the last checkpoint with:") == 2
     assert "the same command with --group study continues the group" in out
     folders = [file.parent for file in lab.run_files("config.yaml")]

@@ -1,16 +1,19 @@
 """Tests of a run from its first step to its checkpoints, stopped and resumed."""
 
+import math
 import os
 import signal
 import threading
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import rl_lab
+from agents.core.settings import ConfigError
 from agents.dqn import DQN
 from rl_lab import api, checkpoint
 from rl_lab.errors import Fault, LabError
@@ -18,6 +21,8 @@ from rl_lab.experiment.factory import make_agent
 from rl_lab.experiment.launch import is_finished
 from rl_lab.experiment.run import Run
 from rl_lab.tracking.json_lines_sink import JsonLinesSink
+from rl_lab.tracking.progress import ProgressDisplay
+from rl_lab.training.evaluation import Evaluation
 from rl_lab.training.trainer import Interrupted
 
 LOGGED_METRICS = (
@@ -123,7 +128,7 @@ def test_run_with_a_damaged_newest_checkpoint_is_not_finished(train: Any):
 
 
 def test_replay_that_does_not_fit_is_refused_before_the_folder_exists(train: Any, tmp_path: Path):
-    with pytest.raises(LabError, match=r"the replay needs .* GB and cpu has .* GB free; lower replay_size"):
+    with pytest.raises(LabError, match=r"the replay needs .* GB.* and cpu has .* GB free.*; lower replay_size"):
         train(env="Pong", replay_size=10**9, steps=10**9)
     assert not (tmp_path / "runs").exists()
 
@@ -185,3 +190,94 @@ def test_metrics_file_on_a_full_disk_raises_once(train: Any):
     with pytest.raises(OSError, match="No space left"):
         sink.log(1, {})
     sink.close()
+
+
+ENDLESS = "Endless-v0"
+if ENDLESS not in gymnasium.registry:
+    gymnasium.register(ENDLESS, "toy_envs:OddScreens", kwargs={"length": -1})
+
+
+def test_evaluation_of_an_environment_without_an_end_is_cut(train: Any, capsys: pytest.CaptureFixture[str]):
+    run = train(env=ENDLESS, eval_max_steps=50, video_every=600, quiet=False)
+    output = capsys.readouterr().out
+    assert output.count("WARNING: 4 of 4 evaluation episodes were cut at 50 steps (eval_max_steps)\n") == 1
+    assert "(min 50, max 50, 4 games of 50 steps, 4 of them cut)" in output
+    assert [line["eval/length_mean"] for line in run.metrics() if "eval/length_mean" in line] == [50, 50, 50]
+    assert len(list((run.path / "videos").glob("*"))) == 2
+    assert rl_lab.evaluate(run, episodes=3).lengths == [50, 50, 50]
+    assert rl_lab.evaluate(run, episodes=3, max_steps=70).lengths == [70, 70, 70]
+
+
+def test_progress_says_that_an_evaluation_or_a_video_is_running(
+    train: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ProgressDisplay, "is_due", lambda _: True)
+    train(env=ENDLESS, eval_max_steps=50, video_every=1100, quiet=False, steps=1200, eval_every=0)
+    lines = capsys.readouterr().out.splitlines()
+    assert any("step 1,200/1,200" in line and "evaluating: 0/4 episodes, row 49" in line for line in lines)
+    assert any("recording a video: step 50" in line for line in lines)
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_score_that_is_not_finite_is_never_the_best(train: Any, monkeypatch: pytest.MonkeyPatch, score: float):
+    scores = iter([score, 3.0, score])
+    monkeypatch.setattr(
+        "rl_lab.training.hooks.evaluate", lambda *_, **__: Evaluation([next(scores)], [5], value=0.0, realised=0.0)
+    )
+    run = train(quiet=False)
+    assert checkpoint.read_state(checkpoint.find(run.path, "best"))["score"] == 3.0
+    assert checkpoint.read_state(checkpoint.find(run.path, "last"))["best"] == 3.0
+
+
+def test_run_without_any_finite_score_ends_with_its_last_network(train: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        "rl_lab.training.hooks.evaluate", lambda *_, **__: Evaluation([math.nan], [5], value=0.0, realised=0.0)
+    )
+    run = train(quiet=False)
+    assert checkpoint.find(run.path) == checkpoint.generations(run.path)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"episodes": 0}, "episodes is 0; it must be at least 1"),
+        ({"episodes": 2.5}, "episodes is 2.5; it must be a whole number"),
+        ({"epsilon": 2}, "epsilon is 2; it must be from 0 to 1"),
+        ({"seed": -1}, "seed is -1; it must be from 0 to"),
+        ({"max_steps": 0}, "max_steps is 0; it must be at least 1"),
+    ],
+)
+def test_options_of_an_evaluation_are_checked(train: Any, options: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        rl_lab.evaluate(train(steps=300), **options)
+
+
+def test_resume_of_a_finished_run_says_so_in_one_line(train: Any, capsys: pytest.CaptureFixture[str]):
+    run = train(steps=600)
+    before = checkpoint.read_state(checkpoint.find(run.path, "last"))
+    assert rl_lab.resume(run) == run
+    assert capsys.readouterr().out == f"{run} is finished: it has all its 600 steps; --steps N extends it\n"
+    assert checkpoint.read_state(checkpoint.find(run.path, "last")) == before
+    rl_lab.resume(run, steps=900)
+    assert "resume at step 605 of" in capsys.readouterr().out
+
+
+def test_run_without_its_last_evaluation_is_not_finished(train: Any, monkeypatch: pytest.MonkeyPatch):
+    """It was killed during the evaluation, after the checkpoint of the last step."""
+    with monkeypatch.context() as patch:
+        patch.setattr("rl_lab.training.hooks.evaluate", lambda *_, **__: os.abort)
+        patch.setattr("rl_lab.training.hooks.EvaluateAgent.evaluate_if_missing", lambda _: None)
+        run = train(steps=600, eval_every=0)
+    assert not is_finished(run)
+    rl_lab.resume(run, quiet=True)
+    assert is_finished(run)
+    assert any("eval/return_mean" in line for line in run.metrics())
+
+
+def test_introduction_counts_in_singular_and_shows_no_empty_memory(
+    train: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    train(steps=300, num_envs=1, quiet=False)
+    assert "300 agent steps, 1 environment, seed 1," in capsys.readouterr().out
+    rl_lab.train("tabular_sarsa", env="RandomWalk-v0", steps=300, wandb="disabled", runs_dir=str(tmp_path))
+    assert " GB" not in capsys.readouterr().out
