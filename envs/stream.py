@@ -22,7 +22,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from envs.action_log import ActionLog, SavedActionLog
-from envs.backends import make_backend
+from envs.backends import VectorStep, make_backend
 from envs.observations import ObservationConverter, ViewFunction
 from envs.spec import EnvFault
 
@@ -51,6 +51,7 @@ class Episode(NamedTuple):
     env: int  # index of the environment
     score: float  # undiscounted sum of the rewards, not clipped
     length: int  # agent steps
+    is_cut: bool = False  # it was cut at `max_steps` of the stream
 
 
 def spread_seeds(seed: int | Sequence[int], n: int) -> NDArray[np.int64]:
@@ -81,6 +82,7 @@ class Stream:
         action_numbers: tuple[int, ...] = (),
         independent_episodes: bool = False,
         reseed_after: int = RESEED_AFTER,
+        max_steps: int | None = None,
     ) -> None:
         """Wrap a vector environment.
 
@@ -99,6 +101,8 @@ class Stream:
                 since then, and on its own actions. The action log then omits finished episodes.
             reseed_after: An episode starts with a seeded reset if the replay of the action log would take at least this
                 many environment steps (`ActionLog.replay_steps`).
+            max_steps: Agent steps after which an episode is truncated, beside the limits of the environment. None means
+                no further limit. The action log does not hold these ends, so `restore` needs a stream without them.
 
         Raises:
             TypeError: The actions are not discrete.
@@ -118,6 +122,7 @@ class Stream:
         self.life_loss = life_loss
         self.independent_episodes = independent_episodes
         self.reseed_after = reseed_after
+        self.max_steps = max_steps
         self._backend = make_backend(env, name)
 
         self._observations = ObservationConverter(
@@ -134,6 +139,7 @@ class Stream:
         self._log = ActionLog(self.num_envs)
         self._sent: NDArray[np.int64] | None = None  # actions of the step in progress, or None
         self._is_last = np.zeros(self.num_envs, np.bool_)  # `is_last` of the present row
+        self._is_cut = np.zeros(self.num_envs, np.bool_)  # True where the present row ends an episode at `max_steps`
         self._lives = np.zeros(self.num_envs, np.int64)
         self._score = np.zeros(self.num_envs)  # sums of the rewards of the running episodes
         self._length = np.zeros(self.num_envs, np.int64)  # agent steps of the running episodes
@@ -228,6 +234,7 @@ class Stream:
         self._log.clear()
         obs = self._reset_seeded(all_true, spread_seeds(seed, self.num_envs))
         self._is_last = all_false
+        self._is_cut = all_false.copy()
         self._score[:] = 0
         self._length[:] = 0
         self._episodes.clear()
@@ -279,11 +286,15 @@ class Stream:
         step = self._backend.recv()
         self._log.add_actions(self._sent)
         self._sent = None
+        if self._is_cut.any():
+            step = self._replace_steps_after_cut(step)
         reward = self._finite_rewards(step.reward)
-        terminated = step.terminated
         is_first = self._is_last  # an episode begins after the last row of the previous one
         self._is_last = step.terminated | step.truncated
-        self._count(step.reward, is_first)
+        self._add_rewards(step.reward, is_first)
+        self._cut_long_episodes()
+        self._record_episodes()
+        terminated = step.terminated
         if self.life_loss:
             terminated = terminated | self._lost_life(step.info, is_first)
         obs = step.obs
@@ -297,7 +308,7 @@ class Stream:
             is_last=self._is_last,
             reward=reward,
             terminated=terminated,
-            truncated=step.truncated & ~terminated,
+            truncated=(step.truncated | self._is_cut) & ~terminated,
         )
 
     def _with_flicker(self, row: Row) -> Row:
@@ -331,8 +342,8 @@ class Stream:
             return f"row {self._log.row}"
         return f"environment {i}, row {self._log.row}"
 
-    def _count(self, reward: NDArray[Any], is_first: NDArray[np.bool_]) -> None:
-        """Update the scores and lengths of the running episodes, and record the episodes that ended.
+    def _add_rewards(self, reward: NDArray[Any], is_first: NDArray[np.bool_]) -> None:
+        """Update the scores and lengths of the running episodes.
 
         Scores are summed in float64: in float32, 16,777,216 + 1 is 16,777,216.
 
@@ -344,8 +355,34 @@ class Stream:
         if is_first.any():
             self._score[is_first] = 0
             self._length[is_first] = 0
+
+    def _cut_long_episodes(self) -> None:
+        """End the episodes that have reached `max_steps` with the present row."""
+        if self.max_steps is None:
+            return
+        self._is_cut = (self._length >= self.max_steps) & ~self._is_last
+        self._is_last = self._is_last | self._is_cut
+
+    def _replace_steps_after_cut(self, step: VectorStep) -> VectorStep:
+        """Reset the environments whose episode was cut, in place of the steps that they have taken since."""
+        obs, reset_info = self._backend.reset(self._is_cut, None)
+        self._update_lives(self._is_cut, reset_info)
+        info = dict(step.info)
+        if "lives" in info:
+            info["lives"] = np.where(self._is_cut, self._lives, info["lives"])
+        return step._replace(
+            obs=obs,
+            reward=np.where(self._is_cut, 0.0, step.reward),
+            terminated=step.terminated & ~self._is_cut,
+            truncated=step.truncated & ~self._is_cut,
+            info=info,
+        )
+
+    def _record_episodes(self) -> None:
+        """Record the episodes that end with the present row."""
         for i in np.flatnonzero(self._is_last):
-            self._episodes.append(Episode(int(i), float(self._score[i]), int(self._length[i])))
+            episode = Episode(int(i), float(self._score[i]), int(self._length[i]), bool(self._is_cut[i]))
+            self._episodes.append(episode)
 
     def _lost_life(self, info: dict[str, Any], is_first: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return bool[N], True where a life was lost and the episode goes on. Update the numbers of lives."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.core.types import Carry, PolicyOutput, ValueScaling
-from envs.stream import Episode, Row, Stream, spread_seeds
+from envs.stream import Episode, Row, Stream
 from rl_lab.system.device import on_device
 
 COMPACTED_ROWS = 1000
@@ -108,11 +108,6 @@ def evaluate(
     The episodes are divided evenly among the environments beforehand. If the first `episodes` episodes to end in any
     environment were counted instead, short episodes would be overrepresented.
 
-    An episode that reaches `max_steps` is cut. It counts as truncated, with its score and length up to there. Its
-    environment then goes on without being counted, because environments are only reset together: after the other
-    environments have played their episodes, all of them are reset, and the environments that still owe episodes
-    continue.
-
     Args:
         agent: The agent. Its random generators are not used.
         stream: The environments. The evaluation resets them.
@@ -120,119 +115,50 @@ def evaluate(
         epsilon: Probability of a uniformly random action. Random actions come from a generator of the evaluation.
         seed: Seed of the environments and of the random actions.
         device: Device of the agent.
-        max_steps: Agent steps after which an episode is cut. None means no limit.
+        max_steps: Agent steps after which an episode is cut, as if the environment had truncated it. None: no limit.
         after_row: Called after every row. If this function raises an exception, the evaluation ends with it.
     """
     num_envs = stream.num_envs
+    stream.max_steps = max_steps
     # i64[N]: episodes to count in each environment. The first environments have one more if there is a remainder.
     quota = np.full(num_envs, episodes // num_envs) + (np.arange(num_envs) < episodes % num_envs)
-    tally = _Tally(quota, max_steps)
+    counted: list[list[Episode]] = [[] for _ in range(num_envs)]  # episodes by environment, oldest first
     rng = np.random.default_rng(seed)
-    rounds: list[_RoundRecord] = []
+    row = stream.reset(seed)
+    carry = agent.initial_carry(num_envs)
+    record = _Record(row)
+    num_done = 0
     num_rows = 0
 
-    while tally.is_unfinished():
-        # The first round has the seed of the evaluation. There is a second one only if episodes were cut.
-        round_seed = int(spread_seeds([seed, len(rounds)], 1)[0]) if rounds else seed
-        row = stream.reset(round_seed)
-        carry = agent.initial_carry(num_envs)
-        record = _RoundRecord(row)
-        tally.begin_round()
-        while tally.is_playing():
-            output, carry = _policy_output(agent, row, carry, device)
-            is_random = rng.random(num_envs) < epsilon
-            random_action = rng.integers(stream.num_actions, size=num_envs)
-            stream.send(np.where(is_random, random_action, output.action.cpu().numpy()))
-            row = stream.recv()
-            num_rows += 1
-            newly_cut = tally.add(row, stream)
-            record.add(output.value, row, newly_cut, tally.is_cut)
-            after_row(EvaluationProgress(tally.num_done, episodes, num_rows))
-        output, _ = _policy_output(agent, row, carry, device)  # the value of the last row
-        record.finish(output.value)
-        rounds.append(record)
+    while num_done < episodes:
+        output, carry = _policy_output(agent, row, carry, device)
+        is_random = rng.random(num_envs) < epsilon
+        random_action = rng.integers(stream.num_actions, size=num_envs)
+        stream.send(np.where(is_random, random_action, output.action.cpu().numpy()))
+        row = stream.recv()
+        record.add(output.value, row)
+        num_rows += 1
+        for episode in stream.pop_episodes():
+            if len(counted[episode.env]) < quota[episode.env]:
+                counted[episode.env].append(episode)
+                num_done += 1
+        after_row(EvaluationProgress(num_done, episodes, num_rows))
+    output, _ = _policy_output(agent, row, carry, device)  # the value of the last row
+    record.finish(output.value)
 
-    counted = tally.counted_episodes()
-    value, realised = _mean_values(rounds, agent.value_scaling)
+    results = [episode for episodes_of_env in counted for episode in episodes_of_env]
+    value, realised = _mean_values(record, agent.value_scaling)
     return Evaluation(
-        returns=[episode.score for episode in counted],
-        lengths=[episode.length for episode in counted],
+        returns=[episode.score for episode in results],
+        lengths=[episode.length for episode in results],
         value=value,
         realised=realised,
-        num_cut=tally.num_cut,
+        num_cut=sum(episode.is_cut for episode in results),
     )
 
 
-class _Tally:
-    """The episodes of an evaluation that count."""
-
-    def __init__(self, quota: NDArray[np.int64], max_steps: int | None) -> None:
-        """Start without episodes.
-
-        Args:
-            quota: i64[N], number of episodes to count in each environment.
-            max_steps: Agent steps after which an episode is cut, or None.
-        """
-        self.quota = quota
-        self.max_steps = max_steps or np.inf
-        self.num_cut = 0
-        self.is_cut = np.zeros(len(quota), np.bool_)  # True from the cut of an episode to the end of the round
-        self._episodes: list[list[Episode]] = [[] for _ in quota]  # counted episodes by environment, oldest first
-        self._remaining = quota.copy()  # i64[N]
-        self._length = np.zeros(len(quota), np.int64)  # of the running episodes
-
-    @property
-    def num_done(self) -> int:
-        """Return the number of counted episodes."""
-        return int((self.quota - self._remaining).sum())
-
-    def is_unfinished(self) -> bool:
-        """Return True if episodes are missing."""
-        return bool(self._remaining.any())
-
-    def is_playing(self) -> bool:
-        """Return True if an environment of the present round still plays an episode that counts."""
-        return bool((self._remaining * ~self.is_cut).any())
-
-    def begin_round(self) -> None:
-        """Begin new episodes in all environments."""
-        self.is_cut[:] = False
-        self._length[:] = 0
-
-    def add(self, row: Row, stream: Stream) -> NDArray[np.bool_]:
-        """Count the episodes that ended with a row, and cut those that have reached the maximum number of steps.
-
-        Args:
-            row: The present row of the stream.
-            stream: The stream.
-
-        Returns:
-            bool[N], True for the environments whose episode was cut at this row.
-        """
-        self._length = np.where(row.is_first, 0, self._length + 1)
-        for episode in stream.pop_episodes():
-            if not self.is_cut[episode.env]:
-                self._count(episode)
-        newly_cut = (self._length >= self.max_steps) & ~row.is_last & ~self.is_cut & (self._remaining > 0)
-        for i in np.flatnonzero(newly_cut):
-            self._count(stream.running_episode(int(i)))
-            self.num_cut += 1
-        self.is_cut |= newly_cut
-        return newly_cut
-
-    def counted_episodes(self) -> list[Episode]:
-        """Return the counted episodes, ordered by environment, then by time."""
-        return [episode for episodes in self._episodes for episode in episodes]
-
-    def _count(self, episode: Episode) -> None:
-        """Count an episode, unless its environment has played its share."""
-        if self._remaining[episode.env] > 0:
-            self._remaining[episode.env] -= 1
-            self._episodes[episode.env].append(episode)
-
-
-class _RoundRecord:
-    """What the value statistics need of the rows of a round, without observations, which would fill the memory."""
+class _Record:
+    """What the value statistics need of the rows, without observations, which would fill the memory."""
 
     def __init__(self, first_row: Row) -> None:
         self.values: list[NDArray[np.float32]] = []  # [T, N] in pieces
@@ -242,23 +168,15 @@ class _RoundRecord:
         self._new_values: list[Tensor] = []  # f32[N] on the agent's device, not yet in `values`
         self._new_rows: list[Row] = []
 
-    def add(self, value: Tensor, next_row: Row, newly_cut: NDArray[np.bool_], is_cut: NDArray[np.bool_]) -> None:
-        """Add the value of a row, and the next row.
-
-        Args:
-            value: f32[N], value estimates of the row before `next_row`.
-            next_row: The row that followed.
-            newly_cut: bool[N], True where `next_row` is the last row of an episode that was cut.
-            is_cut: bool[N], True there and in all later rows of the round. What follows a cut does not count.
-        """
-        is_last = (next_row.is_last & ~is_cut) | newly_cut
+    def add(self, value: Tensor, next_row: Row) -> None:
+        """Add the value estimates f32[N] of a row, and the row that followed."""
         self._new_values.append(value)
-        self._new_rows.append(next_row._replace(obs=np.empty(0), is_last=is_last))
+        self._new_rows.append(next_row._replace(obs=np.empty(0)))
         if len(self._new_rows) == COMPACTED_ROWS:
             self._compact()
 
     def finish(self, value: Tensor) -> None:
-        """Add the value of the last row."""
+        """Add the value estimates f32[N] of the last row."""
         self._new_values.append(value)
         self._compact()
 
@@ -279,19 +197,8 @@ def _policy_output(agent: EvaluatedAgent, row: Row, carry: Carry, device: torch.
         return agent.policy_output(on_device(row.obs, device), on_device(row.is_first, device), carry)
 
 
-def _mean_values(rounds: list[_RoundRecord], scaling: ValueScaling) -> tuple[float, float]:
-    """Return the mean value estimate, and the mean of the returns that the values estimate, over all rounds."""
-    values: list[NDArray[np.float32]] = []
-    returns: list[NDArray[np.float64]] = []
-    for record in rounds:
-        round_values, round_returns = _values_and_returns(record, scaling)
-        values.append(round_values)
-        returns.append(round_returns)
-    return float(np.concatenate(values).mean()), float(np.concatenate(returns).mean())
-
-
-def _values_and_returns(record: _RoundRecord, scaling: ValueScaling) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return the value estimates of a round, and the returns that they estimate.
+def _mean_values(record: _Record, scaling: ValueScaling) -> tuple[float, float]:
+    """Return the mean value estimate, and the mean of the returns that the values estimate.
 
     The return G_t of state s_t has the clipped reward r_t and the discount gamma:
 
@@ -299,11 +206,9 @@ def _values_and_returns(record: _RoundRecord, scaling: ValueScaling) -> tuple[ND
         G_t = r_t + gamma V(s_{t+1})       if the action at s_t truncates the episode
         G_t = r_t + gamma G_{t+1}          otherwise
 
-    Row t + 1 of the record holds the reward, the termination and the truncation that follow the action of row t.
-
-    Returns:
-        Values and returns of all states of the episodes that ended, except the last state of each episode, at which no
-        action is taken.
+    Row t + 1 of the record holds the reward, the termination and the truncation that follow the action of row t. The
+    means are over all states of the episodes that ended, except the last state of each episode, at which no action is
+    taken.
     """
     limit = scaling.reward_clip or np.inf
     values = np.concatenate(record.values)
@@ -319,4 +224,4 @@ def _values_and_returns(record: _RoundRecord, scaling: ValueScaling) -> tuple[ND
     # bool[T, N], True where an episode ends at row t or later.
     ends_later = is_last[::-1].cumsum(0)[::-1] > 0
     counted = ~is_last & ends_later
-    return values[counted], returns[counted]
+    return float(values[counted].mean()), float(returns[counted].mean())

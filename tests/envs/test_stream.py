@@ -30,18 +30,24 @@ class ExpectedRow(NamedTuple):
     truncated: bool
 
 
-def naive_rows(env: NumberedSteps, seed: int, actions: NDArray[np.int64], *, life_loss: bool) -> Iterator[ExpectedRow]:
+def naive_rows(
+    env: NumberedSteps, seed: int, actions: NDArray[np.int64], *, life_loss: bool, max_steps: int = 1000
+) -> Iterator[ExpectedRow]:
     """Yield the first row and the row after each action, computed with `reset` and `step` of one environment."""
     obs, info = env.reset(seed=seed)
+    length = 0
     row = ExpectedRow(obs, True, False, 0.0, False, False)
     yield row
     for action in actions:
         if row.is_last:
             obs, info = env.reset()
+            length = 0
             row = ExpectedRow(obs, True, False, 0.0, False, False)
         else:
+            length += 1
             lives = info["lives"]
             obs, reward, terminated, truncated, info = env.step(int(action))
+            truncated = truncated or (length == max_steps and not terminated)
             is_last = terminated or truncated
             loses_life = life_loss and not is_last and info["lives"] < lives
             row = ExpectedRow(obs, False, is_last, reward, terminated or loses_life, truncated)
@@ -62,12 +68,13 @@ def naive_episodes(rows: list[ExpectedRow], env: int) -> list[Episode]:
     return episodes
 
 
+@pytest.mark.parametrize("max_steps", [1000, 4, 1])
 @pytest.mark.parametrize("life_loss", [False, True])
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("lengths", [(3, 1, 8), (-3, -1, -8), (3, -5, 1, -1, 8)])
-def test_rows_equal_those_of_single_environments(kind, lengths, life_loss):
+def test_rows_equal_those_of_single_environments(kind, lengths, life_loss, max_steps):
     vector_env = VECTOR_ENVS[kind]([lambda: NumberedSteps(lengths)] * N, autoreset_mode=AutoresetMode.NEXT_STEP)
-    stream = Stream(vector_env, life_loss=life_loss)
+    stream = Stream(vector_env, life_loss=life_loss, max_steps=max_steps)
     actions = np.random.default_rng(0).integers(2, size=(60, N))
     try:
         rows = [stream.reset(7)]
@@ -78,7 +85,8 @@ def test_rows_equal_those_of_single_environments(kind, lengths, life_loss):
     finally:
         stream.close()
     for e, seed in enumerate(spread_seeds(7, N)):
-        expected_rows = list(naive_rows(NumberedSteps(lengths), int(seed), actions[:, e], life_loss=life_loss))
+        env = NumberedSteps(lengths)
+        expected_rows = list(naive_rows(env, int(seed), actions[:, e], life_loss=life_loss, max_steps=max_steps))
         for t, (row, expected) in enumerate(zip(rows, expected_rows, strict=True)):
             for field in ExpectedRow._fields:
                 value = getattr(row, field)[e]
@@ -86,6 +94,11 @@ def test_rows_equal_those_of_single_environments(kind, lengths, life_loss):
         expected_episodes = naive_episodes(expected_rows, e)
         mine = [episode for episode in episodes if episode.env == e]
         assert [episode.length for episode in mine] == [episode.length for episode in expected_episodes]
+        at_limit = [
+            row.is_last and row.obs[2] == max_steps < abs(lengths[int(row.obs[1]) % len(lengths)])
+            for row in expected_rows
+        ]
+        assert sum(episode.is_cut for episode in mine) == sum(at_limit)
         scores = [episode.score for episode in mine]
         assert np.allclose(scores, [episode.score for episode in expected_episodes], atol=1e-4)
 

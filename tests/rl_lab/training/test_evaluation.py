@@ -89,7 +89,7 @@ def test_episode_without_an_end_is_cut_and_the_other_episodes_stay_as_they_are()
     assert result.num_cut == 2
     assert result.to_dict()["cut"] == 2
     assert "5 games of 23 steps, 2 of them cut" in str(result)
-    assert progress[-1] == EvaluationProgress(5, 5, 100)
+    assert progress[-1] == EvaluationProgress(5, 5, 101)  # with the row of the reset
     actions = result.returns[0] - sum(0.001 * t for t in range(1, 51))
     assert actions == pytest.approx(round(actions), abs=1e-4)
 
