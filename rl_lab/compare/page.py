@@ -9,6 +9,7 @@ import base64
 import contextlib
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,26 @@ def write_page(comparison: Comparison, path: Path, *, x: XAxis, warnings: list[s
         x: The x-axis that is selected when the page opens.
         warnings: Messages at the top of the page.
     """
+    html = render_page(page_data(comparison, x=x, warnings=warnings))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(html, encoding="utf-8")
+
+
+def render_page(data: dict[str, Any]) -> str:
+    """Return the HTML of the page that displays JSON-compatible values (`page_data`)."""
     from plotly.offline import get_plotlyjs  # a slow import
 
-    # "</script>" in a text would end the script element.
-    data = json.dumps(page_data(comparison, x=x, warnings=warnings)).replace("</", "<\\/")
-    html = TEMPLATE.read_text().replace("/*DATA*/null", data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html.replace("/*PLOTLY*/", get_plotlyjs()))
+    inserted = {"/*PLOTLY*/": get_plotlyjs(), "/*DATA*/": embedded_json(data)}
+    # One pass over the template: inserted text is not searched, whatever it holds.
+    return re.sub(r"/\*(PLOTLY|DATA)\*/", lambda match: inserted[match[0]], TEMPLATE.read_text(encoding="utf-8"))
+
+
+def embedded_json(data: dict[str, Any]) -> str:
+    """Return JSON that HTML reads as plain text inside a script element: ASCII without <, > and &."""
+    text = json.dumps(to_json(data), allow_nan=False)
+    for char in "<>&":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
 
 
 def page_data(comparison: Comparison, *, x: XAxis, warnings: list[str]) -> dict[str, Any]:
@@ -79,12 +93,12 @@ def page_data(comparison: Comparison, *, x: XAxis, warnings: list[str]) -> dict[
 
 
 def to_json(value: Any) -> Any:
-    """Return dataclasses, dicts, lists and numbers as JSON-compatible values. NaN and infinity become None."""
+    """Return dataclasses, dicts, sequences and numbers as JSON-compatible values. NaN and infinity become None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_json(dataclasses.asdict(value))
     if isinstance(value, dict):
         return {key: to_json(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     if isinstance(value, float) and not np.isfinite(value):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl_lab.compare.comparison import Comparison, GroupSummary, RunGroup
 from rl_lab.errors import Fault, LabError
+from rl_lab.system.printable import printable
 from rl_lab.tracking.metric_names import STEP_METRIC
 from rl_lab.tracking.wandb_sink import wandb_id_file
 
@@ -127,10 +129,10 @@ def _log_statistics(run: WandbRun, comparison: Comparison, page: Path | None) ->
         table.add_data(*row)
     run.log({"table": table})
     if page:
-        run.log({"page": wandb.Html(page.read_text(), inject=False)})
+        run.log({"page": wandb.Html(page.read_text(encoding="utf-8"), inject=False)})
     numbers: dict[str, float] = {}
     for summary in summaries:
-        name = f"{summary.env}/{summary.agent}"
+        name = printable(f"{summary.env}/{summary.agent}")
         numbers[f"{name}/iqm"] = summary.final.value
         numbers[f"{name}/low"] = summary.final.low
         numbers[f"{name}/high"] = summary.final.high
@@ -143,7 +145,7 @@ def _table_rows(summaries: Sequence[GroupSummary]) -> list[list[str]]:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else printable(value)
 
 
 def _line_plot(comparison: Comparison, env: str) -> LinePlot:
@@ -151,7 +153,7 @@ def _line_plot(comparison: Comparison, env: str) -> LinePlot:
     import wandb_workspaces.reports.v2 as wr
 
     return wr.LinePlot(
-        title=f"{comparison.metric} on {env}",
+        title=printable(f"{comparison.metric} on {env}"),
         x=STEP_METRIC,
         y=[comparison.metric],
         groupby_aggfunc="mean",
@@ -166,11 +168,13 @@ def _save_view(comparison: Comparison, ids: list[list[str]], entity: str, projec
 
     labels = dict.fromkeys(group.label for group in comparison.groups)
     group_keys = ["agent", "env", *comparison.differing_settings()]
-    sections = [ws.Section(name=env, panels=[_line_plot(comparison, env)], is_open=True) for env in comparison.envs]
+    sections = [
+        ws.Section(name=printable(env), panels=[_line_plot(comparison, env)], is_open=True) for env in comparison.envs
+    ]
     view = ws.Workspace(
         entity=entity,
         project=project,
-        name="Comparison of " + ", ".join(labels),
+        name=printable("Comparison of " + ", ".join(labels)),
         sections=sections,
         runset_settings=ws.RunsetSettings(
             filters=[Metric("ID").isin(_all(ids))], groupby=[Config(key) for key in group_keys]
@@ -195,16 +199,16 @@ def _save_report(comparison: Comparison, ids: list[list[str]], entity: str, proj
             wr.Runset(
                 entity=entity,
                 project=project,
-                name=group.label,
+                name=printable(group.label),
                 filters=[Metric("ID").isin(names)],
                 groupby=["config.agent"],
             )
             for group, names in zip(comparison.groups, ids, strict=True)
             if group.env_spec.name == env
         ]
-        blocks += [wr.H2(text=env), wr.PanelGrid(runsets=runsets, panels=[_line_plot(comparison, env)])]
+        blocks += [wr.H2(text=printable(env)), wr.PanelGrid(runsets=runsets, panels=[_line_plot(comparison, env)])]
     report = wr.Report(
-        entity=entity, project=project, title=f"Comparison on {', '.join(comparison.envs)}", blocks=blocks
+        entity=entity, project=project, title=printable(f"Comparison on {', '.join(comparison.envs)}"), blocks=blocks
     )
     report.save()
     return report.url
@@ -212,5 +216,11 @@ def _save_report(comparison: Comparison, ids: list[list[str]], entity: str, proj
 
 def _markdown_table(comparison: Comparison) -> str:
     rows = [list(COLUMNS), ["-"] * len(COLUMNS)]
-    rows += _table_rows([group.summary() for group in comparison.groups])
+    table = _table_rows([group.summary() for group in comparison.groups])
+    rows += [list(map(escape_markdown, cells)) for cells in table]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
+
+
+def escape_markdown(text: str) -> str:
+    """Return a printable text with a backslash before each character that Markdown or HTML would interpret."""
+    return re.sub(r"([\\`*_{}\[\]<>&|#~$!])", r"\\\1", text)

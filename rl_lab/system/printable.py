@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def printable(text: object) -> str:
@@ -33,4 +34,6 @@ def print_line(text: object, *, file: TextIO | None = None) -> None:
 
 def plain_text(text: object) -> Text:
     """Return a text for rich: printable, and not interpreted as markup."""
+    from rich.text import Text  # error messages need no rich
+
     return Text(printable(text))

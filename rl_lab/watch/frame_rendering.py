@@ -18,6 +18,7 @@ from rl_lab.watch.images import (
     draw_text,
     observation_to_rgb,
     overlay_heatmap,
+    shorten,
     text_width,
 )
 from rl_lab.watch.player import PlayerStep
@@ -33,6 +34,9 @@ GREEDY: Color = (86, 182, 120)  # the chosen action if it is the greedy one; the
 EXPLORATORY: Color = (229, 152, 64)  # the chosen action if it is not the greedy one
 RETURNS: Color = (229, 152, 64)  # the curve of the returns
 BAR: Color = (92, 112, 148)
+
+MAX_TITLE = 90  # characters; a longer title would be too small to read
+MAX_ACTION_NAME = 14  # characters beside a bar
 
 EMPTY_FRAME = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), BACKGROUND, np.uint8)  # a copy is faster than filling a new frame
 
@@ -99,7 +103,8 @@ def _draw_scaled(frame: RgbImage, image: RgbImage, box: Box) -> None:
 def _draw_header(frame: RgbImage, player_step: PlayerStep, title: str) -> None:
     """Draw the title, and a line with the game's number, step and score. A long title is drawn smaller."""
     size = 0.5
-    shrink = min(1.0, (PANEL_RIGHT - PANEL_LEFT) / text_width(title, size))
+    title = shorten(title, MAX_TITLE)
+    shrink = min(1.0, (PANEL_RIGHT - PANEL_LEFT) / max(1, text_width(title, size)))
     draw_text(frame, title, (PANEL_LEFT, 26), size=size * shrink)
     progress = "over" if player_step.is_last else f"step {player_step.step_number:,}"
     status = f"game {player_step.game_number}   {progress}   score {player_step.score:g}"
@@ -145,7 +150,8 @@ def _draw_scores(frame: RgbImage, player_step: PlayerStep, action_names: tuple[s
         bar_color = chosen_color if i == chosen else BAR
         name_color = TEXT if i == chosen else FAINT_TEXT
         cv2.rectangle(frame, (left, y + 2), (left + length, y + row_height - 3), bar_color, -1)
-        draw_text(frame, action_names[i].lower(), (PANEL_LEFT, baseline), size=text_size, color=name_color)
+        name = shorten(action_names[i].lower(), MAX_ACTION_NAME)
+        draw_text(frame, name, (PANEL_LEFT, baseline), size=text_size, color=name_color)
         draw_text(frame, f"{score:.3f}", (PANEL_RIGHT - 64, baseline), size=text_size)
     return top + 14 + len(scores) * row_height
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from rl_lab.system.printable import printable
 from rl_lab.watch.images import RgbImage
 from rl_lab.watch.player import PlayerStep
 
@@ -38,7 +39,7 @@ class TerminalSink:
         scaled_height = max(2, int(height * scale) // 2 * 2)  # even, because a character is two pixels high
         scaled = cv2.resize(frame, (scaled_width, scaled_height), interpolation=cv2.INTER_AREA)
         pixels = half_blocks(np.asarray(scaled, np.uint8))
-        text = f"score {player_step.score:g}   {self.title()}   Ctrl-C stops"
+        text = f"score {player_step.score:g}   {printable(self.title())}   Ctrl-C stops"
         sys.stdout.write(f"{MOVE_TO_TOP}{pixels}{RESET_COLORS}{CLEAR_LINE}{text[: columns - 1]}{CLEAR_BELOW}")
         sys.stdout.flush()
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from rl_lab.errors import LabError
 from rl_lab.system.display import has_display
+from rl_lab.system.printable import printable
 from rl_lab.watch.controls import Controls
 from rl_lab.watch.frame_rendering import FRAME_HEIGHT, FRAME_WIDTH
 from rl_lab.watch.images import RgbImage
@@ -43,7 +44,7 @@ class WindowSink:
 
     def show(self, frame: RgbImage, player_step: PlayerStep) -> None:
         """Show a frame, scaled to the size of the window."""
-        self.pygame.display.set_caption(self.title())
+        self.pygame.display.set_caption(printable(self.title()))
         self.pygame.surfarray.blit_array(self.surface, np.swapaxes(frame, 0, 1))
         self.pygame.display.flip()
 

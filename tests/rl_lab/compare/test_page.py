@@ -2,13 +2,17 @@
 
 import json
 import re
+from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from browser import browser_tab, needs_browser
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rl_lab.cli.main import main
 from rl_lab.compare.comparison import Comparison
-from rl_lab.compare.page import write_page
+from rl_lab.compare.page import page_data, render_page, write_page
 from rl_lab.compare.run_result import read_results
 from rl_lab.tracking.metric_names import SCORE_METRIC
 
@@ -59,6 +63,84 @@ def test_command_rejects_empty_comparisons(args, message, make_run, tmp_path, ca
     with pytest.raises(SystemExit):
         main(args)
     assert message in capsys.readouterr().err
+
+
+class ScriptParser(HTMLParser):
+    """Collects the contents of the script elements, as a browser divides the page."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.scripts: list[str] = []
+        self.is_inside = False
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag == "script":
+            self.is_inside = True
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "script":
+            self.is_inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self.is_inside:
+            self.scripts[-1] += data
+
+
+MARKUP = ["<!--<script>", "</script><script>alert(1)</script>", "/*PLOTLY*/", "/*DATA*/", "/*DATA*/null", "\\1\\g<0>"]
+MARKUP += ["&lt;", "\u2028\u2029", "-->", "]]>", "__proto__", "\ud800", "\x1b[2J", "<img src=x onerror=alert(1)>"]
+NAMES = st.text(st.characters(exclude_categories=()), max_size=20) | st.sampled_from(MARKUP)
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | NAMES,
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(NAMES, children, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(NAMES, JSON_VALUES, max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_names_are_data_of_the_page_whatever_they_hold(data: dict[str, Any]):
+    """The page has three scripts, the first holds the data, and the names add nothing to the others."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("plotly.offline.get_plotlyjs", lambda: "plotly = '/*DATA*/'")
+        html = render_page(data)
+    parser = ScriptParser()
+    parser.feed(html)
+    assert len(parser.scripts) == 3
+    assert json.loads(parser.scripts[0]) == data
+    assert parser.scripts[1] == "plotly = '/*DATA*/'"
+    assert html.count("<script") == 3
+    assert "<!--" not in html
+    html.encode()
+
+
+def test_the_page_holds_plotly_once_and_three_scripts():
+    html = render_page({"name": "/*PLOTLY*/"})
+    assert html.count("plotly.js v") == render_page({}).count("plotly.js v") == 1
+    assert len(html) - len(render_page({})) < 40
+
+
+@needs_browser
+def test_page_with_hostile_names_in_a_browser(make_run, tmp_path):
+    """All names are shown as they are, nothing is executed, and the page is drawn."""
+    name = "<!--<script>/*PLOTLY*/</script><b>bold</b><img src=x onerror=alert(1)> &amp;"
+    comparison = Comparison.from_results(read_results([make_run(), make_run(seed=2)])[0], SCORE_METRIC)
+    data = page_data(comparison, x="steps", warnings=[name])
+    data["envs"][0]["name"] = name
+    data["envs"][0]["groups"][0]["label"] = name
+    data["rows"][0]["agent"] = name
+    path = tmp_path / "page.html"
+    path.write_text(render_page(data), encoding="utf-8")
+    with browser_tab() as (tab, complaints):
+        tab.on("dialog", lambda dialog: complaints.append(dialog.message))
+        tab.goto(path.as_uri())
+        tab.wait_for_selector("#curve-0 .scatterlayer .trace path.js-line")
+        assert tab.locator("#warnings .warning").text_content() == name
+        assert tab.locator("#summary td").first.text_content() == name
+        assert tab.locator("#curve-0 .gtitle").text_content() == f"{name} ({comparison.groups[0].env_spec.protocol})"
+        assert tab.locator("script").count() == 3
+        assert tab.locator("img").count() == 0
+        assert complaints == []
 
 
 @needs_browser

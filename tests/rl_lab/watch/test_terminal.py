@@ -12,11 +12,12 @@ import sys
 import termios
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_lab.watch.sinks.terminal import MOVE_TO_TOP, SHOW_CURSOR, half_blocks
+from rl_lab.watch.sinks.terminal import MOVE_TO_TOP, SHOW_CURSOR, TerminalSink, half_blocks
 
 CELL = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m▀|▀")
 FRAME_START = MOVE_TO_TOP.encode()
@@ -25,6 +26,17 @@ FRAME_START = MOVE_TO_TOP.encode()
 def test_half_blocks_encodes_two_pixels_per_character():
     image = np.array([[[1, 2, 3], [1, 2, 3]], [[4, 5, 6], [4, 5, 6]]], np.uint8)
     assert half_blocks(image) == "\x1b[38;2;1;2;3;48;2;4;5;6m▀▀\x1b[0m\x1b[K\r\n"
+
+
+def test_the_title_cannot_control_the_terminal(capsys):
+    class Step:
+        score = 1.0
+
+    step: Any = Step()
+    sink = TerminalSink(lambda: "a\x1b[2J\x1b]0;title\x07\n\ud800 z")
+    sink.show(np.zeros((4, 4, 3), np.uint8), step)
+    output = capsys.readouterr().out
+    assert r"score 1   a\x1b[2J\x1b]0;title\x07\n\ud800 z" in output
 
 
 def decode_half_blocks(text: str) -> NDArray[np.int64]:

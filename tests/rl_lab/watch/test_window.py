@@ -7,16 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from rl_lab.errors import LabError
 from rl_lab.watch.controls import Controls
+from rl_lab.watch.frame_rendering import FRAME_HEIGHT, FRAME_WIDTH
 from rl_lab.watch.sinks.window import WindowSink
 
 MISSING_TOOLS = [name for name in ("Xvfb", "xdotool") if shutil.which(name) is None]
 WIDTH, HEIGHT = 1024, 768
+NO_STEP: Any = None
 
 
 def test_window_raises_without_a_display(monkeypatch):
@@ -29,6 +32,18 @@ def test_window_raises_without_a_display(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":4321")
     with pytest.raises(LabError, match="no window can be opened"):
         WindowSink(Controls(), lambda: "")
+
+
+def test_any_title_is_shown(monkeypatch):
+    monkeypatch.setattr("rl_lab.watch.sinks.window.has_display", lambda: True)
+    monkeypatch.setattr("rl_lab.watch.sinks.window.INVISIBLE_DRIVERS", ())
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    window = WindowSink(Controls(), lambda: "a\x1b[2J\0\ud800")
+    try:
+        window.show(np.zeros((FRAME_HEIGHT, FRAME_WIDTH, 3), np.uint8), NO_STEP)
+        assert window.pygame.display.get_caption()[0] == r"a\x1b[2J\x00\ud800"
+    finally:
+        window.close()
 
 
 @pytest.fixture
