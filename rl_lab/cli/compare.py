@@ -12,7 +12,6 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from agents.core.settings import check_fields
 from rl_lab.cli.parsing import parse
@@ -23,6 +22,7 @@ from rl_lab.compare.run_result import XAxis, read_results
 from rl_lab.compare.runs import find_runs
 from rl_lab.errors import LabError
 from rl_lab.experiment.registry import load_env_plugins
+from rl_lab.system.printable import plain_text, print_line
 from rl_lab.tracking.metric_names import SCORE_METRIC
 from rl_lab.tracking.wandb_mode import NO_WANDB_KEY, find_wandb_key
 
@@ -87,7 +87,7 @@ def compare_command(args: list[str]) -> None:
         _print_table(summaries)
         _print_lines(stderr, [f"WARNING: {warning}" for warning in warnings])
         if page:
-            print(f"page: {page}")
+            print_line(f"page: {page}")
     if is_published:
         from rl_lab.compare.publish import publish  # imports the W&B packages, which takes about a second
 
@@ -104,7 +104,7 @@ def _write_page(comparison: Comparison, path: Path, x: XAxis, warnings: list[str
 def _print_lines(console: Console, lines: Sequence[str]) -> None:
     """Print lines as they are, without rich markup and line breaks."""
     for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(plain_text(line), soft_wrap=True)
 
 
 def _print_json(summaries: list[GroupSummary], metric: str, warnings: list[str], problems: list[str]) -> None:
@@ -135,7 +135,7 @@ def _render_table(summaries: Sequence[GroupSummary]) -> Table:
         if has_target:
             cells += _target_cells(summary)
         cells.append("" if np.isnan(summary.steps_per_s) else f"{summary.steps_per_s:,.0f}")
-        table.add_row(*map(Text, cells))  # Text is not interpreted as markup: a label may hold brackets
+        table.add_row(*map(plain_text, cells))
     return table
 
 

@@ -14,6 +14,7 @@ from rl_lab.cli.parsing import PlayOptions, parse
 from rl_lab.experiment.factory import make_cpu_agent
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
+from rl_lab.system.printable import print_line
 from rl_lab.tracking.progress import evaluation_progress
 
 
@@ -49,5 +50,5 @@ def eval_command(args: list[str]) -> None:
         origin = {"checkpoint": str(folder), "env": run.env_spec.name, "agent": run.config.agent}
         print(json.dumps(result.to_dict() | origin))
         return
-    print(f"{run.config.agent} on {run.env_spec}")
-    print(f"checkpoint {folder.name} of step {step:,}: {result}")
+    print_line(f"{run.config.agent} on {run.env_spec}")
+    print_line(f"checkpoint {folder.name} of step {step:,}: {result}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rl_lab.system.exit_codes import CommandExit
+from rl_lab.system.printable import print_line
 from rl_lab.training.faults import how_to_resume
 from rl_lab.training.trainer import Interrupted, StoppedWithoutSaving
 
@@ -17,8 +18,8 @@ def exit_if_interrupted() -> Iterator[None]:
     try:
         yield
     except Interrupted as stop:
-        print(f"stopped and saved; {how_to_resume(stop.run)}")
+        print_line(f"stopped and saved; {how_to_resume(stop.run)}")
         raise CommandExit(128 + stop.signal) from None
     except StoppedWithoutSaving as stop:
-        print(f"stopped without saving; {how_to_resume(stop.run)}")
+        print_line(f"stopped without saving; {how_to_resume(stop.run)}")
         raise CommandExit(128 + signal.SIGINT) from None

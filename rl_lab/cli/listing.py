@@ -5,6 +5,7 @@ from __future__ import annotations
 from rl_lab import api
 from rl_lab.errors import LabError
 from rl_lab.experiment.registry import agents
+from rl_lab.system.printable import print_line
 from rl_lab.system.shell import PROG
 
 
@@ -30,7 +31,7 @@ def list_command(args: list[str]) -> None:
 def _print_agents() -> None:
     width = max(len(name) for name in agents())
     for name, entry in sorted(agents().items()):
-        print(f"{name:<{width}}  {entry.paper}")
+        print_line(f"{name:<{width}}  {entry.paper}")
 
 
 def _print_environments() -> None:

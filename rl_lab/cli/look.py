@@ -11,6 +11,7 @@ from rl_lab import api
 from rl_lab.cli.parsing import PlayOptions, parse
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import DEMO, Run
+from rl_lab.system.printable import print_line
 from rl_lab.watch.player import Player
 from rl_lab.watch.rendered_env import RenderedEnv
 
@@ -53,7 +54,7 @@ def _print_attack(run: Run, size: float, options: LookOptions) -> None:
         raise LabError(f"attack is fgsm {size:g}; its size must be greater than 0")
     results = evaluate_attack(run, size, episodes=options.episodes, seed=options.seed, which=options.which)
     for name, result in results.items():
-        print(f"{name:<22} {result}")
+        print_line(f"{name:<22} {result}")
 
 
 def _write_report(run: Run, options: LookOptions) -> None:
@@ -65,7 +66,7 @@ def _write_report(run: Run, options: LookOptions) -> None:
     player = Player(agent, run.config, RenderedEnv(run.env_spec), epsilon=epsilon, seed=options.seed)
     descriptions = write_network_report(player, _output_folder(run, options), step=options.step, units=options.units)
     for path, description in descriptions.items():
-        print(f"{path}: {description}")
+        print_line(f"{path}: {description}")
 
 
 def _output_folder(run: Run, options: LookOptions) -> Path:

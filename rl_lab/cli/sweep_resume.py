@@ -18,6 +18,7 @@ from rl_lab.sweep.search import run_check, run_search
 from rl_lab.sweep.sweep import Sweep
 from rl_lab.sweep.tuner import SweepStopped
 from rl_lab.system.exit_codes import CommandExit
+from rl_lab.system.printable import print_line
 from rl_lab.system.quiet_output import quiet_if_lost
 from rl_lab.system.shell import shell_command
 
@@ -49,9 +50,9 @@ def run_sweep(sweep: Sweep, address: str) -> None:
         address: Address of the Ray cluster.
     """
     if sweep.kind == "grid":
-        print(f"{len(sweep.request['trials'])} runs, group {sweep.group}, in {sweep.path}")
+        print_line(f"{len(sweep.request['trials'])} runs, group {sweep.group}, in {sweep.path}")
     else:
-        print(f"{sweep.request['trials']} trials, group {sweep.group}, in {sweep.path}")
+        print_line(f"{sweep.request['trials']} trials, group {sweep.group}, in {sweep.path}")
     try:
         with connected(address):
             check_resources(sweep.cpu_per_run, sweep.gpu_per_run)
@@ -61,14 +62,14 @@ def run_sweep(sweep: Sweep, address: str) -> None:
         raise
     except (SweepStopped, KeyboardInterrupt) as stop:
         number = stop.signal if isinstance(stop, SweepStopped) else signal.SIGINT
-        print(f"stopped; continue with:  {shell_command('sweep', 'resume', sweep.path)}")
+        print_line(f"stopped; continue with:  {shell_command('sweep', 'resume', sweep.path)}")
         raise CommandExit(128 + number) from None
     if group is None:
         return
     runs_dir = [] if sweep.runs_dir == "runs" else ["--runs-dir", sweep.runs_dir]
     if sweep.kind == "search":
         compare_command([group, *runs_dir, "--html", ""])
-    print(f"next:  {shell_command('compare', group, *runs_dir)}")
+    print_line(f"next:  {shell_command('compare', group, *runs_dir)}")
 
 
 def _run_grid(sweep: Sweep) -> str:
@@ -83,6 +84,6 @@ def _run_search(sweep: Sweep) -> str | None:
     if not settings:
         print("the agent's own settings are the best: there is nothing to check")
         return None
-    print("best: " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items()))
-    print(f"check against the agent's own settings, with the fresh seeds {sweep.request['check_seeds']}:")
+    print_line("best: " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items()))
+    print_line(f"check against the agent's own settings, with the fresh seeds {sweep.request['check_seeds']}:")
     return run_check(sweep, settings).group

@@ -30,6 +30,7 @@ from rl_lab.experiment.seed_group import GroupStopped, plan_jobs, train_group
 from rl_lab.experiment.seed_list import parse_seeds
 from rl_lab.experiment.training_plan import plan_training
 from rl_lab.system.exit_codes import CommandExit, exit_with_error
+from rl_lab.system.printable import print_line
 from rl_lab.system.quiet_output import quiet_if_lost
 from rl_lab.system.shell import PROG, shell_command
 
@@ -93,12 +94,12 @@ def _train_seeds(args: list[str], seeds: list[int], jobs: int, config: Config, e
         train_group(plan_jobs(PROGRAM, job_args, seeds, config), parallel=jobs, group=group)
     except GroupStopped as stop:
         effect = "continues the group" if is_resumable(config.agent) else "trains the seeds that have not started"
-        print(f"stopped and saved; the same command with {shlex.join(['--group', group, *init_args])} {effect}")
+        print_line(f"stopped and saved; the same command with {shlex.join(['--group', group, *init_args])} {effect}")
         raise CommandExit(128 + stop.signal) from None
     compare_args = ["compare", group]
     if config.run.runs_dir != "runs":
         compare_args += ["--runs-dir", config.run.runs_dir]
-    print(f"next:  {shell_command(*compare_args)}")
+    print_line(f"next:  {shell_command(*compare_args)}")
 
 
 def _default_group_name(config: Config) -> str:

@@ -21,6 +21,7 @@ from rl_lab.experiment.factory import make_cpu_agent
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
 from rl_lab.system.display import has_display
+from rl_lab.system.printable import print_line
 from rl_lab.watch.checkpoint_selector import CheckpointSelector, newest_checkpoint
 from rl_lab.watch.controls import KEYS, Controls
 from rl_lab.watch.player import Player
@@ -126,7 +127,7 @@ def _lower_priority() -> None:
 def _wait_for_checkpoint(run: Run) -> None:
     """Wait until the run has a checkpoint."""
     if newest_checkpoint(run.path) is None:
-        print(f"{run} has no checkpoint yet; waiting for the first one (Ctrl-C stops)", flush=True)
+        print_line(f"{run} has no checkpoint yet; waiting for the first one (Ctrl-C stops)")
     while newest_checkpoint(run.path) is None:
         time.sleep(1)
 
@@ -158,7 +159,7 @@ def _show(run: Run, agent: Agent, checkpoints: CheckpointSelector, sink_name: Si
             checkpoints.choose(controls.checkpoint)
             controls.checkpoint = None
         elif options.follow and checkpoints.load_newer():
-            print(f"loaded the checkpoint of step {checkpoints.step:,}", flush=True)
+            print_line(f"loaded the checkpoint of step {checkpoints.step:,}")
 
     episodes = options.episodes
     if episodes is None and sink_name == "video":
@@ -208,13 +209,13 @@ def _open_sink(
         return VideoSink(Path(options.video), fps)
     if name == "window":
         window = WindowSink(controls, title)
-        print(f"in a window; keys: {_describe_keys()}", flush=True)
+        print_line(f"in a window; keys: {_describe_keys()}")
         return window
     if name == "web":
         from rl_lab.watch.sinks.web import WebSink  # the web server takes long to import
 
         page = WebSink(controls, checkpoints, title, host=options.host, port=options.port)
-        print(f"on the page {page.address} (Ctrl-C stops); keys: {_describe_keys()}", flush=True)
+        print_line(f"on the page {page.address} (Ctrl-C stops); keys: {_describe_keys()}")
         return page
     return TerminalSink(title)
 
@@ -229,6 +230,6 @@ def _print_result(run: Run, sink: FrameSink, result: ShowResult) -> None:
     """Print the scores, and the length of a video."""
     if result.scores:
         scores = ", ".join(f"{score:g}" for score in result.scores)
-        print(f"{run.config.agent} on {run.env_spec.name}: score {scores}")
+        print_line(f"{run.config.agent} on {run.env_spec.name}: score {scores}")
     if isinstance(sink, VideoSink):
-        print(f"{sink.path}: {result.num_frames:,} frames, {result.num_frames / sink.fps:.1f} s")
+        print_line(f"{sink.path}: {result.num_frames:,} frames, {result.num_frames / sink.fps:.1f} s")

@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rl_lab.errors import LabError
+from rl_lab.system.printable import print_line
 
 if TYPE_CHECKING:  # these modules import torch, which would slow down `list agents`
     import torch
@@ -186,7 +187,7 @@ def _load_agent_plugin(point: EntryPoint) -> AgentEntry | None:
     try:
         cls = point.load()
     except Exception as error:  # a broken package must not disable the other agents
-        print(f"WARNING: the agent {point.name!r} of {point.value} cannot be loaded: {error}", file=sys.stderr)
+        print_line(f"WARNING: the agent {point.name!r} of {point.value} cannot be loaded: {error}", file=sys.stderr)
         return None
     presets = getattr(cls, "presets_file", None)
     summary = (cls.__doc__ or point.value).strip().splitlines()[0]
@@ -216,7 +217,7 @@ def load_env_plugins() -> list[str]:
             register = point.load()
             register()
         except Exception as error:  # a broken package must not disable the other environments
-            print(
+            print_line(
                 f"WARNING: the environment {point.name!r} of {point.value} cannot be loaded: {error}", file=sys.stderr
             )
             continue

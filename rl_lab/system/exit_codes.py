@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from rl_lab.errors import FAULTS, USER_ERRORS
+from rl_lab.system.printable import print_line
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Error numbers of a disk that is full, over its quota, or read-only."""
@@ -142,9 +143,4 @@ def _is_from_parser(stop: SystemExit) -> bool:
 def _print_error(line: str) -> None:
     """Print a line to stderr. An error stream that is lost must not hide the exit code."""
     with suppress(OSError, ValueError):
-        print(_printable(line), file=sys.stderr, flush=True)
-
-
-def _printable(text: str) -> str:
-    """Return the text in one line, with control characters and halves of surrogate pairs as Python escapes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+        print_line(line, file=sys.stderr)

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.text import Text
+
+from rl_lab.system.printable import plain_text
 
 BAR_INTERVAL = 0.5  # seconds between two updates of the bar on a terminal
 LINE_INTERVAL = 30.0  # seconds between two lines where the output is no terminal
@@ -93,7 +94,7 @@ class ProgressDisplay:
 
     def print_line(self, line: str) -> None:
         """Print a line above the bar. The line is not interpreted as rich markup."""
-        self.console.print(Text(line))
+        self.console.print(plain_text(line))
 
     def is_due(self) -> bool:
         """Return True if the last update is at least one interval ago."""

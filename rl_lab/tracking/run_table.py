@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
+from rl_lab.system.printable import plain_text
 from rl_lab.tracking.metric_names import MINUTES_METRIC, SCORE_METRIC, STEP_METRIC
 
 METRIC_COLUMNS = {  # heading -> name and format of the metric
@@ -116,7 +116,7 @@ class RunTable:
         key = str(row.run or row.name)  # two runs may have the same name
         if row.has_started and self._printed.get(key) != content:
             self._printed[key] = content
-            self.console.print(f"{row.name} {row.state}{node}{score}{error}", markup=False, soft_wrap=True)
+            self.console.print(plain_text(f"{row.name} {row.state}{node}{score}{error}"), soft_wrap=True)
 
 
 def render_table(rows: Sequence[RunRow], title: str) -> Table:
@@ -127,7 +127,7 @@ def render_table(rows: Sequence[RunRow], title: str) -> Table:
     if has_nodes:
         headings.append("node")
     headings += METRIC_COLUMNS
-    table = Table(title=Text(title), box=None, title_justify="left")
+    table = Table(title=plain_text(title), box=None, title_justify="left")
     table.add_column("run")
     for heading in headings:
         table.add_column(heading, justify="right")
@@ -140,7 +140,7 @@ def render_table(rows: Sequence[RunRow], title: str) -> Table:
         cells += _metric_cells(row)
         if has_errors:
             cells.append(row.error)
-        table.add_row(*map(Text, cells))  # Text is not interpreted as markup: names and errors may hold brackets
+        table.add_row(*map(plain_text, cells))
     return table
 
 

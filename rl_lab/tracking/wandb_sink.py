@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rl_lab import checkpoint
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
+from rl_lab.system.printable import print_line
 from rl_lab.system.shell import PROG
 from rl_lab.tracking.metric_names import STEP_METRIC
 from rl_lab.tracking.summary import summarise_metrics
@@ -131,7 +132,7 @@ class WandbSink:
             self.wandb_run.define_metric("*", step_metric=STEP_METRIC)
             self.num_uploaded = self.wandb_run.starting_step if mode == "online" else num_lines
         except Exception as error:
-            print(f"W&B {mode} cannot start: {error}", file=sys.stderr)
+            print_line(f"W&B {mode} cannot start: {error}", file=sys.stderr)
             self.wandb_run = None
             self.wandb.teardown()
 
@@ -173,7 +174,7 @@ class WandbSink:
         except Exception as error:
             self.wandb_run = None
             reason = error or type(error).__name__
-            print(
+            print_line(
                 f"W&B stopped: {reason}; metrics.jsonl is complete, and `{PROG} sync` uploads the missing lines later",
                 file=sys.stderr,
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 from agents.core.agent import Agent
 from rl_lab import checkpoint
 from rl_lab.errors import LabError
+from rl_lab.system.printable import print_line
 
 POLL_SECONDS = 1.0  # time between two checks for a newer checkpoint
 MAX_ATTEMPTS = 10  # to read a checkpoint that training replaces at the same time
@@ -60,7 +61,7 @@ class CheckpointSelector:
             self._load(lambda: checkpoint.find(self.run_path, name))
             self._newest_at_choice = max(_steps_of(newest_checkpoint(self.run_path)), self.step)
         except LabError as error:
-            print(f"rl_lab: {error}; the agent keeps the weights of checkpoint {self.name}")
+            print_line(f"rl_lab: {error}; the agent keeps the weights of checkpoint {self.name}")
 
     def load_newer(self) -> bool:
         """Load the newest checkpoint if it is newer than the current one. The disk is checked once a second.

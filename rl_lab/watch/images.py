@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rl_lab.analysis.saliency import Heatmap
 from rl_lab.errors import LabError
+from rl_lab.system.printable import ascii_printable
 
 RgbImage = NDArray[np.uint8]
 """An image u8[H, W, 3] with the channels red, green, blue."""
@@ -97,17 +98,23 @@ def draw_text(
 
     Args:
         image: The image, which is changed.
-        text: ASCII characters; OpenCV's fonts have no others.
+        text: The text. OpenCV's fonts have only ASCII characters, so others become escapes.
         position: Pixel (x, y) of the left end of the baseline.
         size: Scale of the font; 1 is about 22 pixels high.
         color: Color of the text.
     """
-    cv2.putText(image, text, position, cv2.FONT_HERSHEY_SIMPLEX, size, color, 1, cv2.LINE_AA)
+    cv2.putText(image, ascii_printable(text), position, cv2.FONT_HERSHEY_SIMPLEX, size, color, 1, cv2.LINE_AA)
+
+
+def shorten(text: str, max_length: int) -> str:
+    """Return a text as `draw_text` draws it, with dots in place of what exceeds the length in characters."""
+    drawn = ascii_printable(text)
+    return drawn if len(drawn) <= max_length else drawn[: max_length - 2] + ".."
 
 
 def text_width(text: str, size: float) -> int:
     """Return the width of a line of text in pixels."""
-    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    (width, _), _ = cv2.getTextSize(ascii_printable(text), cv2.FONT_HERSHEY_SIMPLEX, size, 1)
     return width
 
 
