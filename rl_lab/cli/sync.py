@@ -15,6 +15,7 @@ from rl_lab.compare.runs import FoundRuns, find_runs, runs_below
 from rl_lab.errors import USER_ERRORS, Fault, LabError
 from rl_lab.experiment.run import Run
 from rl_lab.system.lock import lock_run
+from rl_lab.system.printable import print_line
 from rl_lab.tracking.wandb_mode import find_wandb_key
 from rl_lab.tracking.wandb_sink import WandbSink
 
@@ -35,26 +36,39 @@ def sync_command(args: list[str]) -> None:
     """Upload the metrics that W&B does not have yet, and print one line for each run.
 
     Raises:
-        LabError: There is no W&B key, or there are no runs.
+        LabError: There is no W&B key, there are no runs, or a run cannot be read. The other runs were uploaded.
         Fault: The upload of a run failed.
     """
     options = parse(SyncOptions, args, "sync", "Upload the metrics of runs that W&B does not have yet.")
     if not find_wandb_key():
         raise LabError("no W&B key in WANDB_API_KEY or .netrc: `wandb login` first")
     found = _selected_runs(options)
+    if not found.runs:
+        raise LabError(found.problems[0] if found.problems else f"there are no runs in {options.runs_dir}")
     for problem in found.problems:
-        print(problem, file=sys.stderr)
+        print_line(problem, file=sys.stderr)
     runs = found.runs
-    if not runs:
-        raise LabError(f"there are no runs in {options.runs_dir}")
     if not options.runs:
         runs = _without_private_runs(runs)
+    unusable: list[str] = []  # messages of the runs that cannot be read
     num_failed = 0
     for run in runs:
-        if not _sync_run(run):
-            num_failed += 1
+        try:
+            num_failed += not _sync_run(run)
+        except (*USER_ERRORS, OSError) as error:
+            unusable.append(f"{run} is left out: {error}")
     if num_failed:
+        _print_lines(unusable)
         raise Fault(f"{num_failed} of {len(runs)} runs are not completely uploaded; run sync again later")
+    if unusable:
+        _print_lines(unusable[:-1])
+        raise LabError(unusable[-1])
+
+
+def _print_lines(lines: list[str]) -> None:
+    """Print lines to stderr."""
+    for line in lines:
+        print_line(line, file=sys.stderr)
 
 
 def _selected_runs(options: SyncOptions) -> FoundRuns:
@@ -68,7 +82,7 @@ def _without_private_runs(runs: list[Run]) -> list[Run]:
     public = []
     for run in runs:
         if _is_private(run):
-            print(f"{run}: not uploaded, because it was trained with --wandb disabled; name the run to upload it")
+            print_line(f"{run}: not uploaded, because it was trained with --wandb disabled; name the run to upload it")
         else:
             public.append(run)
     return public
@@ -82,22 +96,22 @@ def _is_private(run: Run) -> bool:
 
 
 def _sync_run(run: Run) -> bool:
-    """Upload the metrics of a run that W&B does not have yet. Print the outcome, and return True if it succeeded."""
-    try:
-        with lock_run(run.path):
-            lines = run.metrics()
-            sink = WandbSink(run, "online", lines, finish_timeout=UPLOAD_TIMEOUT, offline_fallback=False)
-            sink.complete()
-            sink.close()
-    except (*USER_ERRORS, OSError) as error:
-        print(f"{run}: FAILED: {error}")
-        return False
+    """Upload the metrics of a run that W&B does not have yet. Print the outcome, and return True if it succeeded.
+
+    Raises:
+        LabError, ConfigError, OSError: The run cannot be read, or is being trained.
+    """
+    with lock_run(run.path):
+        lines = run.metrics()
+        sink = WandbSink(run, "online", lines, finish_timeout=UPLOAD_TIMEOUT, offline_fallback=False)
+        sink.complete()
+        sink.close()
     if sink.is_working:
         num_missing = max(len(lines) - sink.num_uploaded, 0)
-        print(f"{run}: {len(lines)} lines, of which {num_missing} were missing")
+        print_line(f"{run}: {len(lines)} lines, of which {num_missing} were missing")
         return True
     if sink.is_online:
-        print(f"{run}: FAILED: W&B stopped answering")
+        print_line(f"{run}: FAILED: W&B stopped answering")
     else:
-        print(f"{run}: FAILED: W&B could not start the run")
+        print_line(f"{run}: FAILED: W&B could not start the run")
     return False

@@ -104,6 +104,7 @@ def resume(
         configuration.check(config)
         plan = plan_training(config, run.env_spec)
         plan.check_memory()
+        run.metrics()  # raises LabError if the file is damaged, before anything changes
         run.change(plan.config)
         try:
             trainer = Trainer(plan, run, plan.make_agent(), quiet=quiet, listener=listener)

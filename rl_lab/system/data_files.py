@@ -21,8 +21,8 @@ from rl_lab.errors import LabError
 MAX_BYTES = 2**30
 """Largest file that is read. A line of metrics.jsonl has about 700 bytes."""
 
-MAX_YAML_BYTES = 2**20
-"""Largest YAML file that is read. PyYAML takes seconds for a megabyte."""
+MAX_YAML_BYTES = 2**17
+"""Largest YAML file that is read. PyYAML takes up to half a minute for a megabyte."""
 
 MAX_YAML_VALUES = 100_000
 """Most values of a YAML file, if each alias counts as often as the values that it stands for."""

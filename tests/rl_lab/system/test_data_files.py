@@ -45,7 +45,7 @@ ALIAS_BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ('group: "\\ud800"', "half of a surrogate pair"),
         ("a: \x07", "special characters are not allowed"),
         ("a: 1\n---\nb: 2\n", "expected a single document"),
-        ("#" * (MAX_YAML_BYTES + 1), "it has more than 1,048,576 bytes"),
+        ("#" * (MAX_YAML_BYTES + 1), "it has more than 131,072 bytes"),
     ],
 )
 def test_read_yaml_raises_in_one_line_for_bad_content(text: str, message: str, tmp_path: Path):
