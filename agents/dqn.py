@@ -25,7 +25,7 @@ number of observations in a stack.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,14 @@ from torch import Tensor, nn
 
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
 from agents.core.frame_stack import empty_history, stack_frames
+from agents.core.memory_needs import (
+    MemoryNeed,
+    NetworkSize,
+    batch_needs,
+    learning_needs,
+    network_size,
+    row_needs,
+)
 from agents.core.optimizers import (
     OptimizerConfig,
     build_optimizer,
@@ -371,6 +379,41 @@ class DQN:
     def bytes_needed(config: DQNConfig, spaces: EnvSpaces) -> int:
         """Return the bytes that the replay memory allocates."""
         return Replay.bytes_needed(spaces, config.replay_size, priority_alpha=config.priority_alpha)
+
+    @classmethod
+    def network_size(cls, config: DQNConfig, spaces: EnvSpaces) -> NetworkSize:
+        """Return the size of a network of these settings, without allocating the network."""
+        agent = cls.__new__(cls)  # without __init__; these are the attributes that `build_network` reads
+        agent.config = replace(config, init="torch")
+        agent.spaces = spaces
+        agent.dtype = torch.float32
+        return network_size(agent.build_network)
+
+    @classmethod
+    def memory_needs(cls, config: DQNConfig, spaces: EnvSpaces) -> list[MemoryNeed]:
+        """Return what the parts of the agent take of the memory."""
+        size = cls.network_size(config, spaces)
+        replay_bytes = cls.bytes_needed(config, spaces)
+        samples, batch_settings = cls.batch_rows(config)
+        return [
+            MemoryNeed("the replay", replay_bytes, "lower replay_size", replay_bytes),
+            learning_needs(size, copies=2, optimizer=config.optimizer, advice=f"lower {config.SIZE_SETTINGS}"),
+            batch_needs(
+                spaces,
+                size,
+                samples=samples,
+                stack=config.frame_stack,
+                filters=config.filters,
+                stacks=2,
+                advice=f"lower {batch_settings}",
+            ),
+            row_needs(spaces, size, stack=config.frame_stack),
+        ]
+
+    @staticmethod
+    def batch_rows(config: Any) -> tuple[int, str]:
+        """Return the number of rows in a batch, and the settings that decide this number."""
+        return config.batch_size, "batch_size"
 
     def gauges(self) -> dict[str, float]:
         """Return epsilon, the learning rate, the number of updates, and the number of filled cells of the replay."""

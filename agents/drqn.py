@@ -275,6 +275,11 @@ class DRQN(DQN):
             extra_fields=_stored_states(config),
         )
 
+    @staticmethod
+    def batch_rows(config: DRQNConfig) -> tuple[int, str]:
+        """Return the number of rows in a batch, and the settings that decide this number."""
+        return config.batch_size * _sequence_length(config), "batch_size, unroll or burn_in"
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state of DQN, and `acting_records`."""
         state = super().state_dict()

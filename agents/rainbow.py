@@ -36,6 +36,8 @@ from agents.nn.noisy import NoisyLinear, remove_noise, sample_noise
 class RainbowConfig(DQNConfig):
     """Settings of Rainbow."""
 
+    SIZE_SETTINGS = "hidden, atoms, filters or frame_stack"
+
     n_step: Count = 3
     """Steps of the n-step return, without off-policy correction (Sutton 1988)."""
     priority_alpha: Fraction = 0.5

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -40,6 +40,14 @@ from torch import Tensor
 
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
 from agents.core.frame_stack import empty_history, stack_frames
+from agents.core.memory_needs import (
+    MemoryNeed,
+    NetworkSize,
+    batch_needs,
+    learning_needs,
+    network_size,
+    row_needs,
+)
 from agents.core.optimizers import (
     OptimizerConfig,
     build_optimizer,
@@ -345,6 +353,36 @@ class Reinforce:
     def bytes_needed(config: ReinforceConfig, spaces: EnvSpaces) -> int:
         """Return the bytes that the rollout allocates."""
         return Rollout.bytes_needed(spaces, config.batch_size, config.frame_stack)
+
+    @classmethod
+    def network_size(cls, config: ReinforceConfig, spaces: EnvSpaces) -> NetworkSize:
+        """Return the size of a network of these settings, without allocating the network."""
+        agent = cls.__new__(cls)  # without __init__; these are the attributes that `build_network` reads
+        agent.config = replace(config, init="torch")
+        agent.spaces = spaces
+        agent.dtype = torch.float32
+        return network_size(agent.build_network)
+
+    @classmethod
+    def memory_needs(cls, config: ReinforceConfig, spaces: EnvSpaces) -> list[MemoryNeed]:
+        """Return what the parts of the agent take of the memory."""
+        size = cls.network_size(config, spaces)
+        rollout_bytes = cls.bytes_needed(config, spaces)
+        samples = min(config.minibatch_size or config.batch_size, config.batch_size)
+        return [
+            MemoryNeed("the rollout", rollout_bytes, "lower batch_size", rollout_bytes),
+            learning_needs(size, copies=1, optimizer=config.optimizer, advice=f"lower {config.SIZE_SETTINGS}"),
+            batch_needs(
+                spaces,
+                size,
+                samples=samples,
+                stack=config.frame_stack,
+                filters=config.filters,
+                stacks=1,
+                advice="lower minibatch_size or batch_size",
+            ),
+            row_needs(spaces, size, stack=config.frame_stack),
+        ]
 
     def gauges(self) -> dict[str, float]:
         """Return the learning rate and the number of updates."""

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.core.agent import Abilities
+from agents.core.memory_needs import MemoryNeed
 from agents.core.schedules import linear_schedule
 from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, Range
 from agents.core.stopwatch import Stopwatch
@@ -300,6 +301,16 @@ class TabularAgent(ABC):
         """Return the bytes of the weights."""
         tables = spaces.num_envs if config.independent else 1
         return tables * _bytes_of_table(config, spaces)
+
+    @classmethod
+    def memory_needs(cls, config: TabularConfig, spaces: EnvSpaces) -> list[MemoryNeed]:
+        """Return what the table takes of the memory."""
+        table_bytes = cls.bytes_needed(config, spaces)
+        settings = "lower num_envs, or " if table_bytes > _bytes_of_table(config, spaces) else ""
+        if spaces.bounds:
+            settings += "lower tiles or tilings, or "
+        advice = f"{settings}choose an agent with a network, such as dqn"
+        return [MemoryNeed("the table of Q(s, a)", table_bytes, advice, table_bytes)]
 
     def gauges(self) -> dict[str, float]:
         """Return epsilon."""

@@ -7,6 +7,7 @@ Stable-Baselines3 is written beside them for other programs. It is never loaded 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn
 
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from agents.core.agent import Abilities
 from agents.core.frame_stack import empty_history, stack_frames
+from agents.core.memory_needs import FLOAT_BYTES, MemoryNeed, NetworkSize, learning_needs, row_needs
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Carry, EnvSpaces, PolicyOutput, StepResult, ValueScaling
 from envs.stream import Stream
@@ -39,6 +41,8 @@ class SB3Agent:
     config_class: ClassVar[type[SB3Config]] = SB3Config
     algorithm: ClassVar[type[DQN | PPO | A2C]]
     abilities = Abilities(resumable=False, bfloat16=False)
+    buffer_setting: ClassVar[str] = "buffer_size"
+    """The setting that decides the size of the buffer, for messages."""
 
     def __init__(
         self,
@@ -90,6 +94,16 @@ class SB3Agent:
     def bytes_needed(config: Any, spaces: EnvSpaces) -> int:
         """Return the bytes of the replay or rollout buffer. Subclasses define this method."""
         raise NotImplementedError
+
+    @classmethod
+    def memory_needs(cls, config: Any, spaces: EnvSpaces) -> list[MemoryNeed]:
+        """Return what the buffer and the networks take of the memory. The advice names the setting of the subclass."""
+        size = NetworkSize(FLOAT_BYTES * _count_weights(config, spaces), 2 * config.hidden + spaces.num_actions)
+        return [
+            MemoryNeed("the buffer", cls.bytes_needed(config, spaces), f"lower {cls.buffer_setting}"),
+            learning_needs(size, copies=2, optimizer="adam", advice="lower hidden or frame_stack"),
+            row_needs(spaces, size, stack=config.frame_stack),
+        ]
 
     @property
     def value_scaling(self) -> ValueScaling:
@@ -196,6 +210,8 @@ class SB3DQN(SB3Agent):
 class SB3OnPolicyAgent(SB3Agent):
     """An on-policy algorithm of Stable-Baselines3."""
 
+    buffer_setting = "n_steps or num_envs"
+
     @staticmethod
     def bytes_needed(config: SB3OnPolicyConfig, spaces: EnvSpaces) -> int:
         """Return the bytes of the rollout buffer: one stack of observations per agent step."""
@@ -229,6 +245,18 @@ class SB3A2C(SB3OnPolicyAgent):
         arguments["policy_kwargs"]["optimizer_class"] = RMSpropTFLike
         arguments["policy_kwargs"]["optimizer_kwargs"] = {"eps": eps}
         return arguments
+
+
+def _count_weights(config: SB3Config, spaces: EnvSpaces) -> int:
+    """Return the number of weights of the hidden layers and the output layer, for vector observations.
+
+    The Nature CNN of images has a fixed size, apart from its hidden layer over 64 feature maps.
+    """
+    entries = config.frame_stack * math.prod(spaces.obs_shape)
+    if spaces.is_image:
+        units = 512
+        return units * (math.prod(spaces.obs_shape) // 144 * 64 + spaces.num_actions)
+    return config.hidden * (entries + config.hidden + spaces.num_actions)
 
 
 def _observation_bytes(config: SB3Config, spaces: EnvSpaces) -> int:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 
 from agents.core.agent import Agent
+from agents.core.memory_needs import MemoryNeed
 from agents.core.types import EnvSpaces
 from envs.make import make_stream
 from envs.spec import EnvSpec
 from envs.stream import Stream
 from rl_lab.experiment.config import Config
-from rl_lab.experiment.registry import find_agent
+from rl_lab.experiment.registry import AgentClass, find_agent
 from rl_lab.system.cores import num_cores
+from rl_lab.system.memory_budget import check_memory
 from rl_lab.system.precision import resolve_precision
 
 MAX_EVAL_ENVS = 10
@@ -34,10 +37,27 @@ def env_spaces(env_spec: EnvSpec, num_envs: int) -> EnvSpaces:
     )
 
 
+def agent_needs(agent_class: AgentClass, settings: Any, spaces: EnvSpaces) -> list[MemoryNeed]:
+    """Return what the parts of an agent take of the memory. An agent class without `memory_needs` has one part."""
+    memory_needs = getattr(agent_class, "memory_needs", None)
+    if memory_needs is not None:
+        return memory_needs(settings, spaces)
+    memory_bytes = agent_class.bytes_needed(settings, spaces)
+    return [MemoryNeed("the memory of the agent", memory_bytes, "lower its size", memory_bytes)]
+
+
 def make_agent(config: Config, env_spec: EnvSpec, device: torch.device) -> Agent:
-    """Return the untrained agent of a configuration."""
+    """Return the untrained agent of a configuration. Raise LabError if its networks do not fit into free memory.
+
+    The memory of the agent (replay or rollout) is not counted: it is allocated when the agent begins to learn.
+    """
     agent_class = find_agent(config.agent).load()
     spaces = env_spaces(env_spec, config.run.num_envs)
+    network_size = getattr(agent_class, "network_size", None)
+    if network_size is not None:
+        copies = 2  # with a target network
+        weight_bytes = copies * network_size(config.settings, spaces).weight_bytes
+        check_memory([MemoryNeed("the network", weight_bytes, "use a machine with more memory")], device, reserve=0)
     dtype = resolve_precision(config.run.precision, device)
     return agent_class(config.settings, spaces, seed=config.run.seed, device=device, dtype=dtype)
 

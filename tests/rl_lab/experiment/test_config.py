@@ -206,7 +206,7 @@ def test_plan_has_no_auto_settings_for_device_and_precision():
 def test_plan_of_an_agent_that_is_not_resumable_needs_no_disk_space():
     env_spec = resolve_env("CartPole-v1")
     plans = {name: plan_training(config.resolve(name, env_spec, {}), env_spec) for name in ("dqn", "sb3_dqn")}
-    assert plans["dqn"].checkpoint_bytes == plans["dqn"].replay_bytes > 0
+    assert plans["dqn"].checkpoint_bytes > plans["dqn"].replay_bytes > 0
     assert plans["sb3_dqn"].checkpoint_bytes == 0
 
 

@@ -27,8 +27,14 @@ def last_network(run: Path) -> bytes:
 
 
 def test_check_disk_raises_if_a_checkpoint_does_not_fit(tmp_path: Path):
-    with pytest.raises(LabError, match=r"a checkpoint needs 1000000000.00 GB and the disk of .* has"):
+    message = r"a checkpoint needs 1000000000.00 GB, and 0.10 GB must remain free; the disk of .* has \d+.\d\d GB free"
+    with pytest.raises(LabError, match=message):
         check_disk(tmp_path / "not" / "yet", 10**18)
+
+
+def test_check_disk_raises_for_a_path_that_cannot_be_a_folder(tmp_path: Path):
+    with pytest.raises(LabError, match="x cannot be used: File name too long"):
+        check_disk(tmp_path / ("x" * 300), 1)
 
 
 def test_a_failed_write_keeps_the_previous_checkpoint(train, monkeypatch: pytest.MonkeyPatch):
