@@ -10,6 +10,7 @@ import inspect
 import os
 import sysconfig
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,11 @@ class GuardedEnv(gymnasium.Wrapper):
         self._check_flag("truncated", truncated)
         self._check_info("step", info)
         return obs, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        """Close the environment. What its code raises is ignored: nothing depends on the environment any more."""
+        with suppress(Exception, SystemExit):
+            self.env.close()
 
     def _enter_generators(self) -> None:
         """Exchange the global generators of the process for those of the environment."""

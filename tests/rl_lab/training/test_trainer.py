@@ -11,6 +11,7 @@ import gymnasium
 import pytest
 import torch
 from safetensors.torch import load_file
+from toy_envs import NumberedSteps
 
 import rl_lab
 from agents.core.settings import ConfigError
@@ -216,6 +217,22 @@ def test_progress_says_that_an_evaluation_or_a_video_is_running(
     lines = capsys.readouterr().out.splitlines()
     assert any("step 1,200/1,200" in line and "evaluating: 0/4 episodes, row 49" in line for line in lines)
     assert any("recording a video: step 50" in line for line in lines)
+
+
+class ClosesBadly(NumberedSteps):
+    """An environment that cannot be closed."""
+
+    def close(self) -> None:
+        """Raise an exception."""
+        raise RuntimeError("the connection is gone")
+
+
+def test_environment_that_cannot_be_closed_costs_no_run(train: Any):
+    if "ClosesBadly-v0" not in gymnasium.registry:
+        gymnasium.register("ClosesBadly-v0", lambda **_: ClosesBadly())
+    run = train(env="ClosesBadly-v0", steps=300)
+    assert is_finished(run)
+    assert len(rl_lab.evaluate(run, episodes=2).returns) == 2
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
