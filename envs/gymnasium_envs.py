@@ -301,6 +301,8 @@ def _wrap(name: str, env: gymnasium.Env) -> gymnasium.Env:
         raise EnvError(
             f"{name} has the observation space {obs_space}; agents need a Box (a vector or an image) or a Discrete one"
         )
+    if 0 in obs_space.shape:
+        raise EnvError(f"{name} has observations of shape {obs_space.shape}, without entries")
     if _is_image(obs_space):
         return _wrap_image(name, env, obs_space.shape)
     if obs_space.dtype == np.uint8:  # codes or counts: only images keep the type uint8

@@ -323,6 +323,7 @@ REFUSED_SPACES = {
         "has 1,000,000,000 actions; agents take at most 100,000",
     ),
     "FourChannels": (_with_space(Box(0, 255, (40, 40, 4), np.uint8)), r"images of shape \(40, 40, 4\)"),
+    "NoEntries": (_with_space(Box(-1, 1, (0,), np.float32)), r"observations of shape \(0,\), without entries"),
     "Bits": (_with_space(MultiBinary(4)), r"observation space MultiBinary\(4\); agents need a Box"),
 }
 """Name -> class and what the message says."""

@@ -62,7 +62,7 @@ def train(
     agent = plan.make_agent()
     if settings.init_from:
         plan = _initialise_from_run(plan, agent)
-    run = Run.create(plan.config, env_spec, path)
+    run = Run.create(plan.config, plan.env_spec, path)
     with lock_run(run.path):
         try:
             trainer = Trainer(plan, run, agent, quiet=quiet, listener=listener)

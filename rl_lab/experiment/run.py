@@ -16,7 +16,7 @@ import json
 import os
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,14 @@ class Run:
     """A run folder that exists. Its files are read on every access."""
 
     path: Path
+    """The folder. It is made absolute, because an environment may change the working directory."""
+    shown_path: str = field(default="", compare=False)
+    """The folder as messages show it. The default is `path` as it was given."""
+
+    def __post_init__(self) -> None:
+        """Make the path absolute."""
+        object.__setattr__(self, "shown_path", self.shown_path or str(self.path))
+        object.__setattr__(self, "path", self.path.absolute())
 
     @classmethod
     def create(cls, config: Config, env_spec: EnvSpec, path: Path | None = None) -> Run:
@@ -154,7 +162,7 @@ class Run:
         return read_metrics(self.path / "metrics.jsonl")
 
     def __str__(self) -> str:
-        return str(self.path)
+        return self.shown_path
 
 
 def _create_folder(parent: Path, seed: int, path: Path | None) -> Path:

@@ -87,7 +87,7 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
     )
     return TrainingPlan(
         config=dataclasses.replace(config, run=run),
-        env_spec=env_spec,
+        env_spec=dataclasses.replace(env_spec, frame_stack=getattr(config.settings, "frame_stack", 1)),
         device=device,
         dtype=dtype,
         agent_class=agent_class,

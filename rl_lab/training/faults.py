@@ -50,10 +50,9 @@ def faults(run: Run, device: torch.device) -> Iterator[None]:
         advice = "lower replay_size or batch_size"
         raise Fault(f"{device} is out of memory: {advice}; {how_to_resume(run)}") from error
     except BaseException as error:
-        path = run.path / "traceback.txt"
         with suppress(OSError):
-            path.write_text(traceback.format_exc())
-        raise Fault(f"{_summary(error)} (see {path}); {how_to_resume(run)}") from error
+            (run.path / "traceback.txt").write_text(traceback.format_exc())
+        raise Fault(f"{_summary(error)} (see {run}/traceback.txt); {how_to_resume(run)}") from error
 
 
 def _summary(error: BaseException) -> str:

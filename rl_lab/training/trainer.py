@@ -232,7 +232,7 @@ class Trainer:
             f"{settings.steps:,} agent steps, {environments}, seed {settings.seed},"
             f" {settings.device}, {settings.precision}, preset {settings.preset}{memory}"
         )
-        for warning in configuration.warnings(config):
+        for warning in [*self.plan.env_spec.warnings(), *configuration.warnings(config)]:
             print_line(f"WARNING: {warning}")
         print_line(wandb)
         print_line(f"run folder {self.run}")
@@ -244,6 +244,7 @@ class Trainer:
         if state.last_eval:
             print_line(f"done in {state.wall_clock.minutes:.1f} min: last evaluation {state.last_eval.score:.2f}")
         if state.best_score is not None:
-            print_line(f"best evaluation {state.best_score:.2f}, saved in {checkpoint.find(self.run.path)}")
+            folder = checkpoint.find(self.run.path).relative_to(self.run.path)
+            print_line(f"best evaluation {state.best_score:.2f}, saved in {self.run}/{folder}")
         print_line(f"next:  {shell_command('eval', self.run, '--episodes', 30)}")
         print_line(f"       {shell_command('watch', self.run)}")

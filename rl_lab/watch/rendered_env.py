@@ -127,7 +127,7 @@ def _make_rendering_env(env_spec: EnvSpec) -> VectorEnv:
     gym_spec = gymnasium_envs.find_gymnasium_spec(env_spec.id)
 
     def make() -> Any:
-        return gymnasium_envs.make_env(gym_spec, render_mode="rgb_array")
+        return gymnasium_envs.make_env(gym_spec, render_mode="rgb_array", own_generators=env_spec.global_random)
 
     return SyncVectorEnv([make], autoreset_mode=AutoresetMode.NEXT_STEP)
 
