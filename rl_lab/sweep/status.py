@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rl_lab.errors import USER_ERRORS
 from rl_lab.experiment.launch import is_finished
 from rl_lab.experiment.run import Run
 from rl_lab.sweep.sweep import Sweep
+from rl_lab.system.data_files import path_exists
 from rl_lab.tracking.run_table import RunRow
 
 
@@ -21,8 +23,12 @@ def sweep_rows(sweep: Sweep) -> list[RunRow]:
 
 
 def _run_row(path: Path, run: Run) -> RunRow:
-    if not (path / "config.yaml").exists():
-        return RunRow(path.name, "waiting", None)
-    config = run.config
-    state = "done" if is_finished(run) else "not done"
+    """Return the row of a run. A run that cannot be read has a row with the error."""
+    try:
+        if not path_exists(path / "config.yaml"):
+            return RunRow(path.name, "waiting", None)
+        config = run.config
+        state = "done" if is_finished(run) else "not done"
+    except USER_ERRORS as error:
+        return RunRow(path.name, "unreadable", None, error=str(error))
     return RunRow(f"{config.agent} {config.run.env} s{config.run.seed}", state, run)

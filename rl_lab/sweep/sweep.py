@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_lab.errors import LabError
+from rl_lab.system.data_files import DataFileError, read_json
 
 FILE_KEYS = {  # attribute of Sweep -> key in sweep.json
     "kind": "kind",
@@ -67,10 +68,11 @@ class Sweep:
         """
         file = Path(path) / "sweep.json"
         try:
-            content = json.loads(file.read_text())
+            content = read_json(file)
             sweep = cls(**{attribute: content[key] for attribute, key in FILE_KEYS.items()})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise LabError(f"{path} is no sweep: {file} cannot be read: {error}") from error
+            _check_types(sweep)
+        except (DataFileError, ValueError, TypeError, KeyError) as error:
+            raise LabError(f"{path} is no sweep: {file} cannot be used: {error}") from error
         # A relative runs_dir depends on the working directory at the start of the sweep.
         runs_dir = Path(path).resolve().parents[1]
         if Path(sweep.runs_dir).resolve() != runs_dir:
@@ -81,3 +83,16 @@ class Sweep:
         """Remove the folder if Tune has not written anything into it."""
         if [file.name for file in self.path.iterdir()] == ["sweep.json"]:
             shutil.rmtree(self.path)
+
+
+def _check_types(sweep: Sweep) -> None:
+    """Raise ValueError if an attribute of a sweep from a file has the wrong type."""
+    texts = (sweep.kind, sweep.started, sweep.group, sweep.runs_dir)
+    is_valid = all(isinstance(text, str) for text in texts) and sweep.kind in ("grid", "search")
+    numbers = (sweep.cpu_per_run, sweep.gpu_per_run, sweep.retries)
+    is_valid = is_valid and all(type(number) in (int, float) for number in numbers) and isinstance(sweep.request, dict)
+    if is_valid and sweep.kind == "grid":
+        trials = sweep.request.get("trials")
+        is_valid = isinstance(trials, list) and all(isinstance(trial, dict) and "path" in trial for trial in trials)
+    if not is_valid:
+        raise ValueError("an entry has the wrong type")

@@ -48,10 +48,11 @@ class RunRow:
         """Return the newest value of each logged metric, and as `SCORE_STEP` the step of the last evaluation."""
         if self.run is None:
             return {}
-        file = self.run.path / "metrics.jsonl"
-        if not file.exists():
+        try:
+            size = (self.run.path / "metrics.jsonl").stat().st_size
+        except OSError:  # the file does not exist yet, or cannot be read
             return {}
-        return _newest_metrics(self.run, file.stat().st_size)
+        return _newest_metrics(self.run, size)
 
 
 @functools.lru_cache(maxsize=1000)

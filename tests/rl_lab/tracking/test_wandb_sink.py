@@ -15,7 +15,7 @@ from wandb_server import StoredRun, WandbServer
 
 from envs.make import resolve
 from rl_lab.cli.sync import sync_command
-from rl_lab.errors import Fault, LabError
+from rl_lab.errors import LabError
 from rl_lab.experiment import config as configuration
 from rl_lab.experiment.run import Run
 from rl_lab.tracking.wandb_sink import wandb_run_id
