@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_lab.errors import Fault, LabError
+from rl_lab.system.signals import hangup_blocked
 
 MAX_FOLDER_LENGTH = 20
 """Characters of the parent folder. The paths of Ray's sockets are up to 83 longer, and macOS allows 103 (Linux 107)."""
@@ -86,13 +87,14 @@ def _local_ray(folder: Path) -> Iterator[None]:
     import ray
 
     try:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(folder / "r"),  # Ray makes this folder writable for everybody
-        )
+        with hangup_blocked():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(folder / "r"),  # Ray makes this folder writable for everybody
+            )
         yield
     finally:
         ray.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -15,16 +16,23 @@ from typing import Any
 from rl_lab.distributed.private_cluster import environment, private_cluster
 from rl_lab.errors import LabError
 
+MIN_RAY = (2, 54)  # the first release that requires the token on every port (pyproject.toml)
+
 ANSWER_SECONDS = 15  # the longest time that a cluster may take to answer
 
 HOW_TO_GIVE_TOKEN = "RAY_AUTH_TOKEN_PATH must name the file with the token of the Ray cluster (docs/scale.md)"
 
 
 def require_ray() -> None:
-    """Raise LabError if Ray or Optuna is not installed."""
+    """Raise LabError if Ray or Optuna is not installed, or if Ray is too old."""
     missing = [name for name in ("ray", "optuna") if importlib.util.find_spec(name) is None]
     if missing:
         raise LabError(f"{' and '.join(missing)} missing: pip install 'rl-lab[cluster]'")
+    version = importlib.metadata.version("ray")
+    major, minor = (int(number) for number in version.split(".")[:2])
+    if (major, minor) < MIN_RAY:
+        required = ".".join(map(str, MIN_RAY))
+        raise LabError(f"Ray {version} lets strangers run code; pip install 'ray[default,tune]>={required}'")
 
 
 def check_resources(cpu: float, gpu: float) -> None:

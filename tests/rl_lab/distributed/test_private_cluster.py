@@ -14,6 +14,9 @@ import psutil
 import pytest
 from sweep_cluster import Cluster, Command
 
+from rl_lab.distributed.ray_cluster import require_ray
+from rl_lab.errors import LabError
+
 HOLD_CLUSTER = """
 import json, os, sys
 import ray
@@ -190,6 +193,16 @@ def test_the_end_of_the_cluster_removes_the_token_and_restores_the_environment()
     assert not held.token_file.parent.exists()
     _, alive = psutil.wait_procs(processes, timeout=10)
     assert alive == []
+
+
+@pytest.mark.parametrize(("version", "is_accepted"), [("2.53.0", False), ("2.54.0", True), ("3.0.0rc1", True)])
+def test_versions_of_ray_with_open_ports_are_refused(version: str, is_accepted: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    if is_accepted:
+        require_ray()
+    else:
+        with pytest.raises(LabError, match=r"Ray 2\.53\.0 lets strangers run code; pip install .*>=2\.54"):
+            require_ray()
 
 
 SWEEP = ("sweep", "grid", "--agents", "dqn", "--envs", "CartPole-v1", "--steps", "300", "--wandb", "disabled")
