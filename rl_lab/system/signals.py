@@ -45,6 +45,19 @@ def stop_signals(on_signal: Callable[[int], None]) -> Iterator[None]:
 
 
 @contextmanager
+def hangup_blocked() -> Iterator[None]:
+    """Block SIGHUP in the processes that are started inside a `with` block; they inherit this.
+
+    A lost terminal sends SIGHUP to all processes of its foreground group. This process needs its helpers to save.
+    """
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+@contextmanager
 def handled_signals(handler: Callable[[int, object], None]) -> Iterator[dict[int, signal.Handlers]]:
     """Handle the signals of `stop_signal_numbers` inside a `with` block of the main thread.
 

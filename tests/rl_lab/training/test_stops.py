@@ -98,7 +98,12 @@ def ignore_hangup() -> None:
 
 @pytest.mark.parametrize(
     ("number", "vectorization"),
-    [(signal.SIGHUP, "sync"), (signal.SIGHUP, "async"), (signal.SIGTERM, "async"), (signal.SIGINT, "async")],
+    [
+        (signal.SIGHUP, "sync"),
+        (signal.SIGHUP, "async"),
+        pytest.param(signal.SIGTERM, "async", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, "async", marks=pytest.mark.slow),
+    ],
 )
 def test_signal_to_the_process_group_saves_the_run(lab: Lab, number: int, vectorization: str):
     """A lost terminal sends SIGHUP twice: the system and the shell do."""
@@ -114,6 +119,7 @@ def test_signal_to_the_process_group_saves_the_run(lab: Lab, number: int, vector
     assert lab.saved_steps() > 0
 
 
+@pytest.mark.slow
 def test_hangup_is_ignored_under_nohup(lab: Lab):
     process = lab.train(preexec_fn=ignore_hangup)
     lab.wait_for_rows()
@@ -125,6 +131,7 @@ def test_hangup_is_ignored_under_nohup(lab: Lab):
     assert process.returncode == 143, out + err
 
 
+@pytest.mark.slow
 def test_second_ctrl_c_ends_at_once_and_says_how_to_resume(lab: Lab):
     process = lab.train("--num-envs", "1", "--checkpoint-every", "1", "--learning-starts", "100000", env="Slow")
     while len(lab.run_files("checkpoints/step-*/state.json")) < 1:
@@ -146,7 +153,7 @@ def close_reader(process: subprocess.Popen[str]) -> None:
     process.stdout.close()
 
 
-@pytest.mark.parametrize("stderr", [subprocess.STDOUT, subprocess.PIPE])
+@pytest.mark.parametrize("stderr", [subprocess.STDOUT, pytest.param(subprocess.PIPE, marks=pytest.mark.slow)])
 def test_training_goes_on_without_its_reader(lab: Lab, stderr: int):
     process = lab.train(steps=3000, stderr=stderr)
     close_reader(process)
@@ -163,6 +170,7 @@ def test_training_goes_on_with_its_output_on_a_full_disk(lab: Lab):
     assert lab.saved_steps() >= 3000
 
 
+@pytest.mark.slow
 def test_run_without_a_reader_can_be_stopped(lab: Lab):
     process = lab.train()
     close_reader(process)
@@ -207,6 +215,7 @@ def test_lost_terminal_saves_the_run(lab: Lab):
     assert lab.saved_steps() > 0
 
 
+@pytest.mark.slow
 def test_training_under_nohup_goes_on_without_its_terminal(lab: Lab):
     process, master = start_in_terminal(lab, ignore_hangup, steps=3000)
     wait_for_text(master, "run folder runs/")
@@ -215,6 +224,7 @@ def test_training_under_nohup_goes_on_without_its_terminal(lab: Lab):
     assert lab.saved_steps() >= 3000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_signal_to_a_group_saves_its_runs(lab: Lab, number: int):
     process = lab.train("--seeds", "1..2", "--jobs", "2", "--group", "study")
@@ -229,6 +239,7 @@ def test_signal_to_a_group_saves_its_runs(lab: Lab, number: int):
     assert all(checkpoint.generations(folder) for folder in folders)
 
 
+@pytest.mark.slow
 def test_group_goes_on_without_its_reader(lab: Lab):
     process = lab.train("--seeds", "1..2", "--jobs", "2", steps=3000)
     close_reader(process)
