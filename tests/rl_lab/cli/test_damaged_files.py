@@ -140,7 +140,7 @@ def test_a_damaged_run_does_not_take_a_comparison_down(
     assert problem in captured.err
 
 
-@pytest.mark.parametrize("content", ["[" * 50_000, "lr: &a [*a]", "lr: 1\nlr: 2", '"\\ud800": 1', "- 1", "lr: [1, 2]"])
+@pytest.mark.parametrize("content", ["[" * 50_000, "lr: &a [*a]", "lr: 1\nlr: 2", '"\\ud800": 1', "- 1", "lr: [a]"])
 @pytest.mark.parametrize("flag", ["--config", "--space"])
 def test_a_damaged_file_of_settings_is_one_line(
     content: str, flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
