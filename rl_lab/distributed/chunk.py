@@ -47,7 +47,9 @@ def chunk_to_state(chunk: Chunk) -> dict[str, Any]:
 def chunk_from_state(state: dict[str, Any]) -> Chunk:
     """Return the chunk that `chunk_to_state` was given."""
     records = to_arrays(state.get("acting_records", []))  # checkpoints of format 1 lack an empty list
-    episodes = [(int(row), Episode(int(env), score, int(length))) for row, env, score, length in state["episodes"]]
+    episodes = []
+    for row, env, score, length, *is_cut in state["episodes"]:  # older checkpoints lack `is_cut`
+        episodes.append((int(row), Episode(int(env), score, int(length), *map(bool, is_cut))))
     return Chunk(
         rows=to_arrays(state["rows"]),
         acting_records=[tuple(record) for record in records],
