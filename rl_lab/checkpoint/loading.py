@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,10 @@ def is_step(value: Any) -> bool:
 
 def verify_files(folder: Path, files: dict[str, FileRecord]) -> None:
     """Raise DamagedCheckpoint if a file is missing or altered, or lies outside the checkpoint's folders."""
-    own_folders = (folder.resolve(), (folder.parent / "rows").resolve())
+    own_folders = (Path(os.path.realpath(folder)), Path(os.path.realpath(folder.parent / "rows")))
     for name, record in files.items():
         path = (folder.parent if name.startswith("rows/") else folder) / name
-        if path.resolve().parent not in own_folders:
+        if Path(os.path.realpath(path)).parent not in own_folders:  # `Path.resolve` raises for a loop of links
             raise DamagedCheckpoint(f"{folder} is damaged: it lists {name}, which is not a file of a checkpoint")
         if not _is_intact(path, record):
             raise DamagedCheckpoint(f"{folder} is damaged: {path} is missing or does not match its checksum")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +41,7 @@ class Sweep:
     @property
     def path(self) -> Path:
         """Return the folder of the sweep."""
-        return Path(self.runs_dir).resolve() / "sweeps" / self.group
+        return Path(os.path.realpath(self.runs_dir)) / "sweeps" / self.group
 
     def write(self) -> None:
         """Create the folder of the sweep with its file sweep.json.
@@ -74,8 +75,8 @@ class Sweep:
         except (DataFileError, ValueError, TypeError, KeyError) as error:
             raise LabError(f"{path} is no sweep: {file} cannot be used: {error}") from error
         # A relative runs_dir depends on the working directory at the start of the sweep.
-        runs_dir = Path(path).resolve().parents[1]
-        if Path(sweep.runs_dir).resolve() != runs_dir:
+        runs_dir = Path(os.path.realpath(path)).parents[1]
+        if Path(os.path.realpath(sweep.runs_dir)) != runs_dir:
             sweep = replace(sweep, runs_dir=str(runs_dir))
         return sweep
 

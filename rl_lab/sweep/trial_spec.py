@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,13 +31,13 @@ class TrialSpec:
 
         All paths are absolute, because a worker may have another working directory. The keys are part of sweep.json.
         """
-        run = replace(self.config.run, runs_dir=str(Path(self.config.run.runs_dir).resolve()))
+        run = replace(self.config.run, runs_dir=os.path.realpath(self.config.run.runs_dir))
         if run.init_from:
             run = replace(run, init_from=str(Run.find(run.init_from, run.runs_dir).path.resolve()))
         return {
             "config": replace(self.config, run=run).to_dict(),
             "card": self.env_spec.to_dict(),
-            "path": str(self.path.resolve()),
+            "path": os.path.realpath(self.path),
             "label": self.label,
         }
 

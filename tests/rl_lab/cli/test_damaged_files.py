@@ -107,7 +107,7 @@ def test_a_damaged_file_is_one_line(
     for command in commands:
         options = {"resume": ["--steps", "400"], "watch": ["--terminal"]}.get(command, [])
         line = error_line([command, str(run), *options], capsys)
-        assert damaged_file.name in line or str(run) in line
+        assert damaged_file.name in line or str(run) in line or str(run.path) in line
     assert sorted(path for path in run.path.rglob("*") if path.name != "lock") == before  # nothing is lost
 
 
@@ -136,7 +136,7 @@ def test_a_damaged_run_does_not_take_a_comparison_down(
     content = json.loads(captured.out)
     assert [group["seeds"] for group in content["groups"]] == [[1]]
     (problem,) = content["left_out"]
-    assert problem.startswith(f"{damaged} is left out: ")
+    assert problem.startswith(f"runs/CartPole-v1/dqn/{damaged.name} is left out: ")
     assert problem in captured.err
 
 
@@ -181,7 +181,15 @@ def test_a_name_that_is_no_run_is_one_line(
 
 
 @pytest.mark.parametrize("runs_dir", ["x" * 300, "loop", "file", "loop/below", "file/below"])
-@pytest.mark.parametrize("command", [["train", "dqn", "--env", "CartPole-v1"], ["eval", "latest"], ["compare", "x"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "dqn", "--env", "CartPole-v1"],
+        ["eval", "latest"],
+        ["compare", "x"],
+        ["sweep", "grid", "--agents", "dqn", "--envs", "CartPole-v1"],
+    ],
+)
 def test_a_runs_dir_that_is_no_folder_is_one_line(
     runs_dir: str,
     command: list[str],
@@ -269,8 +277,9 @@ def test_runs_of_another_user_are_left_out_by_name(run: Run):
     content = json.loads(compare[1])
     assert [group["seeds"] for group in content["groups"]] == [[1]]
     assert content["left_out"] == [
-        f"{private} is left out: it cannot be read: Permission denied",
-        f"{partly_private} is left out: {partly_private}/env.json cannot be read: Permission denied",
+        f"runs/CartPole-v1/dqn/{private.name} is left out: it cannot be read: Permission denied",
+        f"runs/CartPole-v1/dqn/{partly_private.name} is left out: {partly_private}/env.json cannot be read: Permission"
+        " denied",
     ]
     assert evaluate[0] == 0, evaluate[2]
 

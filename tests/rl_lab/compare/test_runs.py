@@ -1,5 +1,6 @@
 """Finding runs by name."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,31 @@ def test_find_runs_by_folder_pattern_group_agent_env_or_part_of_path(make_run, t
     assert find("study-1", str(second.path)) == {second.path}
     with pytest.raises(LabError, match="no run matches 'nothing'"):
         find("nothing")
+
+
+def test_find_runs_by_part_of_path_below_a_relative_runs_dir(make_run, tmp_path, monkeypatch):
+    run = make_run(seed=1)
+    monkeypatch.chdir(tmp_path)
+    assert find_runs(["dqn"], "runs").runs == find_runs(["-s1"], "runs").runs == [run]
+
+
+def test_find_runs_names_folders_that_cannot_be_listed(make_run, tmp_path, monkeypatch):
+    run = make_run(seed=1)
+    private = make_run(seed=2).path
+    scandir = os.scandir
+
+    def refuse_private(path):
+        if Path(path) == private:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_private)
+    for name in ("dqn", "CartPole-v1", str(tmp_path / "runs")):
+        found = find_runs([name], str(tmp_path / "runs"))
+        assert found.runs == [run]
+        assert found.problems == [f"{private} is left out: it cannot be read: Permission denied"]
+    with pytest.raises(LabError, match=r"no run matches 'nothing'.*Permission denied"):
+        find_runs(["nothing"], str(tmp_path / "runs"))
 
 
 def test_find_runs_ignores_config_files_of_wandb_and_includes_damaged_runs(make_run, tmp_path):
