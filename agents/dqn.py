@@ -113,6 +113,8 @@ class DQN:
     """
 
     config_class = DQNConfig
+    size_settings = "hidden, filters or frame_stack"
+    """The settings that decide the size of the network, for messages."""
 
     def __init__(
         self,
@@ -397,7 +399,7 @@ class DQN:
         samples, batch_settings = cls.batch_rows(config)
         return [
             MemoryNeed("the replay", replay_bytes, "lower replay_size", replay_bytes),
-            learning_needs(size, copies=2, optimizer=config.optimizer, advice=f"lower {config.SIZE_SETTINGS}"),
+            learning_needs(size, copies=2, optimizer=config.optimizer, advice=f"lower {cls.size_settings}"),
             batch_needs(
                 spaces,
                 size,

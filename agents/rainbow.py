@@ -36,8 +36,6 @@ from agents.nn.noisy import NoisyLinear, remove_noise, sample_noise
 class RainbowConfig(DQNConfig):
     """Settings of Rainbow."""
 
-    SIZE_SETTINGS = "hidden, atoms, filters or frame_stack"
-
     n_step: Count = 3
     """Steps of the n-step return, without off-policy correction (Sutton 1988)."""
     priority_alpha: Fraction = 0.5
@@ -62,6 +60,7 @@ class Rainbow(DQN):
     """Rainbow agent. With all parts switched off, it is DQN."""
 
     config_class = RainbowConfig
+    size_settings = "hidden, atoms, filters or frame_stack"
     config: RainbowConfig
     online_network: QNetwork
     target_network: QNetwork

@@ -371,7 +371,7 @@ class Reinforce:
         samples = min(config.minibatch_size or config.batch_size, config.batch_size)
         return [
             MemoryNeed("the rollout", rollout_bytes, "lower batch_size", rollout_bytes),
-            learning_needs(size, copies=1, optimizer=config.optimizer, advice=f"lower {config.SIZE_SETTINGS}"),
+            learning_needs(size, copies=1, optimizer=config.optimizer, advice="lower hidden, filters or frame_stack"),
             batch_needs(
                 spaces,
                 size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from agents.core.settings import Count, Range
 
@@ -15,9 +15,6 @@ Pixels = Literal["frames", "differences"]
 @dataclass(frozen=True)
 class NetworkConfig:
     """Settings of the encoder, shared by all agents with a neural network."""
-
-    SIZE_SETTINGS: ClassVar[str] = "hidden, filters or frame_stack"
-    """The settings that decide the size of the network, for messages."""
 
     frame_stack: Annotated[int, Range(1, 16)] = 1
     """Observations that the network receives: the latest ones of the episode, zeros before the first."""
