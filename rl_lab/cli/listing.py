@@ -36,4 +36,5 @@ def _print_agents() -> None:
 
 def _print_environments() -> None:
     for kind, names in api.environments().items():
-        print(f"\n{kind}:\n  {'  '.join(names)}")
+        print(f"\n{kind}:")
+        print_line(f"  {'  '.join(names)}")

@@ -15,6 +15,7 @@ from typing import Any
 
 from rl_lab.distributed.private_cluster import environment, private_cluster
 from rl_lab.errors import LabError
+from rl_lab.system.printable import print_line
 
 MIN_RAY = (2, 54)  # the first release that requires the token on every port (pyproject.toml)
 
@@ -97,7 +98,7 @@ def _existing_cluster(address: str) -> Iterator[None]:
             _check_answer(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         if not has_token:
-            print(
+            print_line(
                 f"rl_lab: the Ray cluster at {address} is entered without a token; whoever reaches its ports can run"
                 " code (docs/scale.md)",
                 file=sys.stderr,

@@ -23,6 +23,7 @@ from rl_lab.experiment.run import Run
 from rl_lab.experiment.training_job import TrainingJob
 from rl_lab.system.cores import num_cores
 from rl_lab.system.lock import lock_run
+from rl_lab.system.printable import plain_text
 from rl_lab.system.signals import handled_signals
 from rl_lab.tracking.run_table import RunRow, RunTable
 
@@ -100,7 +101,7 @@ def train_group(jobs: Sequence[TrainingJob], *, parallel: int, group: str) -> No
     if parallel > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // parallel)))
     console = Console(highlight=False)
-    console.print(f"group {group}: seeds {', '.join(str(job.seed) for job in jobs)}", markup=False, soft_wrap=True)
+    console.print(plain_text(f"group {group}: seeds {', '.join(str(job.seed) for job in jobs)}"), soft_wrap=True)
     with _SignalForwarder(jobs) as signals, RunTable(console, f"group {group}") as table:
         while True:
             num_running = sum(job.state == "running" for job in jobs)
@@ -153,7 +154,7 @@ def _report_unfinished_jobs(jobs: Sequence[TrainingJob], console: Console, group
         if state not in ("stopped", "failed"):
             continue
         reason = job.problem or job.last_line()
-        console.print(f"seed {job.seed} {state}: {reason}", markup=False, soft_wrap=True)
+        console.print(plain_text(f"seed {job.seed} {state}: {reason}"), soft_wrap=True)
         # If this process received no signal, another process stopped the job. This counts as a failure.
         if state == "failed" or not received:
             failed.append(str(job.seed))

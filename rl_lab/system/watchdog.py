@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import psutil
 
+from rl_lab.system.printable import print_line
+
 
 class Watchdog:
     """Ends the process if `reset` is not called for a number of seconds inside a `with` block.
@@ -53,7 +55,7 @@ class Watchdog:
         while not finished.wait(tick_seconds):
             self.silent_ticks += 1
             if self.silent_ticks * tick_seconds > self.seconds:
-                print(self.message(), file=sys.stderr, flush=True)
+                print_line(self.message(), file=sys.stderr)
                 for child in psutil.Process().children(recursive=True):
                     child.kill()
                 os._exit(1)
