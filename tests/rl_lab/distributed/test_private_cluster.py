@@ -185,6 +185,7 @@ def test_a_stranger_cannot_run_a_function(held_cluster: HeldCluster, tmp_path: P
     assert [name for name, code in codes.items() if code == 0] == ["right token"]
 
 
+@pytest.mark.slow
 def test_the_end_of_the_cluster_removes_the_token_and_restores_the_environment():
     held = HeldCluster()
     assert held.token_file.exists()
@@ -208,6 +209,7 @@ def test_versions_of_ray_with_open_ports_are_refused(version: str, is_accepted: 
 SWEEP = ("sweep", "grid", "--agents", "dqn", "--envs", "CartPole-v1", "--steps", "300", "--wandb", "disabled")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "message"),
     [

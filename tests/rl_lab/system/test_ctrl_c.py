@@ -72,6 +72,7 @@ def test_ctrl_c_after_an_evaluation_stops_and_saves(tmp_path):
     assert list(tmp_path.glob("runs/*/*/*/checkpoints/*/state.json"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_eval_and_its_workers(tmp_path):
     train = [*COMMAND, *TRAIN.replace("1000000 --num", "60 --num").split()]
     environment = os.environ | {"PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"}
@@ -87,7 +88,7 @@ def test_ctrl_c_stops_eval_and_its_workers(tmp_path):
     assert group_ends(process.pid)
 
 
-@pytest.mark.parametrize("vectorization", ["sync", "async"])
+@pytest.mark.parametrize("vectorization", [pytest.param("sync", marks=pytest.mark.slow), "async"])
 def test_train_from_python_gives_the_signal_handler_back(vectorization, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
