@@ -68,7 +68,7 @@ class ConstantEnvironment:
 
 
 @pytest.mark.parametrize("device_type", ["meta", pytest.param("cuda", marks=pytest.mark.gpu)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("cls", "settings"),
     [

@@ -171,15 +171,15 @@ def wrong_values(hint: Any) -> Iterator[Any]:
 @pytest.mark.parametrize("name", sorted(agents()))
 def test_every_setting_refuses_values_of_wrong_type_or_out_of_range(name: str):
     env_spec = resolve_env("CartPole-v1")
-    settings = config.resolve(name, env_spec, {}).settings
+    resolved = config.resolve(name, env_spec, {})
     checked = 0
-    for owner in (RunConfig, type(settings)):
+    for owner in (RunConfig, type(resolved.settings)):
         for field, hint in typing.get_type_hints(owner, include_extras=True).items():
             if field == "preset":  # `resolve` has a parameter for it
                 continue
             for value in wrong_values(hint):
                 with pytest.raises(ConfigError, match=rf"^{field} is ") as refusal:
-                    config.resolve(name, env_spec, {field: value})
+                    config.replace_settings(resolved, {field: value}, "the call")
                 assert repr(value) in str(refusal.value) or str(value) in str(refusal.value)
                 assert "must be" in str(refusal.value)
                 assert len(str(refusal.value).splitlines()) == 1
