@@ -18,7 +18,7 @@ SEED = 12345
 
 
 class ProbeResult(NamedTuple):
-    """What the trial has shown."""
+    """The result of a trial of an environment."""
 
     reproducible: bool  # two environments did the same after the same seeds and actions
     global_random: bool  # a reset or a step drew from `random` or `numpy.random`

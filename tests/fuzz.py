@@ -103,7 +103,7 @@ class Trial:
 
 
 class Result(NamedTuple):
-    """What a command printed, and how it ended."""
+    """The output and the exit code of a command."""
 
     exit_code: int | None  # None: it did not end in time; negative: a signal
     stdout: str
@@ -252,7 +252,11 @@ def _be_the_command(args: list[str], folder: Path, out: Path, err: Path) -> None
             main(args)
             code = 0
         except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+            code = 1
+            if stop.code is None:
+                code = 0
+            elif isinstance(stop.code, int):
+                code = stop.code
         except BaseException:
             traceback.print_exc()
         import atexit

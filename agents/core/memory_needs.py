@@ -1,4 +1,4 @@
-"""What the parts of an agent take of the memory, computed before anything is allocated.
+"""Bytes of memory for the parts of an agent, computed before anything is allocated.
 
 An agent class may define a class method `memory_needs(config, spaces)`, which returns a list of `MemoryNeed`. For a
 class without this method only `bytes_needed` counts.
@@ -140,7 +140,7 @@ class _WithoutMemory(TorchFunctionMode):
     FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.linspace})
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Replace functions that create large tensors, and skip those that change them."""
+        """Replace functions that create large tensors. Skip functions that change tensors in place."""
         kwargs = kwargs or {}
         if func in self.FACTORIES:
             return torch.empty(_shape(func, args, kwargs), device="meta")

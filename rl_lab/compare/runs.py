@@ -70,7 +70,7 @@ def _find_by_name(name: str, runs_dir: str) -> FoundRuns:
 
 
 def _matching_paths(name: str, runs: Sequence[Run], runs_dir: Path) -> list[Run]:
-    """Return the runs whose path below `runs_dir` has a component called `name`, or else those that contain `name`."""
+    """Return the runs with a folder called `name` below `runs_dir`. If there are none, match parts of paths."""
     paths = [run.path.relative_to(runs_dir.absolute()) for run in runs]  # the path of a run is absolute
     # A complete path component first, so that "dqn" does not match runs of double_dqn.
     by_component = [run for run, path in zip(runs, paths, strict=True) if name in path.parts]

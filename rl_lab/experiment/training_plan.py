@@ -43,9 +43,9 @@ class TrainingPlan:
     replay_bytes: int
     """Bytes that the agent's memory (replay or rollout) takes on the device."""
     agent_needs: list[MemoryNeed]
-    """What the parts of the agent take of the device's memory."""
+    """Bytes of each part of the agent in the memory of the device."""
     env_needs: MemoryNeed
-    """What the environments take of the host's memory."""
+    """Bytes of the environments in the memory of the host."""
     checkpoint_bytes: int
     """Bytes of a checkpoint: 0 if the agent is not resumable, because its memory is not saved."""
 

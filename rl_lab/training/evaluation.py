@@ -158,7 +158,7 @@ def evaluate(
 
 
 class _Record:
-    """What the value statistics need of the rows, without observations, which would fill the memory."""
+    """Values, rewards and ends of all rows, for the value statistics. Observations would fill the memory."""
 
     def __init__(self, first_row: Row) -> None:
         self.values: list[NDArray[np.float32]] = []  # [T, N] in pieces
