@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -38,7 +39,9 @@ class WindowSink:
             is_visible = pygame.display.get_driver() not in INVISIBLE_DRIVERS
             if not is_visible and "SDL_VIDEODRIVER" not in os.environ:
                 raise pygame.error(f"the display {os.environ.get('DISPLAY', '')} does not respond")
-            self.surface = pygame.display.set_mode((FRAME_WIDTH, FRAME_HEIGHT), pygame.RESIZABLE | pygame.SCALED)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # without a GPU pygame warns of a slow renderer, which is fast enough
+                self.surface = pygame.display.set_mode((FRAME_WIDTH, FRAME_HEIGHT), pygame.RESIZABLE | pygame.SCALED)
         except pygame.error as error:
             raise LabError(f"no window can be opened ({error}): use --web, --terminal or --video FILE") from error
 
