@@ -49,8 +49,9 @@ from agents.core.optimizers import (
     load_optimizer_state,
     set_learning_rate,
 )
+from agents.core.reward_scaling import RewardConfig, RewardScaling, add_return_moments
 from agents.core.schedules import linear_schedule
-from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, NonNegative
+from agents.core.settings import ConfigError, Count, CountOrZero, Fraction
 from agents.core.stopwatch import Stopwatch
 from agents.core.targets import max_value, td_target
 from agents.core.types import (
@@ -60,7 +61,6 @@ from agents.core.types import (
     PolicyOutput,
     StepResult,
     ValueScaling,
-    clip_rewards,
     mean_metrics,
 )
 from agents.memory.replay import Replay, TransitionBatch
@@ -69,16 +69,15 @@ from agents.nn.encoders import build_encoder
 from agents.nn.init import build_seeded, initialize_weights
 from agents.nn.network_config import NetworkConfig
 from agents.nn.networks import QNetwork
+from agents.nn.normalization import find_normalization
 
 
 @dataclass(frozen=True)
-class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig):
+class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig):
     """Settings of DQN. An agent step is one decision in one environment; an update is one gradient step."""
 
     gamma: Fraction = 0.99
     """Discount per agent step."""
-    reward_clip: NonNegative = 0.0
-    """Clip rewards to [-reward_clip, reward_clip] before they are stored. 0 disables clipping."""
     target_every: Count = 1_000
     """Updates between two copies of the online network's weights to the target network."""
     target_tau: Fraction = 0.0
@@ -142,7 +141,11 @@ class DQN:
         self.replay = self.build_replay()
 
         # Step 2: Initialise the online network with random weights.
-        self.online_network = build_seeded(self.build_network, seed=seed, device=device)
+        self.online_network = build_seeded(self.build_learning_network, seed=seed, device=device)
+        self.normalization = find_normalization(self.online_network)
+        self.reward_scaling = RewardScaling(
+            config, gamma=config.gamma, num_envs=spaces.num_envs, network=self.online_network
+        )
 
         # Step 3: Initialise the target network with the same weights.
         self.target_network = copy.deepcopy(self.online_network).eval()
@@ -176,6 +179,10 @@ class DQN:
         encoder = build_encoder(self.spaces, self.config, dtype=self.dtype)
         head = nn.Linear(encoder.features, self.spaces.num_actions)
         return initialize_weights(QNetwork(encoder, head), self.config.init)
+
+    def build_learning_network(self) -> nn.Module:
+        """Return a new network of `build_network`, with the statistics that `normalize_reward` needs."""
+        return add_return_moments(self.build_network(), self.config)
 
     # --- Step 4: act with an epsilon-greedy policy -------------------------------------------------------------------
 
@@ -234,7 +241,9 @@ class DQN:
         """
         # Step 5: Store the row in the replay memory.
         with self.seconds("sampling"):
-            self.store(clip_rewards(step, self.config.reward_clip))
+            if self.normalization is not None:
+                self.normalization.update(step.obs)
+            self.store(self.reward_scaling(step))
         self.steps += step.num_active
 
         metrics_per_update = []
@@ -323,7 +332,7 @@ class DQN:
         target_params = tuple(self.target_network.parameters())
         online_params = tuple(self.online_network.parameters())
         torch._foreach_lerp_(target_params, online_params, self.config.target_tau)
-        # Buffers are copied: the statistics of batch normalisation are running averages already.
+        # Buffers are copied: they are running statistics already.
         for target, online in zip(self.target_network.buffers(), self.online_network.buffers(), strict=True):
             target.copy_(online)
 
@@ -374,8 +383,8 @@ class DQN:
 
     @property
     def value_scaling(self) -> ValueScaling:
-        """Return the discount and the reward clip behind the Q-values."""
-        return ValueScaling(self.config.gamma, self.config.reward_clip)
+        """Return the discount, and the clip and the present scale of the rewards, behind the Q-values."""
+        return self.reward_scaling.value_scaling()
 
     @staticmethod
     def bytes_needed(config: DQNConfig, spaces: EnvSpaces) -> int:
@@ -389,7 +398,7 @@ class DQN:
         agent.config = replace(config, init="torch")
         agent.spaces = spaces
         agent.dtype = torch.float32
-        return network_size(agent.build_network)
+        return network_size(agent.build_learning_network)
 
     @classmethod
     def memory_needs(cls, config: DQNConfig, spaces: EnvSpaces) -> list[MemoryNeed]:
@@ -429,7 +438,7 @@ class DQN:
     def state_dict(self) -> dict[str, Any]:
         """Return the full state: networks, optimiser, replay memory, random generator and counters."""
         other_name, other_network = self._other_network()
-        return {
+        state = {
             "network": self.policy_network.state_dict(),
             other_name: other_network.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
@@ -438,6 +447,9 @@ class DQN:
             "steps": self.steps,
             "updates": self.updates,
         }
+        if self.config.normalize_reward:
+            state["reward_scaling"] = self.reward_scaling.state_dict()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state that `state_dict` returned. Raises ValueError or RuntimeError if shapes do not fit."""
@@ -447,6 +459,7 @@ class DQN:
         load_optimizer_state(self.optimizer, state.get("optimizer", {}))  # absent before the first update
         self.replay.load_state_dict(state["replay"])
         self.generator.set_state(state["generator"].cpu())
+        self.reward_scaling.load_state_dict(state.get("reward_scaling", {}))  # absent without normalize_reward
         self.steps = int(state["steps"])
         self.updates = int(state["updates"])
         if self.uses_cuda_graphs:

@@ -13,6 +13,7 @@ the generalised advantage of Schulman et al. 2016. The algorithm, in which a row
     4. Standardise the advantages.
     5. In every epoch, divide the batch into minibatches in a new random order.
     6. Take a gradient step on the loss of each minibatch.
+    7. With `normalize_obs`, add the observations of the batch to their running mean and variance.
 
 The policy loss is written with the probability ratio of Schulman et al. 2017 (PPO). The constant c is `ratio_clip`:
 
@@ -55,6 +56,7 @@ from agents.core.optimizers import (
     load_optimizer_state,
     set_learning_rate,
 )
+from agents.core.reward_scaling import RewardConfig, RewardScaling, add_return_moments
 from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, NonNegative, Positive
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import (
@@ -64,7 +66,6 @@ from agents.core.types import (
     PolicyOutput,
     StepResult,
     ValueScaling,
-    clip_rewards,
     mean_metrics,
 )
 from agents.memory.rollout import Rollout, RolloutBatch
@@ -72,10 +73,11 @@ from agents.nn.encoders import FrameDifferenceEncoder, build_encoder
 from agents.nn.init import build_seeded, initialize_weights
 from agents.nn.network_config import NetworkConfig
 from agents.nn.networks import ActorCritic
+from agents.nn.normalization import find_normalization
 
 
 @dataclass(frozen=True)
-class ReinforceConfig(NetworkConfig, OptimizerConfig):
+class ReinforceConfig(NetworkConfig, OptimizerConfig, RewardConfig):
     """Settings of REINFORCE. An agent step is one decision in one environment; an update is one gradient step."""
 
     lr: Positive = 2.5e-4
@@ -84,8 +86,6 @@ class ReinforceConfig(NetworkConfig, OptimizerConfig):
     grad_clip: NonNegative = 0.5
     gamma: Fraction = 0.99
     """Discount per agent step."""
-    reward_clip: NonNegative = 0.0
-    """Clip rewards to [-reward_clip, reward_clip] before they are stored. 0 disables clipping."""
     baseline: bool = True
     """Learn the value V(s) as a baseline, which is subtracted from the returns. V(s) also replaces the rewards after
     the end of a batch and after a truncation."""
@@ -159,7 +159,9 @@ class Reinforce:
         """log pi(a | s) and V(s), f32[N] each, for each row for which `act` has explored and which `observe` has not
         received yet, oldest first."""
 
-        self.network = build_seeded(self.build_network, seed=seed, device=device)
+        self.network = build_seeded(self.build_learning_network, seed=seed, device=device)
+        self.normalization = find_normalization(self.network)
+        self.reward_scaling = RewardScaling(config, gamma=config.gamma, num_envs=spaces.num_envs, network=self.network)
         self.uses_cuda_graphs = config.cuda_graphs and device.type == "cuda"
         self.optimizer = build_optimizer(config, self.network.parameters(), capturable=self.uses_cuda_graphs)
         if self.uses_cuda_graphs:
@@ -193,6 +195,10 @@ class Reinforce:
         with torch.no_grad():
             network.policy.weight *= config.policy_scale
         return network
+
+    def build_learning_network(self) -> ActorCritic:
+        """Return a new network of `build_network`, with the statistics that `normalize_reward` needs."""
+        return add_return_moments(self.build_network(), self.config)
 
     # --- Step 1: act --------------------------------------------------------------------------------------------------
 
@@ -242,7 +248,7 @@ class Reinforce:
         log_pi, value, carry = self.policy_and_value(obs, is_first, carry)
         return PolicyOutput(log_pi.argmax(1), log_pi.exp(), value, is_policy=True), carry
 
-    # --- Steps 2 to 6: learn from the rollout -------------------------------------------------------------------------
+    # --- Steps 2 to 7: learn from the rollout -------------------------------------------------------------------------
 
     def observe(self, step: StepResult) -> Metrics | None:
         """Store the row. If the rollout then holds a batch, learn from the batch.
@@ -253,7 +259,7 @@ class Reinforce:
         # Step 2: Store the row.
         log_prob, value = self.acting_records.popleft()
         with self.seconds("sampling"):
-            self.rollout.add(clip_rewards(step, self.config.reward_clip), log_prob, value)
+            self.rollout.add(self.reward_scaling(step), log_prob, value)
         self.steps += step.num_active
         if not self.rollout.complete:
             return None
@@ -287,6 +293,10 @@ class Reinforce:
             for index in order.chunk(num_minibatches):
                 minibatch = RolloutBatch(*(field[index] for field in batch))
                 metrics.append(self.update(minibatch))
+        # Step 7: Update the statistics of the observations. Before the updates, this would change the policy, and the
+        # probability ratio of the first minibatch would differ from 1.
+        if self.normalization is not None:
+            self.normalization.update(batch.obs[:, -1])
         return mean_metrics(metrics)
 
     def update(self, minibatch: RolloutBatch) -> Metrics:
@@ -346,8 +356,8 @@ class Reinforce:
 
     @property
     def value_scaling(self) -> ValueScaling:
-        """Return the discount and the reward clip behind V(s)."""
-        return ValueScaling(self.config.gamma, self.config.reward_clip)
+        """Return the discount, and the clip and the present scale of the rewards, behind V(s)."""
+        return self.reward_scaling.value_scaling()
 
     @staticmethod
     def bytes_needed(config: ReinforceConfig, spaces: EnvSpaces) -> int:
@@ -361,7 +371,7 @@ class Reinforce:
         agent.config = replace(config, init="torch")
         agent.spaces = spaces
         agent.dtype = torch.float32
-        return network_size(agent.build_network)
+        return network_size(agent.build_learning_network)
 
     @classmethod
     def memory_needs(cls, config: ReinforceConfig, spaces: EnvSpaces) -> list[MemoryNeed]:
@@ -394,7 +404,7 @@ class Reinforce:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the full state: network, optimiser, rollout, acting records, random generator and counters."""
-        return {
+        state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
             "generator": self.generator.get_state(),
@@ -403,6 +413,9 @@ class Reinforce:
             "updates": self.updates,
             "acting_records": [list(record) for record in self.acting_records],
         }
+        if self.config.normalize_reward:
+            state["reward_scaling"] = self.reward_scaling.state_dict()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state that `state_dict` returned. Raises ValueError or RuntimeError if shapes do not fit."""
@@ -410,6 +423,7 @@ class Reinforce:
         load_optimizer_state(self.optimizer, state.get("optimizer", {}))  # absent before the first update
         self.rollout.load_state_dict(state)
         self.generator.set_state(state["generator"].cpu())
+        self.reward_scaling.load_state_dict(state.get("reward_scaling", {}))  # absent without normalize_reward
         self.steps = int(state["steps"])
         self.updates = int(state["updates"])
         self.acting_records = deque((log_prob, value) for log_prob, value in state["acting_records"])
@@ -436,6 +450,8 @@ def _check_settings(config: ReinforceConfig, spaces: EnvSpaces) -> None:
         raise ConfigError("convolutions is false; this needs images and a frame_stack of 2")
     if not config.convolutions and config.norm != "none":
         raise ConfigError(f"norm is {config.norm}; without convolutions it must be none")
+    if not config.convolutions and config.normalize_obs:
+        raise ConfigError("normalize_obs is true; only vector observations can be normalised, not images")
     # Batch normalisation and dropout compute differently in acting and in learning. The probability ratio would differ
     # from 1 although the policy has not changed.
     if config.norm == "batch":

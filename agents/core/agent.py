@@ -45,7 +45,10 @@ class Agent(Protocol):
 
     @property
     def value_scaling(self) -> ValueScaling:
-        """Return the discount and the reward clip behind the agent's value estimates."""
+        """Return the discount, the reward clip and the reward scale behind the agent's value estimates.
+
+        This may wait for a GPU. Training does not call it, only evaluations and viewers do.
+        """
         ...
 
     def initial_carry(self, n: int) -> Carry:

@@ -143,7 +143,7 @@ class _WithoutMemory(TorchFunctionMode):
         """Replace functions that create large tensors. Skip functions that change tensors in place."""
         kwargs = kwargs or {}
         if func in self.FACTORIES:
-            return torch.empty(_shape(func, args, kwargs), device="meta")
+            return torch.empty(_shape(func, args, kwargs), dtype=kwargs.get("dtype"), device="meta")
         tensor = args[0] if args else kwargs.get("tensor")
         if isinstance(tensor, Tensor) and tensor.is_meta and _is_in_place(func):
             return tensor

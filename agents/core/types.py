@@ -40,10 +40,15 @@ class PolicyOutput(NamedTuple):
 
 
 class ValueScaling(NamedTuple):
-    """Discount and reward clip behind an agent's value estimates."""
+    """Discount, clip and scale of the rewards behind an agent's value estimates.
+
+    The values are discounted sums of clip(reward * reward_scale). With `normalize_reward` the scale changes during
+    training. `reward_scale` is the scale of the newest reward, and the agent may have learned from older ones.
+    """
 
     gamma: float = 1.0  # discount per agent step
-    reward_clip: float = 0.0  # rewards are clipped to [-reward_clip, reward_clip]; 0 means no clipping
+    reward_clip: float = 0.0  # scaled rewards are clipped to [-reward_clip, reward_clip]; 0 means no clipping
+    reward_scale: float = 1.0  # factor on the rewards before they are clipped
 
 
 @dataclass(frozen=True)
@@ -61,13 +66,6 @@ class EnvSpaces:
     def is_image(self) -> bool:
         """Return True if an observation is an image [H, W]."""
         return len(self.obs_shape) == 2 and self.dtype == torch.uint8
-
-
-def clip_rewards(step: StepResult, limit: float) -> StepResult:
-    """Return the row with rewards clipped to [-limit, limit]. A limit of 0 means no clipping."""
-    if not limit:
-        return step
-    return step._replace(reward=step.reward.clamp(-limit, limit))
 
 
 def mean_metrics(per_update: list[Metrics]) -> Metrics | None:

@@ -19,6 +19,7 @@ from agents.core.types import EnvSpaces
 from agents.nn.gradient_scale import ScaleGradient
 from agents.nn.mixed_precision import Conv2d, LayerNorm, Linear
 from agents.nn.network_config import NetworkConfig
+from agents.nn.normalization import ObservationNormalization, build_normalization
 from agents.nn.pixel_convolutions import DifferencesConv2d, FramesConv2d, PreprocessedImages
 
 
@@ -44,9 +45,13 @@ def build_encoder(
             convolutions. An MLP ignores the factor.
         linear: Class of the fully connected layers.
         dtype: Dtype in which an image encoder computes, torch.float32 or torch.bfloat16.
+
+    Raises:
+        ConfigError: `normalize_obs` is true, and the observations are images.
     """
     if hidden is None:
         hidden = config.hidden
+    normalization = build_normalization(spaces, config)
     if spaces.is_image:
         height, width = spaces.obs_shape
         features = hidden if include_last else None
@@ -55,7 +60,7 @@ def build_encoder(
         )
     inputs = config.frame_stack * math.prod(spaces.obs_shape)
     layer_sizes = (hidden, hidden) if include_last else (hidden,)
-    return MLP(inputs, layer_sizes, config, linear=linear)
+    return MLP(inputs, layer_sizes, config, linear=linear, normalization=normalization)
 
 
 class NatureCNN(nn.Module):
@@ -134,12 +139,20 @@ class MLP(nn.Module):
         layer_sizes: Units of each layer. The last number is the number of features.
         config: Settings of the network.
         linear: Class of the fully connected layers.
+        normalization: Layer that normalises the observations, or None.
     """
 
     def __init__(
-        self, inputs: int, layer_sizes: tuple[int, ...], config: NetworkConfig, *, linear: type[nn.Linear] = Linear
+        self,
+        inputs: int,
+        layer_sizes: tuple[int, ...],
+        config: NetworkConfig,
+        *,
+        linear: type[nn.Linear] = Linear,
+        normalization: ObservationNormalization | None = None,
     ) -> None:
         super().__init__()
+        self.normalization = normalization
         layers: list[nn.Module] = []
         for outputs in layer_sizes:
             layers += _hidden_layer(inputs, outputs, config, linear)
@@ -153,6 +166,8 @@ class MLP(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return features float32[B, features] of vectors [B, k, D]."""
+        if self.normalization is not None:
+            obs = self.normalization(obs)
         return self.layers(obs.flatten(1).float())
 
 

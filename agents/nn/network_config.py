@@ -29,5 +29,8 @@ class NetworkConfig:
     successive frames."""
     norm: Norm = "none"
     """Normalisation: "layer" (Ba et al. 2016) or "batch" (Ioffe and Szegedy 2015)."""
+    normalize_obs: bool = False
+    """Subtract the running mean from each entry of a vector observation, divide by the running standard deviation, and
+    clip to [-10, 10]."""
     dropout: Annotated[float, Range(0, 0.99)] = 0.0
     """Dropout rate of the hidden layers in training (Srivastava et al. 2014)."""

@@ -24,7 +24,7 @@ class EvaluatedAgent(Protocol):
 
     @property
     def value_scaling(self) -> ValueScaling:
-        """Return the discount and the reward clip behind the agent's value estimates."""
+        """Return the discount, the reward clip and the reward scale behind the agent's value estimates."""
         ...
 
     def initial_carry(self, n: int) -> Carry:
@@ -58,7 +58,7 @@ class Evaluation:
     value: float
     """Mean of the agent's value estimates over the states of complete episodes, without their last states."""
     realised: float
-    """Mean of the discounted returns that followed the same states, with rewards clipped as in training."""
+    """Mean of the discounted returns that followed the same states, with rewards scaled and clipped as in training."""
     num_cut: int = 0
     """Episodes that did not end by themselves: they were cut at the maximum number of steps."""
 
@@ -200,7 +200,7 @@ def _policy_output(agent: EvaluatedAgent, row: Row, carry: Carry, device: torch.
 def _mean_values(record: _Record, scaling: ValueScaling) -> tuple[float, float]:
     """Return the mean value estimate, and the mean of the returns that the values estimate.
 
-    The return G_t of state s_t has the clipped reward r_t and the discount gamma:
+    The return G_t of state s_t has the scaled and clipped reward r_t and the discount gamma:
 
         G_t = r_t                          if the action at s_t terminates the episode
         G_t = r_t + gamma V(s_{t+1})       if the action at s_t truncates the episode
@@ -214,7 +214,7 @@ def _mean_values(record: _Record, scaling: ValueScaling) -> tuple[float, float]:
     values = np.concatenate(record.values)
     is_last = np.concatenate(record.is_last)
     terminated = np.concatenate(record.terminated)
-    reward = np.concatenate(record.reward).clip(-limit, limit)
+    reward = (np.concatenate(record.reward) * scaling.reward_scale).clip(-limit, limit)
     returns = np.zeros(values.shape)
     next_return = np.zeros(values.shape[1])  # G_{t+1} [N]
     for t in reversed(range(len(values) - 1)):

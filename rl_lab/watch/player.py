@@ -1,8 +1,8 @@
 """Play one game after another with an agent, and report each step with the agent's input and output.
 
 A game is one episode. In the comments, k is the number of stacked observations, A the number of actions, and V(s_t) the
-discounted return that the agent expects from row t on (`PolicyOutput.value`). If the agent learned from clipped rewards
-(`ValueScaling`), the returns are sums of clipped rewards too, so that returns and V can be compared.
+discounted return that the agent expects from row t on (`PolicyOutput.value`). If the agent learned from scaled or
+clipped rewards (`ValueScaling`), the returns are sums of such rewards too, so that returns and V can be compared.
 """
 
 from __future__ import annotations
@@ -102,7 +102,6 @@ class Player:
         self.saliency_method: SaliencyMethod = saliency_method
         self.restart = False
         self.repeat_step = False
-        self.value_scaling = agent.value_scaling
         self.frame_stack = getattr(config.settings, "frame_stack", 1)
         self.max_steps = max_steps or config.run.eval_max_steps
 
@@ -118,7 +117,7 @@ class Player:
         carry: Carry = self.agent.initial_carry(1)
         # Only the agent can read its carry. So the player keeps a history too, to report the stacked observations.
         history = self._empty_history()
-        game = _GameRecord(1, self.value_scaling)
+        game = _GameRecord(1)
         while True:
             obs = on_device(row.obs, self.device)
             is_first = on_device(row.is_first, self.device)
@@ -140,14 +139,16 @@ class Player:
                 row, screens = self.env.reset(int(spread_seeds([self.seed, game.number], 1)[0]))
                 carry = self.agent.initial_carry(1)
                 history = self._empty_history()
-                game = _GameRecord(game.number + 1, self.value_scaling)
+                game = _GameRecord(game.number + 1)
                 continue
             next_row, screens = self.env.step(player_step.action)
             if player_step.is_last:
                 # The action of a last row has no effect: the reward that arrives with the next row is always 0.
-                game = _GameRecord(game.number + 1, self.value_scaling)
+                game = _GameRecord(game.number + 1)
             else:
-                game.add(float(output.value[0]), next_row, self.env.stream.running_episode(0).score)
+                score = self.env.stream.running_episode(0).score
+                # The scaling is read for every row, because the caller may load other weights between two rows.
+                game.add(float(output.value[0]), next_row, score, self.agent.value_scaling)
             row = next_row
             history = next_history
             carry = next_carry
@@ -171,27 +172,29 @@ class Player:
 class _GameRecord:
     """The score of one game so far, and the values and rewards of its rows before the present row."""
 
-    def __init__(self, number: int, value_scaling: ValueScaling) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.gamma = value_scaling.gamma
-        self.reward_limit = value_scaling.reward_clip or np.inf
+        self.gamma = 1.0  # discount per agent step; known once there is a row
         self.score = 0.0
         self.num_steps = 0
         self.values: list[float] = []  # V of each row
-        self.rewards: list[float] = []  # reward for the action of each row, clipped as in training
+        self.rewards: list[float] = []  # reward for the action of each row, scaled and clipped as in training
         self.terminated: list[bool] = []  # do not bootstrap after the row
 
-    def add(self, value: float, next_row: Row, score: float) -> None:
+    def add(self, value: float, next_row: Row, score: float, scaling: ValueScaling) -> None:
         """Add a row.
 
         Args:
             value: V of the row.
             next_row: The next row, with the consequences of the row's action.
             score: Score of the game up to the next row.
+            scaling: Discount and reward scaling of the agent at this row.
         """
-        reward = next_row.reward[0]
+        limit = scaling.reward_clip or np.inf
+        reward = next_row.reward[0] * scaling.reward_scale
+        self.gamma = scaling.gamma
         self.values.append(value)
-        self.rewards.append(float(reward.clip(-self.reward_limit, self.reward_limit)))
+        self.rewards.append(float(reward.clip(-limit, limit)))
         self.terminated.append(bool(next_row.terminated[0]))
         self.score = score
         self.num_steps += 1
@@ -205,7 +208,7 @@ class _GameRecord:
         return np.array([*self.values[-CURVE_LENGTH:], value], np.float32)
 
     def latest_returns(self, value: float) -> NDArray[np.float32]:
-        """Return the discounted returns of the latest rows, f32[L], with clipped rewards.
+        """Return the discounted returns of the latest rows, f32[L], with scaled and clipped rewards.
 
         The last entry is V of the present row T. The return of an earlier row t is
 
