@@ -5,12 +5,13 @@ named set of sections that the user can choose by `--preset`. A later layer over
 
 1. the section `default` of configs/<agent>.yaml
 2. the section of the environment's family: `atari`, `image` or `vector`
-3. the section of the environment: `Pong`
-4. the sections of the preset: the sections with these three names below `presets: <preset>:`
-5. the file given by `--config`
+3. the section `unbounded`, if the observations are vectors of numbers whose bounds are not known
+4. the section of the environment: `Pong`
+5. the sections of the preset: the sections with these four names below `presets: <preset>:`
+6. the file given by `--config`
 
-A YAML file with the line `extends: dqn` extends configs/dqn.yaml. The order is then: sections 1 to 3 of dqn.yaml,
-sections 1 to 3 of the file, the sections of the preset in dqn.yaml, the sections of the preset in the file.
+A YAML file with the line `extends: dqn` extends configs/dqn.yaml. The order is then: sections 1 to 4 of dqn.yaml,
+sections 1 to 4 of the file, the sections of the preset in dqn.yaml, the sections of the preset in the file.
 """
 
 from __future__ import annotations
@@ -114,9 +115,7 @@ def preset_layers(presets: Path | None, env_spec: EnvSpec | None, preset: str) -
         ConfigError: A file cannot be read, or the preset is unknown or has no settings for the environment.
     """
     files = _files_from_base_to_agent(presets)
-    names = ["default"]
-    if env_spec is not None:
-        names += [env_spec.family, env_spec.name]
+    names = _section_names(env_spec)
     _check_preset(files, env_spec, preset, names)
     layers = []
     for file in files:
@@ -161,6 +160,19 @@ def _files_from_base_to_agent(presets: Path | None) -> list[PresetFile]:
         files.insert(0, PresetFile(path, sections))
         path = path.with_name(f"{base}.yaml") if base else None
     return files
+
+
+def _section_names(env_spec: EnvSpec | None) -> list[str]:
+    """Return the names of the sections that apply to an environment, in the order of their layers."""
+    names = ["default"]
+    if env_spec is None:
+        return names
+    names.append(env_spec.family)
+    is_numeric_vector = env_spec.family == "vector" and env_spec.dtype == "float32" and not env_spec.one_hot
+    if is_numeric_vector and env_spec.bounds is None:
+        names.append("unbounded")
+    names.append(env_spec.name)
+    return names
 
 
 def _layers_of(sections: dict[str, Any], names: list[str], source: str) -> list[Layer]:

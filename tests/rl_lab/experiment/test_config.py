@@ -1,5 +1,6 @@
 """Tests of configurations: the order of layers, and the refusal of bad settings."""
 
+import dataclasses
 import math
 import typing
 from collections.abc import Iterator
@@ -37,6 +38,33 @@ def test_later_layers_override_earlier_ones(tmp_path: Path, monkeypatch: pytest.
     assert (settings.gamma, settings.batch_size, settings.n_step, settings.hidden, settings.lr) == (0.6, 7, 8, 9, 1e-3)
     assert (resolved.run.seed, resolved.run.env, resolved.run.preset) == (3, "CartPole-v1", "mine")
     assert settings.epsilon_end == type(settings)().epsilon_end
+
+
+@pytest.mark.parametrize(
+    ("agent", "changes", "expected"),
+    [
+        ("reinforce", {"bounds": None}, True),
+        ("reinforce", {}, False),  # the bounds are known
+        ("reinforce", {"bounds": None, "one_hot": True}, False),
+        ("reinforce", {"bounds": None, "name": "CartPole-v1"}, False),  # tuned without normalisation
+        ("reinforce", {"bounds": None, "family": "image", "dtype": "uint8"}, False),
+        ("dqn", {"bounds": None}, False),
+        ("drqn", {"bounds": None}, False),
+    ],
+)
+def test_policy_gradient_normalises_vectors_whose_bounds_are_not_known(
+    agent: str, changes: dict[str, Any], expected: bool
+):
+    env_spec = dataclasses.replace(resolve_env("MountainCar-v0"), **changes)
+    assert config.resolve(agent, env_spec, {}).settings.normalize_obs == expected
+    assert config.resolve(agent, env_spec, {"norm_obs": not expected}).settings.normalize_obs != expected
+
+
+@pytest.mark.parametrize("agent", ["dqn", "drqn", "reinforce"])
+def test_run_of_an_older_version_is_not_normalised(agent: str):
+    """Its config.yaml lacks the settings, and its network the statistics."""
+    settings = config.from_dict({"agent": agent, "env": "MountainCar-v0"}, "here").settings
+    assert (settings.normalize_obs, settings.normalize_reward, settings.reward_scale) == (False, False, 1.0)
 
 
 @pytest.mark.parametrize("name", sorted(agents()))

@@ -41,6 +41,8 @@ def settings_of(agent: str) -> set[str]:
         ("reinforce", "clip_coef", "ratio_clip"),
         ("reinforce", "ent_coef", "entropy_weight"),
         ("reinforce", "update_epochs", "epochs"),
+        ("reinforce", "norm_obs", "normalize_obs"),
+        ("dqn", "norm_reward", "normalize_reward"),
         ("sb3_dqn", "lr", "learning_rate"),
         ("sb3_dqn", "replay_size", "buffer_size"),
         ("sb3_dqn", "epsilon_end", "exploration_final_eps"),
