@@ -19,7 +19,7 @@ class ResumeOptions:
     run: RunName
     """A run folder, "latest", or an unambiguous part of its name."""
     steps: Annotated[int | None, Range(1)] = None
-    """New total of agent steps, to extend the run. The run keeps its total if this is not given."""
+    """New total of agent steps, to extend the run, also one that stopped at its target. Default: the run's total."""
     address: str = ""
     """New address of the Ray cluster of the run's collectors. All other settings stay those of the run."""
     runs_dir: str = "runs"

@@ -80,9 +80,11 @@ def search_command(args: list[str]) -> None:
 
 
 def _check_evaluations(config: Config) -> None:
-    """Raise ConfigError if a run would have no evaluation: a search compares evaluations."""
+    """Raise ConfigError if a run would have no evaluation, or might end early: a search compares evaluations."""
     if not config.run.eval_every:
         raise ConfigError("eval_every is 0; a search compares evaluations, so it must be at least 1")
+    if config.run.stop_at_target:
+        raise ConfigError("stop_at_target is true; a search compares runs with equal numbers of steps: leave it out")
     if config.run.eval_every > config.run.steps:
         raise ConfigError(
             f"eval_every is {config.run.eval_every}; for a search it must be at most steps, {config.run.steps}"

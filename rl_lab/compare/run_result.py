@@ -39,6 +39,7 @@ IGNORED_SETTINGS = {
     "eval_episodes",
     "eval_max_steps",
     "target",
+    "stop_at_target",
     "device",
     "checkpoint_every",
     "checkpoint_minutes",

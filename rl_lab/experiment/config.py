@@ -118,11 +118,13 @@ def replace_settings(config: Config, settings: dict[str, Any], source: str) -> C
 
 
 def check(config: Config) -> None:
-    """Raise ConfigError if a setting has the wrong type or is out of range, or if num_envs is larger than steps."""
+    """Raise ConfigError if a setting has the wrong type or is out of range, or if two settings contradict."""
     check_fields(config.run)
     check_fields(config.settings)
     if config.run.num_envs > config.run.steps:
         raise ConfigError(f"num_envs is {config.run.num_envs}; it must be at most steps, {config.run.steps}")
+    if config.run.stop_at_target and config.run.target is None:
+        raise ConfigError("stop_at_target needs a target score: set target, or leave out stop_at_target")
 
 
 def warnings(config: Config) -> list[str]:

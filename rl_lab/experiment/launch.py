@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from agents.core.agent import Agent
 from envs.make import adapt
@@ -81,6 +82,7 @@ def resume(
     Args:
         run: The run folder.
         steps: New total of agent steps, to extend the run. None keeps the total; a finished run is then left as it is.
+            A run that has stopped at its target trains on to this total, without `stop_at_target`.
         address: New address of the collectors' Ray cluster. "" keeps the address.
         quiet: Print nothing.
         listener: A further receiver of everything that is logged.
@@ -99,7 +101,8 @@ def resume(
         previous = run.config
         settings = replace(previous.run, address=address or previous.run.address)
         if steps is not None:
-            settings = replace(settings, steps=steps)
+            stop_at_target = settings.stop_at_target and not _has_stopped_at_target(run)
+            settings = replace(settings, steps=steps, stop_at_target=stop_at_target)
         config = replace(previous, run=settings)
         configuration.check(config)
         plan = plan_training(config, run.env_spec)
@@ -112,24 +115,50 @@ def resume(
         except BaseException:  # also on Ctrl-C, because a run that was not resumed keeps its configuration
             run.change(previous)
             raise
-        if steps is None and trainer.session.state.is_finished(config.run.steps):
+        if steps is None and trainer.session.state.is_finished(plan.config.run):
             trainer.session.loop.close()
-            total = f"{config.run.steps:,} steps"
-            trainer.session.display.print_line(f"{run} is finished: it has all its {total}; --steps N extends it")
+            reason = _describe_end(trainer)
+            trainer.session.display.print_line(f"{run} is finished: {reason}; --steps N extends it")
             return run
         return trainer.train()
 
 
 def is_finished(run: Run) -> bool:
-    """Return True if the newest undamaged checkpoint has all steps of the run, and the agent was evaluated there."""
+    """Return True if training has nothing left to do.
+
+    The newest undamaged checkpoint has all steps of the run and the agent was evaluated there, or the score of this
+    evaluation has ended the run (`stop_at_target`).
+    """
+    state = _newest_state(run)
+    if state is None:
+        return False
+    # "score" is None if the evaluation at this step is missing. Old checkpoints may lack the key.
+    is_evaluated = not state.get("evaluation_due") and state.get("score", 0.0) is not None
+    has_all_steps = state["steps"] >= run.config.run.steps
+    return is_evaluated and (has_all_steps or run.config.run.ends_at(state.get("score")))
+
+
+def _has_stopped_at_target(run: Run) -> bool:
+    """Return True if the evaluation of the newest undamaged checkpoint has ended the run (`stop_at_target`)."""
+    state = _newest_state(run)
+    return state is not None and not state.get("evaluation_due") and run.config.run.ends_at(state.get("score"))
+
+
+def _newest_state(run: Run) -> dict[str, Any] | None:
+    """Return the state of the newest undamaged checkpoint, or None if there is none."""
     for folder in checkpoint.generations(run.path):
         # `Trainer.restore` skips damaged checkpoints too.
         with contextlib.suppress(checkpoint.DamagedCheckpoint):
-            state = checkpoint.read_state(folder)
-            # "score" is None if the evaluation at this step is missing. Old checkpoints may lack the key.
-            is_evaluated = not state.get("evaluation_due") and state.get("score", 0.0) is not None
-            return state["steps"] >= run.config.run.steps and is_evaluated
-    return False
+            return checkpoint.read_state(folder)
+    return None
+
+
+def _describe_end(trainer: Trainer) -> str:
+    """Return why a finished run is finished."""
+    settings = trainer.plan.config.run
+    if trainer.session.state.has_stopped_at_target(settings):
+        return f"its target {settings.target:g} is reached"
+    return f"it has all its {settings.steps:,} steps"
 
 
 def _initialise_from_run(plan: TrainingPlan, agent: Agent) -> TrainingPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -61,7 +62,9 @@ class RunConfig:
     eval_max_steps: Count = 108_000
     """Agent steps after which an evaluation episode is cut: four times the longest episode of an Atari game."""
     target: float | None = None
-    """Target score. W&B's summary shows the agent steps and minutes at which an evaluation first reached it."""
+    """Target score: the run says when the mean of an evaluation first reaches it, and so does W&B's summary."""
+    stop_at_target: bool = False
+    """End the run after the first evaluation whose mean is at least the target."""
     video_every: CountOrZero = 0
     """Agent steps between two videos of an evaluation episode, saved in videos/ of the run folder. 0 records none."""
     checkpoint_every: CountOrZero = 100_000
@@ -78,3 +81,13 @@ class RunConfig:
     """W&B project of the run."""
     runs_dir: str = "runs"
     """Folder of the run folders."""
+
+    def reaches_target(self, score: float | None) -> bool:
+        """Return True if there is a target, and the mean score of an evaluation is finite and at least the target."""
+        if self.target is None or score is None:
+            return False
+        return math.isfinite(score) and score >= self.target
+
+    def ends_at(self, score: float | None) -> bool:
+        """Return True if the run ends after an evaluation with this mean score, because of `stop_at_target`."""
+        return self.stop_at_target and self.reaches_target(score)

@@ -34,13 +34,13 @@ class TrainingJob:
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._last_lines: deque[str] = deque(maxlen=20)
-        self._has_all_steps: bool | None = None  # read from the run folder once the process has ended
+        self._is_finished: bool | None = None  # read from the run folder once the process has ended
 
     @property
     def state(self) -> JobState:
         """Return the state of the job. "stopped" means by a signal, "failed" any other error.
 
-        A job is done when its run has all its steps. The exit code alone does not say so: an environment may end the
+        A job is done when its run is finished. The exit code alone does not say so: an environment may end the
         process with code 0.
         """
         if self._process is None:
@@ -89,15 +89,15 @@ class TrainingJob:
         return self._last_lines[-1] if self._last_lines else ""
 
     def _is_complete(self) -> bool:
-        """Return True if the run of the ended process has all its steps."""
-        if self._has_all_steps is None:
+        """Return True if the run of the ended process is finished."""
+        if self._is_finished is None:
             if self._reader is not None:
                 self._reader.join(5)  # the last lines may hold the run folder
             try:
-                self._has_all_steps = self.run is not None and is_finished(self.run)
+                self._is_finished = self.run is not None and is_finished(self.run)
             except (*USER_ERRORS, OSError):  # the run folder was removed or damaged
-                self._has_all_steps = False
-        return self._has_all_steps
+                self._is_finished = False
+        return self._is_finished
 
     def _read_output(self, process: subprocess.Popen[str]) -> None:
         """Read the output until it ends."""

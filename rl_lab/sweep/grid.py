@@ -1,6 +1,7 @@
 """A grid: every agent on every environment with every seed.
 
-No run is stopped early, because early stopping would bias the comparison of agents.
+No run is stopped early, because early stopping would bias the comparison of agents. Only `stop_at_target` ends
+a run before it has all its steps.
 """
 
 from __future__ import annotations

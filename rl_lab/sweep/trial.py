@@ -35,7 +35,7 @@ def train_trial(params: dict[str, Any]) -> None:
         params: Parameters of the trial (`TrialSpec.from_params`).
 
     Raises:
-        Fault: The run ended before it had all its steps.
+        Fault: The run ended before it was finished.
     """
     load_env_plugins()
     spec = TrialSpec.from_params(params, tune.get_context().get_trial_id())

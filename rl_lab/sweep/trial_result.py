@@ -47,7 +47,7 @@ def exits_are_faults() -> Iterator[None]:
 
 
 class TuneReporter:
-    """A metrics sink that reports each evaluation to Tune, except the one after the last step.
+    """A metrics sink that reports each evaluation to Tune, except the one that ends the run.
 
     Tune may stop a trial at a report. The run must be saved before the last report, so `train_trial` makes it.
     """
@@ -57,7 +57,11 @@ class TuneReporter:
 
     def log(self, step: int, values: dict[str, Any]) -> None:
         """Report the result so far if `values` holds an evaluation."""
-        if SCORE_METRIC in values and step < self.run.config.run.steps:
+        if SCORE_METRIC not in values:
+            return
+        settings = self.run.config.run
+        is_last = step >= settings.steps or settings.ends_at(values[SCORE_METRIC])
+        if not is_last:
             tune.report(trial_result(self.run))
 
     def complete(self) -> None:

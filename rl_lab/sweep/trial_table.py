@@ -72,7 +72,7 @@ def _trial_row(trial: Trial) -> RunRow:
     if "run" in last_result:  # a member of a population may train a copy of another member's run
         path = Path(last_result["run"])
     state = TRIAL_STATES[trial.status]
-    if state == "done" and not _has_all_steps(path):
+    if state == "done" and not _is_finished(path):
         state = "stopped"  # by the scheduler of a search
     error = ""
     if trial.num_failures:
@@ -81,8 +81,8 @@ def _trial_row(trial: Trial) -> RunRow:
 
 
 @functools.lru_cache(maxsize=10_000)
-def _has_all_steps(path: Path) -> bool:
-    """Return True if the run of a terminated trial has all its steps. The run does not change any more."""
+def _is_finished(path: Path) -> bool:
+    """Return True if the run of a terminated trial is finished. The run does not change any more."""
     try:
         return is_finished(Run(path))
     except (*USER_ERRORS, OSError):  # the run folder was removed or damaged

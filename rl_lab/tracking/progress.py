@@ -41,6 +41,7 @@ class ProgressStatus:
     epsilon: float | None = None
     last_eval: float | None = None  # mean score of the last evaluation
     best_eval: float | None = None
+    solved_at: int | None = None  # agent steps at the first evaluation that reached the target score
     activity: str = ""  # an evaluation or a video between two rows of training
 
     def eta(self, total: int) -> str:
@@ -52,8 +53,10 @@ class ProgressStatus:
 
     def line(self, total: int) -> str:
         """Return all numbers in one line. `total` is the number of agent steps of the whole run."""
-        parts = [
-            f"step {self.step:,}/{total:,}",
+        parts = [f"step {self.step:,}/{total:,}"]
+        if self.solved_at is not None:  # near the beginning, because a narrow terminal shows only that
+            parts.append(f"solved at {self.solved_at:,}")
+        parts += [
             f"{self.steps_per_s:,.0f} steps/s",
             f"ETA {self.eta(total)}",
             f"return {_format(self.return_100)}",

@@ -3,9 +3,33 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from rl_lab.tracking.metric_names import MINUTES_METRIC, SCORE_METRIC, STEP_METRIC
+
+
+class TargetReached(NamedTuple):
+    """The first evaluation whose mean score is at least the target."""
+
+    steps: int  # agent steps
+    minutes: float | None  # wall-clock minutes of training, None if they were not logged
+
+
+def find_target_reached(lines: Sequence[dict[str, Any]], target: float | None) -> TargetReached | None:
+    """Return the first evaluation that reached the target, or None without a target or such an evaluation.
+
+    Args:
+        lines: Lines of metrics.jsonl, oldest first. Scores that are not finite do not count.
+        target: Target score, or None.
+    """
+    if target is None:
+        return None
+    for line in lines:
+        score = line.get(SCORE_METRIC, math.nan)
+        if math.isfinite(score) and score >= target:
+            return TargetReached(line[STEP_METRIC], line.get(MINUTES_METRIC))
+    return None
 
 
 def summarise_metrics(lines: list[dict[str, Any]], target: float | None) -> dict[str, Any]:
@@ -31,8 +55,8 @@ def summarise_metrics(lines: list[dict[str, Any]], target: float | None) -> dict
     }
     if target is None:
         return summary
-    reached = next((line for line in evaluations if line[SCORE_METRIC] >= target), {})
+    reached = find_target_reached(lines, target)
     summary["target"] = target
-    summary["steps_to_target"] = reached.get(STEP_METRIC)
-    summary["minutes_to_target"] = reached.get(MINUTES_METRIC)
+    summary["steps_to_target"] = reached.steps if reached else None
+    summary["minutes_to_target"] = reached.minutes if reached else None
     return summary

@@ -19,6 +19,7 @@ from rl_lab import checkpoint
 from rl_lab.errors import FAULTS, USER_ERRORS, Fault, LabError
 from rl_lab.experiment.factory import make_eval_envs
 from rl_lab.system.disk import check_disk
+from rl_lab.tracking.summary import TargetReached
 from rl_lab.tracking.tracker import Tracker
 from rl_lab.training.evaluation import Evaluation, EvaluationProgress, evaluate
 from rl_lab.training.every import Every
@@ -104,12 +105,13 @@ class EvaluateAgent:
             return
         state.evaluation_due = False
         state.last_eval = LastEvaluation(state.steps, result.mean)
+        is_first_at_target = self._note_target(result.mean)
         is_best = self._is_best(result.mean)
         if is_best:
             state.best_score = result.mean
             best_state = {"steps": state.steps, "score": result.mean}
             checkpoint.save_best(self.session.run.path, self.session.agent, best_state)
-        self._report(result, is_best=is_best)
+        self._report(result, is_best=is_best, is_first_at_target=is_first_at_target)
         self._warn_of_cuts(result)
 
     def close(self) -> None:
@@ -126,6 +128,14 @@ class EvaluateAgent:
         if not math.isfinite(score):
             return False
         return best is None or not math.isfinite(best) or score >= best
+
+    def _note_target(self, score: float) -> bool:
+        """Return True if this score is the first of the run that reaches the target, and keep when this happened."""
+        session = self.session
+        if session.target_reached is not None or not session.plan.config.run.reaches_target(score):
+            return False
+        session.target_reached = TargetReached(session.state.steps, session.state.wall_clock.minutes)
+        return True
 
     def _warn_of_cuts(self, result: Evaluation) -> None:
         """Print once a run that episodes were cut."""
@@ -164,7 +174,7 @@ class EvaluateAgent:
             after_row=self._show_progress,
         )
 
-    def _report(self, result: Evaluation, *, is_best: bool) -> None:
+    def _report(self, result: Evaluation, *, is_best: bool, is_first_at_target: bool) -> None:
         """Log and print the result of an evaluation."""
         state = self.session.state
         minutes = state.wall_clock.minutes
@@ -182,8 +192,12 @@ class EvaluateAgent:
                 "time/minutes": minutes,
             },
         )
-        best = "  best so far" if is_best else ""
-        self.session.display.print_line(f"eval at step {state.steps:,} ({minutes:.1f} min): {result}{best}")
+        line = f"eval at step {state.steps:,} ({minutes:.1f} min): {result}"
+        if is_best:
+            line += "  best so far"
+        if is_first_at_target:
+            line += f"  solved: target {self.session.plan.config.run.target:g} reached"
+        self.session.display.print_line(line)
 
 
 class RecordVideo:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rl_lab.experiment.run_config import RunConfig
+
 
 class WallClock:
     """Wall-clock seconds of training, over all parts of a resumed run. The clock runs inside a `with` block."""
@@ -88,10 +90,21 @@ class RunState:
             return None
         return float(np.mean(self.recent_scores))
 
-    def is_finished(self, total_steps: int) -> bool:
-        """Return True if the run has all its agent steps, and the agent was evaluated after the last one."""
+    def has_stopped_at_target(self, settings: RunConfig) -> bool:
+        """Return True if the evaluation at the current step ends the run, because of `stop_at_target`."""
+        if self.last_eval is None or self.last_eval.steps != self.steps or self.evaluation_due:
+            return False
+        return settings.ends_at(self.last_eval.score)
+
+    def is_finished(self, settings: RunConfig) -> bool:
+        """Return True if training has nothing left to do.
+
+        The run has all its agent steps and the agent was evaluated after the last one, or the run stopped at its
+        target.
+        """
         is_evaluated = self.last_eval is not None and self.last_eval.steps == self.steps
-        return self.steps >= total_steps and is_evaluated and not self.evaluation_due
+        has_all_steps = self.steps >= settings.steps and is_evaluated and not self.evaluation_due
+        return has_all_steps or self.has_stopped_at_target(settings)
 
     def speed(self) -> float:
         """Return the agent steps per second of the loop since the last line of training metrics.

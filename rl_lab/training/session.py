@@ -12,7 +12,9 @@ from agents.core.agent import Agent
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.training_plan import TrainingPlan
 from rl_lab.system.watchdog import Watchdog
+from rl_lab.tracking.metric_names import STEP_METRIC
 from rl_lab.tracking.progress import ProgressDisplay, ProgressStatus
+from rl_lab.tracking.summary import TargetReached, find_target_reached
 from rl_lab.training.metrics_window import MetricsWindow
 from rl_lab.training.run_state import RunState
 from rl_lab.training.training_loop import TrainingLoop
@@ -37,6 +39,8 @@ class TrainingSession:
     checkpoint_metrics: dict[str, float] = field(default_factory=dict)
     """Metrics of the last checkpoint that are not logged yet. Logged with the next line of training metrics, because a
     checkpoint may be due by the clock, and lines at steps chosen by the clock would differ from run to run."""
+    target_reached: TargetReached | None = None
+    """The first evaluation that reached the target score. A resumed run reads it from metrics.jsonl."""
     stop_signal: int | None = None
     """Number of the signal that asked training to stop."""
 
@@ -73,6 +77,7 @@ class TrainingSession:
             epsilon=self.agent.gauges().get("epsilon"),
             last_eval=state.last_eval.score if state.last_eval else None,
             best_eval=state.best_score,
+            solved_at=self.target_reached.steps if self.target_reached else None,
             activity=activity,
         )
         self.display.show(status)
@@ -100,9 +105,12 @@ class TrainingSession:
             False if the environments are not reproducible and new episodes were started.
         """
         device = self.plan.device
+        settings = self.plan.config.run
         self.state.load_state_dict(state)
+        lines = [line for line in self.run.metrics() if line[STEP_METRIC] <= self.state.steps]
+        self.target_reached = find_target_reached(lines, settings.target)
         self.window.load_state_dict(state["window"])
         torch.set_rng_state(state["torch"].cpu())
         if "cuda" in state and device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"].cpu(), device)
-        return self.loop.restore(state.get("loop", {}), seed=self.plan.config.run.seed)
+        return self.loop.restore(state.get("loop", {}), seed=settings.seed)

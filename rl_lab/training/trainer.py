@@ -107,7 +107,7 @@ class Trainer:
             )
 
     def train(self) -> Run:
-        """Train until the run has all its steps, or until a signal asks to stop, and then save a checkpoint.
+        """Train until the run has all its steps or stops at its target, or until a signal asks to stop. Then save.
 
         Without a signal, the agent is evaluated before the checkpoint is saved, unless it was evaluated at this step.
 
@@ -173,16 +173,21 @@ class Trainer:
             tracker.complete()
 
     def _run_loop(self, hooks: Sequence[Hook]) -> None:
-        """Run the loop until all steps are done or a signal asks to stop. Call every hook after each row.
+        """Run the loop until all steps are done, the run stops at its target, or a signal asks to stop.
+
+        Every hook is called after each row.
 
         The time in the hooks does not count as time of the loop, from which the training speed is computed.
         """
         session = self.session
         state = session.state
-        total_steps = self.plan.config.run.steps
+        settings = self.plan.config.run
+        total_steps = settings.steps
 
         def is_unfinished() -> bool:
-            return state.steps < total_steps and session.stop_signal is None
+            if session.stop_signal is not None or state.has_stopped_at_target(settings):
+                return False
+            return state.steps < total_steps
 
         def after(step: LoopStep) -> bool:
             """Update the counters and call the hooks. Return True if training goes on."""
@@ -238,11 +243,17 @@ class Trainer:
         print_line(f"run folder {self.run}")
 
     def _print_result(self) -> None:
-        """Print the last and the best score, and commands to continue with."""
+        """Print the last and the best score, when the target was reached, and commands to continue with."""
+        settings = self.plan.config.run
         state = self.session.state
+        reached = self.session.target_reached
         print_line = self.session.display.print_line
         if state.last_eval:
             print_line(f"done in {state.wall_clock.minutes:.1f} min: last evaluation {state.last_eval.score:.2f}")
+        if reached:
+            minutes = "" if reached.minutes is None else f" after {reached.minutes:.1f} min"
+            end = ", which ended the run (stop_at_target)" if state.has_stopped_at_target(settings) else ""
+            print_line(f"solved: target {settings.target:g} reached at step {reached.steps:,}{minutes}{end}")
         if state.best_score is not None:
             folder = checkpoint.find(self.run.path).relative_to(self.run.path)
             print_line(f"best evaluation {state.best_score:.2f}, saved in {self.run}/{folder}")
