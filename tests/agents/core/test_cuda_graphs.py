@@ -147,8 +147,9 @@ def assert_equal_weights(network: torch.nn.Module, other: torch.nn.Module) -> No
         (DuelingDoubleDQN, DuelingDoubleDQN.config_class(**SMALL_FIELDS)),
         (Rainbow, RainbowConfig(**SMALL_FIELDS | {"priority_alpha": 0.5, "noisy": False, "distributional": False})),
         (DRQN, DRQNConfig(**SMALL_FIELDS, unroll=4)),
+        (DQN, dataclasses.replace(SMALL, normalize_obs=True, normalize_reward=True)),
     ],
-    ids=["dqn", "dueling_double_dqn", "rainbow", "drqn"],
+    ids=["dqn", "dueling_double_dqn", "rainbow", "drqn", "normalised dqn"],
 )
 def test_captured_value_agent_learns_the_same_weights(cls: Any, config: DQNConfig):
     plain, captured = train_plain_and_captured(cls, config, 60)
@@ -160,8 +161,17 @@ def test_captured_value_agent_learns_the_same_weights(cls: Any, config: DQNConfi
     assert_equal_weights(plain.online_network, captured.online_network)
 
 
-def test_captured_policy_gradient_learns_the_same_weights():
-    config = ReinforceConfig(hidden=8, batch_size=64, minibatch_size=20, lr_steps=400, lr_end=1e-6)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_captured_policy_gradient_learns_the_same_weights(normalize: bool):
+    config = ReinforceConfig(
+        hidden=8,
+        batch_size=64,
+        minibatch_size=20,
+        lr_steps=400,
+        lr_end=1e-6,
+        normalize_obs=normalize,
+        normalize_reward=normalize,
+    )
     plain, captured = train_plain_and_captured(Reinforce, config, 300)
     assert len(captured.acting_policy_and_value.graphs) == 1
     assert len(captured.gradient_step.graphs) > 1  # minibatches differ in size, because last rows are left out

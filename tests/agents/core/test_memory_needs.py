@@ -47,6 +47,13 @@ def test_network_size_is_that_of_the_network(agent_class: Any, spaces: EnvSpaces
     assert agent_class.network_size(config, spaces).weight_bytes == tensor_bytes(agent.network)
 
 
+@pytest.mark.parametrize("agent_class", AGENTS)
+def test_network_size_includes_the_statistics_of_observations_and_returns(agent_class: Any):
+    config = dataclasses.replace(agent_class.config_class(), hidden=12, normalize_obs=True, normalize_reward=True)
+    agent = agent_class(config, VECTORS, seed=0, device=CPU)
+    assert agent_class.network_size(config, VECTORS).weight_bytes == tensor_bytes(agent.network)
+
+
 @pytest.mark.parametrize("optimizer", typing.get_args(OptimizerName))
 def test_the_needs_of_the_network_are_those_of_weights_gradient_and_optimiser(optimizer: str):
     config = dataclasses.replace(DQNConfig(hidden=12), optimizer=optimizer)

@@ -24,9 +24,11 @@ from agents.rainbow import Rainbow
 from agents.reinforce import Reinforce
 
 NUM_ENVS = 8
-SPACES = EnvSpaces((84, 84), torch.uint8, 6, NUM_ENVS)
+IMAGES = EnvSpaces((84, 84), torch.uint8, 6, NUM_ENVS)
+VECTORS = EnvSpaces((5,), torch.float32, 6, NUM_ENVS)
 REPLAY = {"learning_starts": 32, "replay_size": 240, "replay_ratio": 1.0, "frame_stack": 4, "priority_alpha": 0.5}
 SEQUENCES = REPLAY | {"frame_stack": 1, "unroll": 4, "replay_ratio": 4.0}
+NORMALIZED = {"normalize_obs": True, "normalize_reward": True, "reward_scale": 2.0}
 
 
 class CpuGenerator(torch.Generator):
@@ -53,7 +55,8 @@ class ConstantEnvironment:
     def __init__(self, agent: Any) -> None:
         self.agent = agent
         self.carry = agent.initial_carry(NUM_ENVS)
-        self.obs = torch.zeros((NUM_ENVS, *SPACES.obs_shape), dtype=torch.uint8, device=agent.device)
+        spaces: EnvSpaces = agent.spaces
+        self.obs = torch.zeros((NUM_ENVS, *spaces.obs_shape), dtype=spaces.dtype, device=agent.device)
         self.reward = torch.zeros(NUM_ENVS, device=agent.device)
         self.no = torch.zeros(NUM_ENVS, dtype=torch.bool, device=agent.device)
         self.metrics: Metrics = {}
@@ -84,6 +87,10 @@ class ConstantEnvironment:
         (DRQN, SEQUENCES | {"priority_alpha": 0.0, "core": "gru", "start_state": "stored"}),
         (Reinforce, {"batch_size": 64, "minibatch_size": 32, "frame_stack": 4}),
         (Reinforce, {"batch_size": 64, "minibatch_size": 0, "frame_stack": 2, "convolutions": False, "epochs": 2}),
+        (DQN, REPLAY | NORMALIZED),
+        (DQN, REPLAY | NORMALIZED | {"target_tau": 0.01}),
+        (DRQN, SEQUENCES | NORMALIZED),
+        (Reinforce, {"batch_size": 64, "minibatch_size": 32} | NORMALIZED),
     ],
 )
 def test_agent_does_not_wait_for_its_device(cls, settings, dtype, device_type, monkeypatch):
@@ -91,7 +98,8 @@ def test_agent_does_not_wait_for_its_device(cls, settings, dtype, device_type, m
     if device_type == "meta":
         monkeypatch.setattr(torch, "Generator", CpuGenerator)
         settings = {"optimizer": "rmsprop"} | settings  # adam's fused kernel does not exist on the meta device
-    agent = cls(cls.config_class(**settings), SPACES, seed=1, device=torch.device(device_type), dtype=dtype)
+    spaces = VECTORS if "normalize_obs" in settings else IMAGES
+    agent = cls(cls.config_class(**settings), spaces, seed=1, device=torch.device(device_type), dtype=dtype)
     environment = ConstantEnvironment(agent)
     environment.run(15)  # allocates all memory
     if device_type == "cuda":

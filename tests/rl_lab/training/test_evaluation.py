@@ -12,7 +12,9 @@ from toy_envs import NumberedSteps
 
 from agents.core.types import EnvSpaces
 from agents.dqn import DQN, DQNConfig
+from agents.nn.normalization import find_normalization
 from envs.stream import Row, Stream
+from rl_lab import api
 from rl_lab.training.evaluation import Evaluation, EvaluationProgress, evaluate
 
 CPU = torch.device("cpu")
@@ -116,12 +118,13 @@ def test_long_evaluation_has_the_same_statistics_in_pieces(monkeypatch: pytest.M
     assert evaluate_greedily(stream_of(40, -30), episodes=6) == plain
 
 
-def test_value_is_compared_with_the_discounted_return_that_followed():
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_value_is_compared_with_the_discounted_return_that_followed(scale: float):
     """Two environments, one whose episodes terminate and one whose episodes are truncated, with clipped rewards.
 
     The return of a terminated episode ends with 0, that of a truncated one with the value of its last observation.
     """
-    agent = untrained_agent(2, gamma=0.8, reward_clip=0.5)
+    agent = untrained_agent(2, gamma=0.8, reward_clip=0.5, reward_scale=scale)
     result = evaluate(agent, stream_of(7, -5), episodes=4, epsilon=0.0, seed=0, device=CPU)
 
     stream = stream_of(7, -5)
@@ -140,7 +143,7 @@ def test_value_is_compared_with_the_discounted_return_that_followed():
         for i in range(2):
             value = float(output.value[i])
             if not previous_row.is_last[i]:
-                reward = min(0.001 * len(episodes[i]) + 0.001 + action[i], 0.5)
+                reward = min(scale * (0.001 * len(episodes[i]) + 0.001 + action[i]), 0.5)
                 episodes[i].append((value, reward))
                 continue
             discounted = value if i == 1 else 0.0
@@ -152,3 +155,25 @@ def test_value_is_compared_with_the_discounted_return_that_followed():
     assert len(values) == 2 * 7 + 2 * 5
     assert result.value == pytest.approx(np.mean(values), rel=1e-5)
     assert result.realised == pytest.approx(np.mean(returns), rel=1e-5)
+
+
+@pytest.mark.parametrize("agent_name", ["dqn", "reinforce"])
+def test_evaluation_of_a_run_uses_the_statistics_of_training(agent_name: str, train: Any):
+    """Episodes, values and returns are those of the evaluation that training made with its own agent.
+
+    With statistics that are not those of training, the agent plays other episodes.
+    """
+    run = train(agent_name, normalize_obs=True, normalize_reward=True, steps=1000, eval_episodes=3, eval_epsilon=0)
+    line = next(line for line in reversed(run.metrics()) if "eval/value" in line)
+    loaded = api.load(run, which="last")
+    statistics = find_normalization(loaded.network)
+    assert statistics is not None
+    assert 500 < float(statistics.count) < 1200
+    seed = np.random.SeedSequence([run.config.run.seed, line["global_step"]]).generate_state(1)[0] >> 1
+    options = api.EvaluationOptions(episodes=3, seed=int(seed))
+    result = api.evaluate_agent(run, loaded, options)
+    assert result.mean == line["eval/return_mean"]
+    assert (result.value, result.realised) == pytest.approx((line["eval/value"], line["eval/realised"]), rel=1e-5)
+    assert result.realised < 0.5 * result.mean
+    statistics.mean += 1
+    assert api.evaluate_agent(run, loaded, options).value != pytest.approx(result.value, rel=1e-3)

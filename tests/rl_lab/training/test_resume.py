@@ -45,6 +45,7 @@ PONG: dict[str, Any] = {
 }
 BREAKOUT = {**PONG, "env": "Breakout"}  # no sticky actions: the action log skips finished episodes
 REINFORCE: dict[str, Any] = {"agent": "reinforce", "batch_size": 96, "minibatch_size": 24}
+NORMALIZED: dict[str, Any] = {"normalize_obs": True, "normalize_reward": True, "reward_scale": 2.0}
 REPLAY_SETTINGS = ("learning_starts", "replay_size", "replay_ratio")
 REINFORCE_PONG = {name: value for name, value in PONG.items() if name not in REPLAY_SETTINGS} | REINFORCE
 
@@ -57,6 +58,9 @@ REINFORCE_PONG = {name: value for name, value in PONG.items() if name not in REP
         pytest.param({**CARTPOLE, "agent": "rainbow", "hidden": 16}, marks=pytest.mark.slow),
         {**CARTPOLE, "agent": "drqn", "hidden": 16, "start_state": "stored", "mask_velocity": True},
         {**CARTPOLE, **REINFORCE, "batch_games": 3, "baseline": False},
+        pytest.param({**CARTPOLE, **NORMALIZED, "target_tau": 0.01}, marks=pytest.mark.slow),
+        pytest.param({**CARTPOLE, **NORMALIZED, "agent": "drqn", "hidden": 16}, marks=pytest.mark.slow),
+        {**CARTPOLE, **NORMALIZED, **REINFORCE},
         PONG,
         pytest.param(BREAKOUT, marks=pytest.mark.slow),
         pytest.param(REINFORCE_PONG, marks=pytest.mark.slow),
@@ -68,6 +72,9 @@ REINFORCE_PONG = {name: value for name, value in PONG.items() if name not in REP
         "rainbow on cartpole",
         "drqn on cartpole",
         "reinforce on cartpole",
+        "normalised dqn on cartpole",
+        "normalised drqn on cartpole",
+        "normalised reinforce on cartpole",
         "pong",
         "breakout",
         "reinforce on pong",

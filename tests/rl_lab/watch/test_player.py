@@ -5,19 +5,26 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from envs.make import make_stream
-from rl_lab import api
+from rl_lab import api, checkpoint
 from rl_lab.watch.frame_rendering import FRAME_HEIGHT, FRAME_WIDTH, render_frame
 from rl_lab.watch.player import Player
 from rl_lab.watch.rendered_env import RenderedEnv
 
 
-def test_steps_equal_the_output_of_the_network_along_a_stream(train):
+@pytest.mark.parametrize("settings", [{}, {"normalize_reward": True, "reward_scale": 0.5}], ids=["plain", "normalised"])
+def test_steps_equal_the_output_of_the_network_along_a_stream(train, settings):
     """Scores, values, score and returns of 60 steps, against a second stream with the same seed and actions."""
-    run = train(steps=600, eval_every=0)
+    run = train(steps=600, eval_every=0, **settings)
     agent, env = api.load(run), RenderedEnv(run.env_spec)
     gamma = run.config.settings.gamma
+    reward_scale = 1.0
+    if settings:
+        weights = load_file(checkpoint.generations(run.path)[0] / "network.safetensors")
+        reward_scale = 0.5 / (float(weights["return_moments.variance"]) + 1e-8) ** 0.5
+        assert reward_scale < 0.2
     player = iter(Player(agent, run.config, env, epsilon=0.3, seed=4))
     steps = [next(player) for _ in range(60)]
     stream = make_stream(run.env_spec, 1)
@@ -46,7 +53,7 @@ def test_steps_equal_the_output_of_the_network_along_a_stream(train):
             score, values, rewards = 0.0, [], []
         else:
             score += float(row.reward[0])
-            rewards.append(float(row.reward[0]))
+            rewards.append(reward_scale * float(row.reward[0]))
     assert any(step.is_last for step in steps)
     assert any(step.action != step.greedy_action for step in steps)
     env.close()
