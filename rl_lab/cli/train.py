@@ -30,6 +30,7 @@ from rl_lab.experiment.seed_group import GroupStopped, plan_jobs, train_group
 from rl_lab.experiment.seed_list import parse_seeds
 from rl_lab.experiment.training_plan import plan_training
 from rl_lab.system.exit_codes import CommandExit, exit_with_error
+from rl_lab.system.portable_name import portable_name
 from rl_lab.system.printable import print_line
 from rl_lab.system.quiet_output import quiet_if_lost
 from rl_lab.system.shell import PROG, shell_command
@@ -104,7 +105,7 @@ def _train_seeds(args: list[str], seeds: list[int], jobs: int, config: Config, e
 
 def _default_group_name(config: Config) -> str:
     """Return the name of a group: agent, environment and time."""
-    return f"{config.agent}-{config.run.env.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return f"{config.agent}-{portable_name(config.run.env)}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _without_flags(args: list[str], flags: tuple[str, ...]) -> list[str]:

@@ -13,7 +13,7 @@ from rl_lab.compare.comparison import Comparison, GroupSummary, RunGroup
 from rl_lab.errors import Fault, LabError
 from rl_lab.system.printable import printable
 from rl_lab.tracking.metric_names import STEP_METRIC
-from rl_lab.tracking.wandb_sink import wandb_id_file
+from rl_lab.tracking.wandb_sink import read_wandb_id
 
 if TYPE_CHECKING:
     from wandb.sdk.wandb_run import Run as WandbRun
@@ -73,8 +73,8 @@ def _project_of(comparison: Comparison) -> str:
 
 def _wandb_ids(group: RunGroup) -> list[str]:
     """Return the W&B ids of the runs of a group. Runs that were never logged to W&B have no id."""
-    files = [wandb_id_file(result.run) for result in group.results]
-    return [file.read_text().strip() for file in files if file.is_file()]
+    ids = [read_wandb_id(result.run) for result in group.results]
+    return [run_id for run_id in ids if run_id is not None]
 
 
 def _all(ids: Sequence[Sequence[str]]) -> list[str]:

@@ -30,6 +30,7 @@ from rl_lab.experiment.config_layers import read_yaml
 from rl_lab.experiment.run_files import read_env_spec, read_metrics
 from rl_lab.experiment.run_search import FoundFolders, find_run_folders
 from rl_lab.system.data_files import MISSING, DataFileError, read_text
+from rl_lab.system.portable_name import portable_name
 
 DEMO = Path(__file__).parents[1] / "demo"
 """A run folder that is part of the package. It holds only the best network, so it cannot be resumed."""
@@ -82,7 +83,7 @@ class Run:
     @staticmethod
     def folder_of(config: Config, env_spec: EnvSpec) -> Path:
         """Return the parent folder of all runs of this agent on this environment."""
-        return Path(config.run.runs_dir) / env_spec.name.replace("/", "-") / config.agent
+        return Path(config.run.runs_dir) / portable_name(env_spec.name) / config.agent
 
     @classmethod
     def find(cls, name: str | Path | Run, runs_dir: str | Path = "runs") -> Run:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rl_lab import checkpoint
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
-from rl_lab.system.printable import print_line
+from rl_lab.system.data_files import MissingFileError, read_text
+from rl_lab.system.portable_name import portable_name
+from rl_lab.system.printable import ascii_printable, print_line
 from rl_lab.system.shell import PROG
 from rl_lab.tracking.metric_names import STEP_METRIC
 from rl_lab.tracking.summary import summarise_metrics
@@ -105,7 +106,7 @@ class WandbSink:
         """
         config = self.run.config
         env_spec = self.run.env_spec
-        run_id = wandb_run_id(self.run)
+        env_name = portable_name(env_spec.name)
         settings = self.wandb.Settings(
             x_transaction_log_flush_interval=2,
             console="off",
@@ -120,9 +121,9 @@ class WandbSink:
                 mode=mode,
                 settings=settings,
                 project=config.run.wandb_project,
-                id=run_id,
-                name=f"{config.agent} {env_spec.name} s{config.run.seed}",
-                group=config.run.group or f"{config.agent}/{env_spec.name}",
+                id=wandb_run_id(self.run),
+                name=f"{config.agent} {env_name} s{config.run.seed}",
+                group=config.run.group or f"{config.agent}/{env_name}",
                 job_type="train",
                 tags=[config.agent, env_spec.name, env_spec.family, env_spec.protocol],
                 config={**config.to_dict(), "env_card": env_spec.to_dict()},
@@ -185,13 +186,31 @@ def wandb_id_file(run: Run) -> Path:
     return run.path / "wandb" / "id"
 
 
+def read_wandb_id(run: Run) -> str | None:
+    """Return the id of the W&B run, or None if the run was never logged to W&B. Raise LabError if it is unreadable."""
+    try:
+        return read_text(wandb_id_file(run)).strip()
+    except MissingFileError:
+        return None
+
+
 def wandb_run_id(run: Run) -> str:
-    """Return the id of the W&B run, such as dqn-Pong-s1-a9f2c1. It is created once and stored in the run folder."""
+    """Return the id of the W&B run, such as dqn-Pong-s1-a9f2c1. It is created once and stored in the run folder.
+
+    The id is also the name of an artifact, which may contain ASCII letters, digits, underscores, dots and hyphens.
+
+    Raises:
+        LabError: The stored id cannot be read.
+        OSError: The id cannot be written.
+    """
+    existing_id = read_wandb_id(run)
+    if existing_id is not None:
+        return existing_id
+    config = run.config
+    name = portable_name(ascii_printable(f"{config.agent}-{run.env_spec.name}-s{config.run.seed}"))
+    digest = hashlib.sha1(f"{run.path.resolve()} {os.urandom(8).hex()}".encode()).hexdigest()
+    new_id = f"{name}-{digest[:6]}"
     path = wandb_id_file(run)
-    if not path.exists():
-        config = run.config
-        env_name = re.sub(r"[^\w.-]", "-", run.env_spec.name)  # W&B does not accept the colon of module:Env-v0
-        digest = hashlib.sha1(f"{run.path.resolve()} {os.urandom(8).hex()}".encode()).hexdigest()
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"{config.agent}-{env_name}-s{config.run.seed}-{digest[:6]}")
-    return path.read_text().strip()
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(new_id)
+    return new_id

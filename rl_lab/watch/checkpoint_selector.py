@@ -9,6 +9,7 @@ from pathlib import Path
 from agents.core.agent import Agent
 from rl_lab import checkpoint
 from rl_lab.errors import LabError
+from rl_lab.system.data_files import DataFileError, path_exists
 from rl_lab.system.printable import print_line
 
 POLL_SECONDS = 1.0  # time between two checks for a newer checkpoint
@@ -45,7 +46,7 @@ class CheckpointSelector:
     @property
     def names(self) -> list[str]:
         """Return the names of all checkpoints of the run: "best", if it exists, then agent steps, newest first."""
-        has_best = (self.run_path / "checkpoints" / "best" / "state.json").is_file()
+        has_best = _is_readable(self.run_path / "checkpoints" / "best" / "state.json")
         steps = [str(checkpoint.step_of(folder)) for folder in checkpoint.generations(self.run_path)]
         unique_steps = list(dict.fromkeys(steps))
         return ["best", *unique_steps] if has_best else unique_steps
@@ -122,6 +123,14 @@ def newest_checkpoint(run_path: Path) -> Path | None:
         except LabError:
             continue
     return Path(max(candidates)[1]) if candidates else None
+
+
+def _is_readable(path: Path) -> bool:
+    """Return True if a file exists and can be looked up."""
+    try:
+        return path_exists(path)
+    except DataFileError:  # the folder belongs to another user
+        return False
 
 
 def _steps_of(folder: Path | None) -> int:
