@@ -22,7 +22,10 @@ from rl_lab.experiment.run import Run
 
 OPTIONS = ["--env", "CartPole-v1", "--collectors", "2", "--wandb", "disabled", "--eval-episodes", "2"]
 OPTIONS += ["--learning-starts", "200", "--eval-every", "550"]
-AGENT_OPTIONS = {"dqn": [], "drqn": ["--unroll", "5", "--batch-size", "4", "--hidden", "16", "--replay-ratio", "2"]}
+AGENT_OPTIONS = {
+    "dqn": ["--normalize-obs", "--normalize-reward"],
+    "drqn": ["--unroll", "5", "--batch-size", "4", "--hidden", "16", "--replay-ratio", "2"],
+}
 
 
 @pytest.mark.slow
