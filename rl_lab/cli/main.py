@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rl_lab.errors import LabError
 from rl_lab.system.exit_codes import DISK_ERRORS, exit_with_error, run_command
-from rl_lab.system.shell import PROG
+from rl_lab.system.shell import PROG, VERBOSE
 
 USAGE = f"""usage: {PROG} COMMAND ...
 
@@ -53,9 +53,6 @@ COMMANDS = {
     "doctor": "rl_lab.cli.doctor",
 }
 """Modules by command. A module defines the function `COMMAND_command(args)`."""
-
-VERBOSE = "--verbose"
-"""Flag of every command: print the traceback of an error too."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

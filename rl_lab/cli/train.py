@@ -29,11 +29,11 @@ from rl_lab.experiment.run import Run
 from rl_lab.experiment.seed_group import GroupStopped, plan_jobs, train_group
 from rl_lab.experiment.seed_list import parse_seeds
 from rl_lab.experiment.training_plan import plan_training
-from rl_lab.system.exit_codes import CommandExit, exit_with_error
+from rl_lab.system.exit_codes import CommandExit, exit_with_error, prints_tracebacks
 from rl_lab.system.portable_name import portable_name
 from rl_lab.system.printable import print_line
 from rl_lab.system.quiet_output import quiet_if_lost
-from rl_lab.system.shell import PROG, shell_command
+from rl_lab.system.shell import PROG, VERBOSE, shell_command
 
 PROGRAM = [sys.executable, "-m", "rl_lab"]
 SEEDS_HELP = "Train these seeds as one group of runs: 1..5 or 1,3,8."
@@ -91,8 +91,9 @@ def _train_seeds(args: list[str], seeds: list[int], jobs: int, config: Config, e
         job_args += ["--precision", plan_training(config, env_spec).config.run.precision]
     group = value_of(args, "--group") or _default_group_name(config)
     config = replace(config, run=replace(config.run, group=group))
+    program = [*PROGRAM, VERBOSE] if prints_tracebacks() else PROGRAM
     try:
-        train_group(plan_jobs(PROGRAM, job_args, seeds, config), parallel=jobs, group=group)
+        train_group(plan_jobs(program, job_args, seeds, config), parallel=jobs, group=group)
     except GroupStopped as stop:
         effect = "continues the group" if is_resumable(config.agent) else "trains the seeds that have not started"
         print_line(f"stopped and saved; the same command with {shlex.join(['--group', group, *init_args])} {effect}")

@@ -122,7 +122,7 @@ BUILT_IN_AGENTS = [
         "dueling_double_dqn",
         "agents.dueling_double_dqn",
         "DuelingDoubleDQN",
-        "double and dueling together, Wang et al. 2015",
+        "double and dueling together: Wang et al. 2015, Dueling network architectures",
     ),
     _built_in("drqn", "agents.drqn", "DRQN", "with a memory: Hausknecht and Stone 2015, Deep recurrent Q-learning"),
     _built_in("rainbow", "agents.rainbow", "Rainbow", "DQN with six extensions: Hessel et al. 2018, Rainbow"),
@@ -130,7 +130,8 @@ BUILT_IN_AGENTS = [
         "expected_sarsa",
         "agents.expected_sarsa",
         "ExpectedSarsa",
-        "on-policy targets: van Seijen et al. 2009, A theoretical and empirical analysis of Expected Sarsa",
+        "on-policy targets: van Seijen et al. 2009, A theoretical and empirical analysis of Expected Sarsa"
+        " (the preset paper is that of dqn)",
     ),
     _built_in(
         "reinforce",

@@ -147,12 +147,18 @@ def _start_jobs(jobs: Sequence[TrainingJob], environment: dict[str, str], signal
 
 
 def _report_unfinished_jobs(jobs: Sequence[TrainingJob], console: Console, group: str, received: list[int]) -> None:
-    """Print the last line of each job that was stopped or failed, and raise GroupStopped or Fault if there is one."""
+    """Print the last line of each job that was stopped or failed, and raise GroupStopped or Fault if there is one.
+
+    The traceback of a failed job is printed before its last line.
+    """
     failed = []
     for job in jobs:
         state = job.state
         if state not in ("stopped", "failed"):
             continue
+        if state == "failed":
+            for line in job.traceback():
+                console.print(plain_text(line), soft_wrap=True)
         reason = job.problem or job.last_line()
         console.print(plain_text(f"seed {job.seed} {state}: {reason}"), soft_wrap=True)
         # If this process received no signal, another process stopped the job. This counts as a failure.

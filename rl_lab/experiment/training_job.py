@@ -14,6 +14,9 @@ from rl_lab.errors import USER_ERRORS
 from rl_lab.experiment.launch import is_finished
 from rl_lab.experiment.run import Run
 
+MAX_KEPT_LINES = 500
+"""Lines of a job's output that are kept, from the last one backwards: enough for a traceback with its causes."""
+
 JobState = Literal["waiting", "running", "done", "stopped", "failed"]
 
 
@@ -33,7 +36,7 @@ class TrainingJob:
         self.run = run
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
-        self._last_lines: deque[str] = deque(maxlen=20)
+        self._last_lines: deque[str] = deque(maxlen=MAX_KEPT_LINES)
         self._is_finished: bool | None = None  # read from the run folder once the process has ended
 
     @property
@@ -87,6 +90,15 @@ class TrainingJob:
         if self._reader is not None:
             self._reader.join(5)
         return self._last_lines[-1] if self._last_lines else ""
+
+    def traceback(self) -> list[str]:
+        """Return the output from the first line of a traceback on, which is printed by jobs with the flag --verbose."""
+        self.last_line()  # wait until the output is read
+        lines = list(self._last_lines)
+        for i, line in enumerate(lines):
+            if line.startswith("Traceback (most recent call last)"):
+                return lines[i:]
+        return []
 
     def _is_complete(self) -> bool:
         """Return True if the run of the ended process is finished."""

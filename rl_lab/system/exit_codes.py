@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import NoReturn
 
 from rl_lab.errors import FAULTS, USER_ERRORS
@@ -25,6 +26,9 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 PARSERS = ("argparse", "tyro")
 """Packages that end a program by themselves: after `--help`, and after options that they do not know."""
+
+
+_is_verbose: ContextVar[bool] = ContextVar("_is_verbose", default=False)
 
 
 class CommandExit(SystemExit):
@@ -40,6 +44,7 @@ def run_command(command: Callable[[], None], *, verbose: bool = False) -> None:
         command: The command.
         verbose: Print the traceback of an expected error before its line.
     """
+    token = _is_verbose.set(verbose)
     try:
         with no_silent_exit():
             _run_with_error_lines(_with_tracebacks(command) if verbose else command)
@@ -49,6 +54,13 @@ def run_command(command: Callable[[], None], *, verbose: bool = False) -> None:
     except BrokenPipeError:  # the reader of a pipe has closed it, as `head` does
         sys.stderr.close()
         raise CommandExit(1) from None
+    finally:
+        _is_verbose.reset(token)
+
+
+def prints_tracebacks() -> bool:
+    """Return True if the command that runs prints the tracebacks of expected errors."""
+    return _is_verbose.get()
 
 
 def exit_with_error(message: str, code: int = 2) -> NoReturn:

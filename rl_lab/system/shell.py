@@ -6,6 +6,9 @@ import shlex
 
 PROG = "python -m rl_lab"
 
+VERBOSE = "--verbose"
+"""Flag of every command: print the traceback of an error too."""
+
 
 def shell_command(*words: object) -> str:
     """Return a command of the lab, with quotes where a shell needs them."""

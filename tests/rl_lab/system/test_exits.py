@@ -70,6 +70,19 @@ def test_seed_whose_environment_exits_has_failed(tmp_path: Path):
     assert done.stderr == "rl_lab: seed 1 failed; the others are in the group study\n"
 
 
+@pytest.mark.parametrize("flags", [(), ("--verbose",)])
+def test_seeds_that_fail_print_a_traceback_with_verbose(tmp_path: Path, flags: tuple[str, ...]):
+    """The group is continued, so that the second command resumes the run."""
+    for _ in range(2):
+        done = train_exiting(tmp_path, "raise KeyError('lost')", "--seeds", "1", "--group", "study", *flags)
+        assert done.returncode == 1
+        lines = done.stdout.splitlines()
+        assert lines[-1].startswith("seed 1 failed: rl_lab: Exits-v0 fails in step: KeyError")
+        tracebacks = [line for line in lines if line.startswith("Traceback (most recent call last)")]
+        assert bool(tracebacks) == bool(flags)
+        assert any("direct cause" in line for line in lines) == bool(flags)
+
+
 def test_job_whose_run_has_not_all_steps_has_failed():
     """An extension in C may end a process with code 0 without any Python code that could notice."""
     job = TrainingJob(
