@@ -24,8 +24,8 @@ deep reinforcement learning on Gymnasium environments
 commands:
   train AGENT --env NAME    train an agent: {PROG} train dqn --env Pong
   resume RUN                continue a run, or extend it: resume latest --steps 2000000
-  eval RUN                  play whole games and print the score
-  watch RUN                 show games with the agent's values: watch demo; watch latest --video pong.mp4
+  eval RUN                  play whole episodes and print the score
+  watch RUN                 show episodes with the agent's values: watch demo; watch latest --video pong.mp4
   look RUN                  draw what a network has learned, or attack the network
   compare RUN...            print a table, and write a page of curves with intervals: compare runs/Pong
   sweep grid|search         train many agents on this machine or on a cluster, with Ray

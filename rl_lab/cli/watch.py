@@ -22,6 +22,7 @@ from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
 from rl_lab.system.display import has_display
 from rl_lab.system.printable import print_line
+from rl_lab.system.signals import stop_signals_interrupt
 from rl_lab.watch.checkpoint_selector import CheckpointSelector, newest_checkpoint
 from rl_lab.watch.controls import KEYS, Controls
 from rl_lab.watch.player import Player
@@ -41,13 +42,13 @@ class WatchOptions(PlayOptions):
     """Options of `watch`."""
 
     video: str = ""
-    """Write a video file at the game's own speed: MP4, or WebM if PyAV is not installed."""
+    """Write a video file at the environment's own speed: MP4, or WebM if PyAV is not installed."""
     web: Flag = False
-    """Show the games on a web page that this machine serves."""
+    """Show the episodes on a web page that this machine serves."""
     window: Flag = False
-    """Show the games in a window. This is the default if there is a display; otherwise --web is."""
+    """Show the episodes in a window. This is the default if there is a display; otherwise --web is."""
     terminal: Flag = False
-    """Show the games in this terminal, which must support 24-bit colours."""
+    """Show the episodes in this terminal, which must support 24-bit colours."""
     host: str = "127.0.0.1"
     """Address of the web page. The default accepts connections from this machine only."""
     port: Annotated[int, Range(0, 65535)] = 8000
@@ -55,17 +56,17 @@ class WatchOptions(PlayOptions):
     smooth: Flag = False
     """Show all 60 frames a second of an Atari game, not only the 15 at which the agent acts."""
     saliency: Flag = False
-    """Show which pixels the greedy action depends on (Grad-CAM; needs convolutions)."""
+    """Show which pixels the greedy action depends on (Grad-CAM; needs image observations and convolutions)."""
     occlusion: Flag = False
-    """Show which pixels change the agent's output if they are hidden (slower; needs no convolutions)."""
+    """Show which hidden pixels change the agent's output (slower; needs image observations, works with any network)."""
     follow: Flag = False
     """Load each new checkpoint of a run that is still training."""
     episodes: Annotated[int | None, Range(1)] = None
-    """Whole games to play. By default one for a video, otherwise no limit."""
+    """Whole episodes to play. By default one for a video, otherwise no limit."""
     epsilon: Annotated[float | None, Range(0, 1)] = None
     """Probability of a random action. By default the run's eval_epsilon."""
     max_steps: Annotated[int | None, Range(1)] = None
-    """Agent steps after which a game is cut. By default the run's eval_max_steps."""
+    """Agent steps after which an episode is cut. By default the run's eval_max_steps."""
 
 
 def watch_command(args: list[str]) -> None:
@@ -75,6 +76,12 @@ def watch_command(args: list[str]) -> None:
     sink_name = _select_sink(options)
     _check_compatible(options)
     run = Run.find(options.run, options.runs_dir)
+    with stop_signals_interrupt():
+        _watch(run, sink_name, options)
+
+
+def _watch(run: Run, sink_name: SinkName, options: WatchOptions) -> None:
+    """Load the agent and show its episodes."""
     torch.set_num_threads(1)  # one observation at a time is too little work for several threads
     if options.follow:
         _lower_priority()
@@ -98,7 +105,7 @@ def _select_sink(options: WatchOptions) -> SinkName:
     names: list[SinkName] = [name for name, is_requested in requested.items() if is_requested]
     if len(names) > 1:
         flags = ", ".join(f"--{name}" for name in names)
-        raise LabError(f"choose one of {flags}: games are shown in one place")
+        raise LabError(f"choose one of {flags}: episodes are shown in one place")
     if names:
         return names[0]
     return "window" if has_display() else "web"
@@ -133,7 +140,7 @@ def _wait_for_checkpoint(run: Run) -> None:
 
 
 def _show(run: Run, agent: Agent, checkpoints: CheckpointSelector, sink_name: SinkName, options: WatchOptions) -> None:
-    """Play and show the games, then print the scores. Ctrl-C ends the program without scores."""
+    """Play and show the episodes, then print the scores. Ctrl-C, SIGTERM and SIGHUP end this without scores."""
     epsilon = run.config.run.eval_epsilon if options.epsilon is None else options.epsilon
     method = _select_saliency_method(run, agent, options)
     env = RenderedEnv(run.env_spec)
@@ -179,7 +186,7 @@ def _show(run: Run, agent: Agent, checkpoints: CheckpointSelector, sink_name: Si
         return
     _print_result(run, sink, result)
     if result.num_cut:
-        print(f"WARNING: {result.num_cut} of these games were cut at {player.max_steps:,} steps (--max-steps)")
+        print(f"WARNING: {result.num_cut} of these episodes were cut at {player.max_steps:,} steps (--max-steps)")
 
 
 def _select_saliency_method(run: Run, agent: Agent, options: WatchOptions) -> SaliencyMethod:

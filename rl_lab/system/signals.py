@@ -45,6 +45,25 @@ def stop_signals(on_signal: Callable[[int], None]) -> Iterator[None]:
 
 
 @contextmanager
+def stop_signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt inside a `with` block, as SIGINT does.
+
+    SDL, with which pygame draws, takes over SIGINT and SIGTERM if they have no handler, and ignores them.
+
+    Python handles signals in the main thread only; in other threads this context manager has no effect.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    with handled_signals(interrupt):
+        yield
+
+
+@contextmanager
 def hangup_blocked() -> Iterator[None]:
     """Block SIGHUP in the processes that are started inside a `with` block; they inherit this.
 

@@ -12,7 +12,7 @@ KEYS = {
     ".": "play one step",
     "+": "faster",
     "-": "slower",
-    "r": "restart the games",
+    "r": "restart with the first episode",
     "s": "saliency map: off, Grad-CAM, occlusion (for image observations)",
     "c": "play with the next checkpoint",
     "q": "quit",
