@@ -25,21 +25,23 @@ number of observations in a stack.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agents.core.action_masks import is_legal, mean_of_legal
+from agents.core.agent import Abilities
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
 from agents.core.frame_stack import empty_history, stack_frames
 from agents.core.memory_needs import (
     MemoryNeed,
     NetworkSize,
+    agent_network_size,
     batch_needs,
     learning_needs,
-    network_size,
     row_needs,
 )
 from agents.core.optimizers import (
@@ -70,6 +72,10 @@ from agents.nn.init import build_seeded, initialize_weights
 from agents.nn.network_config import NetworkConfig
 from agents.nn.networks import QNetwork
 from agents.nn.normalization import find_normalization
+from agents.nn.packed import observed_vectors
+
+MAX_COMBINATIONS = 4_096
+"""Most combinations of the parts of an action. The network has one output for each."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,7 @@ class DQN:
     """
 
     config_class = DQNConfig
+    abilities = Abilities(packed_observations=True)
     size_settings = "hidden, filters or frame_stack"
     """The settings that decide the size of the network, for messages."""
 
@@ -127,6 +134,11 @@ class DQN:
         if config.replay_size < config.batch_size:
             raise ConfigError(
                 f"replay_size is {config.replay_size}; it must be at least batch_size, {config.batch_size}"
+            )
+        if spaces.action_parts and spaces.num_actions > MAX_COMBINATIONS:
+            raise ConfigError(
+                f"an action has {len(spaces.action_parts)} parts with {spaces.num_actions:,} combinations; agents that"
+                f" learn action values take at most {MAX_COMBINATIONS:,}, reinforce takes any number"
             )
         self.config = config
         self.spaces = spaces
@@ -178,7 +190,7 @@ class DQN:
         """Return a new Q-network: an encoder and a linear layer with one output for each action."""
         encoder = build_encoder(self.spaces, self.config, dtype=self.dtype)
         head = nn.Linear(encoder.features, self.spaces.num_actions)
-        return initialize_weights(QNetwork(encoder, head), self.config.init)
+        return initialize_weights(QNetwork(encoder, head, self.spaces.packed), self.config.init)
 
     def build_learning_network(self) -> nn.Module:
         """Return a new network of `build_network`, with the statistics that `normalize_reward` needs."""
@@ -204,6 +216,8 @@ class DQN:
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """Choose argmax_a Q(s, a), or with probability epsilon a random action, independently in each environment.
 
+        With action masks, both are legal actions.
+
         Args:
             obs: Observations [N, *obs_shape], without frame stacking.
             is_first: bool[N], True where an episode begins.
@@ -216,7 +230,7 @@ class DQN:
         q, carry = self.acting_q_values(obs, is_first, carry)
         action = q.argmax(1)
         if explore:
-            action = self._replace_by_random(action)
+            action = self._replace_by_random(action, q)
         return action, carry
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
@@ -224,11 +238,19 @@ class DQN:
         q, carry = self.q_values(obs, is_first, carry)
         return PolicyOutput(q.argmax(1), q, q.amax(1)), carry
 
-    def _replace_by_random(self, action: Tensor) -> Tensor:
-        """Return the actions i64[N], each replaced by a uniformly random one with probability epsilon."""
+    def _replace_by_random(self, action: Tensor, q: Tensor) -> Tensor:
+        """Return the actions i64[N], each replaced by a uniformly random legal one with probability epsilon.
+
+        Args:
+            action: The greedy actions.
+            q: Q(s, .) f32[N, A], which shows the legal actions.
+        """
         n = len(action)
         is_random = torch.rand(n, generator=self.generator, device=self.device) < self.epsilon
-        random_action = torch.randint(self.spaces.num_actions, (n,), generator=self.generator, device=self.device)
+        if self.spaces.has_action_masks:
+            random_action = torch.multinomial(is_legal(q).float(), 1, generator=self.generator).squeeze(1)
+        else:
+            random_action = torch.randint(self.spaces.num_actions, (n,), generator=self.generator, device=self.device)
         return torch.where(is_random, random_action, action)
 
     # --- Steps 5 to 9: learn from the replay memory ------------------------------------------------------------------
@@ -242,7 +264,7 @@ class DQN:
         # Step 5: Store the row in the replay memory.
         with self.seconds("sampling"):
             if self.normalization is not None:
-                self.normalization.update(step.obs)
+                self.normalization.update(observed_vectors(step.obs, self.spaces))
             self.store(self.reward_scaling(step))
         self.steps += step.num_active
 
@@ -285,7 +307,7 @@ class DQN:
         metrics = {
             "loss": loss.detach(),
             "td_error": td_error.abs().mean(),
-            "q_mean": q.mean(),
+            "q_mean": mean_of_legal(q).mean() if self.spaces.has_action_masks else q.mean(),
             "q_max": q.amax(1).mean(),
             "grad_norm": grad_norm,
         }
@@ -394,11 +416,7 @@ class DQN:
     @classmethod
     def network_size(cls, config: DQNConfig, spaces: EnvSpaces) -> NetworkSize:
         """Return the size of a network of these settings, without allocating the network."""
-        agent = cls.__new__(cls)  # without __init__; these are the attributes that `build_network` reads
-        agent.config = replace(config, init="torch")
-        agent.spaces = spaces
-        agent.dtype = torch.float32
-        return network_size(agent.build_learning_network)
+        return agent_network_size(cls, config, spaces)
 
     @classmethod
     def memory_needs(cls, config: DQNConfig, spaces: EnvSpaces) -> list[MemoryNeed]:

@@ -112,7 +112,12 @@ class DRQN(DQN):
         config = self.config
         encoder = build_encoder(self.spaces, config, include_last=False, dtype=self.dtype)
         network = RecurrentQNetwork(
-            encoder, config.core, config.hidden, self.spaces.num_actions, dueling=config.dueling
+            encoder,
+            config.core,
+            config.hidden,
+            self.spaces.num_actions,
+            dueling=config.dueling,
+            packed=self.spaces.packed,
         )
         return initialize_weights(network, config.init)
 

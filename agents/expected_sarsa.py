@@ -20,7 +20,8 @@ class ExpectedSarsa(DQN):
 
     def next_state_value(self, next_obs: Tensor) -> Tensor:
         """Return sum_a pi(a | s') Q^(s', a) for the epsilon-greedy policy with the current epsilon, f32[B]."""
-        return epsilon_greedy_value(self.target_network(next_obs), self.epsilon)
+        next_q = self.target_network(next_obs)
+        return epsilon_greedy_value(next_q, self.epsilon, has_masks=self.spaces.has_action_masks)
 
     def capture_graphs(self, wrapper: Wrapper = CudaGraphFunction) -> None:
         """Raise ConfigError, because a graph would keep the epsilon of its capture."""

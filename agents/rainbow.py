@@ -93,9 +93,16 @@ class Rainbow(DQN):
         else:
             head = linear(encoder.features, num_actions * atoms)
         if config.distributional:
-            network = DistributionalQNetwork(encoder, head, low=config.value_low, high=config.value_high, atoms=atoms)
+            network = DistributionalQNetwork(
+                encoder,
+                head,
+                low=config.value_low,
+                high=config.value_high,
+                atoms=atoms,
+                packed=self.spaces.packed,
+            )
         else:
-            network = QNetwork(encoder, head)
+            network = QNetwork(encoder, head, self.spaces.packed)
         return initialize_weights(network, config.init)
 
     # --- Acting -------------------------------------------------------------------------------------------------------
@@ -126,7 +133,7 @@ class Rainbow(DQN):
             return super().policy_output(obs, is_first, carry)
         stack, history = stack_frames(obs, is_first, *carry)
         log_p = self.policy_network.eval().log_probabilities(stack)  # [N, A, atoms]
-        q = self.policy_network.means(log_p)
+        q = self.policy_network.means(log_p, stack)
         return PolicyOutput(q.argmax(1), q, q.amax(1), distribution=log_p.exp()), (history,)
 
     # --- Learning -----------------------------------------------------------------------------------------------------
@@ -156,7 +163,7 @@ class Rainbow(DQN):
         log_p_of_action = log_p[torch.arange(len(batch.action), device=self.device), batch.action]  # [B, atoms]
         # xlogy(p, p) is p log p, and 0 where p is 0. The product p * p.log() would be NaN there.
         losses = (torch.special.xlogy(target_p, target_p) - target_p * log_p_of_action).sum(1)
-        return losses, losses.detach(), self.online_network.means(log_p.detach())
+        return losses, losses.detach(), self.online_network.means(log_p.detach(), batch.obs)
 
     @torch.no_grad()
     def target_distribution(self, batch: TransitionBatch) -> Tensor:
@@ -172,7 +179,7 @@ class Rainbow(DQN):
         if self.config.double:
             next_q = self.online_network.eval()(preprocessed)
         else:
-            next_q = self.target_network.means(next_log_p)
+            next_q = self.target_network.means(next_log_p, preprocessed)
         best_action = next_q.argmax(1)  # [B]
         next_p = next_log_p[torch.arange(len(best_action), device=self.device), best_action].exp()  # [B, atoms]
         return categorical_projection(batch.ret, batch.discount, next_p, self.target_network.support)

@@ -32,21 +32,23 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from agents.core.action_distribution import ActionDistribution
+from agents.core.agent import Abilities
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
 from agents.core.frame_stack import empty_history, stack_frames
 from agents.core.memory_needs import (
     MemoryNeed,
     NetworkSize,
+    agent_network_size,
     batch_needs,
     learning_needs,
-    network_size,
     row_needs,
 )
 from agents.core.optimizers import (
@@ -74,6 +76,7 @@ from agents.nn.init import build_seeded, initialize_weights
 from agents.nn.network_config import NetworkConfig
 from agents.nn.networks import ActorCritic
 from agents.nn.normalization import find_normalization
+from agents.nn.packed import observed_vectors
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ class Reinforce:
     """
 
     config_class = ReinforceConfig
+    abilities = Abilities(packed_observations=True)
 
     def __init__(
         self,
@@ -190,7 +194,7 @@ class Reinforce:
             encoder = build_encoder(self.spaces, config, dtype=self.dtype)
         else:
             encoder = FrameDifferenceEncoder(math.prod(self.spaces.obs_shape), config.hidden, self.dtype)
-        network = ActorCritic(encoder, self.spaces.num_actions, baseline=config.baseline)
+        network = ActorCritic(encoder, self.policy, baseline=config.baseline, packed=self.spaces.packed)
         initialize_weights(network, config.init)
         with torch.no_grad():
             network.policy.weight *= config.policy_scale
@@ -200,6 +204,11 @@ class Reinforce:
         """Return a new network of `build_network`, with the statistics that `normalize_reward` needs."""
         return add_return_moments(self.build_network(), self.config)
 
+    @property
+    def policy(self) -> ActionDistribution:
+        """Return the distribution of the actions, which may have several parts."""
+        return ActionDistribution(self.spaces.num_actions, self.spaces.action_parts)
+
     # --- Step 1: act --------------------------------------------------------------------------------------------------
 
     def initial_carry(self, n: int) -> Carry:
@@ -207,7 +216,10 @@ class Reinforce:
         return (empty_history(n, self.config.frame_stack - 1, self.spaces, self.device),)
 
     def policy_and_value(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
-        """Return log pi(. | s) f32[N, A], V(s) f32[N], and the next carry. The arguments are those of `act`."""
+        """Return log pi f32[N, outputs] (`ActionDistribution`), V(s) f32[N], and the next carry.
+
+        The arguments are those of `act`.
+        """
         stack, history = stack_frames(obs, is_first, *carry)
         log_pi, value = self.network.eval()(stack)
         return log_pi, value, (history,)
@@ -233,12 +245,11 @@ class Reinforce:
         """
         log_pi, value, carry = self.acting_policy_and_value(obs, is_first, carry)
         if not explore:
-            return log_pi.argmax(1), carry
+            return self.policy.mode(log_pi), carry
         # Step 1: Draw the action. Record log pi(a | s) and V(s).
-        action = torch.multinomial(log_pi.exp(), 1, generator=self.generator)
-        log_prob = log_pi.gather(1, action).squeeze(1)
-        self.acting_records.append((log_prob, value))
-        return action.squeeze(1), carry
+        action = self.policy.sample(log_pi, self.generator)
+        self.acting_records.append((self.policy.log_prob(log_pi, action), value))
+        return action, carry
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
         """Return the most probable actions, pi(. | s), V(s), and the next carry. The arguments are those of `act`.
@@ -246,7 +257,7 @@ class Reinforce:
         V(s) is 0 without a baseline.
         """
         log_pi, value, carry = self.policy_and_value(obs, is_first, carry)
-        return PolicyOutput(log_pi.argmax(1), log_pi.exp(), value, is_policy=True), carry
+        return PolicyOutput(self.policy.mode(log_pi), log_pi.exp(), value, is_policy=True), carry
 
     # --- Steps 2 to 7: learn from the rollout -------------------------------------------------------------------------
 
@@ -296,7 +307,7 @@ class Reinforce:
         # Step 7: Update the statistics of the observations. Before the updates, this would change the policy, and the
         # probability ratio of the first minibatch would differ from 1.
         if self.normalization is not None:
-            self.normalization.update(batch.obs[:, -1])
+            self.normalization.update(observed_vectors(batch.obs[:, -1], self.spaces))
         return mean_metrics(metrics)
 
     def update(self, minibatch: RolloutBatch) -> Metrics:
@@ -329,10 +340,10 @@ class Reinforce:
         """
         config = self.config
         log_pi, value = self.network.train()(batch.obs)
-        log_ratio = log_pi.gather(1, batch.action[:, None]).squeeze(1) - batch.log_prob
+        log_ratio = self.policy.log_prob(log_pi, batch.action) - batch.log_prob
         ratio = log_ratio.exp()
         policy_loss = _policy_loss(ratio, batch.advantage, config.ratio_clip)
-        entropy = -(log_pi.exp() * log_pi).sum(1).mean()
+        entropy = self.policy.entropy(log_pi).mean()
         value_loss = torch.zeros_like(entropy)
         if config.baseline:
             value_loss = F.mse_loss(value, batch.ret)
@@ -367,11 +378,7 @@ class Reinforce:
     @classmethod
     def network_size(cls, config: ReinforceConfig, spaces: EnvSpaces) -> NetworkSize:
         """Return the size of a network of these settings, without allocating the network."""
-        agent = cls.__new__(cls)  # without __init__; these are the attributes that `build_network` reads
-        agent.config = replace(config, init="torch")
-        agent.spaces = spaces
-        agent.dtype = torch.float32
-        return network_size(agent.build_learning_network)
+        return agent_network_size(cls, config, spaces)
 
     @classmethod
     def memory_needs(cls, config: ReinforceConfig, spaces: EnvSpaces) -> list[MemoryNeed]:

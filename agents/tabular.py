@@ -38,6 +38,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agents.core.action_masks import ILLEGAL
 from agents.core.agent import Abilities
 from agents.core.memory_needs import MemoryNeed
 from agents.core.schedules import linear_schedule
@@ -45,6 +46,7 @@ from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, Rang
 from agents.core.stopwatch import Stopwatch
 from agents.core.tile_coding import TileCoding
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, ValueScaling
+from agents.nn.packed import legal_actions, observed_vectors
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -101,6 +103,7 @@ class ObservedRow(NamedTuple):
 
     features: Ints  # [N, active]: indices of the active features of s'
     action: Ints  # [N]: the actions a' that `act` chose
+    legal: Bools | None  # [N, A]: the action mask of s', or None without action masks
 
 
 class TabularAgent(ABC):
@@ -118,7 +121,7 @@ class TabularAgent(ABC):
     """
 
     config_class = TabularConfig
-    abilities = Abilities(bfloat16=False)
+    abilities = Abilities(bfloat16=False, packed_observations=True)
 
     def __init__(
         self,
@@ -129,7 +132,7 @@ class TabularAgent(ABC):
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if spaces.is_image or not (spaces.one_hot or spaces.bounds):
+        if not is_tabular(spaces):
             raise ConfigError("tabular agents need discrete states, or vectors whose entries are all bounded")
         if device.type != "cpu":
             raise ConfigError(f"device is {device.type}; tabular agents compute in numpy, so it must be cpu")
@@ -157,10 +160,10 @@ class TabularAgent(ABC):
 
     def features(self, obs: Tensor) -> Ints:
         """Return the indices of the active features, int64[N, active], of observations [N, *obs_shape]."""
-        array = obs.numpy()
+        array = observed_vectors(obs, self.spaces).numpy()
         if self.tile_coding is not None:
             return self.tile_coding(array)
-        return array.argmax(1)[:, None]
+        return state_numbers(array, _state_sizes(self.spaces))[:, None]
 
     def q_values(self, features: Ints, env: Ints) -> Floats:
         """Return Q(s, .) of M states, float64[M, A].
@@ -172,6 +175,12 @@ class TabularAgent(ABC):
         table = self.table_index(env)[:, None, None]  # [M, 1, 1]
         actions = np.arange(self.spaces.num_actions)[:, None]  # [A, 1]
         return self.weights[table, actions, features[:, None]].sum(2)  # sum of [M, A, active]
+
+    def legal_actions(self, obs: Tensor) -> Bools | None:
+        """Return the action masks bool[N, A] of observations, or None without action masks."""
+        if self.spaces.packed is None or not self.spaces.has_action_masks:
+            return None
+        return legal_actions(obs, self.spaces.packed).numpy()
 
     def table_index(self, env: Ints) -> Ints:
         """Return the index of the table of each environment, int64[M].
@@ -201,29 +210,35 @@ class TabularAgent(ABC):
             Actions int64[N], and the empty carry.
         """
         features = self.features(obs)
-        q = self.q_values(features, np.arange(len(features)))
+        legal = self.legal_actions(obs)
+        q = _masked(self.q_values(features, np.arange(len(features))), legal)
         if not explore:
             return torch.from_numpy(q.argmax(1)), carry
-        action = self._epsilon_greedy(q)
-        self.newest_row = ObservedRow(features, action)
+        action = self._epsilon_greedy(q, legal)
+        self.newest_row = ObservedRow(features, action, legal)
         return torch.from_numpy(action), carry
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
         """Return the greedy actions, Q(s, .), max_a Q(s, a), and the empty carry."""
         features = self.features(obs)
-        q = torch.from_numpy(self.q_values(features, np.arange(len(features)))).float()
+        q_values = _masked(self.q_values(features, np.arange(len(features))), self.legal_actions(obs))
+        q = torch.from_numpy(q_values).float()
         return PolicyOutput(q.argmax(1), q, q.amax(1)), carry
 
-    def _epsilon_greedy(self, q: Floats) -> Ints:
+    def _epsilon_greedy(self, q: Floats, legal: Bools | None) -> Ints:
         """Return the action of each environment, int64[N]: random with probability epsilon, otherwise greedy.
 
         Args:
-            q: Q(s, .), [N, A].
+            q: Q(s, .), [N, A], with `ILLEGAL` for illegal actions.
+            legal: The legal actions, bool[N, A]; None if all are legal.
         """
         n = len(q)
         is_greedy = q == q.max(1, keepdims=True)
         greedy_action = np.where(is_greedy, self.rng.random(q.shape), -1.0).argmax(1)  # breaks ties at random
-        random_action = self.rng.integers(0, self.spaces.num_actions, n)
+        if legal is None:
+            random_action = self.rng.integers(0, self.spaces.num_actions, n)
+        else:
+            random_action = np.where(legal, self.rng.random(q.shape), -1.0).argmax(1)
         return np.where(self.rng.random(n) < self.epsilon, random_action, greedy_action)
 
     @property
@@ -239,7 +254,7 @@ class TabularAgent(ABC):
         """Return the values v(s') of M next states, float64[M].
 
         Args:
-            next_q: Q(s', .), [M, A].
+            next_q: Q(s', .), [M, A], with `ILLEGAL` for illegal actions.
             next_action: The actions a' that were chosen in s', [M].
         """
 
@@ -263,8 +278,10 @@ class TabularAgent(ABC):
             terminated = step.terminated.numpy()[env]
             truncated = step.truncated.numpy()[env]
             q = self.q_values(features, env)
-            next_q = self.q_values(self.newest_row.features[env], env)
-            next_value = self.next_value(next_q, self.newest_row.action[env])
+            next_row = self.newest_row
+            next_legal = None if next_row.legal is None else next_row.legal[env]
+            next_q = _masked(self.q_values(next_row.features[env], env), next_legal)
+            next_value = self.next_value(next_q, next_row.action[env])
             td_error = reward + self.config.gamma * ~terminated * next_value - q[np.arange(len(env)), action]
             self.update_weights(env, features, action, td_error, episode_ends=terminated | truncated)
         values = {
@@ -444,7 +461,44 @@ class TabularExpectedSarsa(TabularAgent):
 
     def next_value(self, next_q: Floats, next_action: Ints) -> Floats:
         """Return sum_a pi(a | s') Q(s', a) = (1 - epsilon) max_a Q(s', a) + epsilon mean_a Q(s', a)."""
-        return (1 - self.epsilon) * next_q.max(1) + self.epsilon * next_q.mean(1)
+        mean = next_q.mean(1)
+        if self.spaces.has_action_masks:
+            mean = next_q.mean(1, where=next_q > ILLEGAL / 2)
+        return (1 - self.epsilon) * next_q.max(1) + self.epsilon * mean
+
+
+def _masked(q: Floats, legal: Bools | None) -> Floats:
+    """Return Q(s, .) [M, A] with `ILLEGAL` for illegal actions. A mask of None leaves all values unchanged."""
+    if legal is None:
+        return q
+    return np.where(legal, q, ILLEGAL)
+
+
+def is_tabular(spaces: EnvSpaces) -> bool:
+    """Return True if observations are discrete states, or vectors whose entries are all bounded."""
+    if spaces.obs_kind not in ("vector", "packed") or (spaces.packed is not None and spaces.packed.spatial):
+        return False
+    return spaces.one_hot or bool(spaces.bounds)
+
+
+def state_numbers(one_hot: NDArray[Any], sizes: tuple[int, ...]) -> Ints:
+    """Return the numbers int64[N] of combinations of states, the last state counted fastest.
+
+    Args:
+        one_hot: The states as one-hot groups that follow one another, [N, sum(sizes)].
+        sizes: Sizes of the groups.
+    """
+    number = np.zeros(len(one_hot), np.int64)
+    start = 0
+    for size in sizes:
+        number = number * size + one_hot[:, start : start + size].argmax(1)
+        start += size
+    return number
+
+
+def _state_sizes(spaces: EnvSpaces) -> tuple[int, ...]:
+    """Return the sizes of the one-hot groups of an observation."""
+    return spaces.state_sizes or (spaces.obs_shape[0],)
 
 
 def _bytes_of_table(config: TabularConfig, spaces: EnvSpaces) -> int:
@@ -455,7 +509,7 @@ def _bytes_of_table(config: TabularConfig, spaces: EnvSpaces) -> int:
 def _count_features(config: TabularConfig, spaces: EnvSpaces) -> int:
     """Return the number of all features, active or not. Raises ConfigError if tile coding would need too many."""
     if not spaces.bounds:
-        return spaces.obs_shape[0]
+        return math.prod(_state_sizes(spaces))
     entries = len(spaces.bounds)
     magnitude = math.log10(config.tilings) + entries * math.log10(config.tiles + 1)
     if magnitude > MAX_MAGNITUDE:

@@ -17,7 +17,7 @@ frames (30 minutes at 60 frames per second).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import ale_py
@@ -27,7 +27,8 @@ from ale_py import AtariVectorEnv, roms
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from envs.spec import AtariProtocol, EnvSpec
+from envs.options import DEFAULT_OPTIONS, IMAGE_SIZE, EnvOptions
+from envs.spec import AtariProtocol, EnvError, EnvSpec
 
 gymnasium.register_envs(ale_py)
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -128,6 +129,7 @@ def _spec(game: str, protocol: AtariProtocol, sticky: float | None = None) -> En
         protocol=protocol,
         frame=(84, 84),
         dtype="uint8",
+        obs_kind="image",
         actions=action_names(game, full=protocol == "machado"),
         frame_skip=FRAME_SKIP,
         sticky=settings.sticky if sticky is None else sticky,
@@ -136,6 +138,27 @@ def _spec(game: str, protocol: AtariProtocol, sticky: float | None = None) -> En
         max_frames=MAX_FRAMES,
         transformations=("maximum of two frames", "grey", f"resized from {SCREEN[0]} x {SCREEN[1]}"),
     )
+
+
+def with_options(env_spec: EnvSpec, options: EnvOptions) -> EnvSpec:
+    """Return the spec of a game with other images.
+
+    Raises:
+        EnvError: An option is not for the games that ALE's vector environment runs.
+    """
+    if replace(options, image="grey", image_size=IMAGE_SIZE, action_masks=True) != DEFAULT_OPTIONS:
+        raise EnvError(
+            f"{env_spec.name} takes the options image and image_size only, because ALE's vector environment runs it;"
+            f" an id such as {env_spec.name}-v4 takes all of them"
+        )
+    size = options.image_size
+    frame = (size, size)
+    colors = "grey"
+    if options.image == "rgb":
+        frame = (3, size, size)
+        colors = "RGB"
+    changes = ("maximum of two frames", colors, f"resized from {SCREEN[0]} x {SCREEN[1]}")
+    return replace(env_spec, frame=frame, transformations=changes, options=options)
 
 
 def has_independent_episodes(env_spec: EnvSpec) -> bool:
@@ -172,13 +195,13 @@ def make_vector_env(env_spec: EnvSpec, num_envs: int, threads: int = 1) -> Atari
     """
     assert env_spec.frame_skip is not None
     is_grey = env_spec.view == "grey"
-    height, width = env_spec.frame if is_grey else SCREEN
+    height, width = env_spec.frame[-2:] if is_grey else SCREEN
     return _vector_env(
         env_spec,
         num_envs,
         threads=min(threads, num_envs),
         size=(height, width),
-        grayscale=True,
+        grayscale=len(env_spec.frame) == 2,
         frame_skip=env_spec.frame_skip,
         maxpool=is_grey,
     )
@@ -237,6 +260,11 @@ def _vector_env(
         reward_clipping=False,
         use_fire_reset=False,
     )
+
+
+def channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return images u8[N, H, W, C] as u8[N, C, H, W]."""
+    return np.ascontiguousarray(np.moveaxis(images, -1, 1))
 
 
 def pong_playing_field(screens: NDArray[np.uint8]) -> NDArray[np.uint8]:

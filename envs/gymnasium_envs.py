@@ -1,43 +1,42 @@
-"""Gymnasium environments with discrete actions, except those that ALE's vector environment runs (envs/atari.py).
+"""Gymnasium environments, except those that ALE's vector environment runs (envs/atari.py).
 
-Agents receive arrays of numbers as float32, discrete states as one-hot vectors, and images as 84 x 84 grey levels. An
-image has the type uint8, the bounds 0 and 255, and two sides of at least `MIN_IMAGE_SIDE` pixels. All other arrays of
-uint8 are codes or counts, not colours, and are not transformed.
+`EnvRecipe` holds all that is needed to make an environment, in any process. The environment that Gymnasium makes is put
+into the wrappers of the person, then into `GuardedEnv` (envs/guard.py), and then, if observations or actions have to be
+converted, into `AgentEnv` (envs/agent_env.py).
 """
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import importlib
 import os
+import pickle
 import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
+import cloudpickle
 import gymnasium
-import numpy as np
 from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
-from gymnasium.envs.registration import load_env_creator
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Dict, Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import (
-    DtypeObservation,
-    FlattenObservation,
-    GrayscaleObservation,
-    ReshapeObservation,
-    ResizeObservation,
-    TimeLimit,
-)
+from gymnasium.wrappers import AddRenderObservation, TimeLimit
 
-import envs.textbook  # noqa: F401  # registers its environments
+from envs.agent_env import MASK_KEY, AgentEnv, MaskSource, action_parts, check_actions, mask_source
 from envs.atari import find_game
 from envs.global_random import global_generators_seeded
 from envs.guard import GuardedEnv, describe
+from envs.headless import initialise_pygame_without_display
 from envs.main_module import main_module_hidden
+from envs.observation_layout import ObservationLayout, observation_layout
+from envs.options import DEFAULT_OPTIONS, EnvOptions, OptionError, WrapperSpec, parse_crop
 from envs.probe import probe
+from envs.registration import find_gymnasium_spec, one_line
 from envs.spec import EnvError, EnvFault, EnvSpec
 from envs.stream import spread_seeds
 
@@ -45,58 +44,127 @@ Vectorization = Literal["auto", "sync", "async"]
 """Run all environments in this process ("sync"), or each in a process of its own ("async"), or choose between the two
 by the kind of observations ("auto", see `make_vector_env`)."""
 
-# Episodes of environments with discrete states are truncated after this number of steps, unless the id of the
-# environment sets a limit of its own. In a grid world, a greedy policy may otherwise walk forever.
 DISCRETE_STATE_MAX_STEPS = 1_000
+"""Episodes of environments with discrete states are truncated after this number of steps, unless the id of the
+environment sets a limit of its own. In a grid world, a greedy policy may otherwise walk forever."""
+
+CROPS = {"CartPole-v0": "150:350,0:600", "CartPole-v1": "150:350,0:600"}
+"""The part of the rendered picture that the view "pixels" uses, by id: where something moves."""
 
 
-UNBOUNDED = 1e18
-"""A bound of this size or more counts as none."""
-MIN_IMAGE_SIDE = 36
-"""Smallest height and width of an image in pixels."""
-IMAGE_SIDE = 84
-"""Height and width of the images that agents receive."""
-MAX_STATES = 1_000_000
-"""Most states of a Discrete observation space: a state becomes a one-hot vector."""
-MAX_ACTIONS = 100_000
-"""Most actions of an environment: each has a name in the spec and an output of the network."""
+@dataclass(frozen=True)
+class EnvRecipe:
+    """All that is needed to make an environment, in any process."""
+
+    gymnasium_spec: GymnasiumSpec
+    options: EnvOptions
+    mask_source: MaskSource = ""
+    own_generators: bool = False  # see `GuardedEnv`
+
+    def make(self, render_mode: str | None = None) -> gymnasium.Env:
+        """Return the environment with all wrappers.
+
+        Args:
+            render_mode: Gymnasium's render mode, such as "rgb_array", or None for no rendering.
+
+        Raises:
+            EnvError: The environment cannot be created, does not have the render mode, or has unsupported spaces.
+        """
+        env = self.make_guarded(render_mode)
+        name = self.gymnasium_spec.id
+        layout = self.layout(env)
+        needs_conversion = not layout.changes_nothing or action_parts(env.action_space)
+        if layout.state_sizes and not self.gymnasium_spec.max_episode_steps:
+            env = TimeLimit(env, DISCRETE_STATE_MAX_STEPS)
+        if needs_conversion:
+            env = AgentEnv(env, name, layout, self.mask_source)
+        return env
+
+    def make_guarded(self, render_mode: str | None = None) -> GuardedEnv:
+        """Return the environment with the wrappers of the person, and with its own spaces. Raises EnvError."""
+        options = self.options
+        if options.pixels and render_mode is None:
+            render_mode = "rgb_array"
+        if options.pixels:
+            initialise_pygame_without_display()
+        name = self.gymnasium_spec.id
+        env = _make_unwrapped(self.gymnasium_spec, options.env_args, render_mode)
+        try:
+            for wrapper in options.wrappers:
+                env = _wrap(env, wrapper)
+            if options.pixels:
+                env = AddRenderObservation(env, render_only=True)
+        except EnvError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise EnvError(f"{name} cannot be shown as pixels: {describe(error)}") from error
+        return GuardedEnv(env, name, own_generators=self.own_generators)
+
+    def layout(self, env: gymnasium.Env) -> ObservationLayout:
+        """Return how the observations of the environment are converted. Raises EnvError for unsupported spaces."""
+        name = self.gymnasium_spec.id
+        check_actions(name, env.action_space)
+        space = env.observation_space
+        num_masked = 0
+        if self.mask_source:
+            assert isinstance(env.action_space, Discrete)
+            num_masked = int(env.action_space.n)
+        if self.mask_source == "observation":
+            assert isinstance(space, Dict)
+            space = Dict({key: child for key, child in space.spaces.items() if key != MASK_KEY})
+        return observation_layout(name, space, self.options, num_masked)
 
 
-def resolve(env_id: str) -> EnvSpec:
+def recipe_of(env_spec: EnvSpec) -> EnvRecipe:
+    """Return the recipe of a resolved spec. Raises EnvError if the environment is not registered in this process."""
+    # Worker processes receive Gymnasium's spec, because an id that was registered in this process is unknown to them.
+    return EnvRecipe(
+        find_gymnasium_spec(env_spec.id),
+        env_spec.options,
+        mask_source=env_spec.mask_source,
+        own_generators=env_spec.global_random,
+    )
+
+
+def resolve(env_id: str, options: EnvOptions = DEFAULT_OPTIONS) -> EnvSpec:
     """Return the spec of a registered id. It may be an Atari id that `envs.atari` does not run, such as Pong-v4.
 
     The environment is tried for a moment: see `envs.probe`.
 
+    Args:
+        env_id: The id.
+        options: How the environment is made.
+
     Raises:
-        EnvError: The environment cannot be created, fails in its first steps, or has unsupported spaces.
+        EnvError: The environment cannot be created, fails in its first steps, or has unsupported spaces; or an option
+            is wrong.
     """
     gymnasium_spec = find_gymnasium_spec(env_id)
-    with global_generators_seeded(0):
-        env = make_env(gymnasium_spec)
-        try:
-            env_spec = _spec(env_id, env)
-        finally:
-            env.close()
+    if options.pixels and not options.crop:
+        options = replace(options, crop=CROPS.get(gymnasium_spec.id, ""))
     try:
-        result = probe(partial(make_env, gymnasium_spec))
-    except EnvFault as fault:
-        raise EnvError(str(fault)) from fault
-    return replace(env_spec, reproducible=result.reproducible, global_random=result.global_random)
-
-
-def make_env(spec: GymnasiumSpec, render_mode: str | None = None, *, own_generators: bool = False) -> gymnasium.Env:
-    """Return one environment with the wrappers for its kind of observations.
-
-    Args:
-        spec: Gymnasium's spec of the environment (`find_gymnasium_spec`).
-        render_mode: Gymnasium's render mode, such as "rgb_array", or None for no rendering.
-        own_generators: See `GuardedEnv`.
-
-    Raises:
-        EnvError: The environment cannot be created, does not have the render mode, or has unsupported spaces.
-    """
-    env = _make_unwrapped(spec, render_mode)
-    return _wrap(spec.id, GuardedEnv(env, spec.id, own_generators=own_generators))
+        parse_crop(options.crop)
+    except OptionError as error:
+        raise EnvError(str(error)) from error
+    recipe = EnvRecipe(gymnasium_spec, options)
+    # An environment may change the working directory, from which the paths of the settings start.
+    with contextlib.chdir("."):
+        try:
+            with global_generators_seeded(0):
+                with _warnings_shown():
+                    guarded = recipe.make_guarded()
+                with contextlib.closing(guarded):
+                    recipe = replace(recipe, mask_source=_find_mask_source(env_id, guarded, options))
+                    env_spec = _spec(env_id, guarded, recipe)
+            result = probe(recipe.make)
+        except EnvFault as fault:
+            raise EnvError(str(fault)) from fault
+    return replace(
+        env_spec,
+        reproducible=result.reproducible,
+        global_random=result.global_random,
+        picklable=_is_picklable(recipe),
+    )
 
 
 def make_vector_env(
@@ -104,8 +172,8 @@ def make_vector_env(
 ) -> VectorEnv:
     """Return `num_envs` environments of `env_spec` as one of Gymnasium's vector environments.
 
-    With the vectorization "auto", environments with vector observations run in this process, because their steps are
-    fast. Each other environment runs in a process of its own.
+    With the vectorization "auto", environments with images run in a process of their own each. All others run in this
+    process, because their steps are fast, and so do environments that cannot be pickled.
 
     Args:
         env_spec: Specification of the environments.
@@ -116,10 +184,7 @@ def make_vector_env(
     Raises:
         EnvError: The environments cannot be created.
     """
-    if vectorization == "auto":
-        vectorization = "sync" if env_spec.family == "vector" else "async"
-    # Worker processes receive Gymnasium's spec, because an id that was registered in this process is unknown to them.
-    spec = find_gymnasium_spec(env_spec.id)
+    recipe = recipe_of(env_spec)
     creator = os.getpid()
 
     def make_seeded(env_seed: int) -> gymnasium.Env:
@@ -131,12 +196,19 @@ def make_vector_env(
             with suppress(OSError):
                 os.setsid()
         with global_generators_seeded(env_seed):
-            return make_env(spec, own_generators=env_spec.global_random)
+            return recipe.make()
 
     functions = [partial(make_seeded, env_seed) for env_seed in spread_seeds(seed, num_envs).tolist()]
-    if vectorization == "sync":
+    if not uses_processes(env_spec, vectorization):
         return SyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)
     return _start_workers(env_spec.name, functions)
+
+
+def uses_processes(env_spec: EnvSpec, vectorization: Vectorization) -> bool:
+    """Return True if each environment runs in a process of its own."""
+    if vectorization == "auto":
+        return env_spec.family in ("atari", "image") and env_spec.picklable
+    return vectorization == "async"
 
 
 def _start_workers(name: str, functions: list[Callable[[], gymnasium.Env]]) -> AsyncVectorEnv:
@@ -166,71 +238,6 @@ def _hangup_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def find_gymnasium_spec(env_id: str) -> GymnasiumSpec:
-    """Return Gymnasium's spec of an id. For an id of the form `module:id`, import the module first.
-
-    Raises:
-        EnvError: The id is malformed or not registered, or the module cannot be imported.
-    """
-    module, colon, name = env_id.rpartition(":")
-    if colon:
-        if not name or not all(part.isidentifier() for part in module.split(".")):
-            raise EnvError(f"{env_id!r} is not the id of an environment; write Name-v0 or module:Name-v0")
-        _import_module(env_id, module)
-    try:
-        spec = gymnasium.spec(name)
-    except (gymnasium.error.Error, ImportError) as error:
-        registered = _ids_of_module(module) if module else []
-        advice = f"; {module} registers {_some(registered)}" if registered else ""
-        raise EnvError(f"the environment {env_id} is not registered: {_one_line(error)}{advice}") from error
-    return _with_main_entry_point(spec)
-
-
-def _import_module(env_id: str, module: str) -> None:
-    """Import a module that registers environments. Raises EnvError whatever the module raises."""
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise EnvError(f"{env_id}: the module {module} cannot be imported: {describe(error)}") from error
-        raise EnvError(
-            f"{env_id}: there is no module {module} in the current folder or among the installed packages"
-        ) from error
-    except (Exception, SystemExit) as error:
-        raise EnvError(f"{env_id}: the module {module} cannot be imported: {describe(error)}") from error
-
-
-def _ids_of_module(module: str) -> list[str]:
-    """Return the ids whose environments are defined in a module or below it."""
-    ids = []
-    for env_id, spec in gymnasium.registry.items():
-        entry_point = spec.entry_point
-        place = (
-            entry_point.partition(":")[0] if isinstance(entry_point, str) else getattr(entry_point, "__module__", "")
-        )
-        if f"{place}.".startswith(f"{module}."):
-            ids.append(env_id)
-    return sorted(ids)
-
-
-def _some(names: list[str], most: int = 10) -> str:
-    """Return the first names, and how many more there are."""
-    if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[:most])} and {len(names) - most} more"
-
-
-def _with_main_entry_point(spec: GymnasiumSpec) -> GymnasiumSpec:
-    """Return the spec with the object itself if the entry point is the name of an object in the main script.
-
-    A worker process has another main module, so it could not find the name.
-    """
-    entry_point = spec.entry_point
-    if isinstance(entry_point, str) and entry_point.startswith("__main__:"):
-        return replace(spec, entry_point=load_env_creator(entry_point))
-    return spec
-
-
 def trainable_ids() -> list[str]:
     """Return the Gymnasium ids that agents can be trained on: newest versions only, without Atari games."""
     newest: dict[str, str] = {}  # id of the newest version, by name; the registry lists older versions first
@@ -243,7 +250,7 @@ def trainable_ids() -> list[str]:
 def _is_trainable(env_id: str) -> bool:
     """Return True if the environment can be created and agents support its spaces."""
     try:
-        make_env(find_gymnasium_spec(env_id)).close()
+        EnvRecipe(find_gymnasium_spec(env_id), DEFAULT_OPTIONS).make().close()
     except Exception:  # the spaces of other packages may raise any exception
         return False
     return True
@@ -255,24 +262,49 @@ def find_game_of_id(env_id: str) -> str | None:
     return find_game(match[1]) if match else None
 
 
-def _make_unwrapped(spec: GymnasiumSpec, render_mode: str | None) -> gymnasium.Env:
-    """Return the environment without the wrappers of this module. Raises EnvError whatever its constructor raises."""
+_show_warnings = False  # see `_warnings_shown`
+
+
+@contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Let Gymnasium warn while environments are made inside a `with` block, for example of an old version.
+
+    Outside of such a block its warnings are left out, because a run makes an environment many times.
+    """
+    global _show_warnings
+    _show_warnings = True
     try:
-        env = gymnasium.make(spec, disable_env_checker=True)  # `GuardedEnv` checks more
+        yield
+    finally:
+        _show_warnings = False
+
+
+def _make_unwrapped(spec: GymnasiumSpec, env_args: dict[str, Any], render_mode: str | None) -> gymnasium.Env:
+    """Return the environment as Gymnasium makes it. Raises EnvError whatever its constructor raises."""
+    level = gymnasium.logger.min_level
+    if not _show_warnings:
+        gymnasium.logger.min_level = gymnasium.logger.ERROR
+    try:
+        # `GuardedEnv` checks more than Gymnasium's checker.
+        env = gymnasium.make(spec, disable_env_checker=True, **env_args)
         if render_mode is None:
             return env
         # The environment is created without a render mode first, to read the modes that it supports. The constructor of
         # an environment without rendering may not accept the argument `render_mode`.
         if render_mode not in env.metadata.get("render_modes", ()):
             raise EnvError(f"{spec.id} cannot be watched: it has no render mode {render_mode!r}")
+        if env.render_mode == render_mode:
+            return env
         env.close()
-        return gymnasium.make(spec, render_mode=render_mode, disable_env_checker=True)
+        return gymnasium.make(spec, disable_env_checker=True, **env_args, render_mode=render_mode)
     except EnvError:
         raise
     except (gymnasium.error.Error, ImportError) as error:
-        raise EnvError(f"{spec.id} cannot be made: {_one_line(error)}") from error
+        raise EnvError(f"{spec.id} cannot be made: {one_line(error)}") from error
     except (Exception, SystemExit) as error:
         raise EnvError(f"{spec.id} cannot be made: {describe(error)}{_advice(error)}") from error
+    finally:
+        gymnasium.logger.min_level = level
 
 
 def _advice(error: BaseException) -> str:
@@ -280,149 +312,146 @@ def _advice(error: BaseException) -> str:
     if not isinstance(error, TypeError) or not re.search(r"missing \d+ required", str(error)):
         return ""
     names = re.findall(r"'(\w+)'", str(error))
-    arguments = ", ".join(f"{name!r}: ..." for name in names)
-    return f"; give them where the environment is registered: gymnasium.register(..., kwargs={{{arguments}}})"
+    return f"; give them by {' '.join(f'--env-arg {name}=VALUE' for name in names)}"
 
 
-def _wrap(name: str, env: gymnasium.Env) -> gymnasium.Env:
-    """Return the environment with the wrappers for its kind of observations. Raises EnvError for unsupported spaces."""
-    obs_space = env.observation_space
-    _check_actions(name, env.action_space)
-    if isinstance(obs_space, Discrete):
-        if obs_space.n > MAX_STATES:
-            raise EnvError(
-                f"{name} has {obs_space.n:,} states; agents receive them as one-hot vectors, of at most {MAX_STATES:,}"
-            )
-        assert env.spec is not None
-        if not env.spec.max_episode_steps:
-            env = TimeLimit(env, DISCRETE_STATE_MAX_STEPS)
-        return FlattenObservation(env)
-    if not isinstance(obs_space, Box):
+def _wrap(env: gymnasium.Env, wrapper: WrapperSpec) -> gymnasium.Env:
+    """Return the environment inside a wrapper. Raises EnvError whatever the wrapper's module or constructor raises."""
+    module, _, class_name = wrapper.name.partition(":")
+    try:
+        cls = getattr(importlib.import_module(module), class_name)
+        wrapped = cls(env, **wrapper.args)
+    except (Exception, SystemExit) as error:
+        raise EnvError(f"the wrapper {wrapper} cannot be used: {describe(error)}") from error
+    if not isinstance(wrapped, gymnasium.Env):
+        raise EnvError(f"the wrapper {wrapper} returned a {type(wrapped).__name__}; it must return an environment")
+    return wrapped
+
+
+def _find_mask_source(env_id: str, env: GuardedEnv, options: EnvOptions) -> MaskSource:
+    """Return where an environment has its action masks. Raises EnvError if agents cannot use them, EnvFault."""
+    if not options.action_masks:
+        return ""
+    _, info = env.reset(seed=0)
+    source = mask_source(env, info)
+    if source and not isinstance(env.action_space, Discrete):
         raise EnvError(
-            f"{name} has the observation space {obs_space}; agents need a Box (a vector or an image) or a Discrete one"
+            f"{env_id} has masks for actions of {env.action_space}; agents use masks of Discrete actions only"
+            " (--no-action-masks ignores them)"
         )
-    if 0 in obs_space.shape:
-        raise EnvError(f"{name} has observations of shape {obs_space.shape}, without entries")
-    if _is_image(obs_space):
-        return _wrap_image(name, env, obs_space.shape)
-    if obs_space.dtype == np.uint8:  # codes or counts: only images keep the type uint8
-        return DtypeObservation(env, np.float32)
-    return env
+    return source
 
 
-def _check_actions(name: str, space: gymnasium.Space[Any]) -> None:
-    """Raise EnvError if agents do not support an action space."""
-    if not isinstance(space, Discrete):
-        raise EnvError(f"{name} has the action space {space}; agents need a Discrete one")
-    if space.n > MAX_ACTIONS:
-        raise EnvError(f"{name} has {space.n:,} actions; agents take at most {MAX_ACTIONS:,}")
-
-
-def _wrap_image(name: str, env: gymnasium.Env, shape: tuple[int, ...]) -> gymnasium.Env:
-    """Return the environment with observations of 84 x 84 grey levels. Raises EnvError for an unsupported shape.
-
-    Args:
-        name: Name of the environment, for the error message.
-        env: Environment with images of type uint8.
-        shape: Shape of an image.
-    """
-    if len(shape) == 3:
-        if shape[2] == 3:
-            env = GrayscaleObservation(env)
-        elif shape[2] == 1:
-            env = ReshapeObservation(env, shape[:2])
-        else:
-            raise EnvError(f"{name} has images of shape {shape}; agents need [H, W], [H, W, 1] or [H, W, 3]")
-    if shape[:2] == (IMAGE_SIDE, IMAGE_SIDE):
-        return env
-    return ResizeObservation(env, (IMAGE_SIDE, IMAGE_SIDE))
-
-
-def _is_image(space: gymnasium.Space[Any]) -> bool:
-    """Return True if observations are images, see the docstring of this module."""
-    if not isinstance(space, Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
+def _is_picklable(recipe: EnvRecipe) -> bool:
+    """Return True if another process can make the environment."""
+    try:
+        pickle.loads(cloudpickle.dumps(recipe))
+    except Exception:  # the objects in the recipe are the user's
         return False
-    has_full_range = bool((space.low == 0).all() and (space.high == 255).all())
-    return has_full_range and sorted(space.shape)[-2] >= MIN_IMAGE_SIDE
+    return True
 
 
-def _spec(env_id: str, env: gymnasium.Env) -> EnvSpec:
-    """Return the spec of an environment that `make_env` returned."""
-    obs_space = env.observation_space
-    action_space = env.action_space
-    assert isinstance(obs_space, Box)
-    assert isinstance(action_space, Discrete)
-    assert env.spec is not None
-    original_space = _guarded(env).observation_space
-    is_image = _is_image(original_space)
+def _spec(env_id: str, env: GuardedEnv, recipe: EnvRecipe) -> EnvSpec:
+    """Return the spec of an environment."""
+    layout = recipe.layout(env)
+    gymnasium_spec = env.spec
+    assert gymnasium_spec is not None
     game = find_game_of_id(env_id) if hasattr(env.unwrapped, "ale") else None
-    options = env.spec.kwargs if game else {}
-    frame_skip = options.get("frameskip", 1)
+    kwargs = gymnasium_spec.kwargs if game else {}
+    frame_skip = kwargs.get("frameskip", 1)
     return EnvSpec(
         name=game or env_id,
         id=env_id,
-        family=_family(game, is_image),
+        family=_family(game, layout),
         backend="gymnasium",
         protocol="id",
-        frame=obs_space.shape,
-        dtype="uint8" if is_image else "float32",
-        actions=_action_names(_guarded(env), int(action_space.n)),
+        frame=layout.frame,
+        dtype=layout.dtype,
+        actions=_action_names(env),
         frame_skip=frame_skip if isinstance(frame_skip, int) else None,
-        sticky=env.spec.kwargs.get("repeat_action_probability", 0.0) if game else 0.0,
-        max_frames=options.get("max_num_frames_per_episode"),
-        one_hot=isinstance(original_space, Discrete),
-        bounds=None if is_image else _bounds(obs_space),
-        transformations=_transformations(original_space, is_image=is_image),
+        sticky=gymnasium_spec.kwargs.get("repeat_action_probability", 0.0) if game else 0.0,
+        max_frames=kwargs.get("max_num_frames_per_episode"),
+        view="pixels" if recipe.options.pixels else "grey",
+        one_hot=bool(layout.state_sizes),
+        bounds=layout.bounds,
+        obs_kind=layout.kind,
+        packed=layout.packed,
+        num_codes=layout.num_codes,
+        state_sizes=layout.state_sizes,
+        action_parts=action_parts(env.action_space),
+        mask_source=recipe.mask_source,
+        options=recipe.options,
+        transformations=_transformations(layout, recipe.options),
     )
 
 
-def _guarded(env: gymnasium.Env) -> GuardedEnv:
-    """Return the wrapper around the environment as Gymnasium makes it, without the transformations of this module."""
-    while not isinstance(env, GuardedEnv):
-        assert isinstance(env, gymnasium.Wrapper)
-        env = env.env
-    return env
+def _transformations(layout: ObservationLayout, options: EnvOptions) -> tuple[str, ...]:
+    """Return in words how observations are changed before agents receive them."""
+    if not options.pixels:
+        return layout.transformations
+    crop = f", part {options.crop}" if options.crop else ""
+    return (f"rendered picture{crop}", *layout.transformations)
 
 
-def _transformations(space: gymnasium.Space[Any], *, is_image: bool) -> tuple[str, ...]:
-    """Return in words how the observations of a space are changed before agents receive them."""
-    if isinstance(space, Discrete):
-        return (f"one-hot of {space.n} states",)
-    assert isinstance(space, Box)
-    if not is_image:
-        return () if space.dtype == np.float32 else (f"{space.dtype} as float32",)
-    changes = []
-    if len(space.shape) == 3 and space.shape[2] == 3:
-        changes.append("grey from RGB")
-    height, width = space.shape[:2]
-    if (height, width) != (IMAGE_SIDE, IMAGE_SIDE):
-        changes.append(f"resized from {height} x {width}")
-    return tuple(changes)
-
-
-def _family(game: str | None, is_image: bool) -> Literal["atari", "image", "vector"]:
+def _family(game: str | None, layout: ObservationLayout) -> Literal["atari", "image", "planes", "vector"]:
     """Return the family of an environment, which is the name of a section in the agents' configuration files."""
     if game:
         return "atari"
-    return "image" if is_image else "vector"
+    return layout.parts[-1].meaning
 
 
-def _action_names(env: gymnasium.Env, num_actions: int) -> tuple[str, ...]:
+def _action_names(env: GuardedEnv) -> tuple[str, ...]:
     """Return the names of the actions, or their numbers as text if the environment has no fitting names for them.
 
-    Names are labels. They fit if there is one name for each action, and no wrapper changes the actions.
+    Names are labels. They fit if there is one name for each action, and no wrapper changes the actions. For a
+    MultiDiscrete action, the actions of each part follow one another, with the number of the part: "0.2".
     """
+    space = env.action_space
+    parts = action_parts(space)
+    if parts:
+        return tuple(f"{part}.{i}" for part, size in enumerate(parts) for i in range(size))
+    assert isinstance(space, Discrete)
+    num_actions = int(space.n)
     numbers = tuple(str(i) for i in range(num_actions))
-    get_meanings = getattr(env.unwrapped, "get_action_meanings", None)
-    if get_meanings is None or _changes_actions(env):
+    if _changes_actions(env):
         return numbers
-    try:
-        names = tuple(str(name) for name in get_meanings())
-    except Exception:  # the method is the user's, and names are only labels
-        return numbers
-    if len(names) != num_actions or len(set(names)) != num_actions:
-        return numbers
-    return names
+    for find_names in (_meanings, _enum_names, _button_names):
+        try:
+            names = tuple(str(name) for name in find_names(env.unwrapped))
+        except Exception:  # the attributes are the user's, and names are only labels
+            continue
+        if len(names) == num_actions and len(set(names)) == num_actions:
+            return names
+    return numbers
+
+
+def _meanings(env: Any) -> Any:
+    """Return the names of Atari environments and those that follow them."""
+    return env.get_action_meanings()
+
+
+def _enum_names(env: Any) -> list[str]:
+    """Return the names of MiniGrid's environments: their attribute `actions` is an enumeration 0, 1, 2, ..."""
+    actions = env.actions
+    if not (isinstance(actions, type) and issubclass(actions, enum.Enum)):
+        return []
+    if [action.value for action in actions] != list(range(len(actions))):
+        return []
+    return [action.name for action in actions]
+
+
+def _button_names(env: Any) -> list[str]:
+    """Return the names of VizDoom's environments: a map from actions to pressed buttons."""
+    names = [button.name for button in env.game.get_available_buttons()]
+    button_map = getattr(env, "button_map", None)
+    if button_map is None:
+        return names
+    return [_pressed_buttons(names, pressed) for pressed in button_map]
+
+
+def _pressed_buttons(names: list[str], pressed: Any) -> str:
+    """Return the names of the pressed buttons, joined by "+"."""
+    return "+".join(name for name, is_pressed in zip(names, pressed, strict=False) if is_pressed) or "NOOP"
 
 
 def _changes_actions(env: gymnasium.Env) -> bool:
@@ -432,25 +461,3 @@ def _changes_actions(env: gymnasium.Env) -> bool:
             return True
         env = env.env
     return False
-
-
-def _bounds(space: Box) -> tuple[tuple[float, float], ...] | None:
-    """Return (low, high) of each entry of a vector, or None if at least one entry is not bounded.
-
-    Many environments declare the largest number of a type instead of infinity. This is no bound either.
-    """
-    bounds = np.array([space.low, space.high], np.float64)
-    dtype = np.dtype(space.dtype)
-    largest = np.inf
-    if dtype.kind == "f":
-        largest = float(np.finfo(dtype.name).max)
-    elif dtype.itemsize >= 4:
-        largest = float(np.iinfo(dtype.name).max)
-    if not np.isfinite(bounds).all() or np.abs(bounds).max(initial=0) >= min(largest / 2, UNBOUNDED):
-        return None
-    return tuple(zip(space.low.flatten().tolist(), space.high.flatten().tolist(), strict=True))
-
-
-def _one_line(error: Exception) -> str:
-    """Return the message of an error without line breaks."""
-    return " ".join(str(error).split())

@@ -10,6 +10,8 @@ from gymnasium.vector import VectorEnv
 
 from envs import atari, gymnasium_envs
 from envs.gymnasium_envs import Vectorization
+from envs.observations import ViewFunction
+from envs.options import DEFAULT_OPTIONS, EnvOptions
 from envs.spec import AtariProtocol, EnvError, EnvSpec, View
 from envs.stream import Stream
 
@@ -25,12 +27,13 @@ VELOCITIES = {  # indices of the entries of the observation that are velocities
 }
 
 
-def resolve(name: str, protocol: AtariProtocol | None = None) -> EnvSpec:
+def resolve(name: str, protocol: AtariProtocol | None = None, options: EnvOptions = DEFAULT_OPTIONS) -> EnvSpec:
     """Return the spec of an environment.
 
     Args:
         name: The name of an Atari game, or a Gymnasium id.
         protocol: Protocol of an Atari game, instead of the one that the name implies.
+        options: How the environment is made.
 
     Raises:
         EnvError: The name is unknown (the message lists the nearest ones), the environment is not supported, or the
@@ -40,12 +43,12 @@ def resolve(name: str, protocol: AtariProtocol | None = None) -> EnvSpec:
         raise EnvError(f"protocol is {protocol!r}; it must be one of {', '.join(atari.PROTOCOLS)}")
     env_spec = atari.resolve(name, protocol)
     if env_spec is not None:
-        return env_spec
+        return atari.with_options(env_spec, options)
     if protocol is not None:
         raise EnvError(_why_no_protocol(name, protocol))
     if name not in gymnasium.registry and ":" not in name:
         raise EnvError(f"unknown environment {name!r}; {_suggestion(name)}")
-    return gymnasium_envs.resolve(name)
+    return gymnasium_envs.resolve(name, options)
 
 
 def _why_no_protocol(name: str, protocol: AtariProtocol) -> str:
@@ -82,6 +85,8 @@ def adapt(
         EnvError: The environment does not support a change.
     """
     changed = replace(env_spec, flicker=flicker, masked=())
+    if mask_velocity and env_spec.obs_kind != "vector" and env_spec.id in VELOCITIES:
+        raise EnvError(f"mask_velocity needs vectors without action masks; {env_spec.name} has other observations")
     if mask_velocity:
         changed = replace(changed, masked=_velocities(env_spec))
     if view == "binary":
@@ -89,6 +94,11 @@ def adapt(
             raise EnvError(f"view binary is only for Pong; {env_spec.name} has only the view grey")
         description = "playing field of one frame as zeros and ones"
         changed = replace(changed, view=view, frame=(80, 80), transformations=(description,))
+    if actions and (env_spec.mask_source or env_spec.action_parts):
+        kind = (
+            "masks its actions (--no-action-masks ignores the masks)" if env_spec.mask_source else "has several parts"
+        )
+        raise EnvError(f"actions cannot be chosen, because {env_spec.name} {kind}")
     if actions:
         changed = _restrict_actions(changed, [name.strip() for name in actions.split(",")])
     return changed
@@ -137,7 +147,17 @@ def stream_from_env(env: VectorEnv, env_spec: EnvSpec) -> Stream:
         life_loss=env_spec.life_loss,
         flicker=env_spec.flicker,
         masked=env_spec.masked,
-        view=atari.pong_playing_field if env_spec.view == "binary" else None,
+        view=_view_function(env_spec),
         action_numbers=env_spec.action_numbers,
+        packed=env_spec.packed,
         independent_episodes=atari.has_independent_episodes(env_spec),
     )
+
+
+def _view_function(env_spec: EnvSpec) -> ViewFunction | None:
+    """Return the function that changes observations after the vector environment, or None."""
+    if env_spec.view == "binary":
+        return atari.pong_playing_field
+    if env_spec.backend == "ale" and len(env_spec.frame) == 3:
+        return atari.channels_first
+    return None

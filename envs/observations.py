@@ -9,6 +9,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.spec import PackedObservation
+
 ViewFunction = Callable[[NDArray[Any]], NDArray[Any]]
 """Maps the observations [N, ...] of N environments to observations [N, *obs_shape]."""
 
@@ -23,14 +25,16 @@ class ObservationConverter:
         view: ViewFunction | None = None,
         masked: tuple[int, ...] = (),
         flicker: float = 0.0,
+        packed: PackedObservation | None = None,
     ) -> None:
         """Read shape and type of the result from the space of one environment's observations.
 
         Args:
-            space: Observation space of one environment. The type uint8 means images; all other types become float32.
+            space: Observation space of one environment. The type uint8 is kept; all other types become float32.
             view: Function that changes shape and content of the observations, or None.
             masked: Indices of vector entries that are set to 0.
             flicker: Probability that an observation is blank, that is, all zeros.
+            packed: Where the parts of packed observations lie. Their action masks are never blank.
         """
         shape = space.shape
         assert shape is not None
@@ -42,6 +46,7 @@ class ObservationConverter:
         self._view = view
         self._masked = list(masked)
         self._flicker = flicker
+        self._packed = packed
 
     def convert(self, obs: Any) -> NDArray[Any]:
         """Return the observations of N environments as an array [N, *obs_shape], without flicker."""
@@ -59,4 +64,21 @@ class ObservationConverter:
             return obs
         is_blank = np.random.default_rng([seed, row]).random(len(obs)) < self._flicker
         is_blank = is_blank.reshape(-1, *[1] * len(self.obs_shape))
-        return np.where(is_blank, np.zeros_like(obs), obs)
+        blank = np.zeros_like(obs)
+        if self._packed is not None:
+            blank[:, self._packed.mask_start :] = obs[:, self._packed.mask_start :]
+        return np.where(is_blank, blank, obs)
+
+    def wrong_number(self, obs: NDArray[Any]) -> tuple[int, float] | None:
+        """Return the first environment whose observation in [N, *obs_shape] is not finite, and the number it holds."""
+        numbers = obs
+        if self._packed is not None:
+            num_floats = self._packed.num_floats
+            numbers = obs[:, : 4 * num_floats].view(np.float32) if num_floats else obs
+        if numbers.dtype == np.uint8 or np.isfinite(numbers).all():
+            return None
+        for i, values in enumerate(numbers):
+            wrong = values[~np.isfinite(values)]
+            if wrong.size:
+                return i, float(wrong[0])
+        return None

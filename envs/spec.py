@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.options import DEFAULT_OPTIONS, EnvOptions
 
 AtariProtocol = Literal["classic", "machado", "v5", "id"]
 """Protocol of an Atari game, see `envs/atari.py`. "id" means the settings of the Gymnasium id."""
 
-View = Literal["grey", "binary"]
-"""Preprocessing of an Atari screen: 84 x 84 grey levels, or Pong's playing field as 80 x 80 zeros and ones."""
+View = Literal["grey", "binary", "pixels"]
+"""What an agent sees: the preprocessed observations of the environment; of Atari's Pong, the playing field as 80 x 80
+zeros and ones; or the rendered picture in place of the observations."""
 
 
 class EnvError(ValueError):
@@ -30,6 +38,69 @@ class EnvFault(Exception):
 
 
 @dataclass(frozen=True)
+class PackedObservation:
+    """Where the parts of an observation lie in a row of bytes: vectors, an image or planes, and an action mask.
+
+    The bytes are, in this order: the entries of all vectors as float32, the image or planes [C, H, W], the mask with
+    one bit for each action (the first action in the lowest bit), and zeros up to a multiple of four bytes. With planes
+    of type float32 nothing else changes. So a whole observation is one array of type uint8, and a stored observation is
+    exact.
+    """
+
+    vector: int  # entries of all vectors
+    spatial: tuple[int, ...]  # shape [C, H, W] of the image or planes; () if there are none
+    spatial_kind: Literal["image", "planes"]
+    spatial_dtype: Literal["uint8", "float32"]
+    num_masked: int  # actions in the mask; 0 without a mask
+
+    @property
+    def num_spatial(self) -> int:
+        """Return the number of entries of the image or planes."""
+        return math.prod(self.spatial) if self.spatial else 0
+
+    @property
+    def num_floats(self) -> int:
+        """Return the number of entries of type float32 at the beginning."""
+        return self.vector + (self.num_spatial if self.spatial_dtype == "float32" else 0)
+
+    @property
+    def mask_start(self) -> int:
+        """Return the index of the first byte of the mask."""
+        return 4 * self.num_floats + (self.num_spatial if self.spatial_dtype == "uint8" else 0)
+
+    @property
+    def num_bytes(self) -> int:
+        """Return the number of bytes, a multiple of 4."""
+        mask_bytes = -(-self.num_masked // 8)
+        return -(-(self.mask_start + mask_bytes) // 4) * 4
+
+    def pack(
+        self, vectors: Sequence[NDArray[Any]], spatial: NDArray[Any] | None, mask: NDArray[np.bool_] | None
+    ) -> NDArray[np.uint8]:
+        """Return the bytes of an observation.
+
+        Args:
+            vectors: The vectors, float32.
+            spatial: The image or planes [C, H, W], or None if there are none.
+            mask: bool[num_masked], or None without a mask.
+        """
+        parts = [np.ascontiguousarray(vector, np.float32).ravel().view(np.uint8) for vector in vectors]
+        if spatial is not None:
+            parts.append(np.ascontiguousarray(spatial, self.spatial_dtype).ravel().view(np.uint8))
+        if mask is not None:
+            parts.append(np.packbits(mask, bitorder="little"))
+        packed = np.zeros(self.num_bytes, np.uint8)
+        joined = np.concatenate(parts)
+        packed[: len(joined)] = joined
+        return packed
+
+    def legal_actions(self, obs: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return the masks bool[N, num_masked] of observations uint8[N, num_bytes]."""
+        mask_bytes = obs[:, self.mask_start : self.mask_start + -(-self.num_masked // 8)]
+        return np.unpackbits(mask_bytes, axis=1, count=self.num_masked, bitorder="little").astype(np.bool_)
+
+
+@dataclass(frozen=True)
 class EnvSpec:
     """All settings that define an environment. Scores of two runs are comparable only if their specs are equal.
 
@@ -38,12 +109,13 @@ class EnvSpec:
 
     name: str  # short name: Pong, CartPole-v1
     id: str  # Gymnasium id; for Atari games the closest one: ALE/Pong-v5
-    family: Literal["atari", "image", "vector"]  # selects the section of an agent's configuration file
+    family: Literal["atari", "image", "planes", "vector"]  # selects the section of an agent's configuration file
     backend: Literal["ale", "gymnasium"]  # ALE's C++ threads, or Gymnasium's vector environments
     protocol: AtariProtocol
     frame: tuple[int, ...]  # shape of one observation, without frame stacking
     dtype: Literal["uint8", "float32"]  # type of the observations
-    actions: tuple[str, ...]  # names of the actions, in the order of the agent's action numbers
+    actions: tuple[str, ...]  # names of the actions, in the order of the agent's numbers; with `action_parts`, those of
+    # each part after the other
     frame_skip: int | None = 1  # emulator frames per agent step; None if the environment draws it at random
     sticky: float = 0.0  # probability that the emulator repeats the previous action
     noop_max: int = 0  # maximum number of no-op actions at the start of an episode
@@ -55,22 +127,30 @@ class EnvSpec:
     action_numbers: tuple[int, ...] = ()  # the environment's numbers of `actions`; empty if all actions are allowed
     one_hot: bool = False  # the observation is a discrete state, encoded as a one-hot vector
     bounds: tuple[tuple[float, float], ...] | None = None  # (low, high) of each entry of a bounded vector
+    obs_kind: Literal["image", "planes", "vector", "packed"] = "vector"  # meaning of the observations
+    packed: PackedObservation | None = None  # where the parts of packed observations lie
+    num_codes: int = 0  # planes of type uint8 hold the numbers 0 .. num_codes - 1
+    state_sizes: tuple[int, ...] = ()  # the observation consists of one-hot groups of these sizes, and nothing else
+    action_parts: tuple[int, ...] = ()  # numbers of actions of each part of a MultiDiscrete or MultiBinary action
+    mask_source: Literal["", "info", "method", "observation"] = ""  # see envs/agent_env.py
+    options: EnvOptions = DEFAULT_OPTIONS  # how the person wants the environment to be made
 
     # What follows describes the environment, and does not count in comparisons: an old env.json lacks it.
     transformations: tuple[str, ...] = field(default=(), compare=False)  # changes of the observations, in words
     frame_stack: int = field(default=1, compare=False)  # observations that the agent stacks
     reproducible: bool = field(default=True, compare=False)  # the same seeds and actions lead to the same rows
     global_random: bool = field(default=False, compare=False)  # it draws from `random` or `numpy.random`
+    picklable: bool = field(default=True, compare=False)  # other processes can make the environment
 
     @property
     def num_actions(self) -> int:
-        """Return the number of actions that the agent chooses from."""
-        return len(self.actions)
+        """Return the number of actions that the agent chooses from: with `action_parts`, of all combinations."""
+        return math.prod(self.action_parts) if self.action_parts else len(self.actions)
 
     @property
     def max_pixel(self) -> int | None:
-        """Return the largest value of a pixel, or None for vector observations."""
-        if self.dtype != "uint8":
+        """Return the largest value of a pixel, or None if observations are not images."""
+        if self.obs_kind != "image":
             return None
         return 1 if self.view == "binary" else 255
 
@@ -82,8 +162,18 @@ class EnvSpec:
     def from_dict(cls, data: dict[str, Any]) -> EnvSpec:
         """Return the spec that `to_dict` converted. Fields that an old env.json lacks get their defaults."""
         values = dict(data)
-        for name in ("frame", "actions", "masked", "action_numbers", "transformations"):
+        for name in ("frame", "actions", "masked", "action_numbers", "transformations", "state_sizes", "action_parts"):
             values[name] = tuple(data.get(name, ()))
+        # An old env.json knows two kinds of observations, and one group of states.
+        if "obs_kind" not in data:
+            values["obs_kind"] = "image" if data.get("dtype") == "uint8" else "vector"
+        if data.get("one_hot") and "state_sizes" not in data:
+            values["state_sizes"] = tuple(data["frame"])
+        packed = data.get("packed")
+        if packed:
+            values["packed"] = PackedObservation(**(packed | {"spatial": tuple(packed["spatial"])}))
+        if "options" in data:
+            values["options"] = EnvOptions.from_dict(data["options"])
         bounds = data.get("bounds")
         values["bounds"] = tuple((float(low), float(high)) for low, high in bounds) if bounds else None
         return cls(**values)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from envs.action_log import ActionLog, SavedActionLog
 from envs.backends import VectorStep, make_backend
 from envs.observations import ObservationConverter, ViewFunction
-from envs.spec import EnvFault
+from envs.spec import EnvFault, PackedObservation
 
 RESEED_AFTER = 10_000
 """Default of `reseed_after`, in environment steps. A seeded reset of an Atari environment takes as long as 200 to 300
@@ -80,6 +80,7 @@ class Stream:
         masked: tuple[int, ...] = (),
         view: ViewFunction | None = None,
         action_numbers: tuple[int, ...] = (),
+        packed: PackedObservation | None = None,
         independent_episodes: bool = False,
         reseed_after: int = RESEED_AFTER,
         max_steps: int | None = None,
@@ -97,6 +98,7 @@ class Stream:
                 content.
             action_numbers: The allowed actions, as offsets from the first action of the environment's action space.
                 Action i of the agent is the environment's action `start + action_numbers[i]`. Empty means all actions.
+            packed: Where the parts of packed observations lie, or None if observations are not packed.
             independent_episodes: True if an episode depends only on the last seeded reset, on the number of episodes
                 since then, and on its own actions. The action log then omits finished episodes.
             reseed_after: An episode starts with a seeded reset if the replay of the action log would take at least this
@@ -126,14 +128,15 @@ class Stream:
         self._backend = make_backend(env, name)
 
         self._observations = ObservationConverter(
-            self._backend.observation_space, view=view, masked=masked, flicker=flicker
+            self._backend.observation_space, view=view, masked=masked, flicker=flicker, packed=packed
         )
+        self._packed = packed if packed is not None and packed.num_masked else None
         self.obs_shape = self._observations.obs_shape
         self.dtype = self._observations.dtype
 
-        numbers = np.array(action_numbers or range(int(space.n)), np.int64)
-        self.num_actions = len(numbers)
-        self._env_actions = numbers + int(space.start)
+        self.num_actions = len(action_numbers) or int(space.n)
+        self._first_action = int(space.start)
+        self._action_numbers = np.array(action_numbers, np.int64)  # [num_actions], or empty if all are allowed
 
         self._seed = 0
         self._log = ActionLog(self.num_envs)
@@ -186,7 +189,18 @@ class Stream:
 
     def to_env_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the actions of the environments' action space that belong to the agent's actions i64[N]."""
-        return self._env_actions[actions]
+        if len(self._action_numbers):
+            actions = self._action_numbers[actions]
+        return actions + self._first_action
+
+    def legal_actions(self, row: Row) -> NDArray[np.bool_] | None:
+        """Return the action masks of a row, bool[N, num_actions], or None if the environment has no action masks.
+
+        In the last row of an episode, in which no action has an effect, all actions are legal.
+        """
+        if self._packed is None:
+            return None
+        return self._packed.legal_actions(row.obs) | row.is_last[:, None]
 
     def state(self) -> dict[str, NDArray[np.int64]]:
         """Return the action log up to the present row, from which `restore` rebuilds the state.
@@ -317,12 +331,10 @@ class Stream:
 
     def _check_observations(self, obs: NDArray[Any]) -> None:
         """Raise EnvFault if an observation [N, *obs_shape] is not finite."""
-        if obs.dtype == np.uint8 or np.isfinite(obs).all():
-            return
-        for i, values in enumerate(obs):
-            wrong = values[~np.isfinite(values)]
-            if wrong.size:
-                raise EnvFault(f"{self.name} sent an observation that holds {wrong[0]} ({self._position(i)})")
+        wrong = self._observations.wrong_number(obs)
+        if wrong is not None:
+            i, number = wrong
+            raise EnvFault(f"{self.name} sent an observation that holds {number} ({self._position(i)})")
 
     def _finite_rewards(self, reward: NDArray[Any]) -> NDArray[np.float32]:
         """Return the rewards as float32. Raises EnvFault if one is not finite, or too large for float32."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiBinary
+from gymnasium.spaces import Box, Discrete, MultiBinary, Text
 
 EPISODE = 5  # steps
 FAULTY_STEP = 60  # step of an environment's life at which `Later` environments go wrong: after the trial before a run
@@ -183,7 +183,7 @@ class _StepExits(Plain):
 
 ODD_ERRORS = {
     "NoFile": (_NoFile, r"NoFile-v0 cannot be made: FileNotFoundError: no such level: maze.txt \(.*odd_envs.py:\d+\)"),
-    "NeedsArguments": (_NeedsArguments, r"missing 2 required.*kwargs=\{'size': ..., 'level': ...\}"),
+    "NeedsArguments": (_NeedsArguments, "missing 2 required.*--env-arg size=VALUE --env-arg level=VALUE"),
     "OldReset": (_OldReset, "fails in reset: TypeError: .*unexpected keyword argument 'seed'"),
     "ResetRaises": (_ResetRaises, r"fails in reset: KeyError: 'level' \(.*odd_envs.py:\d+\)"),
     "StepRaises": (_StepRaises, r"fails in step: ZeroDivisionError: division by zero \(.*odd_envs.py:\d+\)"),
@@ -299,14 +299,21 @@ def _with_space(space: gymnasium.Space[Any], num_actions: int = 2) -> type[Plain
 
 
 SUPPORTED_SPACES = {
-    "Plane": (_with_space(Box(-1, 1, (1, 5, 5), np.float32)), "float32", (1, 5, 5), ()),
-    "Board": (_with_space(Box(0, 2, (6, 7), np.uint8)), "float32", (6, 7), ("uint8 as float32",)),
-    "Codes": (_with_space(Box(0, 255, (7, 7, 3), np.uint8)), "float32", (7, 7, 3), ("uint8 as float32",)),
+    "Plane": (_with_space(Box(-1, 1, (1, 5, 5), np.float32)), "float32", (1, 5, 5), ("planes: 1 of 5 x 5",)),
+    "Board": (_with_space(Box(0, 2, (6, 7), np.uint8)), "uint8", (1, 6, 7), ("planes: 1 of 6 x 7",)),
+    "Codes": (_with_space(Box(0, 255, (7, 7, 3), np.uint8)), "uint8", (3, 7, 7), ("planes: 3 of 7 x 7",)),
     "Flat": (_with_space(Box(0, 255, (128,), np.uint8)), "float32", (128,), ("uint8 as float32",)),
     "Doubles": (_with_space(Box(-1, 1, (3,), np.float64)), "float32", (3,), ("float64 as float32",)),
     "States": (_with_space(Discrete(4, start=3)), "float32", (4,), ("one-hot of 4 states",)),
     "Grey": (_with_space(Box(0, 255, (84, 84), np.uint8)), "uint8", (84, 84), ()),
     "OneChannel": (_with_space(Box(0, 255, (40, 60, 1), np.uint8)), "uint8", (84, 84), ("resized from 40 x 60",)),
+    "FourChannels": (
+        _with_space(Box(0, 255, (40, 40, 4), np.uint8)),
+        "uint8",
+        (4, 84, 84),
+        ("4 channels", "resized from 40 x 40"),
+    ),
+    "Bits": (_with_space(MultiBinary(4)), "float32", (8,), ("one-hot of 8 states in 4 groups",)),
     "Colour": (
         _with_space(Box(0, 255, (210, 160, 3), np.uint8)),
         "uint8",
@@ -322,9 +329,8 @@ REFUSED_SPACES = {
         _with_space(Plain.observation_space, 10**9),
         "has 1,000,000,000 actions; agents take at most 100,000",
     ),
-    "FourChannels": (_with_space(Box(0, 255, (40, 40, 4), np.uint8)), r"images of shape \(40, 40, 4\)"),
     "NoEntries": (_with_space(Box(-1, 1, (0,), np.float32)), r"observations of shape \(0,\), without entries"),
-    "Bits": (_with_space(MultiBinary(4)), r"observation space MultiBinary\(4\); agents need a Box"),
+    "Words": (_with_space(Text(4)), r"observation space Text\(.*\); agents need a Box, Discrete"),
 }
 """Name -> class and what the message says."""
 

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "agents": {"agents", "torch", "numpy"},
-    "envs": {"envs", "gymnasium", "ale_py", "numpy", "cv2"},
+    "envs": {"envs", "gymnasium", "ale_py", "numpy", "cv2", "cloudpickle", "pygame"},
 }
 FORBIDDEN = {"rl_lab": {"scripts", "tests"}}
 FILES = [path for folder in ALLOWED | FORBIDDEN for path in sorted((ROOT / folder).rglob("*.py"))]

@@ -25,6 +25,7 @@ class Abilities(NamedTuple):
 
     resumable: bool = True  # the state_dict is complete, so that a resumed run equals an uninterrupted one
     bfloat16: bool = True  # the image encoder can compute in bfloat16
+    packed_observations: bool = False  # several kinds of observations at once, and action masks (`EnvSpaces.packed`)
 
 
 class Agent(Protocol):

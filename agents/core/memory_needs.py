@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -70,6 +71,21 @@ def network_size(build: Callable[[], nn.Module]) -> NetworkSize:
     return NetworkSize(sum(tensor.numel() * tensor.element_size() for tensor in tensors), outputs)
 
 
+def agent_network_size(agent_class: Any, config: Any, spaces: EnvSpaces) -> NetworkSize:
+    """Return the size of an agent's network without allocating the network.
+
+    Args:
+        agent_class: A class whose method `build_learning_network` reads `config`, `spaces` and `dtype` only.
+        config: The settings, with a field `init`.
+        spaces: Shapes and types of observations and actions.
+    """
+    agent = agent_class.__new__(agent_class)  # without __init__, which would allocate the networks
+    agent.config = replace(config, init="torch")
+    agent.spaces = spaces
+    agent.dtype = torch.float32
+    return network_size(agent.build_learning_network)
+
+
 def learning_needs(size: NetworkSize, *, copies: int, optimizer: str, advice: str) -> MemoryNeed:
     """Return the memory of an agent's networks: their weights, the gradient, and the numbers of the optimiser.
 
@@ -99,14 +115,16 @@ def batch_needs(
         size: Size of the network.
         samples: Samples in the batch.
         stack: Observations in a stack.
-        filters: Filters of the first convolution, which has a stride of 4. Without images it does not count.
+        filters: Filters of the first convolution, which has a stride of 4 for images and 1 for planes.
         stacks: Stacks for each sample: 2 with that of the next state.
         advice: What makes the batch smaller.
     """
     entries = stack * math.prod(spaces.obs_shape)
     outputs = size.outputs + entries  # images are converted to floats first
     if spaces.is_image:
-        outputs += filters * math.prod(spaces.obs_shape) // 16
+        outputs += filters * math.prod(spaces.obs_shape[-2:]) // 16
+    elif spaces.obs_kind == "planes":
+        outputs += filters * math.prod(spaces.obs_shape[-2:])
     sample_bytes = stacks * entries * spaces.dtype.itemsize + ACTIVATION_COPIES * FLOAT_BYTES * outputs
     return MemoryNeed("a batch", samples * sample_bytes, advice)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agents.core.action_masks import mean_of_legal
+
 
 def n_step_return(reward: Tensor, terminated: Tensor, truncated: Tensor, gamma: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return the n-step returns of rows t, ..., t+n-1 (Sutton 1988), cut after the first row that ends the return.
@@ -65,7 +67,7 @@ def double_value(next_q: Tensor, target_q: Tensor) -> Tensor:
     return target_q.gather(1, best).squeeze(1)
 
 
-def epsilon_greedy_value(next_q: Tensor, epsilon: float) -> Tensor:
+def epsilon_greedy_value(next_q: Tensor, epsilon: float, *, has_masks: bool = False) -> Tensor:
     """Return sum_a pi(a | s') Q(s', a) for the epsilon-greedy policy pi of Expected Sarsa (van Seijen et al. 2009).
 
     The sum is (1 - epsilon) max_a Q(s', a) + epsilon mean_a Q(s', a), also if several actions are greedy.
@@ -73,11 +75,13 @@ def epsilon_greedy_value(next_q: Tensor, epsilon: float) -> Tensor:
     Args:
         next_q: Q(s', .), [B, A].
         epsilon: Probability of a random action.
+        has_masks: True if Q(s', .) may hold illegal actions, which the mean leaves out.
 
     Returns:
         float32[B].
     """
-    return (1 - epsilon) * next_q.amax(1) + epsilon * next_q.mean(1)
+    mean = mean_of_legal(next_q) if has_masks else next_q.mean(1)
+    return (1 - epsilon) * next_q.amax(1) + epsilon * mean
 
 
 def td_target(ret: Tensor, discount: Tensor, value: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,7 +33,8 @@ class PolicyOutput(NamedTuple):
     """The greedy action of N environments and the numbers behind it."""
 
     action: Tensor  # i64[N]: the greedy action
-    scores: Tensor  # f32[N, A]: Q(s, .), or the probabilities pi(. | s) if `is_policy`
+    scores: Tensor  # f32[N, A]: Q(s, .), or the probabilities pi(. | s) if `is_policy`; for a policy with several
+    # action parts, the probabilities of each part after the other; illegal actions: `agents.core.action_masks`
     value: Tensor  # f32[N]: the discounted return that the agent expects
     distribution: Tensor | None = None  # f32[N, A, atoms]: probabilities of returns, from distributional agents
     state_norm: Tensor | None = None  # f32[N]: norm of the recurrent state, from recurrent agents
@@ -51,21 +53,74 @@ class ValueScaling(NamedTuple):
     reward_scale: float = 1.0  # factor on the rewards before they are clipped
 
 
+ObsKind = Literal["image", "planes", "vector", "packed"]
+"""Meaning of observations: images uint8[H, W] or uint8[C, H, W]; planes, which are maps over a grid, uint8[C, H, W] or
+float32[C, H, W]; vectors float32; or several of these in one row of bytes, see `PackedLayout`."""
+
+
+class PackedLayout(NamedTuple):
+    """Where the parts of a packed observation lie in its bytes.
+
+    The bytes are, in this order: the entries of the vectors as float32, the image or planes, the action mask with one
+    bit for each action (the first action in the lowest bit), and zeros up to a multiple of four bytes.
+    """
+
+    vector: int = 0  # entries of the vectors
+    spatial: tuple[int, ...] = ()  # shape [C, H, W] of the image or planes; () if there are none
+    spatial_kind: Literal["image", "planes"] = "planes"
+    spatial_dtype: torch.dtype = torch.uint8  # or torch.float32, for planes
+    num_masked: int = 0  # actions in the mask; 0 without a mask
+
+    @property
+    def num_spatial(self) -> int:
+        """Return the number of entries of the image or planes."""
+        return math.prod(self.spatial) if self.spatial else 0
+
+
 @dataclass(frozen=True)
 class EnvSpaces:
     """Shapes and types of observations and actions: all that an agent is told about its environment."""
 
     obs_shape: tuple[int, ...]  # shape of one observation: (84, 84) for an Atari frame, (4,) for CartPole
-    dtype: torch.dtype  # torch.uint8 for images, torch.float32 for vectors
-    num_actions: int
+    dtype: torch.dtype  # torch.uint8 for images, planes of codes and packed observations; torch.float32 for others
+    num_actions: int  # with `action_parts`, the number of all combinations
     num_envs: int
-    one_hot: bool = False  # the observation is a discrete state, encoded as a one-hot vector
+    one_hot: bool = False  # the observation consists of discrete states, encoded as one-hot vectors
     bounds: tuple[tuple[float, float], ...] | None = None  # (low, high) of each entry of a bounded vector
+    kind: ObsKind | None = None  # None: image for uint8[H, W], vector for all others
+    packed: PackedLayout | None = None  # where the parts of packed observations lie
+    num_codes: int = 0  # planes of type uint8 hold the numbers 0 .. num_codes - 1
+    state_sizes: tuple[int, ...] = ()  # sizes of the one-hot groups; () stands for one group, if `one_hot`
+    action_parts: tuple[int, ...] = ()  # number of actions of each part of an action; () if it has one part only
+
+    @property
+    def obs_kind(self) -> ObsKind:
+        """Return the meaning of observations."""
+        if self.kind is not None:
+            return self.kind
+        return "image" if len(self.obs_shape) == 2 and self.dtype == torch.uint8 else "vector"
 
     @property
     def is_image(self) -> bool:
-        """Return True if an observation is an image [H, W]."""
-        return len(self.obs_shape) == 2 and self.dtype == torch.uint8
+        """Return True if an observation is an image [H, W] or [C, H, W]."""
+        return self.obs_kind == "image"
+
+    @property
+    def has_action_masks(self) -> bool:
+        """Return True if observations hold action masks."""
+        return self.packed is not None and self.packed.num_masked > 0
+
+    def part(self, kind: ObsKind) -> EnvSpaces | None:
+        """Return the spaces of the image, planes or vector inside a packed observation, or None if there is none."""
+        packed = self.packed
+        assert packed is not None
+        if kind == "vector":
+            if not packed.vector:
+                return None
+            return replace(self, kind="vector", obs_shape=(packed.vector,), dtype=torch.float32, packed=None)
+        if not packed.spatial or kind != packed.spatial_kind:
+            return None
+        return replace(self, kind=kind, obs_shape=packed.spatial, dtype=packed.spatial_dtype, packed=None)
 
 
 def mean_metrics(per_update: list[Metrics]) -> Metrics | None:

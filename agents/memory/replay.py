@@ -369,6 +369,8 @@ def _field_types(
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     """Return the shape and dtype of each field of a replay memory, by name."""
     action_dtype = torch.uint8 if spaces.num_actions <= 256 else torch.int32
+    if spaces.num_actions > 2**31:  # combinations of the parts of an action
+        action_dtype = torch.int64
     fields: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
         "frame": ((num_cells + 1, *spaces.obs_shape), spaces.dtype),  # observations; the last entry stays zero
         "age": ((num_cells,), torch.int32),  # number of rows since the first row of the episode

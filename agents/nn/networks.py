@@ -9,22 +9,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from agents.nn.encoders import MLP, FrameDifferenceEncoder, NatureCNN
+from agents.core.action_distribution import ActionDistribution
+from agents.core.types import PackedLayout
+from agents.nn.encoders import Encoder, FrameDifferenceEncoder
+from agents.nn.packed import mask_illegal
 from agents.nn.pixel_convolutions import PreprocessedImages
 
 
 class QNetwork(nn.Module):
     """An encoder and a head with one value for each action.
 
+    Illegal actions have the value `agents.core.action_masks.ILLEGAL`.
+
     Args:
         encoder: Encoder of observations [B, k, *obs_shape].
         head: Layers from features float32[B, features] to values float32[B, A].
+        packed: Layout of packed observations, which may hold action masks.
     """
 
-    def __init__(self, encoder: NatureCNN | MLP, head: nn.Module) -> None:
+    def __init__(self, encoder: Encoder, head: nn.Module, packed: PackedLayout | None = None) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
+        self.packed = packed
 
     def preprocess(self, obs: Tensor) -> Tensor | PreprocessedImages:
         """Convert observations [B, k, *obs_shape] to the input of the first layer.
@@ -35,7 +42,13 @@ class QNetwork(nn.Module):
 
     def forward(self, obs: Tensor | PreprocessedImages) -> Tensor:
         """Return Q(s, .) float32[B, A] of observations [B, k, *obs_shape], or of preprocessed observations."""
-        return self.head(self.encoder(obs).float())
+        return self.masked(self.head(self.encoder(obs).float()), obs)
+
+    def masked(self, values: Tensor, obs: Tensor | PreprocessedImages) -> Tensor:
+        """Return the values float32[B, A] of observations, with `ILLEGAL` for illegal actions."""
+        if isinstance(obs, PreprocessedImages):  # images without a mask
+            return values
+        return mask_illegal(values, obs, self.packed)
 
 
 class DistributionalQNetwork(QNetwork):
@@ -47,26 +60,36 @@ class DistributionalQNetwork(QNetwork):
         low: Return of the first atom.
         high: Return of the last atom.
         atoms: Number of atoms, evenly spaced from `low` to `high`.
+        packed: Layout of packed observations, which may hold action masks.
     """
 
     support: Tensor
 
-    def __init__(self, encoder: NatureCNN | MLP, head: nn.Module, *, low: float, high: float, atoms: int) -> None:
-        super().__init__(encoder, head)
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: nn.Module,
+        *,
+        low: float,
+        high: float,
+        atoms: int,
+        packed: PackedLayout | None = None,
+    ) -> None:
+        super().__init__(encoder, head, packed)
         self.register_buffer("support", torch.linspace(low, high, atoms))
 
     def log_probabilities(self, obs: Tensor | PreprocessedImages) -> Tensor:
         """Return log p(z | s, a) of each atom z, float32[B, A, atoms]."""
-        logits = super().forward(obs).unflatten(1, (-1, len(self.support)))
+        logits = self.head(self.encoder(obs).float()).unflatten(1, (-1, len(self.support)))
         return logits.log_softmax(2)
 
-    def means(self, log_probabilities: Tensor) -> Tensor:
-        """Return E[Z(s, a)] float32[B, A], from log p(z | s, a) float32[B, A, atoms]."""
-        return (log_probabilities.exp() * self.support).sum(2)
+    def means(self, log_probabilities: Tensor, obs: Tensor | PreprocessedImages) -> Tensor:
+        """Return E[Z(s, a)] float32[B, A], from log p(z | s, a) float32[B, A, atoms] of observations."""
+        return self.masked((log_probabilities.exp() * self.support).sum(2), obs)
 
     def forward(self, obs: Tensor | PreprocessedImages) -> Tensor:
         """Return Q(s, a) = E[Z(s, a)], float32[B, A]."""
-        return self.means(self.log_probabilities(obs))
+        return self.means(self.log_probabilities(obs), obs)
 
 
 class ActorCritic(nn.Module):
@@ -74,20 +97,34 @@ class ActorCritic(nn.Module):
 
     Args:
         encoder: Encoder of observations [B, k, *obs_shape].
-        num_actions: Number of actions.
+        policy: Distribution of the actions.
         baseline: Include the head for V(s).
+        packed: Layout of packed observations, which may hold action masks.
     """
 
-    def __init__(self, encoder: NatureCNN | MLP | FrameDifferenceEncoder, num_actions: int, *, baseline: bool) -> None:
+    def __init__(
+        self,
+        encoder: Encoder | FrameDifferenceEncoder,
+        policy: ActionDistribution,
+        *,
+        baseline: bool,
+        packed: PackedLayout | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.policy = nn.Linear(encoder.features, num_actions)
+        self.packed = packed
+        self.distribution = policy
+        self.policy = nn.Linear(encoder.features, policy.num_outputs)
         self.value = nn.Linear(encoder.features, 1) if baseline else None
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log pi(. | s) float32[B, A], and V(s) float32[B]. V is 0 without a baseline."""
+        """Return log pi float32[B, outputs], as `ActionDistribution` describes it, and V(s) float32[B].
+
+        V is 0 without a baseline.
+        """
         features = self.encoder(obs).float()
-        log_pi = self.policy(features).log_softmax(1)
+        logits = mask_illegal(self.policy(features), obs, self.packed)
+        log_pi = self.distribution.log_softmax(logits)
         if self.value is None:
             return log_pi, features.new_zeros(len(features))
         return log_pi, self.value(features).squeeze(1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from agents.core.running_moments import RunningMoments
-from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
 from agents.nn.network_config import NetworkConfig
 
@@ -39,15 +38,9 @@ class ObservationNormalization(RunningMoments):
 
 
 def build_normalization(spaces: EnvSpaces, config: NetworkConfig) -> ObservationNormalization | None:
-    """Return the layer that normalises the observations, or None if `normalize_obs` is false.
-
-    Raises:
-        ConfigError: `normalize_obs` is true, and the observations are not vectors.
-    """
+    """Return the layer that normalises vector observations, or None if `normalize_obs` is false."""
     if not config.normalize_obs:
         return None
-    if not spaces.dtype.is_floating_point or spaces.is_image:
-        raise ConfigError("normalize_obs is true; only vector observations can be normalised, not images")
     return ObservationNormalization(spaces.obs_shape)
 
 

@@ -1,7 +1,8 @@
 """The first convolution of an image encoder, over frames or over differences of frames.
 
-Both layers convert stacks of k frames, uint8[B, k, H, W], oldest frame first, to the dtype that the encoder computes
-in. `preprocess` is public, so that the online and the target network can share the preprocessed images of a batch.
+Both layers convert stacks of k frames, uint8[B, k, H, W] or uint8[B, k, C, H, W], oldest frame first, to the dtype that
+the encoder computes in. `preprocess` is public, so that the online and the target network can share the preprocessed
+images of a batch. The C channels of a colour image are treated alike. C is 1 for grey images.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class PreprocessedImages(NamedTuple):
     """
 
     pixels: Tensor
-    """[B, k, H, W]: whole numbers from 0 to 255 (`FramesConv2d`) or from -255 to 255 (`DifferencesConv2d`), in the
+    """[B, k * C, H, W]: whole numbers from 0 to 255 (`FramesConv2d`) or from -255 to 255 (`DifferencesConv2d`), in the
     encoder's dtype and in the memory format channels_last."""
 
 
@@ -36,22 +37,29 @@ class FramesConv2d(nn.Conv2d):
         kernel: Height and width of a filter.
         stride: Pixels between two positions of a filter.
         dtype: Dtype to compute in, torch.float32 or torch.bfloat16.
+        colors: Channels C of a frame.
     """
 
-    def __init__(self, stack: int, filters: int, kernel: int, stride: int, dtype: torch.dtype) -> None:
-        super().__init__(stack, filters, kernel, stride)
+    def __init__(
+        self, stack: int, filters: int, kernel: int, stride: int, dtype: torch.dtype, *, colors: int = 1
+    ) -> None:
+        super().__init__(stack * colors, filters, kernel, stride)
         self.compute_dtype = dtype
+        self.stack = stack
+        self.colors = colors
 
     def scaled_weight(self) -> Tensor:
-        """Return the weights of the frames, float32[filters, k, kernel, kernel], for pixels from 0 to 255."""
+        """Return the weights of the frames, float32[filters, k * C, kernel, kernel], for pixels from 0 to 255."""
         return self.weight / 255
 
     def preprocess(self, obs: Tensor) -> PreprocessedImages:
-        """Return the pixels of uint8[B, k, H, W] in the dtype of the encoder."""
+        """Return the pixels of uint8[B, k, H, W] or uint8[B, k, C, H, W] in the dtype of the encoder."""
+        if obs.dim() == 5:
+            obs = obs.flatten(1, 2)
         return PreprocessedImages(_to_channels_last(obs).to(self.compute_dtype))
 
     def forward(self, input: Tensor | PreprocessedImages) -> Tensor:
-        """Return feature maps [B, filters, H', W'] of uint8[B, k, H, W], or of preprocessed images."""
+        """Return feature maps [B, filters, H', W'] of stacks of frames (`preprocess`), or of preprocessed images."""
         images = input if isinstance(input, PreprocessedImages) else self.preprocess(input)
         dtype = images.pixels.dtype
         assert self.bias is not None
@@ -77,25 +85,33 @@ class DifferencesConv2d(FramesConv2d):
 
     CONTRAST = 10.0  # In six games (random play), pixels varied 7 to 21 times as much as their differences.
 
-    def __init__(self, stack: int, filters: int, kernel: int, stride: int, dtype: torch.dtype) -> None:
-        super().__init__(stack, filters, kernel, stride, dtype)
+    def __init__(
+        self, stack: int, filters: int, kernel: int, stride: int, dtype: torch.dtype, *, colors: int = 1
+    ) -> None:
+        super().__init__(stack, filters, kernel, stride, dtype, colors=colors)
         # Row i holds the coefficients of input channel i as a sum over the frames. For i < k - 1, this channel is
         # CONTRAST * (frame i + 1 - frame i) / 255. The last channel is the newest frame / 255.
         difference_rows = self.CONTRAST * (torch.eye(stack).roll(1, 1) - torch.eye(stack))[:-1]  # [k - 1, k]
         newest_row = torch.eye(stack)[-1:]  # [1, k]
         channels_from_frames = torch.cat([difference_rows, newest_row]) / 255
-        self.channels_from_frames = nn.Buffer(channels_from_frames, persistent=False)  # [k channels, k frames]
+        if colors > 1:  # each colour has input channels of its own
+            channels_from_frames = torch.kron(channels_from_frames, torch.eye(colors))
+        # [k * C channels, k * C frames]
+        self.channels_from_frames = nn.Buffer(channels_from_frames, persistent=False)
 
     def scaled_weight(self) -> Tensor:
-        """Return the weights of the frames, float32[filters, k, kernel, kernel], for the pixels of `preprocess`."""
-        by_channel = self.weight.permute(0, 2, 3, 1)  # [filters, kernel, kernel, k channels]
-        by_frame = by_channel @ self.channels_from_frames  # [filters, kernel, kernel, k frames]
+        """Return the weights of the frames, float32[filters, k * C, kernel, kernel], for the pixels of `preprocess`."""
+        by_channel = self.weight.permute(0, 2, 3, 1)  # [filters, kernel, kernel, k * C channels]
+        by_frame = by_channel @ self.channels_from_frames  # [filters, kernel, kernel, k * C frames]
         return by_frame.permute(0, 3, 1, 2)
 
     def preprocess(self, obs: Tensor) -> PreprocessedImages:
-        """Return the pixels of uint8[B, k, H, W] minus the mean of each newest frame, in the dtype of the encoder."""
+        """Return the pixels minus the mean of each newest frame (of each of its colours), in the encoder's dtype."""
         images = super().preprocess(obs)
-        mean = obs[:, -1:].float().mean((2, 3), keepdim=True).round()  # [B, 1, 1, 1]
+        newest = obs[:, -1:] if obs.dim() == 4 else obs[:, -1]  # [B, C, H, W]
+        mean = newest.float().mean((2, 3), keepdim=True).round()  # [B, C, 1, 1]
+        if self.colors > 1:
+            mean = mean.repeat(1, self.stack, 1, 1)
         images.pixels.sub_(mean.to(self.compute_dtype))
         return images
 

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agents.nn.encoders import MLP, NatureCNN
+from agents.core.types import PackedLayout
+from agents.nn.encoders import Encoder
 from agents.nn.heads import DuelingHead
 from agents.nn.mixed_precision import cast_parameter
+from agents.nn.packed import mask_illegal
 
 Core = Literal["lstm", "gru"]
 RecurrentState = tuple[Tensor, ...]
@@ -33,13 +35,22 @@ class RecurrentQNetwork(nn.Module):
         hidden: Units of the core.
         num_actions: Number of actions.
         dueling: Use a `DuelingHead` in place of a linear layer.
+        packed: Layout of packed observations, which may hold action masks.
     """
 
     def __init__(
-        self, encoder: NatureCNN | MLP, core: Core, hidden: int, num_actions: int, *, dueling: bool = False
+        self,
+        encoder: Encoder,
+        core: Core,
+        hidden: int,
+        num_actions: int,
+        *,
+        dueling: bool = False,
+        packed: PackedLayout | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.packed = packed
         cell_class = nn.LSTMCell if core == "lstm" else nn.GRUCell
         self.core = cell_class(encoder.features, hidden)
         head_class = DuelingHead if dueling else nn.Linear
@@ -75,8 +86,8 @@ class RecurrentQNetwork(nn.Module):
             else:
                 state = _gru_step(row_input, recurrent, state[0])
             outputs.append(state[0])
-        q = self.head(torch.cat(outputs)).unflatten(0, obs.shape[:2])
-        return q, state
+        q = mask_illegal(self.head(torch.cat(outputs)), obs.flatten(0, 1), self.packed)
+        return q.unflatten(0, obs.shape[:2]), state
 
 
 def _lstm_step(inputs: Tensor, recurrent: Tensor, c: Tensor) -> RecurrentState:

@@ -9,7 +9,7 @@ import torch
 
 from agents.core.agent import Agent
 from agents.core.memory_needs import MemoryNeed
-from agents.core.types import EnvSpaces
+from agents.core.types import EnvSpaces, PackedLayout
 from envs.make import make_stream
 from envs.spec import EnvSpec
 from envs.stream import Stream
@@ -34,6 +34,25 @@ def env_spaces(env_spec: EnvSpec, num_envs: int) -> EnvSpaces:
         num_envs=num_envs,
         one_hot=env_spec.one_hot,
         bounds=None if env_spec.one_hot else env_spec.bounds,
+        kind=env_spec.obs_kind,
+        packed=_packed_layout(env_spec),
+        num_codes=env_spec.num_codes,
+        state_sizes=env_spec.state_sizes,
+        action_parts=env_spec.action_parts,
+    )
+
+
+def _packed_layout(env_spec: EnvSpec) -> PackedLayout | None:
+    """Return the layout of packed observations as agents know it."""
+    packed = env_spec.packed
+    if packed is None:
+        return None
+    return PackedLayout(
+        vector=packed.vector,
+        spatial=packed.spatial,
+        spatial_kind=packed.spatial_kind,
+        spatial_dtype=OBSERVATION_DTYPES[packed.spatial_dtype],
+        num_masked=packed.num_masked,
     )
 
 

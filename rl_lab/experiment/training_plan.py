@@ -13,6 +13,7 @@ from agents.core.agent import Agent
 from agents.core.memory_needs import MemoryNeed
 from agents.core.types import EnvSpaces
 from envs import make
+from envs.gymnasium_envs import uses_processes
 from envs.spec import AtariProtocol, EnvSpec
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.factory import agent_needs, env_spaces
@@ -105,7 +106,7 @@ def _env_needs(config: Config, env_spec: EnvSpec) -> MemoryNeed:
     vectorization = config.run.vectorization
     if env_spec.backend == "ale":
         return MemoryNeed("the emulators", num_envs * EMULATOR_BYTES, "lower num_envs")
-    if vectorization == "async" or (vectorization == "auto" and env_spec.family != "vector"):
+    if uses_processes(env_spec, vectorization):
         advice = "lower num_envs, or set vectorization to sync"
         return MemoryNeed("the processes of the environments", num_envs * PROCESS_BYTES, advice)
     return MemoryNeed("the environments", num_envs * ENV_BYTES, "lower num_envs")

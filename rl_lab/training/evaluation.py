@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.core.types import Carry, PolicyOutput, ValueScaling
+from envs.global_random import global_generators_seeded
 from envs.stream import Episode, Row, Stream
 from rl_lab.system.device import on_device
 
@@ -118,6 +119,32 @@ def evaluate(
         max_steps: Agent steps after which an episode is cut, as if the environment had truncated it. None: no limit.
         after_row: Called after every row. If this function raises an exception, the evaluation ends with it.
     """
+    # The environments seed the global generators, from which training may draw (Stable-Baselines3 does).
+    with global_generators_seeded(seed):
+        return _evaluate(
+            agent,
+            stream,
+            episodes=episodes,
+            epsilon=epsilon,
+            seed=seed,
+            device=device,
+            max_steps=max_steps,
+            after_row=after_row,
+        )
+
+
+def _evaluate(
+    agent: EvaluatedAgent,
+    stream: Stream,
+    *,
+    episodes: int,
+    epsilon: float,
+    seed: int,
+    device: torch.device,
+    max_steps: int | None,
+    after_row: Callable[[EvaluationProgress], None],
+) -> Evaluation:
+    """Run complete episodes. The arguments are those of `evaluate`."""
     num_envs = stream.num_envs
     stream.max_steps = max_steps
     # i64[N]: episodes to count in each environment. The first environments have one more if there is a remainder.
@@ -133,7 +160,7 @@ def evaluate(
     while num_done < episodes:
         output, carry = _policy_output(agent, row, carry, device)
         is_random = rng.random(num_envs) < epsilon
-        random_action = rng.integers(stream.num_actions, size=num_envs)
+        random_action = random_legal_actions(rng, stream, row)
         stream.send(np.where(is_random, random_action, output.action.cpu().numpy()))
         row = stream.recv()
         record.add(output.value, row)
@@ -155,6 +182,14 @@ def evaluate(
         realised=realised,
         num_cut=sum(episode.is_cut for episode in results),
     )
+
+
+def random_legal_actions(rng: np.random.Generator, stream: Stream, row: Row) -> NDArray[np.int64]:
+    """Return uniformly random legal actions i64[N] for a row."""
+    legal = stream.legal_actions(row)
+    if legal is None:
+        return rng.integers(stream.num_actions, size=stream.num_envs)
+    return np.where(legal, rng.random(legal.shape), -1.0).argmax(1)
 
 
 class _Record:

@@ -22,6 +22,7 @@ from envs.stream import Row, spread_seeds
 from rl_lab.analysis.saliency import Heatmap, SaliencyMethod, saliency_map
 from rl_lab.experiment.config import Config
 from rl_lab.system.device import on_device
+from rl_lab.training.evaluation import random_legal_actions
 from rl_lab.watch.images import RgbImage
 from rl_lab.watch.rendered_env import RenderedEnv
 
@@ -42,6 +43,8 @@ class PlayerStep:
     distribution: NDArray[np.float32] | None
     """[A, atoms]: the probability of each atom, that is of each possible return. None if the agent has none."""
     state_norm: float | None  # norm of the recurrent state; None if the agent is not recurrent
+    obs_magnitudes: NDArray[np.float32]
+    """[*obs_shape]: the largest magnitude of each entry of the observations of this game, up to this row."""
     saliency: Heatmap | None  # [H, W]: saliency of the newest observation; None if the method is "off"
     values: NDArray[np.float32]
     """[L]: V of the latest rows of this game, oldest first, with L <= CURVE_LENGTH + 1. The last entry is this row."""
@@ -122,7 +125,7 @@ class Player:
             obs = on_device(row.obs, self.device)
             is_first = on_device(row.is_first, self.device)
             stack, next_history = stack_frames(obs, is_first, history)
-            random_action = self._draw_random_action(rng)
+            random_action = self._draw_random_action(rng, row)
             while True:  # yield the row once, and again as often as `repeat_step` is set
                 self.repeat_step = False
                 heatmap = saliency_map(self.saliency_method, self.agent, obs, is_first, carry)
@@ -159,13 +162,13 @@ class Player:
         shape = (1, self.frame_stack - 1, *env_spec.frame)
         return torch.zeros(shape, dtype=getattr(torch, env_spec.dtype), device=self.device)
 
-    def _draw_random_action(self, rng: np.random.Generator) -> int | None:
-        """Return a random action with probability epsilon, otherwise None.
+    def _draw_random_action(self, rng: np.random.Generator, row: Row) -> int | None:
+        """Return a random legal action with probability epsilon, otherwise None.
 
         An action is drawn in both cases, as in an evaluation, so that the random generators of both stay equal.
         """
         is_random = rng.random(1)[0] < self.epsilon
-        action = int(rng.integers(self.env.env_spec.num_actions, size=1)[0])
+        action = int(random_legal_actions(rng, self.env.stream, row)[0])
         return action if is_random else None
 
 
@@ -177,6 +180,7 @@ class _GameRecord:
         self.gamma = 1.0  # discount per agent step; known once there is a row
         self.score = 0.0
         self.num_steps = 0
+        self.obs_magnitudes = np.zeros((), np.float32)  # [*obs_shape] once an observation was added
         self.values: list[float] = []  # V of each row
         self.rewards: list[float] = []  # reward for the action of each row, scaled and clipped as in training
         self.terminated: list[bool] = []  # do not bootstrap after the row
@@ -198,6 +202,10 @@ class _GameRecord:
         self.terminated.append(bool(next_row.terminated[0]))
         self.score = score
         self.num_steps += 1
+
+    def add_obs(self, obs: NDArray[np.generic]) -> None:
+        """Include the observation of the present row in the magnitudes. It may be added several times."""
+        self.obs_magnitudes = np.maximum(self.obs_magnitudes, np.abs(obs.astype(np.float32)))
 
     def latest_values(self, value: float) -> NDArray[np.float32]:
         """Return V of the latest rows, f32[L] with L <= CURVE_LENGTH + 1.
@@ -243,6 +251,7 @@ def _make_step(
     greedy_action = int(output.action[0])
     distribution = output.distribution
     state_norm = output.state_norm
+    game.add_obs(row.obs[0])
     return PlayerStep(
         screens=screens,
         stacked_obs=stack[0].cpu().numpy(),
@@ -252,6 +261,7 @@ def _make_step(
         greedy_action=greedy_action,
         distribution=None if distribution is None else distribution[0].cpu().numpy(),
         state_norm=None if state_norm is None else float(state_norm[0]),
+        obs_magnitudes=game.obs_magnitudes,
         saliency=heatmap,
         values=game.latest_values(value),
         returns=game.latest_returns(value),

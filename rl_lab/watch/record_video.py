@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from agents.core.agent import Agent
+from envs.global_random import global_generators_seeded
 from rl_lab.experiment.run import Run
 from rl_lab.watch.player import Player
 from rl_lab.watch.rendered_env import RenderedEnv
@@ -38,6 +39,16 @@ def record_video(
     epsilon = run.config.run.eval_epsilon
     path = run.path / "videos" / f"step-{step:09}{SUFFIX}"
     title = f"{run.config.agent}, {run.env_spec.name}, step {step:,}, epsilon {epsilon:g}"
+    # The environment seeds the global generators, from which training may draw (Stable-Baselines3 does).
+    with global_generators_seeded(seed):
+        return _record(run, agent, path, title, seed, device, after_step)
+
+
+def _record(
+    run: Run, agent: Agent, path: Path, title: str, seed: int, device: torch.device, after_step: Callable[[], None]
+) -> Path:
+    """Write the video. The arguments are those of `record_video`; `title` is the first line of the panel."""
+    epsilon = run.config.run.eval_epsilon
     env = RenderedEnv(run.env_spec)
     try:
         player = Player(agent, run.config, env, epsilon=epsilon, seed=seed, device=device)

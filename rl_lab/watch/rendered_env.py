@@ -8,8 +8,8 @@ colour screen, frame by frame. Both copies play the same game.
 from __future__ import annotations
 
 import math
-import os
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from envs import atari, gymnasium_envs
 from envs.guard import describe
+from envs.headless import initialise_pygame_without_display
 from envs.make import make_stream, stream_from_env
 from envs.spec import EnvSpec
 from envs.stream import Row, spread_seeds
-from rl_lab.system.display import has_display
 from rl_lab.watch.images import RenderError, RgbImage, rendered_to_rgb
 
 EMULATOR_FPS = 60
@@ -123,13 +123,9 @@ class RenderedEnv:
 
 def _make_rendering_env(env_spec: EnvSpec) -> VectorEnv:
     """Return a vector environment of one Gymnasium environment that renders RGB images."""
-    _initialise_pygame_without_display()
-    gym_spec = gymnasium_envs.find_gymnasium_spec(env_spec.id)
-
-    def make() -> Any:
-        return gymnasium_envs.make_env(gym_spec, render_mode="rgb_array", own_generators=env_spec.global_random)
-
-    return SyncVectorEnv([make], autoreset_mode=AutoresetMode.NEXT_STEP)
+    initialise_pygame_without_display()
+    recipe = gymnasium_envs.recipe_of(env_spec)
+    return SyncVectorEnv([partial(recipe.make, render_mode="rgb_array")], autoreset_mode=AutoresetMode.NEXT_STEP)
 
 
 def _valid_render_fps(render_fps: Any) -> float:
@@ -141,24 +137,6 @@ def _valid_render_fps(render_fps: Any) -> float:
     if not math.isfinite(fps) or fps <= 0:
         return DEFAULT_RENDER_FPS
     return min(max(fps, 0.1), MAX_RENDER_FPS)
-
-
-def _initialise_pygame_without_display() -> None:
-    """Initialise pygame with SDL's "dummy" driver if there is no display.
-
-    Many environments render with pygame. On a machine without a display, pygame would otherwise search for one and
-    print warnings.
-    """
-    if has_display() or "SDL_VIDEODRIVER" in os.environ:
-        return
-    os.environ["SDL_VIDEODRIVER"] = "dummy"
-    os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
-    try:
-        import pygame
-
-        pygame.display.init()
-    finally:
-        del os.environ["SDL_VIDEODRIVER"]
 
 
 def _first_image(obs: Any) -> RgbImage:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from envs.headless import has_display
 from rl_lab.errors import LabError
-from rl_lab.system.display import has_display
 from rl_lab.system.printable import printable
 from rl_lab.watch.controls import Controls
 from rl_lab.watch.frame_rendering import FRAME_HEIGHT, FRAME_WIDTH

@@ -1,0 +1,141 @@
+"""The environment as agents see it: observations as one array, and actions as one number."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
+from numpy.typing import NDArray
+
+from envs.observation_layout import ObservationLayout
+from envs.spec import EnvError, EnvFault
+
+MaskSource = Literal["", "info", "method", "observation"]
+"""Where an environment has its action masks: in `info["action_mask"]`, in the result of a method `action_masks()`, or
+in the entry "action_mask" of a Dict observation. Empty: it has none, or they are not used."""
+
+MASK_KEY = "action_mask"
+MASK_METHOD = "action_masks"
+
+MAX_ACTIONS = 100_000
+"""Most actions of a Discrete action space: each has a name in the spec and an output of the network."""
+
+MAX_COMBINATIONS = 2**62
+"""Most combinations of a MultiDiscrete action: an action is one number of type int64."""
+
+
+class AgentEnv(gymnasium.Wrapper):
+    """Converts observations by an `ObservationLayout`, and numbers of combinations into MultiDiscrete actions.
+
+    The number of a combination counts the last part fastest, as in `numpy.ravel_multi_index`.
+    """
+
+    def __init__(self, env: gymnasium.Env, name: str, layout: ObservationLayout, mask_source: MaskSource) -> None:
+        """Wrap an environment.
+
+        Args:
+            env: The environment (`GuardedEnv`).
+            name: Its name, for messages.
+            layout: How observations are converted.
+            mask_source: Where the environment has its action masks.
+        """
+        super().__init__(env)
+        self._name = name
+        self._layout = layout
+        self._mask_source: MaskSource = mask_source
+        self._parts = action_parts(env.action_space)
+        dtype = np.dtype(layout.dtype).type
+        low, high = (0, 255) if layout.dtype == "uint8" else (-np.inf, np.inf)
+        self.observation_space = Box(low, high, layout.frame, dtype)
+        if self._parts:
+            self.action_space = Discrete(int(np.prod(self._parts, dtype=np.int64)))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment, and convert the observation. Raises EnvFault."""
+        obs, info = self.env.reset(seed=seed, options=options)
+        return self._convert(obs, info, is_last=False), info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take an action, and convert the observation. Raises EnvFault."""
+        if self._parts:
+            action = to_combination(self.env.action_space, int(action))
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        return self._convert(obs, info, is_last=bool(terminated or truncated)), reward, terminated, truncated, info
+
+    def _convert(self, obs: Any, info: dict[str, Any], *, is_last: bool) -> NDArray[Any]:
+        """Return the observation as agents receive it."""
+        mask = None
+        if self._mask_source:
+            mask = self._mask(obs, info)
+            if not mask.any() and not is_last:
+                raise EnvFault(f"{self._name} has no legal action in its action mask, although the episode goes on")
+        return self._layout.convert(obs, mask)
+
+    def _mask(self, obs: Any, info: dict[str, Any]) -> NDArray[np.bool_]:
+        """Return the action mask bool[A] of the present state. Raises EnvFault if it is missing or invalid."""
+        num_actions = self._layout.num_masked
+        mask = find_mask(self.env, self._mask_source, obs, info)
+        array = np.asarray(mask) if mask is not None else None
+        if array is None or array.shape != (num_actions,) or array.dtype.kind not in "buif":
+            form = "no mask" if array is None else f"a mask of shape {array.shape} and type {array.dtype}"
+            raise EnvFault(
+                f"{self._name} sent {form}; action masks must hold one number for each of {num_actions} actions"
+            )
+        return array.astype(np.bool_)
+
+
+def find_mask(env: gymnasium.Env, source: MaskSource, obs: Any, info: dict[str, Any]) -> Any:
+    """Return the action mask of the present state, as the environment gives it, or None if it is missing."""
+    if source == "info":
+        return info.get(MASK_KEY)
+    if source == "observation":
+        return obs.get(MASK_KEY) if isinstance(obs, dict) else None
+    return env.get_wrapper_attr(MASK_METHOD)()
+
+
+def mask_source(env: gymnasium.Env, info: dict[str, Any]) -> MaskSource:
+    """Return where an environment has its action masks, from the info of its reset."""
+    space = env.observation_space
+    if MASK_KEY in info:
+        return "info"
+    if isinstance(space, Dict) and MASK_KEY in space.spaces:
+        return "observation"
+    if env.has_wrapper_attr(MASK_METHOD) and callable(env.get_wrapper_attr(MASK_METHOD)):
+        return "method"
+    return ""
+
+
+def action_parts(space: gymnasium.Space[Any]) -> tuple[int, ...]:
+    """Return the number of actions of each part of a MultiDiscrete or MultiBinary space, and () for other spaces."""
+    if isinstance(space, MultiDiscrete):
+        return tuple(int(n) for n in space.nvec.flat)
+    if isinstance(space, MultiBinary):
+        return (2,) * int(np.prod(space.shape))
+    return ()
+
+
+def to_combination(space: gymnasium.Space[Any], number: int) -> NDArray[Any]:
+    """Return the action of a MultiDiscrete or MultiBinary space from the number of the combination."""
+    parts = action_parts(space)
+    values = np.array(np.unravel_index(number, parts), space.dtype).reshape(space.shape or ())
+    if isinstance(space, MultiDiscrete):
+        values = values + np.asarray(space.start, space.dtype)
+    return values
+
+
+def check_actions(name: str, space: gymnasium.Space[Any]) -> None:
+    """Raise EnvError if agents do not support an action space."""
+    if isinstance(space, Discrete):
+        if space.n > MAX_ACTIONS:
+            raise EnvError(f"{name} has {space.n:,} actions; agents take at most {MAX_ACTIONS:,}")
+        return
+    parts = action_parts(space)
+    if not parts:
+        raise EnvError(f"{name} has the action space {space}; agents need a Discrete, MultiDiscrete or MultiBinary one")
+    combinations = 1
+    for part in parts:
+        combinations *= part
+    if combinations > MAX_COMBINATIONS:
+        raise EnvError(f"{name} has {combinations:.0e} combinations of actions; agents take at most 2^62")
