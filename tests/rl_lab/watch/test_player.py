@@ -30,7 +30,10 @@ def test_steps_equal_the_output_of_the_network_along_a_stream(train, settings):
     stream = make_stream(run.env_spec, 1)
     row = stream.reset(4)
     score, values, rewards = 0.0, [], []
+    magnitudes = np.zeros(4)
     for step in steps:
+        magnitudes = np.maximum(magnitudes, np.abs(row.obs[0]))
+        np.testing.assert_array_equal(step.obs_magnitudes, magnitudes)
         with torch.no_grad():
             q = agent.network(torch.from_numpy(row.obs)[:, None])[0].numpy()
         assert step.action_scores == pytest.approx(q, abs=1e-5)
@@ -51,6 +54,7 @@ def test_steps_equal_the_output_of_the_network_along_a_stream(train, settings):
         row = stream.recv()
         if step.is_last:
             score, values, rewards = 0.0, [], []
+            magnitudes = np.zeros(4)
         else:
             score += float(row.reward[0])
             rewards.append(reward_scale * float(row.reward[0]))

@@ -1,0 +1,209 @@
+"""The frame: where heatmaps are drawn, vectors and states as bars and texts, and a layout that holds for all agents."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from envs.make import resolve
+from envs.spec import EnvSpec
+from rl_lab.watch import frame_rendering
+from rl_lab.watch.frame_rendering import (
+    BAR,
+    ENTRY_HEIGHT,
+    FRAME_HEIGHT,
+    HEADER_HEIGHT,
+    NAME_WIDTH,
+    PANEL_LEFT,
+    PANEL_RIGHT,
+    SCREEN_WIDTH,
+    VALUE_WIDTH,
+    render_frame,
+    screen_shows_observation,
+)
+from rl_lab.watch.player import PlayerStep
+from rl_lab.watch.vector_entries import entry_names, entry_ranges
+
+SCREEN = np.full((200, 250, 3), 100, np.uint8)
+VECTOR_SPEC = resolve("CartPole-v1")
+
+
+def make_step(stacked_obs: NDArray[Any], num_actions: int = 2, **changes: Any) -> PlayerStep:
+    """Return a step with these observations [k, *obs_shape]."""
+    step = PlayerStep(
+        screens=[SCREEN],
+        stacked_obs=stacked_obs,
+        action_scores=np.linspace(-1, 1, num_actions, dtype=np.float32),
+        is_policy=False,
+        action=0,
+        greedy_action=num_actions - 1,
+        distribution=None,
+        state_norm=None,
+        obs_magnitudes=np.abs(stacked_obs[-1]).astype(np.float32),
+        saliency=None,
+        values=np.array([1, 2, 3], np.float32),
+        returns=np.array([3, 2, 3], np.float32),
+        score=1.0,
+        step_number=3,
+        game_number=1,
+        is_last=False,
+    )
+    return dataclasses.replace(step, **changes)
+
+
+def vector_spec(num_entries: int, num_actions: int = 2, **changes: Any) -> EnvSpec:
+    actions = tuple(str(i) for i in range(num_actions))
+    return dataclasses.replace(VECTOR_SPEC, id="Mine-v0", frame=(num_entries,), actions=actions, **changes)
+
+
+@pytest.fixture
+def texts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """Return a list that receives the texts that are drawn: (text, x, y)."""
+    drawn: list[tuple[str, int, int]] = []
+    original = frame_rendering.draw_text
+
+    def record(image: Any, text: str, position: tuple[int, int], **style: Any) -> None:
+        drawn.append((text, *position))
+        original(image, text, position, **style)
+
+    monkeypatch.setattr(frame_rendering, "draw_text", record)
+    return drawn
+
+
+def image_spec(**changes: Any) -> EnvSpec:
+    values: dict[str, Any] = {"backend": "ale", "view": "grey", "frame": (84, 84), "dtype": "uint8"}
+    return dataclasses.replace(VECTOR_SPEC, **(values | {"bounds": None, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("backend", "view", "expected"),
+    [
+        ("ale", "grey", True),
+        ("ale", "binary", False),  # a part of Pong's screen
+        ("gymnasium", "grey", False),  # CarRacing renders another picture than its observation
+        ("gymnasium", "pixels", True),
+    ],
+)
+def test_heatmap_is_on_the_screen_only_if_the_network_sees_the_screen(backend: str, view: str, expected: bool):
+    env_spec = image_spec(backend=backend, view=view)
+    assert screen_shows_observation(env_spec) == expected
+    obs = np.zeros((4, 84, 84), np.uint8)
+    plain = render_frame(make_step(obs), SCREEN, env_spec, "title")
+    heated = render_frame(make_step(obs, saliency=np.ones((84, 84), np.float32)), SCREEN, env_spec, "title")
+    changed = (plain != heated).any(2)
+    assert changed[:, :SCREEN_WIDTH].any() == expected
+    if env_spec.max_pixel:
+        assert changed[:, SCREEN_WIDTH:].any(), "the heatmap is always on the newest observation"
+        older = PANEL_LEFT + 3 * ((PANEL_RIGHT - PANEL_LEFT) // 4)
+        assert not changed[:, SCREEN_WIDTH:older].any()
+
+
+def test_entries_of_a_known_environment_have_names_values_and_masks(texts: list[tuple[str, int, int]]):
+    obs = np.array([[0, 0, 0, 0], [0.5, 0, -0.25, 12345.678]], np.float32)
+    env_spec = dataclasses.replace(VECTOR_SPEC, masked=(1,))
+    render_frame(make_step(obs), SCREEN, env_spec, "title")
+    by_row: dict[int, list[str]] = {}
+    for text, _, y in texts:
+        by_row.setdefault(y, []).append(text)
+    rows = list(by_row.values())
+    assert rows[2:7] == [
+        ["newest observation of 2"],
+        ["cart position", "0.500"],
+        ["cart velocity", "masked"],
+        ["pole angle", "-0.250"],
+        ["pole velocity", "1.23e+04"],
+    ]
+
+
+def bar_columns(frame: NDArray[np.uint8], entry: int) -> NDArray[np.int64]:
+    """Return the columns that the bar of an entry of a vector fills, relative to the left end of its range."""
+    top = HEADER_HEIGHT + 18 + entry * ENTRY_HEIGHT
+    line = frame[top + 4, PANEL_LEFT + NAME_WIDTH : PANEL_RIGHT - VALUE_WIDTH + 1]
+    return np.nonzero((line == BAR).all(1))[0]
+
+
+def test_bars_begin_at_zero_and_end_at_the_share_of_the_range():
+    width = PANEL_RIGHT - VALUE_WIDTH - PANEL_LEFT - NAME_WIDTH
+    obs = np.array([[1.0, -0.5, 30.0, 150.0]], np.float32)
+    bounds = ((-2.0, 2.0), (-1.0, 3.0), (20.0, 40.0), (-1.0, 100.0))
+    step = make_step(obs)
+    frame = render_frame(step, SCREEN, vector_spec(4, bounds=bounds), "title")
+    expected = [(0.5, 0.75), (0.125, 0.25), (0.0, 0.5), (1 / 101, 1.0)]  # beyond its bounds the last one ends there
+    for entry, (first, last) in enumerate(expected):
+        columns = bar_columns(frame, entry)
+        assert columns[0] == pytest.approx(first * width, abs=2)
+        assert columns[-1] == pytest.approx(last * width, abs=2)
+    unbounded = render_frame(
+        dataclasses.replace(step, obs_magnitudes=np.array([2, 2, 60, 150], np.float32)), SCREEN, vector_spec(4), "title"
+    )
+    assert bar_columns(unbounded, 0)[-1] == pytest.approx(0.75 * width, abs=2)
+    assert bar_columns(unbounded, 2)[-1] == pytest.approx(0.75 * width, abs=2)
+    assert bar_columns(unbounded, 3)[-1] == pytest.approx(width, abs=2)
+
+
+@pytest.mark.parametrize("num_actions", [2, 4, 18, 19, 500])
+@pytest.mark.parametrize("num_entries", [1, 8, 128])
+@pytest.mark.parametrize("has_extras", [False, True])
+def test_layout_holds_for_all_agents(
+    texts: list[tuple[str, int, int]], num_actions: int, num_entries: int, has_extras: bool
+):
+    """No text lies on another one, none is outside of the frame, and the curves can be read."""
+    extras: dict[str, Any] = {}
+    if has_extras:
+        extras = {"state_norm": 1.0, "distribution": np.full((num_actions, 51), 1 / 51, np.float32)}
+    step = make_step(np.ones((4, num_entries), np.float32), num_actions, **extras)
+    frame = render_frame(step, SCREEN, vector_spec(num_entries, num_actions), "title")
+    assert frame.shape == (FRAME_HEIGHT, 880, 3)
+    left = sorted({y for _, x, y in texts if x == PANEL_LEFT})
+    assert np.diff(left).min() >= 8
+    curve_caption = next(y for text, _, y in texts if text.startswith("V = "))
+    assert curve_caption == max(y for text, x, y in texts if x == PANEL_LEFT)
+    assert FRAME_HEIGHT - curve_caption > 80
+    counts = [text for text, *_ in texts if text.startswith("and ")]
+    shown = sum(text.startswith("x") for text, x, _ in texts if x == PANEL_LEFT)
+    expected = []
+    if shown < num_entries:
+        expected.append(f"and {num_entries - shown} more")
+    if num_actions > 18:
+        expected.append(f"and {num_actions - 18} more")
+    assert counts == expected
+    assert shown >= min(num_entries, 5)
+    assert "0" in [text for text, *_ in texts], "the chosen action is always shown"
+
+
+@pytest.mark.parametrize(("state", "expected"), [(123, "state 123 of 500"), (None, "state hidden of 500")])
+def test_discrete_states_are_numbers(texts: list[tuple[str, int, int]], state: int | None, expected: str):
+    obs = np.zeros((2, 500), np.float32)
+    obs[0, 7] = 1
+    if state is not None:
+        obs[1, state] = 1
+    render_frame(make_step(obs), SCREEN, vector_spec(500, one_hot=True), "title")
+    assert texts[2][0] == expected
+
+
+@pytest.mark.parametrize(
+    ("env_id", "num_entries", "expected"),
+    [
+        ("CartPole-v0", 4, "cart position"),
+        ("CartPole-v1", 3, "x0"),  # a wrapper has changed the observation
+        ("mymodule:CartPole-v1", 4, "x0"),
+        ("LunarLander-v3", 8, "x"),
+        ("Other-v1", 2, "x0"),
+    ],
+)
+def test_names_of_entries_are_those_of_known_ids_only(env_id: str, num_entries: int, expected: str):
+    names = entry_names(dataclasses.replace(VECTOR_SPEC, id=env_id, frame=(num_entries,)))
+    assert len(names) == num_entries
+    assert names[0] == expected
+
+
+def test_ranges_are_moderate_bounds_or_magnitudes():
+    bounds = ((-1.0, 2.0), (-1e6, 1e6), (3.0, 3.0))
+    magnitudes = np.array([9, 5, 0], np.float32)
+    ranges = entry_ranges(vector_spec(3, bounds=bounds), magnitudes)
+    np.testing.assert_allclose(ranges, [[-1, 2], [-5, 5], [-1e-9, 1e-9]])
+    assert (entry_ranges(vector_spec(3), magnitudes)[0] == [-9, 9]).all()
