@@ -180,25 +180,43 @@ class EnvSpec:
 
     def warnings(self) -> list[str]:
         """Return one line for each property that a person should know before training."""
-        if self.reproducible:
-            return []
-        return [
-            f"{self.name} differs after the same seed: two runs of one seed will differ, and a resumed run begins"
-            " new episodes"
-        ]
+        lines = []
+        if not self.reproducible:
+            lines.append(
+                f"{self.name} differs after the same seed: two runs of one seed will differ, and a resumed run begins"
+                " new episodes"
+            )
+        if not self.picklable:
+            lines.append(f"{self.name} cannot be made in another process, so all environments run in this one")
+        return lines
 
     def __str__(self) -> str:
         title = self.name if self.name == self.id else f"{self.name} ({self.id})"
-        parts = [title, *self._dynamics(), *self._changes()]
+        arguments = [f"{name}={value!r}" for name, value in self.options.env_args.items()]
+        wrappers = [f"wrapper {wrapper}" for wrapper in self.options.wrappers]
+        parts = [title, *arguments, *wrappers, *self._dynamics(), *self._changes()]
         if self.life_loss:
             parts.append("a lost life stops bootstrapping")
         names = f" ({', '.join(self.actions)})" if self.action_numbers else ""
-        parts.append(f"{self.num_actions} actions{names}")
-        parts.append(f"observation {self.dtype}{list(self.frame)}")
+        combinations = f" ({' x '.join(map(str, self.action_parts))})" if self.action_parts else ""
+        parts.append(f"{self.num_actions:,} actions{names}{combinations}")
+        parts.append(f"observation {self._observation()}")
         parts += self.transformations
         if self.frame_stack > 1:
             parts.append(f"stacks of {self.frame_stack}")
         return ", ".join(parts)
+
+    def _observation(self) -> str:
+        """Describe type and shape of an observation."""
+        packed = self.packed
+        if packed is None:
+            return f"{self.dtype}{list(self.frame)}"
+        parts = []
+        if packed.vector:
+            parts.append(f"float32[{packed.vector}]")
+        if packed.spatial:
+            parts.append(f"{packed.spatial_dtype}{list(packed.spatial)}")
+        return " and ".join(parts)
 
     def _dynamics(self) -> list[str]:
         """Describe protocol, frame skip and randomness of an Atari game."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+import gymnasium
 import torch
 
 from agents.core.agent import Agent
@@ -14,15 +15,23 @@ from agents.core.settings import Count, Range, check_fields
 from envs import make
 from envs.atari import games
 from envs.gymnasium_envs import trainable_ids
+from envs.options import DEFAULT_OPTIONS, EnvOptions
+from envs.registration import register_object
 from envs.spec import AtariProtocol, EnvSpec
 from rl_lab import checkpoint
+from rl_lab.errors import LabError
 from rl_lab.experiment import config, factory, launch
-from rl_lab.experiment.config_layers import ConfigFile
+from rl_lab.experiment.config_layers import DEFAULT_PRESET, ConfigFile
+from rl_lab.experiment.env_settings import env_options, env_options_from
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
-from rl_lab.experiment.run_config import Seed
+from rl_lab.experiment.run_config import RunConfig, Seed
+from rl_lab.experiment.setting_names import canonical_names
 from rl_lab.training import evaluation
 from rl_lab.training.evaluation import EvaluatedAgent, Evaluation, EvaluationProgress
+
+RUN_SETTINGS = {field.name for field in fields(RunConfig)}
+"""Names of the settings that do not depend on the agent."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class EvaluationOptions:
 def train(
     agent: str,
     *,
-    env: str,
+    env: str | EnvSpec | gymnasium.Env | Callable[[], gymnasium.Env],
     preset: str = "default",
     config_file: str | None = None,
     quiet: bool = False,
@@ -52,7 +61,8 @@ def train(
 
     Args:
         agent: Name of the agent, as `list agents` shows it.
-        env: Name of an Atari game, or a Gymnasium id.
+        env: Name of an Atari game, a Gymnasium id, an `EnvSpec`, a callable that makes an environment (a class or a
+            function), or an environment. The environment itself is not used, but made again from its spec, or copied.
         preset: Name of a preset in the agent's YAML file.
         config_file: A YAML file of settings.
         quiet: Print nothing.
@@ -65,10 +75,43 @@ def train(
         Interrupted: A signal stopped training. A checkpoint was saved.
     """
     file = ConfigFile.read(config_file) if config_file else None
-    protocol_of_file = file.protocol if file else "auto"
-    env_spec = resolve_env(env, settings.get("protocol", protocol_of_file))
-    resolved = config.resolve(agent, env_spec, {"env": env, **settings}, preset=preset, file=file)
+    if isinstance(env, EnvSpec):
+        settings = {"env": env.id, **settings}
+        return launch.train(config.resolve(agent, env, settings, preset=preset, file=file), env, quiet=quiet)
+    name = env if isinstance(env, str) else register_object(env)
+    settings = canonical_names({"env": name, **settings}, RUN_SETTINGS | settings.keys(), "the call")
+    resolved, env_spec = resolve_run(agent, name, settings, preset=preset, file=file)
     return launch.train(resolved, env_spec, quiet=quiet)
+
+
+def resolve_run(
+    agent: str, env: str, settings: dict[str, Any], *, preset: str = DEFAULT_PRESET, file: ConfigFile | None = None
+) -> tuple[config.Config, EnvSpec]:
+    """Return the configuration of a run and the spec of its environment.
+
+    How the environment is made depends on settings, and defaults of other settings depend on the environment. So the
+    environment is made from the settings of the call and the file, and once more if a preset changes one of these.
+
+    Args:
+        agent: Name of the agent.
+        env: Name of an Atari game, or a Gymnasium id.
+        settings: The settings of the call, under their own names.
+        preset: Name of a preset of the agent.
+        file: The content of a `--config` file.
+
+    Raises:
+        ConfigError, EnvError: A setting is wrong, or the environment cannot be made.
+    """
+    protocol = settings.get("protocol", file.protocol if file else "auto")
+    of_file = canonical_names(file.settings, RUN_SETTINGS | file.settings.keys(), file.path) if file else {}
+    options = env_options_from({**of_file, **settings})
+    env_spec = resolve_env(env, protocol, options)
+    resolved = config.resolve(agent, env_spec, settings, preset=preset, file=file)
+    final_options = env_options(resolved.run)
+    if final_options != options:
+        env_spec = resolve_env(env, protocol, final_options)
+        resolved = config.resolve(agent, env_spec, settings, preset=preset, file=file)
+    return resolved, env_spec
 
 
 def resume(
@@ -76,6 +119,7 @@ def resume(
     *,
     steps: int | None = None,
     address: str = "",
+    env: gymnasium.Env | Callable[[], gymnasium.Env] | None = None,
     runs_dir: str = "runs",
     quiet: bool = False,
 ) -> Run:
@@ -85,6 +129,7 @@ def resume(
         run: The run, or its name (`Run.find`).
         steps: New total of agent steps, to extend the run.
         address: New address of the Ray cluster of the run's collectors.
+        env: The environment or callable that `train` received, if it was one.
         runs_dir: Folder of the run folders.
         quiet: Print nothing.
 
@@ -93,7 +138,9 @@ def resume(
         Fault, Interrupted: As `train`.
     """
     load_env_plugins()
-    return launch.resume(Run.find(run, runs_dir), steps=steps, address=address, quiet=quiet)
+    run = Run.find(run, runs_dir)
+    _provide_env(run, env)
+    return launch.resume(run, steps=steps, address=address, quiet=quiet)
 
 
 def load(run: str | Path | Run, *, which: str | None = None, runs_dir: str = "runs") -> Agent:
@@ -120,6 +167,7 @@ def evaluate(
     seed: int = 0,
     max_steps: int | None = None,
     which: str | None = None,
+    env: gymnasium.Env | Callable[[], gymnasium.Env] | None = None,
     runs_dir: str = "runs",
 ) -> Evaluation:
     """Evaluate a checkpoint of a run. The same checkpoint and seed give the same scores.
@@ -131,6 +179,7 @@ def evaluate(
         seed: Seed of the environments and of random actions.
         max_steps: Agent steps after which an episode is cut. None is the run's setting `eval_max_steps`.
         which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
+        env: The environment or callable that `train` received, if it was one.
         runs_dir: Folder of the run folders.
 
     Raises:
@@ -141,6 +190,7 @@ def evaluate(
     options = EvaluationOptions(episodes, epsilon, seed, max_steps)
     check_fields(options)
     run = Run.find(run, runs_dir)
+    _provide_env(run, env)
     return evaluate_agent(run, load(run, which=which), options)
 
 
@@ -175,20 +225,34 @@ def evaluate_agent(
         stream.close()
 
 
-def resolve_env(name: str, protocol: str = "auto") -> EnvSpec:
+def resolve_env(name: str, protocol: str = "auto", options: EnvOptions = DEFAULT_OPTIONS) -> EnvSpec:
     """Return the spec of an environment, which an installed package may have added.
 
     Args:
         name: Name of an Atari game, or a Gymnasium id.
         protocol: Protocol of an Atari game. "auto" is the one that the name implies.
+        options: How the environment is made.
 
     Raises:
         EnvError: The environment or the protocol is unknown.
     """
     load_env_plugins()
     if protocol == "auto":
-        return make.resolve(name)
-    return make.resolve(name, cast(AtariProtocol, protocol))  # raises EnvError for any other text
+        return make.resolve(name, options=options)
+    return make.resolve(name, cast(AtariProtocol, protocol), options)  # raises EnvError for any other text
+
+
+def _provide_env(run: Run, env: gymnasium.Env | Callable[[], gymnasium.Env] | None) -> None:
+    """Register the Python object with which the environment of a run is made. None: it is made by its id.
+
+    Raises:
+        LabError: The run was trained on another environment.
+    """
+    if env is None:
+        return
+    env_id = register_object(env)
+    if run.env_spec.id != env_id:
+        raise LabError(f"{run} was trained on {run.env_spec.id}, not on {env_id}")
 
 
 def environments() -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from envs.registration import module_ids
 from rl_lab import api
 from rl_lab.errors import LabError
 from rl_lab.experiment.registry import agents
@@ -16,16 +17,19 @@ def list_command(args: list[str]) -> None:
         LabError: The arguments are wrong.
     """
     if args in (["-h"], ["--help"]):
-        print(f"usage: {PROG} list [agents|envs]\nList the agents and the environments.")
+        print(f"usage: {PROG} list [agents|envs [MODULE]]")
+        print("List the agents and the environments, or the environments that a module registers.")
     elif args == ["agents"]:
         _print_agents()
     elif args == ["envs"]:
         _print_environments()
+    elif len(args) == 2 and args[0] == "envs":
+        _print_module(args[1])
     elif not args:
         _print_agents()
         _print_environments()
     else:
-        raise LabError(f"list {' '.join(args)}: the usage is list, list agents or list envs")
+        raise LabError(f"list {' '.join(args)}: the usage is list, list agents, list envs or list envs MODULE")
 
 
 def _print_agents() -> None:
@@ -38,3 +42,12 @@ def _print_environments() -> None:
     for kind, names in api.environments().items():
         print(f"\n{kind}:")
         print_line(f"  {'  '.join(names)}")
+
+
+def _print_module(module: str) -> None:
+    """Print the ids of a module's environments as `--env` expects them."""
+    ids = module_ids(module)
+    if not ids:
+        raise LabError(f"{module} registers no environments")
+    for env_id in ids:
+        print_line(f"{module}:{env_id}")

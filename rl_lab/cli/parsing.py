@@ -112,13 +112,19 @@ def value_of(args: list[str], flag: str) -> str | None:
 
     Some flags (--env, --preset, --config) decide the defaults of all others.
     """
-    value = None
+    values = values_of(args, flag)
+    return values[-1] if values else None
+
+
+def values_of(args: list[str], flag: str) -> list[str]:
+    """Return all values of a flag that may be repeated, in their order, before the arguments are parsed."""
+    values = []
     for i, arg in enumerate(args):
         if arg == flag and i + 1 < len(args):
-            value = args[i + 1]
+            values.append(args[i + 1])
         elif arg.startswith(f"{flag}="):
-            value = arg.split("=", 1)[1]
-    return value
+            values.append(arg.split("=", 1)[1])
+    return values
 
 
 @contextlib.contextmanager

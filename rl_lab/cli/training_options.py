@@ -15,10 +15,11 @@ import yaml
 from agents.core.settings import check_fields
 from envs.spec import EnvSpec
 from rl_lab import api
-from rl_lab.cli.parsing import canonical_args, flag_name, parse, value_of
+from rl_lab.cli.parsing import canonical_args, flag_name, parse, value_of, values_of
 from rl_lab.experiment import config
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.config_layers import DEFAULT_PRESET, ConfigFile
+from rl_lab.experiment.env_settings import ENV_SETTINGS, parse_env_args, parse_wrappers
 from rl_lab.experiment.registry import AgentEntry, find_agent
 from rl_lab.experiment.run_config import RunConfig
 from rl_lab.experiment.setting_names import describe_similar
@@ -26,6 +27,11 @@ from rl_lab.system.exit_codes import exit_with_error
 from rl_lab.system.shell import PROG
 
 CONFIG_HELP = "A YAML file of settings, such as the config.yaml of a run. Flags override it."
+
+
+ENV_ARG_HELP = "Keyword argument of the environment's constructor. The value is YAML."
+WRAPPER_HELP = "Wrapper around the environment, with arguments as in YAML: 'module:Class: {size: 3}'."
+Repeated = tyro.conf.UseAppendAction[tuple[str, ...]]
 
 
 class ExtraOption(NamedTuple):
@@ -73,14 +79,15 @@ def parse_training_options(
     wants_help = "-h" in args or "--help" in args
     if env is None and not wants_help:
         exit_with_error(f"which environment? add --env NAME, for example: {PROG} train {name} --env Pong")
-    env_spec = None
-    description = f"{entry.paper}. The defaults depend on the environment: --env NAME --help shows those of one."
-    if env:
-        protocol_of_file = file.protocol if file else "auto"
-        env_spec = api.resolve_env(env, value_of(args, "--protocol") or protocol_of_file)
-        description = entry.paper
     preset = value_of(args, "--preset") or DEFAULT_PRESET
-    defaults = config.resolve(name, env_spec, {}, preset=preset, file=file)
+    env_flags = _env_settings(args, file)
+    if env:
+        defaults, env_spec = api.resolve_run(name, env, env_flags, preset=preset, file=file)
+        description = entry.paper
+    else:
+        env_spec = None
+        defaults = config.resolve(name, None, {}, preset=preset, file=file)
+        description = f"{entry.paper}. The defaults depend on the environment: --env NAME --help shows those of one."
 
     options_class = dataclasses.make_dataclass(
         "Train",
@@ -88,17 +95,49 @@ def parse_training_options(
             ("run", RunConfig),
             ("agent", type(defaults.settings)),
             ("config", Annotated[str, tyro.conf.arg(help=CONFIG_HELP)]),
+            ("env_arg", Annotated[Repeated, tyro.conf.arg(help=ENV_ARG_HELP, metavar="NAME=VALUE")]),
+            ("wrapper", Annotated[Repeated, tyro.conf.arg(help=WRAPPER_HELP, metavar="MODULE:CLASS")]),
             *((extra.name, extra.type) for extra in extras),
         ],
     )
     default_extras = [extra.default for extra in extras]
-    default_options = options_class(defaults.run, defaults.settings, file.path if file else "", *default_extras)
+    default_options = options_class(defaults.run, defaults.settings, file.path if file else "", (), (), *default_extras)
     options = parse(options_class, args, command, description, default=default_options)
     check_fields(options)
     resolved = Config(name, options.run, options.agent)
     config.check(resolved)
     assert env_spec is not None  # without an environment, `parse` has printed the help and exited
     return TrainingOptions(options, resolved, env_spec)
+
+
+def _env_settings(args: list[str], file: ConfigFile | None) -> dict[str, Any]:
+    """Return the settings in the arguments that decide how the environment is made, before all arguments are parsed.
+
+    Arguments of --env-arg are added to those of the `--config` file. Wrappers of --wrapper replace those of the file.
+    """
+    settings: dict[str, Any] = {}
+    for name in (*ENV_SETTINGS, "protocol"):
+        text = value_of(args, f"--{name.replace('_', '-')}")
+        if text is not None:
+            settings[name] = text
+    if "image_size" in settings:
+        settings["image_size"] = _whole_number(settings["image_size"])
+    settings.pop("action_masks", None)  # a flag without a value
+    for flag in ("--action-masks", "--no-action-masks"):
+        if flag in args:
+            settings["action_masks"] = flag == "--action-masks"
+    env_args = parse_env_args(values_of(args, "--env-arg"))
+    if env_args:
+        settings["env_args"] = {**(file.env_args if file else {}), **env_args}
+    wrappers = parse_wrappers(values_of(args, "--wrapper"))
+    if wrappers:
+        settings["wrappers"] = wrappers
+    return settings
+
+
+def _whole_number(text: str) -> Any:
+    """Return the number in a text, or the text if it holds none: the check of the settings then says what is wrong."""
+    return int(text) if text.isdecimal() else text
 
 
 def read_config_file(args: list[str]) -> ConfigFile | None:
@@ -133,7 +172,7 @@ def canonical_training_args(name: str, args: list[str], extras: Sequence[ExtraOp
 
 def _setting_names(entry: AgentEntry, extras: Sequence[ExtraOption]) -> set[str]:
     """Return the names of all options of `train` for an agent."""
-    names = {"config", *(extra.name for extra in extras)}
+    names = {"config", "env_arg", "wrapper", *(extra.name for extra in extras)}
     for settings_class in (RunConfig, entry.load().config_class):
         names |= {field.name for field in dataclasses.fields(settings_class)}
     return names

@@ -76,6 +76,12 @@ class ConfigFile:
         """Return the setting `protocol`, or "auto" if the file has none."""
         return str(self._find("protocol") or "auto")
 
+    @property
+    def env_args(self) -> dict[str, Any]:
+        """Return the arguments of the environment's constructor."""
+        env_args = self._find("env_args")
+        return env_args if isinstance(env_args, dict) else {}
+
     def _find(self, setting: str) -> Any:
         """Return the value of a setting of the run, which may have the name of another library; None if missing."""
         for name, value in self.settings.items():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from agents.core.settings import Count, CountOrZero, Fraction, NonNegative, Range
 from envs.gymnasium_envs import Vectorization
+from envs.options import IMAGE_SIZE, MIN_IMAGE_SIDE, ImageColors, ObsKind
 from envs.spec import View
 
 Seed = Annotated[int, Range(0, 2**31 - 1)]
@@ -19,6 +22,25 @@ class RunConfig:
 
     env: str = ""
     """Name of an Atari game (Pong), or a Gymnasium id with discrete actions (CartPole-v1, mymodule:MyEnv-v0)."""
+    env_args: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+    """Keyword arguments of the environment's constructor. The option --env-arg sets one of them."""
+    wrappers: Annotated[list[Any], tyro.conf.Suppress] = field(default_factory=list)
+    """Wrappers around the environment, the innermost first: module:Class, or module:Class: {argument: value}. The
+    option --wrapper adds one."""
+    obs_kind: ObsKind = "auto"
+    """Meaning of an array of observations: image, planes (maps over a grid) or vector. "auto" decides by shape, type,
+    and bounds: an image is uint8 from 0 to 255 with two sides of at least 36."""
+    obs_key: str = ""
+    """Parts of a Dict or Tuple observation to use, separated by commas. Empty means all parts."""
+    image: ImageColors = "grey"
+    """Colours of images."""
+    image_size: Annotated[int, Range(MIN_IMAGE_SIDE, 1024)] = IMAGE_SIZE
+    """Height and width of images in pixels."""
+    crop: str = ""
+    """With view pixels, the part of the picture to use: top:bottom,left:right in pixels. Empty means a default of the
+    environment, or the whole picture."""
+    action_masks: bool = True
+    """Use the action masks of an environment that has them: in info["action_mask"], or by a method action_masks()."""
     protocol: Literal["auto", "classic", "machado", "v5"] = "auto"
     """Protocol of an Atari game. "auto" is the protocol that the name of the environment implies."""
     flicker: Fraction = 0.0
@@ -26,7 +48,8 @@ class RunConfig:
     mask_velocity: bool = False
     """Hide the velocities in a vector observation, for partial observability (CartPole-v1 and similar ones)."""
     view: View = "grey"
-    """Preprocessing of an Atari screen: 84 x 84 grey levels, or Pong's field as 80 x 80 bits (Karpathy 2016)."""
+    """What the agent sees: the environment's observations ("grey"), Pong's playing field as 80 x 80 bits ("binary",
+    Karpathy 2016), or the rendered picture in place of the observations ("pixels")."""
     actions: str = ""
     """Names of the allowed actions, separated by commas: RIGHT,LEFT. Empty means all actions."""
     preset: str = "default"

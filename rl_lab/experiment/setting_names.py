@@ -36,6 +36,8 @@ EQUIVALENT_NAMES = (
     ("epochs", "n_epochs", "update_epochs"),
     ("eval_episodes", "n_eval_episodes"),
     ("wandb_project", "wandb_project_name"),
+    ("env_args", "env_kwargs"),
+    ("wrappers", "env_wrapper"),
 )
 
 # Names of other libraries whose meaning differs: name -> (nearest setting, the difference).
