@@ -14,13 +14,13 @@ import tyro
 
 from agents.core.agent import Agent
 from agents.core.settings import Range, check_fields
+from envs.headless import has_display
 from rl_lab.analysis.saliency import SaliencyMethod, available_saliency_methods
 from rl_lab.cli.parsing import PlayOptions, parse
 from rl_lab.errors import LabError
 from rl_lab.experiment.factory import make_cpu_agent
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
-from rl_lab.system.display import has_display
 from rl_lab.system.printable import print_line
 from rl_lab.system.signals import stop_signals_interrupt
 from rl_lab.watch.checkpoint_selector import CheckpointSelector, newest_checkpoint
