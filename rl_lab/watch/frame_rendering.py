@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.options import parse_crop
 from envs.spec import EnvSpec
 from rl_lab.analysis.saliency import Heatmap
 from rl_lab.watch.images import (
@@ -22,7 +24,7 @@ from rl_lab.watch.images import (
     text_width,
 )
 from rl_lab.watch.player import PlayerStep
-from rl_lab.watch.vector_entries import entry_names, entry_ranges, is_vector
+from rl_lab.watch.vector_entries import entry_names, entry_ranges, spatial_part, vector_part
 
 FRAME_WIDTH = 880  # even, because H.264 needs even sizes
 FRAME_HEIGHT = 640
@@ -49,6 +51,8 @@ MAX_ACTIONS = 18  # actions with a bar of their own
 
 MAX_TITLE = 90  # characters; a longer title would be too small to read
 MAX_ACTION_NAME = 14  # characters beside a bar
+MAX_STATE = 38  # characters of the numbers of discrete states
+MAX_TILES = 8  # images or planes side by side
 MAX_ENTRY_NAME = 16  # characters beside the bar of an entry of a vector
 
 EMPTY_FRAME = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), BACKGROUND, np.uint8)  # a copy is faster than filling a new frame
@@ -77,19 +81,16 @@ def render_frame(player_step: PlayerStep, screen: RgbImage, env_spec: EnvSpec, t
     """
     frame = EMPTY_FRAME.copy()
     heatmap = player_step.saliency
-    if heatmap is not None and screen_shows_observation(env_spec):
-        screen = overlay_heatmap(screen, heatmap)
+    part = observed_part_of_screen(env_spec)
+    if heatmap is not None and part is not None:
+        screen = screen.copy()
+        screen[part] = overlay_heatmap(screen[part], heatmap)
     _draw_scaled(frame, screen, Box(0, 0, SCREEN_WIDTH, FRAME_HEIGHT))
     _draw_header(frame, player_step, title)
     y = HEADER_HEIGHT
-    if env_spec.max_pixel:
-        y = _draw_observation(frame, player_step.stacked_obs, env_spec.max_pixel, heatmap, y)
-    elif env_spec.one_hot:
-        y = _draw_state(frame, player_step.stacked_obs[-1], y)
-    elif is_vector(env_spec):
-        bottom = FRAME_HEIGHT - _height_below_observation(player_step)
-        y = _draw_vector(frame, player_step, env_spec, Box(PANEL_LEFT, y, PANEL_RIGHT, bottom))
-    y = _draw_scores(frame, player_step, env_spec.actions, y + SCORES_GAP)
+    bottom = FRAME_HEIGHT - _height_below_observation(player_step)
+    y = _draw_observation(frame, player_step, env_spec, Box(PANEL_LEFT, y, PANEL_RIGHT, bottom))
+    y = _draw_scores(frame, player_step, env_spec, y + SCORES_GAP)
     if player_step.state_norm is not None:
         text = f"norm of the recurrent state |h| = {player_step.state_norm:.2f}"
         draw_text(frame, text, (PANEL_LEFT, y + 10), color=FAINT_TEXT)
@@ -100,15 +101,18 @@ def render_frame(player_step: PlayerStep, screen: RgbImage, env_spec: EnvSpec, t
     return frame
 
 
-def screen_shows_observation(env_spec: EnvSpec) -> bool:
-    """Return True if the screen and the observation are the same picture, so that a heatmap fits on both.
+def observed_part_of_screen(env_spec: EnvSpec) -> tuple[slice, slice] | None:
+    """Return the rows and columns of the screen that the observation shows, on which a heatmap fits.
 
-    Atari's grey levels are the whole screen, and the view "pixels" is the screen itself. Pong's binary view is a part
-    of the screen, and other environments may render another picture than their observation: CarRacing does.
+    Atari's grey levels are the whole screen, and the view "pixels" is the screen or the part that `crop` selects. None
+    for all others: Pong's binary view is not in the proportions of the screen, and other environments may render
+    another picture than their observation. CarRacing does.
     """
     if env_spec.view == "pixels":
-        return True
-    return env_spec.backend == "ale" and env_spec.view == "grey"
+        return parse_crop(env_spec.options.crop)
+    if env_spec.backend == "ale" and env_spec.view == "grey":
+        return parse_crop("")
+    return None
 
 
 def _height_below_observation(player_step: PlayerStep) -> int:
@@ -150,34 +154,91 @@ def _draw_header(frame: RgbImage, player_step: PlayerStep, title: str) -> None:
     draw_text(frame, status, (PANEL_LEFT, 48), size=size)
 
 
-def _draw_observation(
-    frame: RgbImage, stacked_obs: NDArray[np.generic], max_pixel: int, heatmap: Heatmap | None, top: int
+def _draw_observation(frame: RgbImage, player_step: PlayerStep, env_spec: EnvSpec, box: Box) -> int:
+    """Draw the network's input: images or planes, and below them a state or a vector. Returns the y below them."""
+    y = box.top
+    newest = player_step.stacked_obs[-1]
+    spatial = [spatial_part(env_spec, obs) for obs in player_step.stacked_obs]
+    images = [part for part in spatial if part is not None]
+    if images and _is_image(env_spec):
+        y = _draw_images(frame, images, env_spec.max_pixel or 255, player_step.saliency, y)
+    elif images:
+        y = _draw_planes(frame, images[-1], y)
+    vector = vector_part(env_spec, newest)
+    if env_spec.state_sizes:
+        y = _draw_state(frame, vector, env_spec.state_sizes, y)
+    elif len(vector):
+        y = _draw_vector(frame, player_step, env_spec, vector, box._replace(top=y))
+    return y
+
+
+def _is_image(env_spec: EnvSpec) -> bool:
+    """Return True if the spatial part of an observation is an image, and not planes."""
+    if env_spec.packed is not None:
+        return env_spec.packed.spatial_kind == "image"
+    return env_spec.obs_kind == "image"
+
+
+def _draw_images(
+    frame: RgbImage, images: Sequence[NDArray[Any]], max_pixel: int, heatmap: Heatmap | None, top: int
 ) -> int:
-    """Draw the stacked frames, oldest first, with the heatmap on the newest. Returns the y below them."""
-    frames = np.asarray(stacked_obs, np.uint8)
-    newest = len(frames) - 1
-    size = min(88, (PANEL_RIGHT - PANEL_LEFT) // len(frames))
-    for i, pixels in enumerate(frames):
-        image = observation_to_rgb(pixels, max_pixel)
-        if heatmap is not None and i == newest:
-            image = overlay_heatmap(image, heatmap)
+    """Draw the stacked images [H, W] or [C, H, W], oldest first, with the heatmap on the newest. Returns the y below.
+
+    The channels of an image are colours if there are three, otherwise images of their own. The newest ones are shown if
+    there are too many.
+    """
+    pictures: list[RgbImage] = []
+    for image in images:
+        if image.ndim == 3 and len(image) == 3:
+            pictures.append(np.ascontiguousarray(image.transpose(1, 2, 0)))
+            continue
+        channels = image[None] if image.ndim == 2 else image
+        pictures += [observation_to_rgb(channel, max_pixel) for channel in channels]
+    if heatmap is not None:
+        pictures[-1] = overlay_heatmap(pictures[-1], heatmap)
+    return _draw_tiles(frame, pictures[-MAX_TILES:], top)
+
+
+def _draw_planes(frame: RgbImage, planes: NDArray[Any], top: int) -> int:
+    """Draw the first planes of planes [C, H, W], each from its lowest to its highest number. Returns the y below."""
+    num_shown = min(len(planes), MAX_TILES)
+    caption = f"{len(planes)} planes of {planes.shape[1]} x {planes.shape[2]}"
+    if num_shown < len(planes):
+        caption += f", the first {num_shown}"
+    draw_text(frame, caption, (PANEL_LEFT, top + 10), color=FAINT_TEXT)
+    numbers = planes[:num_shown].astype(np.float64)
+    low = np.minimum(numbers.min((1, 2), keepdims=True), 0)
+    high = numbers.max((1, 2), keepdims=True)
+    grey = ((numbers - low) / np.maximum(high - low, 1e-9) * 255).astype(np.uint8)
+    return _draw_tiles(frame, [observation_to_rgb(plane, 255) for plane in grey], top + 18)
+
+
+def _draw_tiles(frame: RgbImage, pictures: Sequence[RgbImage], top: int) -> int:
+    """Draw pictures side by side. Returns the y below them."""
+    size = min(88, (PANEL_RIGHT - PANEL_LEFT) // len(pictures))
+    for i, picture in enumerate(pictures):
         left = PANEL_LEFT + i * size
-        _draw_scaled(frame, image, Box(left, top, left + size - 4, top + size - 4))
+        _draw_scaled(frame, picture, Box(left, top, left + size - 4, top + size - 4))
     return top + size
 
 
-def _draw_state(frame: RgbImage, obs: NDArray[np.generic], top: int) -> int:
-    """Draw the number of a discrete state, which is a one-hot vector. Returns the y below it."""
-    state = str(int(obs.argmax())) if obs.any() else "hidden"  # all entries of a blank observation are 0
-    draw_text(frame, f"state {state} of {obs.size:,}", (PANEL_LEFT, top + 14), size=0.5)
+def _draw_state(frame: RgbImage, vector: NDArray[np.float32], sizes: tuple[int, ...], top: int) -> int:
+    """Draw the numbers of discrete states, which are groups of a one-hot vector. Returns the y below them."""
+    groups = np.split(vector, np.cumsum(sizes)[:-1])
+    numbers = [
+        str(int(group.argmax())) if group.any() else "hidden" for group in groups
+    ]  # a blank group has only zeros
+    text = f"state {', '.join(numbers)} of {' x '.join(map(str, sizes))}"
+    draw_text(frame, shorten(text, MAX_STATE), (PANEL_LEFT, top + 14), size=0.5)
     return top + 20
 
 
-def _draw_vector(frame: RgbImage, player_step: PlayerStep, env_spec: EnvSpec, box: Box) -> int:
-    """Draw a bar for each entry of the newest observation, as many as fit into the box. Returns the y below them."""
-    obs = np.asarray(player_step.stacked_obs[-1], np.float64).ravel()
-    names = entry_names(env_spec)
-    ranges = entry_ranges(env_spec, player_step.obs_magnitudes.ravel())
+def _draw_vector(
+    frame: RgbImage, player_step: PlayerStep, env_spec: EnvSpec, obs: NDArray[np.float32], box: Box
+) -> int:
+    """Draw a bar for each entry of the newest vector, as many as fit into the box. Returns the y below them."""
+    names = entry_names(env_spec, len(obs))
+    ranges = entry_ranges(env_spec, player_step.obs_magnitudes)
     num_stacked = len(player_step.stacked_obs)
     caption = "observation" if num_stacked == 1 else f"newest observation of {num_stacked}"
     draw_text(frame, caption, (PANEL_LEFT, box.top + 10), color=FAINT_TEXT)
@@ -231,29 +292,54 @@ def _score_row_height(num_rows: int) -> int:
     return min(22, 180 // num_rows)
 
 
-def _shown_actions(scores: NDArray[np.float32], action: int) -> list[int]:
-    """Return the actions that have a bar, in order: all, or of many the chosen one and those with the best scores."""
+def _chosen_rows(player_step: PlayerStep, action_parts: tuple[int, ...]) -> list[int]:
+    """Return the indices of the scores that belong to the chosen action.
+
+    A policy with several parts has a probability for each action of each part, one part after the other. Otherwise the
+    number of the action is the index of its score.
+    """
+    if not (player_step.is_policy and action_parts):
+        return [player_step.action]
+    actions = np.unravel_index(player_step.action, action_parts)
+    starts = np.cumsum((0, *action_parts[:-1]))
+    return [int(start + action) for start, action in zip(starts, actions, strict=True)]
+
+
+def _action_label(env_spec: EnvSpec, index: int, *, is_policy: bool) -> str:
+    """Return the name of the action to which a score belongs, or of a combination the names of its parts."""
+    if is_policy or not env_spec.action_parts:
+        return env_spec.actions[index]
+    actions = np.unravel_index(index, env_spec.action_parts)
+    starts = np.cumsum((0, *env_spec.action_parts[:-1]))
+    return " ".join(env_spec.actions[start + action] for start, action in zip(starts, actions, strict=True))
+
+
+def _shown_rows(scores: NDArray[np.float32], chosen: Sequence[int]) -> list[int]:
+    """Return the scores that have a bar, in order: all, or of many the chosen ones and the best others."""
     if len(scores) <= MAX_ACTIONS:
         return list(range(len(scores)))
     best = np.argsort(-scores, kind="stable")
-    others = [int(i) for i in best if i != action]
-    return sorted([action, *others[: MAX_ACTIONS - 1]])
+    others = [int(i) for i in best if i not in chosen]
+    return sorted([*chosen, *others][:MAX_ACTIONS])
 
 
-def _draw_scores(frame: RgbImage, player_step: PlayerStep, action_names: tuple[str, ...], top: int) -> int:
-    """Draw a bar with the Q value or the probability of each action. Returns the y below them."""
+def _draw_scores(frame: RgbImage, player_step: PlayerStep, env_spec: EnvSpec, top: int) -> int:
+    """Draw a bar with the Q value or the probability of each action. Returns the y below them.
+
+    Actions that are not allowed in this state have scores of -inf.
+    """
     scores = player_step.action_scores
-    if player_step.is_policy:
-        caption = "action probabilities"
-        low, high = 0.0, 1.0
-    else:
-        caption = "action values Q(s, a)"
-        low, high = float(scores.min()), float(scores.max())
+    is_policy = player_step.is_policy
+    low, high = 0.0, 1.0
+    if not is_policy:
+        legal_scores = scores[np.isfinite(scores)]
+        low, high = (float(legal_scores.min()), float(legal_scores.max())) if len(legal_scores) else (0.0, 1.0)
+    caption = "action probabilities" if is_policy else "action values Q(s, a)"
     draw_text(frame, caption, (PANEL_LEFT, top), color=FAINT_TEXT)
-    shown = _shown_actions(scores, player_step.action)
+    chosen = _chosen_rows(player_step, env_spec.action_parts)
+    shown = _shown_rows(scores, chosen)
     num_hidden = len(scores) - len(shown)
     num_rows = len(shown) + bool(num_hidden)
-    chosen = None if player_step.is_last else player_step.action
     chosen_color = GREEDY if player_step.action == player_step.greedy_action else EXPLORATORY
     row_height = _score_row_height(num_rows)
     text_size = 0.42 if row_height >= 16 else 0.3
@@ -261,14 +347,17 @@ def _draw_scores(frame: RgbImage, player_step: PlayerStep, action_names: tuple[s
     for row, i in enumerate(shown):
         y = top + 8 + row * row_height
         baseline = y + row_height - (6 if row_height >= 16 else 2)
-        share = (float(scores[i]) - low) / max(high - low, 1e-9)
-        length = round((0.02 + 0.98 * share) * (PANEL_RIGHT - left - VALUE_WIDTH))
-        bar_color = chosen_color if i == chosen else BAR
-        name_color = TEXT if i == chosen else FAINT_TEXT
-        cv2.rectangle(frame, (left, y + 2), (left + length, y + row_height - 3), bar_color, -1)
-        name = shorten(action_names[i].lower(), MAX_ACTION_NAME)
-        draw_text(frame, name, (PANEL_LEFT, baseline), size=text_size, color=name_color)
-        draw_text(frame, f"{scores[i]:.3f}", (PANEL_RIGHT - VALUE_WIDTH + 16, baseline), size=text_size)
+        is_chosen = i in chosen and not player_step.is_last
+        is_legal = bool(np.isfinite(scores[i]))
+        if is_legal:
+            share = (float(scores[i]) - low) / max(high - low, 1e-9)
+            length = round((0.02 + 0.98 * share) * (PANEL_RIGHT - left - VALUE_WIDTH))
+            bar_color = chosen_color if is_chosen else BAR
+            cv2.rectangle(frame, (left, y + 2), (left + length, y + row_height - 3), bar_color, -1)
+        name = shorten(_action_label(env_spec, i, is_policy=is_policy).lower(), MAX_ACTION_NAME)
+        value = f"{scores[i]:.3f}" if is_legal else "not allowed"
+        draw_text(frame, name, (PANEL_LEFT, baseline), size=text_size, color=TEXT if is_chosen else FAINT_TEXT)
+        draw_text(frame, value, (PANEL_RIGHT - VALUE_WIDTH + 16, baseline), size=text_size)
     if num_hidden:
         baseline = top + 8 + num_rows * row_height - 2
         draw_text(frame, f"and {num_hidden:,} more", (PANEL_LEFT, baseline), size=text_size, color=FAINT_TEXT)

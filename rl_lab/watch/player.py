@@ -25,6 +25,7 @@ from rl_lab.system.device import on_device
 from rl_lab.training.evaluation import random_legal_actions
 from rl_lab.watch.images import RgbImage
 from rl_lab.watch.rendered_env import RenderedEnv
+from rl_lab.watch.vector_entries import vector_part
 
 CPU = torch.device("cpu")
 CURVE_LENGTH = 300  # rows before the present one in the curves, which have up to CURVE_LENGTH + 1 entries
@@ -44,7 +45,7 @@ class PlayerStep:
     """[A, atoms]: the probability of each atom, that is of each possible return. None if the agent has none."""
     state_norm: float | None  # norm of the recurrent state; None if the agent is not recurrent
     obs_magnitudes: NDArray[np.float32]
-    """[*obs_shape]: the largest magnitude of each entry of the observations of this game, up to this row."""
+    """[D]: the largest magnitude of each entry of `vector_part` in this game, up to this row."""
     saliency: Heatmap | None  # [H, W]: saliency of the newest observation; None if the method is "off"
     values: NDArray[np.float32]
     """[L]: V of the latest rows of this game, oldest first, with L <= CURVE_LENGTH + 1. The last entry is this row."""
@@ -124,6 +125,7 @@ class Player:
         while True:
             obs = on_device(row.obs, self.device)
             is_first = on_device(row.is_first, self.device)
+            game.add_obs(vector_part(self.env.env_spec, row.obs[0]))
             stack, next_history = stack_frames(obs, is_first, history)
             random_action = self._draw_random_action(rng, row)
             while True:  # yield the row once, and again as often as `repeat_step` is set
@@ -180,7 +182,7 @@ class _GameRecord:
         self.gamma = 1.0  # discount per agent step; known once there is a row
         self.score = 0.0
         self.num_steps = 0
-        self.obs_magnitudes = np.zeros((), np.float32)  # [*obs_shape] once an observation was added
+        self.obs_magnitudes = np.zeros((), np.float32)  # [D] once an observation was added
         self.values: list[float] = []  # V of each row
         self.rewards: list[float] = []  # reward for the action of each row, scaled and clipped as in training
         self.terminated: list[bool] = []  # do not bootstrap after the row
@@ -203,9 +205,9 @@ class _GameRecord:
         self.score = score
         self.num_steps += 1
 
-    def add_obs(self, obs: NDArray[np.generic]) -> None:
-        """Include the observation of the present row in the magnitudes. It may be added several times."""
-        self.obs_magnitudes = np.maximum(self.obs_magnitudes, np.abs(obs.astype(np.float32)))
+    def add_obs(self, vector: NDArray[np.float32]) -> None:
+        """Include the vector [D] of the present row's observation in the magnitudes."""
+        self.obs_magnitudes = np.maximum(self.obs_magnitudes, np.abs(vector))
 
     def latest_values(self, value: float) -> NDArray[np.float32]:
         """Return V of the latest rows, f32[L] with L <= CURVE_LENGTH + 1.
@@ -251,7 +253,6 @@ def _make_step(
     greedy_action = int(output.action[0])
     distribution = output.distribution
     state_norm = output.state_norm
-    game.add_obs(row.obs[0])
     return PlayerStep(
         screens=screens,
         stacked_obs=stack[0].cpu().numpy(),

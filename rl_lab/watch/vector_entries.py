@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,37 @@ MODERATE = 1000.0
 """Largest magnitude of a bound that is the end of a bar. With a larger one most bars would be too short to see."""
 
 
-def is_vector(env_spec: EnvSpec) -> bool:
-    """Return True if the observations are numbers without a picture."""
-    return env_spec.dtype == "float32"
+def vector_part(env_spec: EnvSpec, obs: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the numbers [D] of an observation that are no part of an image or of planes. [0] if there are none.
+
+    Args:
+        env_spec: The environment.
+        obs: An observation [*obs_shape] as the agent receives it.
+    """
+    if env_spec.packed is not None:
+        return np.ascontiguousarray(obs[: 4 * env_spec.packed.vector]).view(np.float32)
+    if env_spec.obs_kind == "vector":
+        return np.asarray(obs, np.float32).ravel()
+    return np.zeros(0, np.float32)
 
 
-def entry_names(env_spec: EnvSpec) -> tuple[str, ...]:
-    """Return the names of all entries of an observation: x0, x1, ... if the environment is not known."""
-    num_entries = int(np.prod(env_spec.frame))
+def spatial_part(env_spec: EnvSpec, obs: NDArray[Any]) -> NDArray[Any] | None:
+    """Return the image [H, W] or [C, H, W], or the planes [C, H, W], of an observation. None if it has neither."""
+    packed = env_spec.packed
+    if packed is None:
+        return None if env_spec.obs_kind == "vector" else obs
+    if not packed.spatial:
+        return None
+    start = 4 * packed.vector
+    if packed.spatial_dtype == "float32":
+        numbers = np.ascontiguousarray(obs[start : 4 * packed.num_floats]).view(np.float32)
+    else:
+        numbers = obs[start : packed.mask_start]
+    return numbers.reshape(packed.spatial)
+
+
+def entry_names(env_spec: EnvSpec, num_entries: int) -> tuple[str, ...]:
+    """Return the names of all entries of a vector: x0, x1, ... if the environment is not known."""
     match = re.fullmatch(r"(\w+)-v\d+", env_spec.id)
     known = ENTRY_NAMES.get(match[1], ()) if match else ()
     if len(known) == num_entries:

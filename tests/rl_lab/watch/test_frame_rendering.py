@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from envs.make import resolve
-from envs.spec import EnvSpec
+from envs.options import EnvOptions
+from envs.spec import EnvSpec, PackedObservation
 from rl_lab.watch import frame_rendering
 from rl_lab.watch.frame_rendering import (
     BAR,
@@ -22,11 +23,12 @@ from rl_lab.watch.frame_rendering import (
     PANEL_RIGHT,
     SCREEN_WIDTH,
     VALUE_WIDTH,
+    observed_part_of_screen,
     render_frame,
-    screen_shows_observation,
 )
+from rl_lab.watch.images import TEXT
 from rl_lab.watch.player import PlayerStep
-from rl_lab.watch.vector_entries import entry_names, entry_ranges
+from rl_lab.watch.vector_entries import entry_names, entry_ranges, spatial_part, vector_part
 
 SCREEN = np.full((200, 250, 3), 100, np.uint8)
 VECTOR_SPEC = resolve("CartPole-v1")
@@ -75,7 +77,13 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
 
 
 def image_spec(**changes: Any) -> EnvSpec:
-    values: dict[str, Any] = {"backend": "ale", "view": "grey", "frame": (84, 84), "dtype": "uint8"}
+    values: dict[str, Any] = {
+        "backend": "ale",
+        "view": "grey",
+        "frame": (84, 84),
+        "dtype": "uint8",
+        "obs_kind": "image",
+    }
     return dataclasses.replace(VECTOR_SPEC, **(values | {"bounds": None, **changes}))
 
 
@@ -90,16 +98,28 @@ def image_spec(**changes: Any) -> EnvSpec:
 )
 def test_heatmap_is_on_the_screen_only_if_the_network_sees_the_screen(backend: str, view: str, expected: bool):
     env_spec = image_spec(backend=backend, view=view)
-    assert screen_shows_observation(env_spec) == expected
+    assert (observed_part_of_screen(env_spec) is not None) == expected
     obs = np.zeros((4, 84, 84), np.uint8)
     plain = render_frame(make_step(obs), SCREEN, env_spec, "title")
     heated = render_frame(make_step(obs, saliency=np.ones((84, 84), np.float32)), SCREEN, env_spec, "title")
     changed = (plain != heated).any(2)
     assert changed[:, :SCREEN_WIDTH].any() == expected
-    if env_spec.max_pixel:
-        assert changed[:, SCREEN_WIDTH:].any(), "the heatmap is always on the newest observation"
-        older = PANEL_LEFT + 3 * ((PANEL_RIGHT - PANEL_LEFT) // 4)
-        assert not changed[:, SCREEN_WIDTH:older].any()
+    assert changed[:, SCREEN_WIDTH:].any(), "the heatmap is always on the newest observation"
+    older = PANEL_LEFT + 3 * ((PANEL_RIGHT - PANEL_LEFT) // 4)
+    assert not changed[:, SCREEN_WIDTH:older].any()
+
+
+def test_heatmap_is_on_the_part_of_the_screen_that_the_network_sees():
+    options = EnvOptions(pixels=True, crop="50:150,100:200")
+    env_spec = image_spec(backend="gymnasium", view="pixels", options=options)
+    obs = np.zeros((1, 84, 84), np.uint8)
+    plain = render_frame(make_step(obs), SCREEN, env_spec, "title")
+    heated = render_frame(make_step(obs, saliency=np.ones((84, 84), np.float32)), SCREEN, env_spec, "title")
+    rows, columns = np.nonzero((plain != heated).any(2)[:, :SCREEN_WIDTH])
+    top, scale = (FRAME_HEIGHT - 400) // 2, 2  # the screen of 200 x 250 pixels is drawn twice as large
+    assert (rows.min(), rows.max() + 1) == (top + 50 * scale, top + 150 * scale)
+    assert (columns.min(), columns.max() + 1) == (100 * scale, 200 * scale)
+    assert (SCREEN == 100).all(), "the screen of the step is unchanged"
 
 
 def test_entries_of_a_known_environment_have_names_values_and_masks(texts: list[tuple[str, int, int]]):
@@ -175,13 +195,20 @@ def test_layout_holds_for_all_agents(
     assert "0" in [text for text, *_ in texts], "the chosen action is always shown"
 
 
+def test_states_of_several_parts_are_several_numbers(texts: list[tuple[str, int, int]]):
+    obs = np.zeros((1, 10), np.float32)
+    obs[0, [2, 3, 9]] = 1
+    render_frame(make_step(obs), SCREEN, vector_spec(10, state_sizes=(3, 2, 5)), "title")
+    assert texts[2][0] == "state 2, 0, 4 of 3 x 2 x 5"
+
+
 @pytest.mark.parametrize(("state", "expected"), [(123, "state 123 of 500"), (None, "state hidden of 500")])
 def test_discrete_states_are_numbers(texts: list[tuple[str, int, int]], state: int | None, expected: str):
     obs = np.zeros((2, 500), np.float32)
     obs[0, 7] = 1
     if state is not None:
         obs[1, state] = 1
-    render_frame(make_step(obs), SCREEN, vector_spec(500, one_hot=True), "title")
+    render_frame(make_step(obs), SCREEN, vector_spec(500, state_sizes=(500,)), "title")
     assert texts[2][0] == expected
 
 
@@ -196,7 +223,7 @@ def test_discrete_states_are_numbers(texts: list[tuple[str, int, int]], state: i
     ],
 )
 def test_names_of_entries_are_those_of_known_ids_only(env_id: str, num_entries: int, expected: str):
-    names = entry_names(dataclasses.replace(VECTOR_SPEC, id=env_id, frame=(num_entries,)))
+    names = entry_names(dataclasses.replace(VECTOR_SPEC, id=env_id), num_entries)
     assert len(names) == num_entries
     assert names[0] == expected
 
@@ -207,3 +234,68 @@ def test_ranges_are_moderate_bounds_or_magnitudes():
     ranges = entry_ranges(vector_spec(3, bounds=bounds), magnitudes)
     np.testing.assert_allclose(ranges, [[-1, 2], [-5, 5], [-1e-9, 1e-9]])
     assert (entry_ranges(vector_spec(3), magnitudes)[0] == [-9, 9]).all()
+
+
+@pytest.mark.parametrize("kind", ["image", "planes"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_packed_observations_are_shown_by_their_parts(texts: list[tuple[str, int, int]], kind: Any, dtype: Any):
+    packed = PackedObservation(3, (2, 40, 50), kind, dtype, num_masked=5)
+    vector = np.array([1.5, -2.5, 3.5], np.float32)
+    spatial = np.random.default_rng(0).integers(0, 255, (2, 40, 50)).astype(dtype)
+    obs = packed.pack([vector], spatial, np.ones(5, np.bool_))
+    env_spec = vector_spec(len(obs), 5, dtype="uint8", obs_kind="packed", packed=packed)
+    np.testing.assert_array_equal(vector_part(env_spec, obs), vector)
+    np.testing.assert_array_equal(spatial_part(env_spec, obs), spatial)
+    if (kind, dtype) == ("image", "float32"):  # images are always uint8
+        return
+    step = make_step(obs[None], 5, obs_magnitudes=np.abs(vector))
+    render_frame(step, SCREEN, env_spec, "title")
+    drawn = [text for text, *_ in texts]
+    assert drawn[drawn.index("x0") :][:6] == ["x0", "1.500", "x1", "-2.500", "x2", "3.500"]
+    assert ("2 planes of 40 x 50" in drawn) == (kind == "planes")
+
+
+@pytest.mark.parametrize("shape", [(84, 84), (3, 84, 84), (1, 84, 84), (4, 60, 90), (35, 84, 84)])
+@pytest.mark.parametrize("num_stacked", [1, 4])
+def test_images_with_channels_are_drawn_in_the_panel(shape: tuple[int, ...], num_stacked: int):
+    obs = np.full((num_stacked, *shape), 200, np.uint8)
+    if shape[0] == 3:
+        obs[:, 1:] = 0
+    frame = render_frame(make_step(obs), SCREEN, image_spec(backend="gymnasium", frame=shape), "title")
+    tile = frame[HEADER_HEIGHT : HEADER_HEIGHT + 80, PANEL_LEFT:PANEL_RIGHT]
+    expected = [200, 0, 0] if shape[0] == 3 else [200, 200, 200]
+    assert (tile == expected).all(2).sum() > 400
+
+
+def test_actions_that_are_not_allowed_have_no_bar(texts: list[tuple[str, int, int]]):
+    scores = np.array([-np.inf, 1.0, 3.0, -np.inf], np.float32)
+    step = make_step(np.ones((1, 2), np.float32), 4, action_scores=scores, action=2, greedy_action=2)
+    render_frame(step, SCREEN, vector_spec(2, 4), "title")
+    drawn = [text for text, *_ in texts]
+    assert drawn[drawn.index("0") :][:8] == ["0", "not allowed", "1", "1.000", "2", "3.000", "3", "not allowed"]
+
+
+@pytest.mark.parametrize(
+    ("is_policy", "labels", "chosen"),
+    [
+        (True, ["left", "right", "jump", "stay", "duck"], ["right", "stay"]),
+        (False, [f"{a} {b}" for a in ("left", "right") for b in ("jump", "stay", "duck")], ["right stay"]),
+    ],
+)
+def test_actions_with_several_parts_have_the_names_of_their_parts(
+    monkeypatch: pytest.MonkeyPatch, is_policy: bool, labels: list[str], chosen: list[str]
+):
+    """A policy has a probability for each action of each part; other agents have a value for each combination."""
+    drawn: list[tuple[str, Any]] = []
+    monkeypatch.setattr(
+        frame_rendering, "draw_text", lambda _, text, position, **style: drawn.append((text, style.get("color")))
+    )
+    names = ("left", "right", "jump", "stay", "duck")
+    env_spec = dataclasses.replace(vector_spec(2), actions=names, action_parts=(2, 3))
+    step = make_step(np.ones((1, 2), np.float32), len(labels), is_policy=is_policy, action=4)
+    render_frame(step, SCREEN, env_spec, "title")
+    texts = [text for text, _ in drawn]
+    start = next(i for i, text in enumerate(texts) if text.startswith("action ")) + 1
+    rows = drawn[start : start + 2 * len(labels) : 2]
+    assert [text for text, _ in rows] == labels
+    assert [text for text, color in rows if color == TEXT] == chosen

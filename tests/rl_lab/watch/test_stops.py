@@ -24,12 +24,13 @@ def test_signal_ends_the_viewer_of_an_environment_that_pygame_draws(train: Any, 
         env={**os.environ, "PYGAME_HIDE_SUPPORT_PROMPT": "1"},
     )
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("on the page http://127.0.0.1:")
-    process.send_signal(number)
     try:
+        first_line = process.stdout.readline()
+        process.send_signal(number)
         out, err = process.communicate(timeout=20)
     finally:
         process.kill()
+    assert first_line.startswith("on the page http://127.0.0.1:"), err
     assert (process.returncode, out, err) == (0, "", "")
 
 
