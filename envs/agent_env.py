@@ -46,6 +46,7 @@ class AgentEnv(gymnasium.Wrapper):
         self._layout = layout
         self._mask_source: MaskSource = mask_source
         self._parts = action_parts(env.action_space)
+        self.action_mask: NDArray[np.bool_] | None = None  # of the present state; None without action masks
         dtype = np.dtype(layout.dtype).type
         low, high = (0, 255) if layout.dtype == "uint8" else (-np.inf, np.inf)
         self.observation_space = Box(low, high, layout.frame, dtype)
@@ -71,6 +72,7 @@ class AgentEnv(gymnasium.Wrapper):
             mask = self._mask(obs, info)
             if not mask.any() and not is_last:
                 raise EnvFault(f"{self._name} has no legal action in its action mask, although the episode goes on")
+        self.action_mask = mask
         return self._layout.convert(obs, mask)
 
     def _mask(self, obs: Any, info: dict[str, Any]) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete
 
+from envs.agent_env import AgentEnv
 from envs.global_random import GlobalState, global_generators_seeded
 
 STEPS = 50  # most steps of a trial
@@ -64,7 +65,7 @@ def _trial(make: Callable[[], gymnasium.Env], steps: int, seconds: float) -> _Tr
                     row: tuple[Any, ...] = (obs,)
                     needs_reset = False
                 else:
-                    obs, reward, terminated, truncated, _ = env.step(_action(env, t))
+                    obs, reward, terminated, truncated, _ = env.step(_choose_action(env, t))
                     row = (obs, reward, terminated, truncated)
                     needs_reset = bool(terminated or truncated)
                 rows.append(row)
@@ -75,10 +76,14 @@ def _trial(make: Callable[[], gymnasium.Env], steps: int, seconds: float) -> _Tr
             env.close()
 
 
-def _action(env: gymnasium.Env, t: int) -> int:
-    """Return the action of step t: the actions in turn, each for three steps."""
+def _choose_action(env: gymnasium.Env, t: int) -> int:
+    """Return the action of step t: the legal actions in turn, each for three steps."""
     space = env.action_space
     assert isinstance(space, Discrete)
+    mask = env.action_mask if isinstance(env, AgentEnv) else None
+    if mask is not None:
+        legal = np.flatnonzero(mask)
+        return int(space.start) + int(legal[(t // 3) % len(legal)])
     return int(space.start) + (t // 3) % int(space.n)
 
 
