@@ -37,7 +37,7 @@ def find_incompatibilities(results: Sequence[RunResult]) -> list[str]:
 
 
 def find_caveats(results: Sequence[RunResult]) -> list[str]:
-    """Return warnings about repeated seeds, runs of different length and groups with few seeds."""
+    """Return warnings about repeated seeds, runs of different length, selected scores and groups with few seeds."""
     groups: dict[tuple[str, str], list[RunResult]] = defaultdict(list)
     for label, result in zip(group_labels(results), results, strict=True):
         groups[label, result.env_spec.name].append(result)
@@ -69,6 +69,12 @@ def _group_caveats(label: str, env: str, results: Sequence[RunResult]) -> list[s
     if max(last_steps) > LENGTH_TOLERANCE * min(last_steps):
         span = f"{min(last_steps):,.0f} to {max(last_steps):,.0f}"
         caveats.append(f"{label} on {env}: its runs end after {span} agent steps")
+    num_selected = sum(result.config.run.ends_at(result.values[-1]) for result in results)
+    if num_selected:
+        caveats.append(
+            f"{label} on {env}: {num_selected} of {len(results)} runs ended at an evaluation that reached the target"
+            " (stop_at_target), so their final scores are too high; `eval` measures them"
+        )
     return caveats
 
 

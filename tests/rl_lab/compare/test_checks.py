@@ -53,3 +53,14 @@ def test_a_repeated_seed_and_runs_of_different_length_are_caveats(make_run):
         "dqn on CartPole-v1 has more than one run with seed 2: its interval is too narrow",
         "dqn on CartPole-v1: its runs end after 2,000 to 4,000 agent steps",
     ]
+
+
+def test_scores_that_ended_their_run_are_a_caveat(make_run):
+    """The last evaluation of such a run is chosen for its score."""
+    runs = [make_run(seed=seed, target=20.0, stop_at_target=True) for seed in range(4)]
+    runs.append(make_run(seed=4, target=21.0, stop_at_target=True))  # it has not reached its target
+    results, _ = read_results(runs)
+    assert find_caveats(results) == [
+        "dqn on CartPole-v1: 4 of 5 runs ended at an evaluation that reached the target (stop_at_target), so their"
+        " final scores are too high; `eval` measures them"
+    ]
