@@ -24,8 +24,10 @@ from torch import Tensor
 from agents.core.agent import Abilities
 from agents.core.frame_stack import empty_history, stack_frames
 from agents.core.memory_needs import FLOAT_BYTES, MemoryNeed, NetworkSize, learning_needs, row_needs
+from agents.core.settings import ConfigError
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Carry, EnvSpaces, PolicyOutput, StepResult, ValueScaling
+from agents.dqn import MAX_COMBINATIONS
 from envs.stream import Stream
 from rl_lab.baselines.sb3_config import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3OnPolicyConfig, SB3PPOConfig
 from rl_lab.baselines.sb3_envs import PlaceholderVecEnv, sb3_spaces
@@ -62,6 +64,11 @@ class SB3Agent:
             device: Device of the networks.
             dtype: Ignored. Stable-Baselines3 computes in float32.
         """
+        if spaces.action_parts and spaces.num_actions > MAX_COMBINATIONS:
+            raise ConfigError(
+                f"an action has {spaces.num_actions:,} combinations of parts; the agents of Stable-Baselines3 take at"
+                f" most {MAX_COMBINATIONS:,} here, reinforce takes any number"
+            )
         self.config = config
         self.spaces = spaces
         self.device = device

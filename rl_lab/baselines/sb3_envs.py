@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.core.frame_stack import stack_frames
 from agents.core.stopwatch import Stopwatch
+from envs.options import MIN_IMAGE_SIDE
 from envs.stream import Episode, Row, Stream, spread_seeds
 from rl_lab.training.training_loop import LoopStep
 
@@ -26,11 +27,14 @@ def sb3_spaces(
 ) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Discrete]:
     """Return the spaces of stacked observations and of actions.
 
-    A stack of k images has the shape [k, H, W]. A stack of k vectors is flattened to [k * D].
+    A stack of k images has the shape [k * C, H, W], with C = 1 for grey images. A stack of k vectors, or of planes, is
+    flattened to [k * D].
     """
     discrete = gymnasium.spaces.Discrete(num_actions)
-    if len(obs_shape) == 2 and dtype == np.uint8:
-        return gymnasium.spaces.Box(0, 255, (frame_stack, *obs_shape), np.uint8), discrete
+    is_image = dtype == np.uint8 and len(obs_shape) in (2, 3) and min(obs_shape[-2:]) >= MIN_IMAGE_SIDE
+    if is_image:
+        channels = obs_shape[0] if len(obs_shape) == 3 else 1
+        return gymnasium.spaces.Box(0, 255, (frame_stack * channels, *obs_shape[-2:]), np.uint8), discrete
     entries = frame_stack * int(np.prod(obs_shape))
     return gymnasium.spaces.Box(-np.inf, np.inf, (entries,), np.float32), discrete
 

@@ -9,12 +9,14 @@ from typing import Literal
 
 import torch
 
-from agents.core.agent import Agent
+from agents.core.agent import Abilities, Agent
 from agents.core.memory_needs import MemoryNeed
 from agents.core.types import EnvSpaces
 from envs import make
 from envs.gymnasium_envs import uses_processes
+from envs.registration import PYTHON_NAMESPACE
 from envs.spec import AtariProtocol, EnvSpec
+from rl_lab.errors import LabError
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.factory import agent_needs, env_spaces
 from rl_lab.experiment.registry import AgentClass, find_agent
@@ -76,6 +78,7 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
     entry = find_agent(config.agent)
     agent_class = entry.load()
     spaces = env_spaces(env_spec, config.run.num_envs)
+    _check_abilities(config, env_spec, entry.abilities)
     device = resolve_device(config.run.device)
     computes_in_bfloat16 = entry.abilities.bfloat16 and spaces.is_image
     dtype = resolve_precision(config.run.precision if computes_in_bfloat16 else "float32", device)
@@ -98,6 +101,22 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
         env_needs=_env_needs(config, env_spec),
         checkpoint_bytes=sum(need.saved_bytes for need in needs) if entry.abilities.resumable else 0,
     )
+
+
+def _check_abilities(config: Config, env_spec: EnvSpec, abilities: Abilities) -> None:
+    """Raise LabError if the agent, or other processes, cannot use the environment."""
+    if env_spec.packed is not None and not abilities.packed_observations:
+        if env_spec.mask_source and not (env_spec.packed.vector and env_spec.packed.spatial):
+            advice = "--no-action-masks ignores the masks"
+        else:
+            advice = "--obs-key chooses a part of the observations"
+        raise LabError(
+            f"{config.agent} cannot use {env_spec.name}, which has action masks, or images beside vectors; {advice}"
+        )
+    if config.run.collectors and env_spec.id.startswith(f"{PYTHON_NAMESPACE}/"):
+        raise LabError(
+            f"{env_spec.name} was given as a Python object, which collectors cannot make: leave out collectors"
+        )
 
 
 def _env_needs(config: Config, env_spec: EnvSpec) -> MemoryNeed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from agents.core.agent import Agent
 from rl_lab import checkpoint
@@ -79,12 +80,16 @@ class Trainer:
         display = ProgressDisplay(settings.steps, quiet=quiet)
         self.plan = plan
         self.run = run
+        self._restored_from: Path | None = None  # the checkpoint
         with watchdog:
             loop = make_loop(plan.config, plan.env_spec, agent, plan.device)
         self.session = TrainingSession(plan, run, agent, loop, display, watchdog)
 
     def restore(self) -> None:
-        """Restore the newest undamaged checkpoint, and remove newer ones. Raises LabError if there is none."""
+        """Restore the newest undamaged checkpoint. Raises LabError if there is none.
+
+        Newer checkpoints, which are damaged, are removed when training begins.
+        """
         session = self.session
         folders = checkpoint.generations(self.run.path)
         for folder in folders:
@@ -93,7 +98,7 @@ class Trainer:
             except checkpoint.DamagedCheckpoint as error:
                 session.display.print_line(f"WARNING: {error}; the previous checkpoint is used")
                 continue
-            checkpoint.discard_newer(folder)
+            self._restored_from = folder
             break
         else:
             raise self._no_checkpoint_error(has_damaged=bool(folders))
@@ -121,6 +126,8 @@ class Trainer:
         """
         try:
             with no_silent_exit(lambda: f"; {how_to_resume(self.run)}"):
+                if self._restored_from is not None:
+                    checkpoint.discard_newer(self._restored_from)
                 self._train()
         except KeyboardInterrupt as interrupt:
             raise StoppedWithoutSaving(self.run) from interrupt

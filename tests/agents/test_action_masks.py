@@ -15,6 +15,8 @@ from agents.dqn import DQN, DQNConfig
 from agents.dueling_dqn import DuelingDQN, DuelingDQNConfig
 from agents.expected_sarsa import ExpectedSarsa
 from agents.memory.replay import TransitionBatch
+from agents.nn.heads import DuelingHead
+from agents.nn.networks import ActorCritic, DistributionalQNetwork, QNetwork
 from agents.rainbow import Rainbow, RainbowConfig
 from agents.tabular import (
     TabularConfig,
@@ -23,8 +25,6 @@ from agents.tabular import (
     TabularSarsa,
     TabularSarsaLambda,
 )
-from agents.nn.heads import DuelingHead
-from agents.nn.networks import ActorCritic, QNetwork
 from envs.make import make_stream, resolve
 from envs.stream import Row
 from rl_lab.experiment import config as configuration
@@ -210,6 +210,7 @@ def test_distribution_of_the_target_is_that_of_a_legal_action(double):
     chooser = agent.online_network if double else agent.target_network
     q = unmasked_q(chooser, STATES)
     with torch.no_grad():
+        assert isinstance(agent.target_network, DistributionalQNetwork)
         probabilities = agent.target_network.log_probabilities(packed_stack(STATES)).exp()
     for state in STATES:
         best = max((a for a in range(NUM_ACTIONS) if legal(state)[a]), key=lambda a: q[state][a])
