@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import gymnasium
@@ -9,6 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from numpy.typing import NDArray
 
+from envs.guard import env_fault
 from envs.observation_layout import ObservationLayout
 from envs.spec import EnvError, EnvFault
 
@@ -20,7 +22,7 @@ MASK_KEY = "action_mask"
 MASK_METHOD = "action_masks"
 
 MAX_ACTIONS = 100_000
-"""Most actions of a Discrete action space: each has a name in the spec and an output of the network."""
+"""Most actions, summed over the parts of an action: each has a name in the spec and an output of the network."""
 
 MAX_COMBINATIONS = 2**62
 """Most combinations of a MultiDiscrete action: an action is one number of type int64."""
@@ -78,10 +80,19 @@ class AgentEnv(gymnasium.Wrapper):
     def _mask(self, obs: Any, info: dict[str, Any]) -> NDArray[np.bool_]:
         """Return the action mask bool[A] of the present state. Raises EnvFault if it is missing or invalid."""
         num_actions = self._layout.num_masked
-        mask = find_mask(self.env, self._mask_source, obs, info)
-        array = np.asarray(mask) if mask is not None else None
+        try:
+            mask = find_mask(self.env, self._mask_source, obs, info)
+        except (Exception, SystemExit) as error:  # the method is the user's
+            raise env_fault(f"{self._name} fails in {MASK_METHOD}", error, self.env) from None
+        array = None
+        form = "no mask"
+        if mask is not None:
+            try:
+                array = np.asarray(mask)
+                form = f"a mask of shape {array.shape} and type {array.dtype}"
+            except ValueError:  # lists of different lengths
+                form = "a mask that is no array"
         if array is None or array.shape != (num_actions,) or array.dtype.kind not in "buif":
-            form = "no mask" if array is None else f"a mask of shape {array.shape} and type {array.dtype}"
             raise EnvFault(
                 f"{self._name} sent {form}; action masks must hold one number for each of {num_actions} actions"
             )
@@ -120,8 +131,11 @@ def action_parts(space: gymnasium.Space[Any]) -> tuple[int, ...]:
 
 def to_combination(space: gymnasium.Space[Any], number: int) -> NDArray[Any]:
     """Return the action of a MultiDiscrete or MultiBinary space from the number of the combination."""
-    parts = action_parts(space)
-    values = np.array(np.unravel_index(number, parts), space.dtype).reshape(space.shape or ())
+    parts = []
+    for size in reversed(action_parts(space)):  # numpy.unravel_index has a limit of 64 parts
+        number, part = divmod(number, size)
+        parts.append(part)
+    values = np.array(parts[::-1], space.dtype).reshape(space.shape or ())
     if isinstance(space, MultiDiscrete):
         values = values + np.asarray(space.start, space.dtype)
     return values
@@ -129,15 +143,11 @@ def to_combination(space: gymnasium.Space[Any], number: int) -> NDArray[Any]:
 
 def check_actions(name: str, space: gymnasium.Space[Any]) -> None:
     """Raise EnvError if agents do not support an action space."""
-    if isinstance(space, Discrete):
-        if space.n > MAX_ACTIONS:
-            raise EnvError(f"{name} has {space.n:,} actions; agents take at most {MAX_ACTIONS:,}")
-        return
-    parts = action_parts(space)
+    parts = (int(space.n),) if isinstance(space, Discrete) else action_parts(space)
     if not parts:
         raise EnvError(f"{name} has the action space {space}; agents need a Discrete, MultiDiscrete or MultiBinary one")
-    combinations = 1
-    for part in parts:
-        combinations *= part
+    if sum(parts) > MAX_ACTIONS:
+        raise EnvError(f"{name} has {sum(parts):,} actions; agents take at most {MAX_ACTIONS:,}")
+    combinations = math.prod(parts)
     if combinations > MAX_COMBINATIONS:
         raise EnvError(f"{name} has {combinations:.0e} combinations of actions; agents take at most 2^62")

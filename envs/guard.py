@@ -16,9 +16,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from envs.global_random import GlobalState, seed_global_generators
+from envs.observation_layout import Path as PartPath
+from envs.observation_layout import name_of, used_arrays
 from envs.spec import EnvFault
 
 RESULTS_OF_STEP = ("an observation", "a reward", "terminated", "truncated", "an info")
@@ -45,18 +47,19 @@ class GuardedEnv(gymnasium.Wrapper):
     depends only on its own seeds and actions, and not on the other environments of the process.
     """
 
-    def __init__(self, env: gymnasium.Env, name: str, *, own_generators: bool = False) -> None:
+    def __init__(self, env: gymnasium.Env, name: str, *, obs_key: str = "", own_generators: bool = False) -> None:
         """Wrap an environment.
 
         Args:
             env: The environment, without other wrappers of this project.
             name: Its name, for messages.
+            obs_key: The parts of its observations that are used (`EnvOptions.obs_key`). The others are not checked.
             own_generators: Give the environment global generators of its own. This takes about 0.1 ms a step, and is
                 needed only if the environment draws from them.
         """
         super().__init__(env)
         self._name = name
-        self._space = env.observation_space
+        self._arrays = used_arrays(env.observation_space, obs_key)
         self._generators = GlobalState.read() if own_generators else None
         self._outer_generators: GlobalState | None = None  # those of the process, during a call of the environment
 
@@ -121,36 +124,58 @@ class GuardedEnv(gymnasium.Wrapper):
 
     def _check_observation(self, call: str, obs: Any) -> None:
         """Raise EnvFault if an observation does not fit into the observation space of the environment."""
-        space = self._space
-        if isinstance(space, Discrete):
-            if not space.contains(obs):
-                raise self._invalid(call, f"returned the observation {_short(obs)}, which is not in {space}")
-            return
-        if not isinstance(space, Box):
-            return
+        for path, space in self._arrays.items():
+            array = obs
+            for key in path:
+                try:
+                    array = array[key]
+                except (KeyError, IndexError, TypeError):
+                    raise self._invalid(
+                        call, f"returned the observation {_short(obs)}, which has no part {name_of(path)!r}"
+                    ) from None
+            if isinstance(space, Box):
+                self._check_box(call, path, array, space)
+            elif isinstance(space, Discrete | MultiDiscrete | MultiBinary):
+                self._check_states(call, path, array, space)
+
+    def _check_box(self, call: str, path: PartPath, obs: Any, space: Box) -> None:
+        """Raise EnvFault if an array of an observation has another shape or type than its space."""
         if not isinstance(obs, np.ndarray):
-            obs = self._array(call, obs)
+            obs = self._array(call, path, obs)
         if obs.shape != space.shape:
             raise self._invalid(
-                call, f"returned an observation of shape {obs.shape}; its space has the shape {space.shape}"
+                call, f"returned an observation{_of(path)} of shape {obs.shape}; its space has the shape {space.shape}"
             )
         if obs.dtype != space.dtype:
-            self._check_conversion(call, obs, np.dtype(space.dtype))
+            self._check_conversion(call, path, obs, np.dtype(space.dtype))
 
-    def _array(self, call: str, obs: Any) -> np.ndarray:
+    def _check_states(self, call: str, path: PartPath, obs: Any, space: Discrete | MultiDiscrete | MultiBinary) -> None:
+        """Raise EnvFault if discrete states are not in their space."""
+        states = obs
+        if not isinstance(space, Discrete):
+            states = self._array(call, path, obs)
+        is_whole = isinstance(space, Discrete) or states.dtype.kind in "bui"
+        if not is_whole or not space.contains(states):
+            raise self._invalid(call, f"returned the observation{_of(path)} {_short(obs)}, which is not in {space}")
+
+    def _array(self, call: str, path: PartPath, obs: Any) -> np.ndarray:
         """Return an observation as an array. Raises EnvFault if it is none."""
         try:
             return np.asarray(obs)
         except ValueError as error:  # lists of different lengths
-            raise self._invalid(call, f"returned the observation {_short(obs)}; it must be an array") from error
+            raise self._invalid(
+                call, f"returned the observation{_of(path)} {_short(obs)}; it must be an array"
+            ) from error
 
-    def _check_conversion(self, call: str, obs: np.ndarray, dtype: np.dtype) -> None:
+    def _check_conversion(self, call: str, path: PartPath, obs: np.ndarray, dtype: np.dtype) -> None:
         """Raise EnvFault if a conversion to the type of the observation space would change the observation.
 
         The rounding of floating-point numbers is allowed: many environments compute in float64 and declare float32.
         """
         if obs.dtype.kind not in "buif":
-            raise self._invalid(call, f"returned an observation of type {obs.dtype}; its space has the type {dtype}")
+            raise self._invalid(
+                call, f"returned an observation{_of(path)} of type {obs.dtype}; its space has the type {dtype}"
+            )
         if dtype.kind == "f":
             return
         with np.errstate(invalid="ignore"):
@@ -158,7 +183,8 @@ class GuardedEnv(gymnasium.Wrapper):
         if not np.array_equal(converted, obs):
             raise self._invalid(
                 call,
-                f"returned an observation of type {obs.dtype} with values that {dtype}, its space's type, cannot hold",
+                f"returned an observation{_of(path)} of type {obs.dtype} with values that {dtype}, its space's type,"
+                " cannot hold",
             )
 
     def _number(self, reward: Any) -> float:
@@ -246,6 +272,11 @@ def _short_path(file: str) -> str:
         return str(Path(file).resolve().relative_to(Path.cwd()))
     except (ValueError, OSError):
         return file
+
+
+def _of(path: PartPath) -> str:
+    """Return the name of a part of an observation with a space before it, or nothing for a whole observation."""
+    return f" {name_of(path)!r}" if path else ""
 
 
 def _short(value: Any) -> str:

@@ -98,7 +98,7 @@ class EnvRecipe:
             raise
         except (Exception, SystemExit) as error:
             raise EnvError(f"{name} cannot be shown as pixels: {describe(error)}") from error
-        return GuardedEnv(env, name, own_generators=self.own_generators)
+        return GuardedEnv(env, name, obs_key=options.obs_key, own_generators=self.own_generators)
 
     def layout(self, env: gymnasium.Env) -> ObservationLayout:
         """Return how the observations of the environment are converted. Raises EnvError for unsupported spaces."""
@@ -354,8 +354,7 @@ def _is_picklable(recipe: EnvRecipe) -> bool:
 def _spec(env_id: str, env: GuardedEnv, recipe: EnvRecipe) -> EnvSpec:
     """Return the spec of an environment."""
     layout = recipe.layout(env)
-    gymnasium_spec = env.spec
-    assert gymnasium_spec is not None
+    gymnasium_spec = env.unwrapped.spec or recipe.gymnasium_spec  # a wrapper may be an environment without a spec
     game = find_game_of_id(env_id) if hasattr(env.unwrapped, "ale") else None
     kwargs = gymnasium_spec.kwargs if game else {}
     frame_skip = kwargs.get("frameskip", 1)

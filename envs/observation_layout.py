@@ -30,7 +30,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 from numpy.typing import NDArray
 
 from envs.options import MIN_IMAGE_SIDE, EnvOptions, ImageColors, parse_crop
-from envs.spec import EnvError, PackedObservation
+from envs.spec import EnvError, EnvFault, PackedObservation
 
 UNBOUNDED = 1e18
 """A bound of this size or more counts as none."""
@@ -66,7 +66,7 @@ class Part:
     @property
     def name(self) -> str:
         """Return the path as text: "goal/position"."""
-        return _name(self.path)
+        return name_of(self.path)
 
     def array_of(self, obs: Any) -> Array:
         """Return the converted array of this part of an observation."""
@@ -205,19 +205,38 @@ def observation_layout(
     Raises:
         EnvError: The space is not supported, or an option does not fit.
     """
-    arrays = _select(name, _arrays_of(space), options.obs_key)
+    arrays = _select(name, space, options.obs_key)
     if not arrays:
         raise EnvError(f"{name} has the observation space {_short(space)}, which is empty")
-    parts = [_part(name, path, array_space, options) for path, array_space in arrays.items()]
-    spatial = [part for part in parts if part.meaning != "vector"]
-    vectors = [part for part in parts if part.meaning == "vector"]
-    _check_spatial(name, spatial)
-    num_states = sum(sum(part.state_sizes) for part in parts)
+    num_states = sum(sum(_state_sizes(array_space)) for array_space in arrays.values())
     if num_states > MAX_STATES:
         raise EnvError(
             f"{name} has {num_states:,} states; agents receive them as one-hot vectors, of at most {MAX_STATES:,}"
         )
+    parts = [_part(name, path, array_space, options) for path, array_space in arrays.items()]
+    spatial = [part for part in parts if part.meaning != "vector"]
+    vectors = [part for part in parts if part.meaning == "vector"]
+    _check_spatial(name, spatial)
     return ObservationLayout((*vectors, *spatial), num_masked)
+
+
+def used_arrays(space: gymnasium.Space[Any], obs_key: str) -> dict[Path, gymnasium.Space[Any]]:
+    """Return the spaces of all arrays in an observation that the option `obs_key` names, by path.
+
+    Args:
+        space: Observation space of an environment.
+        obs_key: The option. Empty means all arrays.
+    """
+    arrays = _arrays_of(space)
+    if not obs_key:
+        return arrays
+    prefixes = [key.strip() for key in obs_key.split(",")]
+    return {path: child for path, child in arrays.items() if any(_is_within(path, prefix) for prefix in prefixes)}
+
+
+def name_of(path: Path) -> str:
+    """Return a path as text: "goal/position"."""
+    return "/".join(map(str, path))
 
 
 def convert_image(
@@ -269,38 +288,31 @@ def _arrays_of(space: gymnasium.Space[Any], path: Path = ()) -> dict[Path, gymna
     return arrays
 
 
-def _select(name: str, arrays: dict[Path, gymnasium.Space[Any]], obs_key: str) -> dict[Path, gymnasium.Space[Any]]:
+def _select(name: str, space: gymnasium.Space[Any], obs_key: str) -> dict[Path, gymnasium.Space[Any]]:
     """Return the arrays that the option `obs_key` names, in the order of the space.
 
     Raises:
         EnvError: There is no such array, or an array is of an unsupported space.
     """
-    selected = arrays
-    if obs_key:
-        prefixes = [key.strip() for key in obs_key.split(",")]
-        for prefix in prefixes:
-            if not any(_is_within(path, prefix) for path in arrays):
-                known = f"has the parts {', '.join(map(_name, arrays))}" if () not in arrays else "has one part only"
-                raise EnvError(f"obs_key is {prefix!r}; the observation of {name} {known}")
-        selected = {path: space for path, space in arrays.items() if any(_is_within(path, p) for p in prefixes)}
-    supported = [path for path, space in selected.items() if _is_supported(space)]
-    for path, space in selected.items():
+    arrays = _arrays_of(space)
+    for prefix in [key.strip() for key in obs_key.split(",")] if obs_key else []:
+        if not used_arrays(space, prefix):
+            known = f"has the parts {', '.join(map(name_of, arrays))}" if () not in arrays else "has one part only"
+            raise EnvError(f"obs_key is {prefix!r}; the observation of {name} {known}")
+    selected = used_arrays(space, obs_key)
+    supported = [path for path, child in selected.items() if _is_supported(child)]
+    for path, child in selected.items():
         if path in supported:
             continue
-        place = f" in {_name(path)!r}" if path else ""
-        advice = f"; leave it out with --obs-key {','.join(map(_name, supported))}" if supported else ""
-        raise EnvError(f"{name} has the observation space {_short(space)}{place}; agents need {SPACES}{advice}")
+        place = f" in {name_of(path)!r}" if path else ""
+        advice = f"; leave it out with --obs-key {','.join(map(name_of, supported))}" if supported else ""
+        raise EnvError(f"{name} has the observation space {_short(child)}{place}; agents need {SPACES}{advice}")
     return selected
-
-
-def _name(path: Path) -> str:
-    """Return a path as text: "goal/position"."""
-    return "/".join(map(str, path))
 
 
 def _is_within(path: Path, prefix: str) -> bool:
     """Return True if a path is called `prefix`, or lies below it."""
-    return f"{_name(path)}/".startswith(f"{prefix}/")
+    return f"{name_of(path)}/".startswith(f"{prefix}/")
 
 
 def _is_supported(space: gymnasium.Space[Any]) -> bool:
@@ -310,13 +322,9 @@ def _is_supported(space: gymnasium.Space[Any]) -> bool:
 
 def _part(name: str, path: Path, space: gymnasium.Space[Any], options: EnvOptions) -> Part:
     """Return how the array of a space is converted. Raises EnvError if an option does not fit."""
-    if isinstance(space, Discrete):
-        return _states_part(path, (int(space.n),), np.array([space.start]))
-    if isinstance(space, MultiDiscrete):
-        return _states_part(path, tuple(int(n) for n in space.nvec.flat), np.asarray(space.start).ravel())
-    if isinstance(space, MultiBinary):
-        return _states_part(path, (2,) * math.prod(space.shape), np.zeros(math.prod(space.shape), np.int64))
-    assert isinstance(space, Box)
+    if not isinstance(space, Box):
+        start = np.ravel(getattr(space, "start", 0))  # a MultiBinary space has no start
+        return _states_part(path, _state_sizes(space), start)
     if 0 in space.shape:
         raise EnvError(f"{name} has observations of shape {space.shape}, without entries")
     meaning: Any = options.obs_kind
@@ -332,6 +340,17 @@ def _part(name: str, path: Path, space: gymnasium.Space[Any], options: EnvOption
     if meaning == "image":
         return _image_part(name, path, space, options)
     return _planes_part(path, space)
+
+
+def _state_sizes(space: gymnasium.Space[Any]) -> tuple[int, ...]:
+    """Return the number of states of each discrete state in an array, and () for a Box."""
+    if isinstance(space, Discrete):
+        return (int(space.n),)
+    if isinstance(space, MultiDiscrete):
+        return tuple(int(n) for n in space.nvec.flat)
+    if isinstance(space, MultiBinary):
+        return (2,) * math.prod(space.shape)
+    return ()
 
 
 def _states_part(path: Path, sizes: tuple[int, ...], start: NDArray[Any]) -> Part:
@@ -398,12 +417,20 @@ def _image_part(name: str, path: Path, space: Box, options: EnvOptions) -> Part:
 
     def convert(image: Any) -> Array:
         array = np.asarray(image)
+        _check_finite(name, array)
         if options.crop:  # of a rendered picture [H, W, 3]
             array = array[crop]
         return convert_image(array, channel_axis, colors=options.image, size=size, scale=scale)
 
     frame = (size, size) if channels == 1 else (channels, size, size)
     return Part(path, "image", frame, "uint8", convert, tuple(changes))
+
+
+def _check_finite(name: str, image: Array) -> None:
+    """Raise EnvFault if an image holds a number that is not finite, which no pixel of type uint8 shows."""
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        wrong = image[~np.isfinite(image)][0]
+        raise EnvFault(f"{name} sent an image that holds {wrong}")
 
 
 def _planes_part(path: Path, space: Box) -> Part:
