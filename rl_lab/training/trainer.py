@@ -14,6 +14,7 @@ from agents.core.agent import Agent
 from rl_lab import checkpoint
 from rl_lab.errors import LabError
 from rl_lab.experiment import config as configuration
+from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.training_plan import TrainingPlan
 from rl_lab.system.exit_codes import no_silent_exit
@@ -266,3 +267,5 @@ class Trainer:
             print_line(f"best evaluation {state.best_score:.2f}, saved in {self.run}/{folder}")
         print_line(f"next:  {shell_command('eval', self.run, '--episodes', 30)}")
         print_line(f"       {shell_command('watch', self.run)}")
+        if not reached and is_resumable(self.plan.config.agent):
+            print_line(f"       {shell_command('resume', self.run, '--steps', 2 * settings.steps)}")
