@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import re
+import sys
 from dataclasses import replace
 
 import gymnasium
@@ -64,9 +67,28 @@ def _suggestion(name: str) -> str:
     ids = [env_id for env_id, spec in gymnasium.registry.items() if spec.namespace not in JAX_NAMESPACES]
     known = {candidate.lower(): candidate for candidate in [*ids, *atari.games()]}
     nearest = difflib.get_close_matches(name.lower(), known, 3, 0.5)
-    if not nearest:
-        return "see `list envs`"
-    return f"nearest: {', '.join(known[match] for match in nearest)}"
+    suggestions = []
+    module = _module_of_name(name)
+    if module is not None:
+        suggestions.append(f"if the package {module} registers it, write {module}:{name}")
+    if nearest:
+        suggestions.append(f"nearest: {', '.join(known[match] for match in nearest)}")
+    return "; ".join(suggestions) or "see `list envs`"
+
+
+def _module_of_name(name: str) -> str | None:
+    """Return the installed module that may register an unknown id, or None: minigrid for MiniGrid-DoorKey-5x5-v0.
+
+    The module is not imported, because nobody asked for this module.
+    """
+    words = re.match(r"[A-Za-z]\w*", name, re.ASCII)
+    module = words[0].lower() if words else ""
+    if not module or module in sys.stdlib_module_names:
+        return None
+    try:
+        return module if importlib.util.find_spec(module) is not None else None
+    except (ImportError, ValueError):  # a module without a spec
+        return None
 
 
 def adapt(

@@ -1,7 +1,9 @@
 """Tests of `resolve`, `adapt` and `make_stream`: from names of environments to streams."""
 
 import json
+import re
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -77,6 +79,35 @@ def test_resolve_raises_one_line_for_unsupported_environments(name, message):
     with pytest.raises(EnvError, match=message) as error:
         resolve(name)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["FakeGrid-DoorKey-5x5-v0", "FakeGrid/Breakout-v1", "fakegrid"])
+def test_unknown_id_of_an_installed_package_is_suggested_with_its_module(name, tmp_path, monkeypatch):
+    (tmp_path / "fakegrid.py").write_text("raise RuntimeError('it must not be imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        EnvError, match=f"unknown environment .*; if the package fakegrid registers it, write fakegrid:{name}(;|$)"
+    ):
+        resolve(name)
+
+
+def test_suggested_id_of_a_package_works(tmp_path, monkeypatch):
+    source = 'import gymnasium\nimport odd_envs\ngymnasium.register("FakeWorld-Small-v0", odd_envs.Plain)\n'
+    (tmp_path / "fakeworld.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(EnvError) as error:
+        resolve("FakeWorld-Small-v0")
+    suggested = re.findall(r"write ([^ ;]+)", str(error.value))
+    assert suggested == ["fakeworld:FakeWorld-Small-v0"]
+    assert resolve(suggested[0]).num_actions == 2
+    del gymnasium.registry["FakeWorld-Small-v0"]
+
+
+@pytest.mark.parametrize("name", ["NoSuchPackage-v0", "json-v0", "Random/Walk-v0", "__main__", "-v0", "Ü-v0"])
+def test_unknown_id_without_an_installed_package_is_not_suggested_with_a_module(name):
+    with pytest.raises(EnvError, match="unknown environment") as error:
+        resolve(name)
+    assert "package" not in str(error.value)
 
 
 def test_resolve_raises_if_the_protocol_does_not_apply():
