@@ -79,7 +79,8 @@ def register_object(env: Any) -> str:
 
     Args:
         env: A callable that makes an environment (a class or a function), or an environment. An environment that
-            Gymnasium has made is made again from its spec. Any other one is copied, before it is used.
+            Gymnasium has made is made again from its spec. Any other one is copied, before it is used, and so is one
+            with a wrapper that does not record its arguments (`gymnasium.utils.RecordConstructorArgs`).
 
     Raises:
         EnvError: The environment cannot be copied, or the object is neither callable nor an environment.
@@ -102,7 +103,7 @@ def register_object(env: Any) -> str:
 def _maker_of_instance(env: gymnasium.Env, name: str) -> Callable[..., gymnasium.Env]:
     """Return a function that makes further environments like this one. Raises EnvError if there is none."""
     spec = env.spec
-    if spec is not None and spec.entry_point is not None:
+    if spec is not None and spec.entry_point is not None and _has_all_arguments(spec):
         return partial(_make_again, spec)
     try:
         original = copy.deepcopy(env)  # the environment itself may be used, and changed, by the caller
@@ -112,6 +113,11 @@ def _maker_of_instance(env: gymnasium.Env, name: str) -> Callable[..., gymnasium
             f" env=lambda: {name}()"
         ) from error
     return partial(_copy, original)
+
+
+def _has_all_arguments(spec: GymnasiumSpec) -> bool:
+    """Return True if a spec has the arguments of all wrappers. Only some classes of wrappers record theirs."""
+    return all(wrapper.kwargs is not None for wrapper in spec.additional_wrappers)
 
 
 def _make_again(spec: GymnasiumSpec, **kwargs: Any) -> gymnasium.Env:
