@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from agents.core.action_masks import is_legal, mean_of_legal
 from agents.core.agent import Abilities
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
+from agents.core.exploration import RepeatedActions
 from agents.core.frame_stack import empty_history, stack_frames
 from agents.core.memory_needs import (
     MemoryNeed,
@@ -53,7 +54,7 @@ from agents.core.optimizers import (
 )
 from agents.core.reward_scaling import RewardConfig, RewardScaling, add_return_moments
 from agents.core.schedules import linear_schedule
-from agents.core.settings import ConfigError, Count, CountOrZero, Fraction
+from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, Range
 from agents.core.stopwatch import Stopwatch
 from agents.core.targets import max_value, td_target
 from agents.core.types import (
@@ -98,6 +99,9 @@ class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig):
     """Agent step at which epsilon begins to change linearly from epsilon_start to epsilon_end."""
     epsilon_steps: CountOrZero = 50_000
     """Agent step at which epsilon reaches epsilon_end."""
+    epsilon_zeta: Annotated[float, Range(0, 100)] = 0.0
+    """Repeat a random action for n steps, drawn from the zeta distribution P(n) ~ n^-epsilon_zeta (Dabney et al. 2021,
+    "Temporally-extended epsilon-greedy exploration", with an exponent of 2). 0 draws every action anew."""
 
 
 class DQN:
@@ -149,6 +153,10 @@ class DQN:
         self.updates = 0
         self.seconds = Stopwatch()
 
+        self.repeated_actions: RepeatedActions | None = None
+        if config.epsilon_zeta:
+            self.repeated_actions = RepeatedActions(config.epsilon_zeta, self.generator)
+
         # Step 1: Initialise the replay memory.
         self.replay = self.build_replay()
 
@@ -199,13 +207,20 @@ class DQN:
     # --- Step 4: act with an epsilon-greedy policy -------------------------------------------------------------------
 
     def initial_carry(self, n: int) -> Carry:
-        """Return the carry of n environments before their first row: a history of zeros [n, k-1, *obs_shape]."""
-        return (empty_history(n, self.config.frame_stack - 1, self.spaces, self.device),)
+        """Return the carry of n environments before their first row: a history of zeros [n, k-1, *obs_shape].
+
+        With `epsilon_zeta`, the repeated actions follow (`RepeatedActions`).
+        """
+        history = empty_history(n, self.config.frame_stack - 1, self.spaces, self.device)
+        if self.repeated_actions is None:
+            return (history,)
+        return (history, *self.repeated_actions.initial_carry(n))
 
     def q_values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
         """Return Q(s, .) f32[N, A] of the acting network, and the next carry. The arguments are those of `act`."""
-        stack, history = stack_frames(obs, is_first, *carry)
-        return self.policy_network.eval()(stack), (history,)
+        history, *repeated = carry
+        stack, history = stack_frames(obs, is_first, history)
+        return self.policy_network.eval()(stack), (history, *repeated)
 
     @torch.no_grad()
     def acting_q_values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
@@ -229,9 +244,13 @@ class DQN:
         """
         q, carry = self.acting_q_values(obs, is_first, carry)
         action = q.argmax(1)
-        if explore:
-            action = self._replace_by_random(action, q)
-        return action, carry
+        if not explore:
+            return action, carry
+        if self.repeated_actions is None:
+            return self._replace_by_random(action, q), carry
+        history, *repeated = carry
+        action, repeated = self.repeated_actions(action, self._random_action(q), q, is_first, repeated, self.epsilon)
+        return action, (history, *repeated)
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
         """Return the greedy actions, Q(s, .), max_a Q(s, a), and the next carry. The arguments are those of `act`."""
@@ -245,13 +264,14 @@ class DQN:
             action: The greedy actions.
             q: Q(s, .) f32[N, A], which shows the legal actions.
         """
-        n = len(action)
-        is_random = torch.rand(n, generator=self.generator, device=self.device) < self.epsilon
+        is_random = torch.rand(len(action), generator=self.generator, device=self.device) < self.epsilon
+        return torch.where(is_random, self._random_action(q), action)
+
+    def _random_action(self, q: Tensor) -> Tensor:
+        """Return uniformly random legal actions i64[N]. Q(s, .) f32[N, A] shows the legal actions."""
         if self.spaces.has_action_masks:
-            random_action = torch.multinomial(is_legal(q).float(), 1, generator=self.generator).squeeze(1)
-        else:
-            random_action = torch.randint(self.spaces.num_actions, (n,), generator=self.generator, device=self.device)
-        return torch.where(is_random, random_action, action)
+            return torch.multinomial(is_legal(q).float(), 1, generator=self.generator).squeeze(1)
+        return torch.randint(self.spaces.num_actions, (len(q),), generator=self.generator, device=self.device)
 
     # --- Steps 5 to 9: learn from the replay memory ------------------------------------------------------------------
 

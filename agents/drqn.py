@@ -328,6 +328,8 @@ def _check_settings(config: DRQNConfig, spaces: EnvSpaces) -> None:
         )
     # Dropout and layer normalisation belong to the hidden layers, which the core replaces.
     batch_norm_without_convolutions = config.norm == "batch" and not spaces.is_image
+    if config.epsilon_zeta:
+        raise ConfigError(f"epsilon_zeta is {config.epsilon_zeta:g}; with drqn it must be 0")
     if config.dropout or config.norm == "layer" or batch_norm_without_convolutions:
         raise ConfigError(
             f"dropout is {config.dropout} and norm is {config.norm}; with drqn, dropout must be 0,"

@@ -131,10 +131,11 @@ class Rainbow(DQN):
         remove_noise(self.policy_network)
         if not isinstance(self.policy_network, DistributionalQNetwork):
             return super().policy_output(obs, is_first, carry)
-        stack, history = stack_frames(obs, is_first, *carry)
+        history, *repeated = carry
+        stack, history = stack_frames(obs, is_first, history)
         log_p = self.policy_network.eval().log_probabilities(stack)  # [N, A, atoms]
         q = self.policy_network.means(log_p, stack)
-        return PolicyOutput(q.argmax(1), q, q.amax(1), distribution=log_p.exp()), (history,)
+        return PolicyOutput(q.argmax(1), q, q.amax(1), distribution=log_p.exp()), (history, *repeated)
 
     # --- Learning -----------------------------------------------------------------------------------------------------
 
