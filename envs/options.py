@@ -43,7 +43,7 @@ class WrapperSpec:
         args: Any = {}
         if isinstance(value, dict) and len(value) == 1:
             ((value, args),) = value.items()
-            args = args or {}
+            args = {} if args is None else args
         if not isinstance(value, str) or not isinstance(args, dict) or not all(isinstance(name, str) for name in args):
             raise OptionError(f"wrapper is {value!r}; it must be module:Class, or module:Class: {{argument: value}}")
         module, colon, name = value.partition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import yaml
@@ -35,13 +36,11 @@ def env_options(run: RunConfig) -> EnvOptions:
         raise ConfigError(f"env_args is {run.env_args!r}; it must be a mapping of names of arguments to values")
     if not isinstance(run.wrappers, list):
         raise ConfigError(f"wrappers is {run.wrappers!r}; it must be a list of wrappers, each module:Class")
-    try:
-        yaml.safe_dump([run.env_args, run.wrappers])
-    except yaml.YAMLError as error:
+    if not _is_plain([run.env_args, run.wrappers]):
         raise ConfigError(
-            "env_args and wrappers must be plain values, which config.yaml can hold; give other objects in a function"
-            " that makes the environment: env=lambda: ..."
-        ) from error
+            "env_args and wrappers must consist of numbers, texts, lists and mappings of texts, which config.yaml and"
+            " env.json can hold; give other objects in a function that makes the environment: env=lambda: ..."
+        )
     try:
         parse_crop(run.crop)
         wrappers = tuple(WrapperSpec.parse(wrapper) for wrapper in run.wrappers)
@@ -89,6 +88,18 @@ def parse_wrappers(texts: list[str]) -> list[Any]:
         ConfigError: A text is not YAML.
     """
     return [_parse_yaml("wrapper", text) for text in texts]
+
+
+def _is_plain(value: Any) -> bool:
+    """Return True if YAML and JSON hold a value unchanged, so that a resumed run makes the same environment.
+
+    JSON turns tuples into lists, and keys of mappings into texts. It has no dates.
+    """
+    try:
+        yaml.safe_dump(value)
+        return json.loads(json.dumps(value)) == value
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError):
+        return False
 
 
 def _parse_yaml(option: str, text: str) -> Any:
