@@ -11,7 +11,7 @@ import gymnasium
 import torch
 
 from agents.core.agent import Agent
-from agents.core.settings import Count, Range, check_fields
+from agents.core.settings import ConfigError, Count, Range, check_fields
 from envs import make
 from envs.atari import games
 from envs.gymnasium_envs import trainable_ids
@@ -192,6 +192,41 @@ def evaluate(
     run = Run.find(run, runs_dir)
     _provide_env(run, env)
     return evaluate_agent(run, load(run, which=which), options)
+
+
+def watch(
+    run: str | Path | Run,
+    *,
+    seed: int = 0,
+    which: str | None = None,
+    env: gymnasium.Env | Callable[[], gymnasium.Env] | None = None,
+    runs_dir: str = "runs",
+    **options: Any,
+) -> None:
+    """Show episodes of a run's agent, as the command `watch` does.
+
+    Args:
+        run: The run, or its name (`Run.find`).
+        seed: Seed of the episodes.
+        which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
+        env: The environment or callable that `train` received, if it was one.
+        runs_dir: Folder of the run folders.
+        **options: The options of `rl_lab.watch.watch_run.WatchOptions`: video="pong.mp4", web=True, episodes=3, ...
+
+    Raises:
+        ConfigError: An option is unknown or out of range.
+        LabError: Options contradict each other, or there is no checkpoint or no display.
+    """
+    from rl_lab.watch.watch_run import WatchOptions, watch_run  # loads video codecs, which most programs do not need
+
+    unknown = options.keys() - {field.name for field in fields(WatchOptions)}
+    if unknown:
+        raise ConfigError(f"unknown option {min(unknown)!r} of watch")
+    watch_options = WatchOptions(**options)
+    check_fields(watch_options)
+    run = Run.find(run, runs_dir)
+    _provide_env(run, env)
+    watch_run(run, watch_options, seed=seed, which=which)
 
 
 def evaluate_agent(

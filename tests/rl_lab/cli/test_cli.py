@@ -87,7 +87,7 @@ CARTPOLE = ["--env", "CartPole-v1"]
             "unknown command 'trian'; the commands are: train, resume, eval, watch, look, compare, sweep, sync, dash,"
             " list, doctor",
         ),
-        (["list", "everything"], "the usage is list, list agents or list envs"),
+        (["list", "everything"], "the usage is list, list agents, list envs or list envs MODULE"),
         (["doctor", "--fix"], "doctor takes no options, not --fix"),
         (["train"], "which agent?"),
         (["train", "dqn"], "which environment? add --env NAME"),

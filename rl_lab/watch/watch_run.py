@@ -1,0 +1,251 @@
+"""Watch the agent of a run play, in a window, on a web page, in a terminal or in a video."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from agents.core.agent import Agent
+from agents.core.settings import Range
+from envs.headless import has_display
+from rl_lab.analysis.saliency import SaliencyMethod, available_saliency_methods
+from rl_lab.errors import LabError
+from rl_lab.experiment.factory import make_cpu_agent
+from rl_lab.experiment.registry import load_env_plugins
+from rl_lab.experiment.run import Run
+from rl_lab.system.printable import print_line
+from rl_lab.system.signals import stop_signals_interrupt
+from rl_lab.watch.checkpoint_selector import CheckpointSelector, newest_checkpoint
+from rl_lab.watch.controls import KEYS, Controls
+from rl_lab.watch.player import Player
+from rl_lab.watch.rendered_env import RenderedEnv
+from rl_lab.watch.show_games import ShowResult, frame_rate, show_games
+from rl_lab.watch.sinks.frame_sink import FrameSink
+from rl_lab.watch.sinks.terminal import TerminalSink
+from rl_lab.watch.sinks.video import VideoSink
+from rl_lab.watch.sinks.window import WindowSink
+
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+SinkName = Literal["video", "web", "window", "terminal"]
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """How episodes are shown."""
+
+    video: str = ""
+    """Write a video file at the environment's own speed: MP4, or WebM if PyAV is not installed."""
+    web: Flag = False
+    """Show the episodes on a web page that this machine serves."""
+    window: Flag = False
+    """Show the episodes in a window. This is the default if there is a display; otherwise --web is."""
+    terminal: Flag = False
+    """Show the episodes in this terminal, which must support 24-bit colours."""
+    host: str = "127.0.0.1"
+    """Address of the web page. The default accepts connections from this machine only."""
+    port: Annotated[int, Range(0, 65535)] = 8000
+    """Port of the web page; 0 selects a free port."""
+    smooth: Flag = False
+    """Show all 60 frames a second of an Atari game, not only the 15 at which the agent acts."""
+    saliency: Flag = False
+    """Show which pixels the greedy action depends on (Grad-CAM; needs image observations and convolutions)."""
+    occlusion: Flag = False
+    """Show which hidden pixels change the agent's output (slower; needs image observations, works with any network)."""
+    follow: Flag = False
+    """Load each new checkpoint of a run that is still training."""
+    episodes: Annotated[int | None, Range(1)] = None
+    """Whole episodes to play. By default one for a video, otherwise no limit."""
+    epsilon: Annotated[float | None, Range(0, 1)] = None
+    """Probability of a random action. By default the run's eval_epsilon."""
+    max_steps: Annotated[int | None, Range(1)] = None
+    """Agent steps after which an episode is cut. By default the run's eval_max_steps."""
+
+
+def watch_run(run: Run, options: WatchOptions, *, seed: int = 0, which: str | None = None) -> None:
+    """Show episodes of a run's agent until the episodes are over, or Ctrl-C, SIGTERM or SIGHUP arrives.
+
+    Args:
+        run: The run.
+        options: How the episodes are shown.
+        seed: Seed of the episodes.
+        which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
+
+    Raises:
+        LabError: Options contradict each other, or there is no checkpoint or no display.
+        EnvFault: The environment failed.
+    """
+    sink_name = _select_sink(options)
+    _check_compatible(options, which)
+    with stop_signals_interrupt():
+        _watch(run, sink_name, options, seed, which)
+
+
+def _watch(run: Run, sink_name: SinkName, options: WatchOptions, seed: int, which: str | None) -> None:
+    """Load the agent and show its episodes."""
+    torch.set_num_threads(1)  # one observation at a time is too little work for several threads
+    if options.follow:
+        _lower_priority()
+        _wait_for_checkpoint(run)
+    load_env_plugins()
+    agent = make_cpu_agent(run.config, run.env_spec)
+    checkpoints = CheckpointSelector(run.path, agent, which)
+    if options.follow:
+        checkpoints.load_newer()
+    _show(run, agent, checkpoints, sink_name, options, seed)
+
+
+def _select_sink(options: WatchOptions) -> SinkName:
+    """Return the sink that was requested, otherwise the window if there is a display, otherwise the web page."""
+    requested: dict[SinkName, bool] = {
+        "video": bool(options.video),
+        "web": options.web,
+        "window": options.window,
+        "terminal": options.terminal,
+    }
+    names: list[SinkName] = [name for name, is_requested in requested.items() if is_requested]
+    if len(names) > 1:
+        flags = ", ".join(f"--{name}" for name in names)
+        raise LabError(f"choose one of {flags}: episodes are shown in one place")
+    if names:
+        return names[0]
+    return "window" if has_display() else "web"
+
+
+def _check_compatible(options: WatchOptions, which: str | None) -> None:
+    """Raise LabError if options contradict each other."""
+    if options.saliency and options.occlusion:
+        raise LabError("choose either --saliency or --occlusion, not both")
+    if options.follow and which is not None:
+        raise LabError("--follow plays with the newest checkpoint; remove --checkpoint")
+
+
+def _lower_priority() -> None:
+    """Give the training that is followed precedence for the processor.
+
+    Under SCHED_IDLE the viewer runs only on idle cores. "nice" alone would still interrupt the threads of an update,
+    which wait for each other.
+    """
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    elif hasattr(os, "nice"):
+        os.nice(19)
+
+
+def _wait_for_checkpoint(run: Run) -> None:
+    """Wait until the run has a checkpoint."""
+    if newest_checkpoint(run.path) is None:
+        print_line(f"{run} has no checkpoint yet; waiting for the first one (Ctrl-C stops)")
+    while newest_checkpoint(run.path) is None:
+        time.sleep(1)
+
+
+def _show(
+    run: Run, agent: Agent, checkpoints: CheckpointSelector, sink_name: SinkName, options: WatchOptions, seed: int
+) -> None:
+    """Play and show the episodes, then print the scores. Ctrl-C, SIGTERM and SIGHUP end this without scores."""
+    epsilon = run.config.run.eval_epsilon if options.epsilon is None else options.epsilon
+    method = _select_saliency_method(run, agent, options)
+    env = RenderedEnv(run.env_spec)
+    player = Player(
+        agent,
+        run.config,
+        env,
+        epsilon=epsilon,
+        seed=seed,
+        saliency_method=method,
+        max_steps=options.max_steps,
+    )
+    controls = None
+    if sink_name != "video":
+        methods = available_saliency_methods(agent, run.env_spec)
+        controls = Controls(saliency_method=method, saliency_methods=methods)
+
+    def title() -> str:
+        return f"{run.config.agent}, {run.env_spec.name}, step {checkpoints.step:,}, epsilon {epsilon:g}"
+
+    def update_weights() -> None:
+        if controls is not None and controls.checkpoint is not None:
+            checkpoints.choose(controls.checkpoint)
+            controls.checkpoint = None
+        elif options.follow and checkpoints.load_newer():
+            print_line(f"loaded the checkpoint of step {checkpoints.step:,}")
+
+    episodes = options.episodes
+    if episodes is None and sink_name == "video":
+        episodes = 1
+    sink = _open_sink(sink_name, options, controls, checkpoints, title, frame_rate(player, smooth=options.smooth))
+    try:
+        result = show_games(
+            player,
+            sink,
+            title=title,
+            episodes=episodes,
+            smooth=options.smooth,
+            controls=controls,
+            after_step=update_weights,
+        )
+    except KeyboardInterrupt:
+        return
+    _print_result(run, sink, result)
+    if result.num_cut:
+        print(f"WARNING: {result.num_cut} of these episodes were cut at {player.max_steps:,} steps (--max-steps)")
+
+
+def _select_saliency_method(run: Run, agent: Agent, options: WatchOptions) -> SaliencyMethod:
+    """Return the method that was requested. Raises LabError if it does not work for this agent."""
+    method: SaliencyMethod = "off"
+    if options.saliency:
+        method = "grad-cam"
+    elif options.occlusion:
+        method = "occlusion"
+    available = available_saliency_methods(agent, run.env_spec)
+    if method not in available:
+        needed = "image observations" if available == ("off",) else "convolutions; try --occlusion"
+        raise LabError(f"{run.config.agent} on {run.env_spec.name} has no {method} map, which needs {needed}")
+    return method
+
+
+def _open_sink(
+    name: SinkName,
+    options: WatchOptions,
+    controls: Controls | None,
+    checkpoints: CheckpointSelector,
+    title: Callable[[], str],
+    fps: float,
+) -> FrameSink:
+    """Return the sink, after printing where the games are shown. A video has no controls."""
+    if controls is None:
+        return VideoSink(Path(options.video), fps)
+    if name == "window":
+        window = WindowSink(controls, title)
+        print_line(f"in a window; keys: {_describe_keys()}")
+        return window
+    if name == "web":
+        from rl_lab.watch.sinks.web import WebSink  # the web server takes long to import
+
+        page = WebSink(controls, checkpoints, title, host=options.host, port=options.port)
+        print_line(f"on the page {page.address} (Ctrl-C stops); keys: {_describe_keys()}")
+        return page
+    return TerminalSink(title)
+
+
+def _describe_keys() -> str:
+    """Return the keys of the controls in one line."""
+    names = {" ": "space"}
+    return ", ".join(f"{names.get(key, key)}: {action}" for key, action in KEYS.items())
+
+
+def _print_result(run: Run, sink: FrameSink, result: ShowResult) -> None:
+    """Print the scores, and the length of a video."""
+    if result.scores:
+        scores = ", ".join(f"{score:g}" for score in result.scores)
+        print_line(f"{run.config.agent} on {run.env_spec.name}: score {scores}")
+    if isinstance(sink, VideoSink):
+        print_line(f"{sink.path}: {result.num_frames:,} frames, {result.num_frames / sink.fps:.1f} s")
