@@ -1,0 +1,120 @@
+"""Tests of the distribution of actions against torch.distributions."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.distributions import Categorical
+
+from agents.core.action_distribution import ActionDistribution
+from agents.core.action_masks import ILLEGAL, is_legal
+
+PARTS = [(), (3,), (2, 3), (1, 4), (2, 3, 4), (2, 2, 2, 2)]
+NUM_ACTIONS = 5  # without parts
+
+
+def make(parts: tuple[int, ...]) -> ActionDistribution:
+    """Return a distribution with these parts."""
+    num_actions = NUM_ACTIONS
+    if parts:
+        num_actions = len(combinations(parts))
+    return ActionDistribution(num_actions, parts)
+
+
+def combinations(parts: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the actions of all parts for each number of a combination."""
+    return list(itertools.product(*(range(size) for size in parts or (NUM_ACTIONS,))))
+
+
+def categoricals(logits: Tensor, parts: tuple[int, ...]) -> list[Categorical]:
+    """Return torch's distribution of each part."""
+    return [Categorical(logits=part) for part in logits.split(parts or (NUM_ACTIONS,), 1)]
+
+
+def naive_log_probs(logits: Tensor, parts: tuple[int, ...]) -> Tensor:
+    """Return the logarithm of the probability of every combination, float64[B, A]."""
+    each = categoricals(logits.double(), parts)
+
+    def log_prob(actions: tuple[int, ...]) -> Tensor:
+        of_parts = [dist.log_prob(torch.tensor(i)) for dist, i in zip(each, actions, strict=True)]
+        return torch.stack(of_parts).sum(0)
+
+    return torch.stack([log_prob(actions) for actions in combinations(parts)], 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(PARTS), st.integers(0, 1000), st.sampled_from([0.1, 1.0, 30.0]))
+def test_log_probabilities_and_entropy_are_those_of_independent_parts(parts, seed, scale):
+    distribution = make(parts)
+    logits = scale * torch.randn(4, distribution.num_outputs, generator=torch.Generator().manual_seed(seed))
+    log_pi = distribution.log_softmax(logits)
+    expected = naive_log_probs(logits, parts)
+    for number in range(expected.shape[1]):
+        log_prob = distribution.log_prob(log_pi, torch.full((4,), number))
+        torch.testing.assert_close(log_prob, expected[:, number].float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(expected.exp().sum(1), torch.ones(4, dtype=torch.float64))
+    entropy = -(expected.exp() * expected).sum(1)
+    torch.testing.assert_close(distribution.entropy(log_pi), entropy.float(), rtol=1e-3, atol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(PARTS), st.integers(0, 1000))
+def test_mode_is_the_most_probable_combination(parts, seed):
+    distribution = make(parts)
+    logits = torch.randn(6, distribution.num_outputs, generator=torch.Generator().manual_seed(seed))
+    mode = distribution.mode(distribution.log_softmax(logits))
+    assert mode.tolist() == naive_log_probs(logits, parts).argmax(1).tolist()
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_actions_are_drawn_with_their_probabilities(parts):
+    distribution = make(parts)
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(1, distribution.num_outputs, generator=generator)
+    draws = 20_000
+    log_pi = distribution.log_softmax(logits).expand(draws, -1)
+    actions = distribution.sample(log_pi, generator)
+    assert (actions.shape, actions.dtype) == ((draws,), torch.int64)
+    expected = naive_log_probs(logits, parts).exp()[0]
+    frequencies = torch.bincount(actions, minlength=len(expected)) / draws
+    deviations = (expected * (1 - expected) / draws).sqrt()
+    assert ((frequencies - expected).abs() <= 4.5 * deviations + 1e-9).all()
+
+
+@pytest.mark.parametrize("legal", [[0, 3], [4], [0, 1, 2, 3, 4]])
+def test_illegal_actions_have_no_share(legal):
+    """The distribution of masked logits is the distribution over the legal actions alone."""
+    distribution = make(())
+    generator = torch.Generator().manual_seed(1)
+    logits = 3 * torch.randn(1, NUM_ACTIONS, generator=generator)
+    masked = torch.full_like(logits, ILLEGAL)
+    masked[:, legal] = logits[:, legal]
+    log_pi = distribution.log_softmax(masked)
+    expected = Categorical(logits=logits[:, legal])
+    assert is_legal(log_pi)[0].nonzero().flatten().tolist() == legal
+    torch.testing.assert_close(distribution.entropy(log_pi), expected.entropy())
+    torch.testing.assert_close(log_pi[:, legal], expected.logits)
+    assert distribution.mode(log_pi).item() == legal[int(expected.probs[0].argmax())]
+    actions = distribution.sample(log_pi.expand(5000, -1), generator)
+    assert set(actions.tolist()) <= set(legal)
+    for i, action in enumerate(legal):
+        log_prob = distribution.log_prob(log_pi, torch.tensor([action]))
+        torch.testing.assert_close(log_prob, expected.log_prob(torch.tensor([i])))
+
+
+def test_gradient_of_the_entropy_is_finite_with_masks():
+    logits = torch.tensor([[1.0, 2.0, 0.0]], requires_grad=True)
+    masked = torch.where(torch.tensor([True, False, True]), logits, ILLEGAL)
+    distribution = ActionDistribution(3)
+    log_pi = distribution.log_softmax(masked)
+    (distribution.entropy(log_pi) + distribution.log_prob(log_pi, torch.tensor([0]))).sum().backward()
+    legal = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    dist = Categorical(logits=legal)
+    (dist.entropy() + dist.log_prob(torch.tensor([0]))).sum().backward()
+    assert logits.grad is not None
+    assert legal.grad is not None
+    torch.testing.assert_close(logits.grad[:, [0, 2]], legal.grad)
+    assert logits.grad[0, 1] == 0
