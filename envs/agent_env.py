@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from numpy.typing import NDArray
 
+from envs.errors import EnvError, EnvFault
 from envs.guard import env_fault
 from envs.observation_layout import ObservationLayout
-from envs.spec import EnvError, EnvFault
 
 MaskSource = Literal["", "info", "method", "observation"]
 """Where an environment has its action masks: in `info["action_mask"]`, in the result of a method `action_masks()`, or

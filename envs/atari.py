@@ -27,8 +27,9 @@ from ale_py import AtariVectorEnv, roms
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from envs.errors import EnvError
 from envs.options import DEFAULT_OPTIONS, IMAGE_SIZE, EnvOptions
-from envs.spec import AtariProtocol, EnvError, EnvSpec
+from envs.spec import AtariProtocol, EnvSpec
 
 gymnasium.register_envs(ale_py)
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)

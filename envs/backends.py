@@ -17,7 +17,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AsyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
-from envs.spec import EnvFault
+from envs.errors import EnvFault
 
 
 class VectorStep(NamedTuple):

@@ -18,10 +18,10 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
+from envs.errors import EnvFault
 from envs.global_random import GlobalState, seed_global_generators
 from envs.observation_layout import Path as PartPath
 from envs.observation_layout import name_of, used_arrays
-from envs.spec import EnvFault
 
 RESULTS_OF_STEP = ("an observation", "a reward", "terminated", "truncated", "an info")
 MAX_MESSAGE = 300  # characters of an exception's message that are shown

@@ -29,6 +29,7 @@ from gymnasium.wrappers import AddRenderObservation, TimeLimit
 
 from envs.agent_env import MASK_KEY, AgentEnv, MaskSource, action_parts, check_actions, mask_source
 from envs.atari import find_game
+from envs.errors import EnvError, EnvFault
 from envs.global_random import global_generators_seeded
 from envs.guard import GuardedEnv, describe
 from envs.headless import initialise_pygame_without_display
@@ -37,7 +38,7 @@ from envs.observation_layout import ObservationLayout, observation_layout
 from envs.options import DEFAULT_OPTIONS, EnvOptions, OptionError, WrapperSpec, parse_crop
 from envs.probe import probe
 from envs.registration import find_gymnasium_spec, one_line
-from envs.spec import EnvError, EnvFault, EnvSpec
+from envs.spec import EnvSpec
 from envs.stream import spread_seeds
 
 Vectorization = Literal["auto", "sync", "async"]

@@ -12,10 +12,11 @@ import gymnasium
 from gymnasium.vector import VectorEnv
 
 from envs import atari, gymnasium_envs
+from envs.errors import EnvError
 from envs.gymnasium_envs import Vectorization
 from envs.observations import ViewFunction
 from envs.options import DEFAULT_OPTIONS, EnvOptions
-from envs.spec import AtariProtocol, EnvError, EnvSpec, View
+from envs.spec import AtariProtocol, EnvSpec, View
 from envs.stream import Stream
 
 JAX_NAMESPACES = ("phys2d", "tabular")

@@ -29,8 +29,9 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from numpy.typing import NDArray
 
+from envs.errors import EnvError, EnvFault
 from envs.options import MIN_IMAGE_SIDE, EnvOptions, ImageColors, parse_crop
-from envs.spec import EnvError, EnvFault, PackedObservation
+from envs.spec import PackedObservation
 
 UNBOUNDED = 1e18
 """A bound of this size or more counts as none."""

@@ -21,8 +21,8 @@ from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 from gymnasium.envs.registration import load_env_creator
 
 import envs.textbook  # noqa: F401  # registers its environments
+from envs.errors import EnvError
 from envs.guard import describe
-from envs.spec import EnvError
 
 PYTHON_NAMESPACE = "python"
 """Namespace of the ids of environments that were given as Python objects: python/MyEnv-v0."""

@@ -20,23 +20,6 @@ View = Literal["grey", "binary", "pixels"]
 zeros and ones; or the rendered picture in place of the observations."""
 
 
-class EnvError(ValueError):
-    """An environment is unknown, or agents of this project cannot use it. The message is one line for the user."""
-
-
-class EnvFault(Exception):
-    """An environment raised, exited or sent invalid data during a run. The message is one line and names the place.
-
-    The notes of the exception hold the traceback in the environment's code.
-    """
-
-    def __init__(self, message: str | EnvFault) -> None:
-        """Create a fault. Gymnasium raises the fault of a worker process as EnvFault(fault); the notes are kept."""
-        super().__init__(str(message))
-        for note in getattr(message, "__notes__", ()):
-            self.add_note(note)
-
-
 @dataclass(frozen=True)
 class PackedObservation:
     """Where the parts of an observation lie in a row of bytes: vectors, an image or planes, and an action mask.

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from envs.action_log import ActionLog, SavedActionLog
 from envs.backends import VectorStep, make_backend
+from envs.errors import EnvFault
 from envs.observations import ObservationConverter, ViewFunction
-from envs.spec import EnvFault, PackedObservation
+from envs.spec import PackedObservation
 
 RESEED_AFTER = 10_000
 """Default of `reseed_after`, in environment steps. A seeded reset of an Atari environment takes as long as 200 to 300

@@ -4,7 +4,7 @@ run = rl_lab.train("dqn", env="Pong", seed=1, lr=1e-4)      a Run: its folder, c
 agent = rl_lab.load(run)                                    the trained agent
 run = rl_lab.resume(run, steps=2_000_000)                   the same run, extended
 score = rl_lab.evaluate(run, episodes=30)                   an Evaluation: mean, std, returns, lengths
-rl_lab.watch(run, video="pong.mp4")                         episodes on the screen, or in a file
+rl_lab.show(run, video="pong.mp4")                          episodes on the screen, or in a file
 """
 
 from importlib.util import find_spec
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rl_lab.api import evaluate as evaluate
     from rl_lab.api import load as load
     from rl_lab.api import resume as resume
+    from rl_lab.api import show as show
     from rl_lab.api import train as train
-    from rl_lab.api import watch as watch
     from rl_lab.experiment.run import Run as Run
 
 _HOME = Path(__file__).resolve().parent.parent
@@ -28,11 +28,11 @@ _MODULES_OF_NAMES = {  # imported on first use, because `--help` must not wait f
     "resume": "rl_lab.api",
     "load": "rl_lab.api",
     "evaluate": "rl_lab.api",
-    "watch": "rl_lab.api",
+    "show": "rl_lab.api",
     "Run": "rl_lab.experiment.run",
     "DQN": "agents.dqn",
 }
-__all__ = ["DQN", "Run", "evaluate", "load", "resume", "train", "watch"]
+__all__ = ["DQN", "Run", "evaluate", "load", "resume", "show", "train"]
 
 
 def _check_sibling_packages() -> None:

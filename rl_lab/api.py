@@ -194,7 +194,7 @@ def evaluate(
     return evaluate_agent(run, load(run, which=which), options)
 
 
-def watch(
+def show(
     run: str | Path | Run,
     *,
     seed: int = 0,
@@ -221,7 +221,7 @@ def watch(
 
     unknown = options.keys() - {field.name for field in fields(WatchOptions)}
     if unknown:
-        raise ConfigError(f"unknown option {min(unknown)!r} of watch")
+        raise ConfigError(f"unknown option {min(unknown)!r} of show")
     watch_options = WatchOptions(**options)
     check_fields(watch_options)
     run = Run.find(run, runs_dir)

@@ -1,7 +1,7 @@
 """Errors that commands report in one line, without a traceback. Importing this module does not import torch."""
 
 from agents.core.settings import ConfigError
-from envs.spec import EnvError, EnvFault
+from envs.errors import EnvError, EnvFault
 
 
 class LabError(Exception):

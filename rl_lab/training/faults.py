@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 import torch
 
-from envs.spec import EnvFault
+from envs.errors import EnvFault
 from rl_lab import checkpoint
 from rl_lab.errors import Fault
 from rl_lab.experiment.registry import is_resumable

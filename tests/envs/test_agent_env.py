@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from odd_envs import EPISODE, Plain
 
 from envs.agent_env import action_parts, check_actions, to_combination
+from envs.errors import EnvError, EnvFault
 from envs.gymnasium_envs import DISCRETE_STATE_MAX_STEPS
 from envs.make import adapt, make_stream, resolve
 from envs.options import EnvOptions
-from envs.spec import EnvError, EnvFault, EnvSpec
+from envs.spec import EnvSpec
 from envs.stream import Stream
 
 

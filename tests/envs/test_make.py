@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from envs.atari import games
+from envs.errors import EnvError
 from envs.gymnasium_envs import trainable_ids
 from envs.make import adapt, make_stream, resolve
-from envs.spec import EnvError, EnvSpec
+from envs.spec import EnvSpec
 
 
 @pytest.mark.parametrize("name", ["Pong", "pong", "PONG", "PongNoFrameskip-v4"])

@@ -19,12 +19,13 @@ from odd_envs import Plain
 
 from agents.core.types import PackedLayout
 from agents.nn.packed import legal_actions, mask_illegal, spatial_part, vector_part
+from envs.errors import EnvError, EnvFault
 from envs.gymnasium_envs import make_vector_env
 from envs.make import adapt, make_stream, resolve
 from envs.observation_layout import ObservationLayout, observation_layout
 from envs.observations import ObservationConverter
 from envs.options import EnvOptions, OptionError, parse_crop
-from envs.spec import EnvError, EnvFault, EnvSpec, PackedObservation
+from envs.spec import EnvSpec, PackedObservation
 from envs.stream import Stream
 
 BOOL: Any = bool  # Gymnasium accepts this type, but its annotations do not

@@ -16,9 +16,9 @@ import odd_envs
 import pytest
 from gymnasium.spaces import Box, Discrete
 
+from envs.errors import EnvError, EnvFault
 from envs.gymnasium_envs import make_vector_env
 from envs.make import make_stream, resolve
-from envs.spec import EnvError, EnvFault
 from envs.stream import Row, Stream
 
 TESTS = Path(__file__).parents[1]

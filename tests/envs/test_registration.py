@@ -16,10 +16,11 @@ from gymnasium.wrappers import TimeLimit, TransformReward
 from odd_envs import EPISODE, Plain
 
 import rl_lab
+from envs.errors import EnvError
 from envs.gymnasium_envs import uses_processes
 from envs.make import make_stream, resolve
 from envs.registration import module_ids, register_object
-from envs.spec import EnvError, EnvSpec
+from envs.spec import EnvSpec
 from rl_lab.cli.main import main
 from rl_lab.errors import LabError
 

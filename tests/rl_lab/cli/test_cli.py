@@ -93,7 +93,7 @@ CARTPOLE = ["--env", "CartPole-v1"]
         (["train", "dqn"], "which environment? add --env NAME"),
         (["train", "dqm", "--env", "Pong"], "unknown agent 'dqm'; nearest: dqn"),
         (["train", "dqn", "--env", "Pogn"], "unknown environment 'Pogn'; nearest: Pong"),
-        (["train", "dqn", "--env", "Pendulum-v1"], "need a Discrete one"),
+        (["train", "dqn", "--env", "Pendulum-v1"], "need a Discrete, MultiDiscrete or MultiBinary one"),
         (["train", "dqn", *CARTPOLE, "--lr", "abc"], "--lr is 'abc'; it must be a number"),
         (["train", "dqn", *CARTPOLE, "--steps", "1.5"], "--steps is '1.5'; it must be a whole number"),
         (["train", "dqn", *CARTPOLE, "--lr", "-1"], "lr is -1.0; it must be greater than 0"),

@@ -5,8 +5,8 @@ import gymnasium
 import numpy as np
 import pytest
 
+from envs.errors import EnvError
 from envs.make import adapt, make_stream, resolve
-from envs.spec import EnvError
 from rl_lab.watch.rendered_env import RenderedEnv
 
 

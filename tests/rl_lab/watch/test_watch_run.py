@@ -1,4 +1,4 @@
-"""Tests of `rl_lab.watch`: the command `watch` as a function, also for environments that are Python objects."""
+"""Tests of `rl_lab.show`: the command `watch` as a function, also for environments that are Python objects."""
 
 from pathlib import Path
 
@@ -11,17 +11,17 @@ from agents.core.settings import ConfigError
 from rl_lab.errors import LabError
 
 
-def test_watch_writes_a_video_of_an_environment_that_was_given_as_a_class(tmp_path: Path):
+def test_show_writes_a_video_of_an_environment_that_was_given_as_a_class(tmp_path: Path):
     run = rl_lab.train(
         "dqn", env=CartPoleEnv, steps=50, num_envs=2, eval_episodes=1, wandb="disabled", runs_dir=str(tmp_path / "runs")
     )
     video = tmp_path / "cartpole.mp4"
-    rl_lab.watch(run, env=CartPoleEnv, video=str(video), max_steps=20)
+    rl_lab.show(run, env=CartPoleEnv, video=str(video), max_steps=20)
     capture = cv2.VideoCapture(str(video))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 8  # the shortest episodes of CartPole have eight steps
 
 
-def test_watch_refuses_unknown_options_and_another_environment(tmp_path: Path):
+def test_show_refuses_unknown_options_and_another_environment(tmp_path: Path):
     run = rl_lab.train(
         "dqn",
         env="CartPole-v1",
@@ -32,7 +32,7 @@ def test_watch_refuses_unknown_options_and_another_environment(tmp_path: Path):
         runs_dir=str(tmp_path / "runs"),
         quiet=True,
     )
-    with pytest.raises(ConfigError, match="unknown option 'vidoe' of watch"):
-        rl_lab.watch(run, vidoe="x.mp4")
+    with pytest.raises(ConfigError, match="unknown option 'vidoe' of show"):
+        rl_lab.show(run, vidoe="x.mp4")
     with pytest.raises(LabError, match="was trained on CartPole-v1, not on python/CartPoleEnv-v0"):
-        rl_lab.watch(run, env=CartPoleEnv, video=str(tmp_path / "x.mp4"))
+        rl_lab.show(run, env=CartPoleEnv, video=str(tmp_path / "x.mp4"))
