@@ -4,9 +4,9 @@ A layer is a mapping of settings. An agent's YAML file has several sections, and
 named set of sections that the user can choose by `--preset`. A later layer overrides an earlier one, in this order:
 
 1. the section `default` of configs/<agent>.yaml
-2. the section of the environment's family: `atari`, `image` or `vector`
-3. the section `unbounded`, if the observations are vectors of numbers whose bounds are not known
-4. the section of the environment: `Pong`
+2. the section of the environment's family: `atari`, `image`, `planes` or `vector`
+3. for vectors, the section `states` if they are one-hot states, or `unbounded` if they are numbers without known bounds
+4. the section of the environment: `Pong`; with view pixels, `CartPole-v1 pixels`
 5. the sections of the preset: the sections with these four names below `presets: <preset>:`
 6. the file given by `--config`
 
@@ -174,10 +174,13 @@ def _section_names(env_spec: EnvSpec | None) -> list[str]:
     if env_spec is None:
         return names
     names.append(env_spec.family)
-    is_numeric_vector = env_spec.family == "vector" and env_spec.dtype == "float32" and not env_spec.one_hot
-    if is_numeric_vector and env_spec.bounds is None:
-        names.append("unbounded")
-    names.append(env_spec.name)
+    if env_spec.family == "vector":
+        if env_spec.one_hot:
+            names.append("states")
+        elif env_spec.bounds is None:
+            names.append("unbounded")
+    # Settings for an environment's own observations do not suit pictures of it.
+    names.append(f"{env_spec.name} pixels" if env_spec.view == "pixels" else env_spec.name)
     return names
 
 
