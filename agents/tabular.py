@@ -498,7 +498,7 @@ def state_numbers(one_hot: NDArray[Any], sizes: tuple[int, ...]) -> Ints:
 
 def _state_sizes(spaces: EnvSpaces) -> tuple[int, ...]:
     """Return the sizes of the one-hot groups of an observation."""
-    return spaces.state_sizes or (spaces.obs_shape[0],)
+    return spaces.state_sizes or (math.prod(spaces.obs_shape),)
 
 
 def _bytes_of_table(config: TabularConfig, spaces: EnvSpaces) -> int:

@@ -156,7 +156,10 @@ class GuardedEnv(gymnasium.Wrapper):
             states = self._array(call, path, obs)
         is_whole = isinstance(space, Discrete) or states.dtype.kind in "bui"
         if not is_whole or not space.contains(states):
-            raise self._invalid(call, f"returned the observation{_of(path)} {_short(obs)}, which is not in {space}")
+            raise self._invalid(
+                call,
+                f"returned the observation{_of(path)} {_short(obs)}, which is not in {' '.join(str(space).split())}",
+            )
 
     def _array(self, call: str, path: PartPath, obs: Any) -> np.ndarray:
         """Return an observation as an array. Raises EnvFault if it is none."""

@@ -241,10 +241,17 @@ def test_value_scaling_is_that_of_the_settings():
 
 
 @pytest.mark.parametrize(
-    "spaces", [EnvSpaces((84, 84), torch.uint8, 4, 1), EnvSpaces((4,), torch.float32, 2, 1)], ids=["image", "unbounded"]
+    "spaces",
+    [
+        EnvSpaces((84, 84), torch.uint8, 4, 1),
+        EnvSpaces((4,), torch.float32, 2, 1),
+        EnvSpaces((), torch.float32, 2, 1),
+    ],
+    ids=["image", "unbounded", "unbounded number"],
 )
 def test_unsupported_observations_raise(spaces):
     message = "tabular agents need discrete states, or vectors whose entries are all bounded"
+    TabularSarsa.bytes_needed(TabularConfig(), spaces)  # the memory is estimated before the agent is made
     with pytest.raises(ConfigError, match=message):
         TabularSarsa(TabularConfig(), spaces, seed=0, device=CPU)
 
