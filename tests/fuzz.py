@@ -19,6 +19,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -36,6 +37,7 @@ import yaml
 TESTS = Path(__file__).resolve().parent
 TIMEOUT = 120.0  # seconds of a trial; the machine may be busy
 EXIT_CODES = {0, 1, 2}
+INTERRUPTED = 130  # exit code after Ctrl-C, which an environment raises as KeyboardInterrupt
 TEXTS = [
     "",
     " ",
@@ -100,6 +102,8 @@ class Trial:
     description: str = ""
     check: Callable[[Result], str | None] = lambda result: None
     """Returns the loss that the trial has caused, or None."""
+    source: str = ""
+    """Source text of the environment that the command runs, if the trial has written one."""
 
 
 class Result(NamedTuple):
@@ -179,15 +183,36 @@ def judge(trial: Trial, result: Result) -> Failure | None:
     output = result.stdout + result.stderr
     if "Traceback (most recent call last)" in output:
         return Failure("traceback", trial, result)
+    errors = error_lines(result.stderr, trial.source)
+    if result.exit_code == INTERRUPTED and "raise KeyboardInterrupt" in trial.source:
+        return None if "stopped" in output else Failure("traceback", trial, result, "no line says that it stopped")
     if result.exit_code not in EXIT_CODES:
         return Failure("traceback", trial, result, f"exit code {result.exit_code}")
-    errors = [line for line in result.stderr.splitlines() if line and not line.startswith("WARNING")]
     if result.exit_code == 2 and (len(errors) != 1 or not errors[0].startswith("rl_lab: ")):
         return Failure("traceback", trial, result, f"the error has {len(errors)} lines")
     if result.exit_code == 1 and not any(line.startswith("rl_lab: ") for line in errors):
         return Failure("traceback", trial, result, "exit code 1 without an error line")
     loss = trial.check(result)
     return Failure("loss", trial, result, loss) if loss else None
+
+
+def error_lines(stderr: str, source: str) -> list[str]:
+    """Return the lines of an error: those that are neither warnings nor lines of code below a warning.
+
+    Args:
+        stderr: What the command wrote.
+        source: Source text of the environment. Python shows the line of it that a warning concerns.
+    """
+    code = {line.strip() for line in source.splitlines()}
+    lines = []
+    follows_warning = False
+    for line in stderr.splitlines():
+        is_warning = re.match(r".+:\d+: \w*Warning: ", line) is not None
+        is_code = follows_warning and line.startswith("  ") and line.strip() in code
+        follows_warning = is_warning
+        if line and not is_warning and not is_code and not line.startswith("WARNING"):
+            lines.append(line)
+    return lines
 
 
 def print_failure(failure: Failure, number: int, seed: int) -> None:
@@ -555,6 +580,7 @@ from gymnasium.spaces import *
 
 class Env(gymnasium.Env):
     metadata = {{"render_modes": ["rgb_array"]}}
+    n = 0  # steps of all environments in this process; the trial before a run takes about 85
 
     def __init__(self, {arguments}):
         self.render_mode = locals().get("render_mode")
@@ -575,7 +601,7 @@ class Env(gymnasium.Env):
 
     def step(self, action):
         self.t += 1
-        self.n = getattr(self, "n", 0) + 1
+        Env.n += 1
         if self.n == {when}:
             {step}
         return self.obs(), {reward}, {terminated}, {truncated}, {info}
@@ -604,14 +630,42 @@ ENV_PARTS: dict[str, list[str]] = {
         "Discrete(1)",
         "Discrete(10**12)",
         "MultiBinary(3)",
+        "MultiBinary((2, 2))",
+        "MultiDiscrete([2, 3])",
+        "MultiDiscrete(np.array([[2, 3], [1, 4]]), start=np.array([[0, -1], [5, 0]]))",
+        "MultiDiscrete([10**12, 2])",
         "Tuple((Discrete(2), Discrete(3)))",
+        "Tuple((Box(-1, 1, (2,)), Dict(a=MultiBinary(2), b=Box(0, 255, (5, 5, 3), np.uint8))))",
+        "Tuple(())",
         "Dict(a=Box(0, 1, (2,)))",
+        "Dict(a=Box(0, 1, (4, 4)), b=Discrete(3, start=2), c=Dict(d=MultiDiscrete([2, 2], start=[1, 1])))",
+        "Dict(screen=Box(0, 255, (40, 50, 3), np.uint8), speed=Box(-np.inf, np.inf, (3,), np.float64))",
+        "Dict(board=Box(0, 2, (6, 7), np.uint8), action_mask=Box(1, 1, (2,), np.int8))",
+        "Dict(board=Box(0, 2, (6, 7), np.uint8), action_mask=Box(0, 1, (2,), np.int8))",
+        "Dict(a=Box(0, 255, (7, 7), np.uint8), b=Box(0, 1, (7, 7)))",
+        "Dict(a=Discrete(3), text=Text(5))",
+        "Dict()",
+        "Sequence(Discrete(2))",
         "Text(5)",
         "None",
         "3",
     ],
     "actions": ["Discrete(2)"] * 6
-    + ["Discrete(1)", "Discrete(3, start=5)", "Box(-1, 1, (1,))", "Discrete(10**12)", "None"],
+    + [
+        "Discrete(1)",
+        "Discrete(3, start=5)",
+        "MultiDiscrete([2, 3])",
+        "MultiDiscrete(np.array([[2, 1], [3, 2]]), start=np.array([[0, 1], [-1, 5]]))",
+        "MultiDiscrete([1] * 80)",
+        "MultiDiscrete([10**9, 2])",
+        "MultiBinary(3)",
+        "MultiBinary((20, 2))",
+        "MultiBinary(70)",
+        "Tuple((Discrete(2), Discrete(2)))",
+        "Box(-1, 1, (1,))",
+        "Discrete(10**12)",
+        "None",
+    ],
     "constructor": ["pass"] * 8
     + ["raise OSError(2, 'x')", "sys.exit(0)", "1 / 0", "self.get_action_meanings = 3", "print('hello')"],
     "obs": ["self.observation_space.sample()"] * 8
@@ -623,10 +677,30 @@ ENV_PARTS: dict[str, list[str]] = {
         "np.ones((2, 2, 2))",
         "'text'",
         "self.observation_space.sample() * 1e300",
+        "{}",
+        "{'a': np.nan, 'b': -1, 'c': None}",
+        "(1, 2)",
+        "dict(self.observation_space.sample()) if self.n < 100 else {'a': [[1], 2]}",
+        "self.observation_space.sample() if self.n < 100 else (0, 9)",
     ],
     "reset": ["pass"] * 8
     + ["raise ValueError('x\\ny')", "sys.exit(3)", "return None", "self.observation_space = None"],
-    "info": ["{}"] * 8 + ["None", "{1: 2}", "{'lives': 'x'}", "[]"],
+    "info": ["{}"] * 8
+    + [
+        "None",
+        "{1: 2}",
+        "{'lives': 'x'}",
+        "[]",
+        "{'action_mask': np.ones(2, np.int8)}",
+        "{'action_mask': np.array([self.t % 2 == 0, True])}",
+        "{'action_mask': [1, 0]}",
+        "{'action_mask': np.zeros(2, bool)}",
+        "{'action_mask': np.zeros(2) if self.n > 100 else np.ones(2)}",
+        "{'action_mask': np.ones(3)}",
+        "{'action_mask': 'all' if self.n > 100 else [True, True]}",
+        "{'action_mask': None}",
+        "{} if self.n > 100 else {'action_mask': [True, True]}",
+    ],
     "step": ["pass"] * 4
     + [
         "raise KeyError(3)",
@@ -660,13 +734,14 @@ def environments_trial(rng: random.Random, workspace: Path, runs: list[Path]) ->
     for name in rng.sample(sorted(parts), rng.randint(1, 4)):
         parts[name] = rng.choice(ENV_PARTS[name])
     name = f"fuzz_env_{rng.randrange(10**9)}"
-    (workspace / f"{name}.py").write_text(ENV_TEMPLATE.format(**parts))
+    source = ENV_TEMPLATE.format(**parts)
+    (workspace / f"{name}.py").write_text(source)
     vectorization = rng.choice(["auto", "auto", "sync", "async"])
     args = ["train", rng.choice(AGENTS), f"--env={name}:Env-v0", *SMALL_RUN, f"--vectorization={vectorization}"]
     if rng.random() < 0.3:
         args.append("--video-every=30")
     unusual = {key: value for key, value in parts.items() if value != ENV_PARTS[key][0]}
-    return Trial("environments", args, description=str(unusual), check=lambda result: unfinished(workspace, result))
+    return Trial("environments", args, str(unusual), lambda result: unfinished(workspace, result), source)
 
 
 # --- Losses -----------------------------------------------------------------------------------------------------------

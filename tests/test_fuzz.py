@@ -38,6 +38,33 @@ def test_other_ends_are_failures(result, reason):
     assert failure.reason == reason
 
 
+STOPPED = Result(130, "run folder runs/x\n", "rl_lab: stopped\n", 1.0)
+
+
+def test_environment_may_stop_the_command_by_a_keyboard_interrupt():
+    stops = Trial("environments", [], source="    raise KeyboardInterrupt\n")
+    assert judge(stops, STOPPED) is None
+    assert judge(stops, STOPPED._replace(stderr="")) is not None
+    assert judge(Trial("environments", [], source="pass"), STOPPED) is not None
+
+
+def test_warnings_of_python_about_the_environment_are_no_lines_of_the_error():
+    source = "import numpy as np\n\nx = np.float32(1e300)\n"
+    trial = Trial("environments", [], source=source)
+    warning = "/tmp/x/env.py:3: RuntimeWarning: overflow\n  x = np.float32(1e300)\n"
+    assert judge(trial, REFUSED._replace(stderr=warning + REFUSED.stderr)) is None
+    for extra in ("  x = np.float32(1e300)\n", "/tmp/x/env.py:3: RuntimeWarning: overflow\n  y = 3\n", "a warning\n"):
+        assert judge(trial, REFUSED._replace(stderr=extra + REFUSED.stderr)) is not None
+    assert judge(trial, REFUSED._replace(stderr=warning)) is not None
+
+
+@pytest.mark.parametrize("name", ["space", "actions", "info", "obs"])
+def test_parts_of_random_environments_are_valid_source(name):
+    """A trial fails for its own reason, and not for a mistake in a part."""
+    for part in fuzz.ENV_PARTS[name]:
+        compile(part, part, "eval")
+
+
 def test_loss_is_a_failure():
     failure = judge(Trial("flags", [], check=lambda result: "a run is gone"), DONE)
     assert failure is not None
