@@ -139,11 +139,7 @@ class DQN:
             raise ConfigError(
                 f"replay_size is {config.replay_size}; it must be at least batch_size, {config.batch_size}"
             )
-        if spaces.action_parts and spaces.num_actions > MAX_COMBINATIONS:
-            raise ConfigError(
-                f"an action has {len(spaces.action_parts)} parts with {spaces.num_actions:,} combinations; agents that"
-                f" learn action values take at most {MAX_COMBINATIONS:,}, reinforce takes any number"
-            )
+        check_combinations(spaces)
         self.config = config
         self.spaces = spaces
         self.device = device
@@ -441,6 +437,7 @@ class DQN:
     @classmethod
     def memory_needs(cls, config: DQNConfig, spaces: EnvSpaces) -> list[MemoryNeed]:
         """Return what the parts of the agent take of the memory."""
+        check_combinations(spaces)
         size = cls.network_size(config, spaces)
         replay_bytes = cls.bytes_needed(config, spaces)
         samples, batch_settings = cls.batch_rows(config)
@@ -517,3 +514,12 @@ class DQN:
         """
         capture_methods(self, "acting_q_values", "gradient_step", wrapper=wrapper)
         capture_methods(self.replay, "transitions", wrapper=wrapper)
+
+
+def check_combinations(spaces: EnvSpaces) -> None:
+    """Raise ConfigError if the parts of an action have more combinations than an agent with action values takes."""
+    if spaces.action_parts and spaces.num_actions > MAX_COMBINATIONS:
+        raise ConfigError(
+            f"an action has {len(spaces.action_parts)} parts with {spaces.num_actions:,} combinations; agents that"
+            f" learn action values take at most {MAX_COMBINATIONS:,}, reinforce takes any number"
+        )

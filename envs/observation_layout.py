@@ -252,7 +252,7 @@ def convert_image(
         size: Height and width of the result.
         scale: Factor that turns numbers that are not of type uint8 into 0 .. 255.
     """
-    if image.dtype != np.uint8:
+    if image.dtype != np.uint8 or scale != 1:
         image = np.clip(np.rint(image * scale), 0, 255).astype(np.uint8)
     if channel_axis is not None:
         image = np.moveaxis(image, channel_axis, -1)
@@ -408,6 +408,8 @@ def _image_part(name: str, path: Path, space: Box, options: EnvOptions) -> Part:
     changes = []
     if space.dtype != np.uint8:
         changes.append(f"{space.dtype} as uint8")
+    elif scale != 1:
+        changes.append("0 and 1 as 0 and 255")
     if channels == 3 and options.image == "grey":
         changes.append("grey from RGB")
         channels = 1
@@ -475,10 +477,10 @@ def _pixel_scale(space: Box) -> float | None:
     """Return the factor that turns the values of a space into 0 .. 255, or None if they are not those of pixels."""
     if not (space.low == 0).all():
         return None
-    if (space.high == 255).all() or (space.dtype == np.uint8):
-        return 1.0
     if (space.high == 1).all():
         return 255.0
+    if (space.high == 255).all() or (space.dtype == np.uint8):
+        return 1.0
     return None
 
 

@@ -157,6 +157,10 @@ class EnvSpec:
             values["packed"] = PackedObservation(**(packed | {"spatial": tuple(packed["spatial"])}))
         if "options" in data:
             values["options"] = EnvOptions.from_dict(data["options"])
+        elif values["obs_kind"] == "vector" and sum(side > 1 for side in values["frame"]) > 1:
+            # Before planes existed, an array of several axes went into layers for vectors.
+            values["options"] = EnvOptions(obs_kind="vector")
+            values["frame"] = (math.prod(values["frame"]),)
         bounds = data.get("bounds")
         values["bounds"] = tuple((float(low), float(high)) for low, high in bounds) if bounds else None
         return cls(**values)

@@ -54,6 +54,7 @@ Fraction = Annotated[float, Range(0, 1)]
 Count = Annotated[int, Range(1)]
 CountOrZero = Annotated[int, Range(0)]
 
+_CONTAINERS: dict[Any, tuple[type, str]] = {dict: (dict, "a mapping of names to values"), list: (list, "a list")}
 _TYPE_DESCRIPTIONS: dict[Any, str] = {int: "a whole number", bool: "true or false", str: "a string"}
 
 
@@ -90,12 +91,16 @@ def _without_none(union: types.UnionType) -> Any:
 
 
 def _check_type(name: str, value: Any, field_type: Any) -> None:
-    """Raise ConfigError if the value is not of the field's type: a number, bool, str or Literal. Other types pass."""
+    """Raise ConfigError if the value is not of the field's type: number, bool, str, dict, list or Literal."""
     if typing.get_origin(field_type) is Literal:
         _check_choice(name, value, typing.get_args(field_type))
     elif field_type is float:
         if type(value) not in (int, float) or not math.isfinite(value):
             raise ConfigError(f"{name} is {value!r}; it must be a finite number")
+    elif typing.get_origin(field_type) in _CONTAINERS:
+        container, description = _CONTAINERS[typing.get_origin(field_type)]
+        if not isinstance(value, container):
+            raise ConfigError(f"{name} is {value!r}; it must be {description}")
     elif field_type in _TYPE_DESCRIPTIONS and type(value) is not field_type:
         raise ConfigError(f"{name} is {value!r}; it must be {_TYPE_DESCRIPTIONS[field_type]}")
 

@@ -24,10 +24,9 @@ from torch import Tensor
 from agents.core.agent import Abilities
 from agents.core.frame_stack import empty_history, stack_frames
 from agents.core.memory_needs import FLOAT_BYTES, MemoryNeed, NetworkSize, learning_needs, row_needs
-from agents.core.settings import ConfigError
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Carry, EnvSpaces, PolicyOutput, StepResult, ValueScaling
-from agents.dqn import MAX_COMBINATIONS
+from agents.dqn import check_combinations
 from envs.stream import Stream
 from rl_lab.baselines.sb3_config import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3OnPolicyConfig, SB3PPOConfig
 from rl_lab.baselines.sb3_envs import PlaceholderVecEnv, sb3_spaces
@@ -64,11 +63,7 @@ class SB3Agent:
             device: Device of the networks.
             dtype: Ignored. Stable-Baselines3 computes in float32.
         """
-        if spaces.action_parts and spaces.num_actions > MAX_COMBINATIONS:
-            raise ConfigError(
-                f"an action has {spaces.num_actions:,} combinations of parts; the agents of Stable-Baselines3 take at"
-                f" most {MAX_COMBINATIONS:,} here, reinforce takes any number"
-            )
+        check_combinations(spaces)  # they see each combination of parts as one action
         self.config = config
         self.spaces = spaces
         self.device = device

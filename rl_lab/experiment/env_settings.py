@@ -32,10 +32,8 @@ def env_options(run: RunConfig) -> EnvOptions:
         ConfigError: A setting has the wrong form.
     """
     check_fields(run)
-    if not isinstance(run.env_args, dict) or not all(isinstance(name, str) for name in run.env_args):
+    if not all(isinstance(name, str) for name in run.env_args):
         raise ConfigError(f"env_args is {run.env_args!r}; it must be a mapping of names of arguments to values")
-    if not isinstance(run.wrappers, list):
-        raise ConfigError(f"wrappers is {run.wrappers!r}; it must be a list of wrappers, each module:Class")
     if not _is_plain([run.env_args, run.wrappers]):
         raise ConfigError(
             "env_args and wrappers must consist of numbers, texts, lists and mappings of texts, which config.yaml and"

@@ -723,3 +723,28 @@ def test_crop_may_leave_out_ends():
 def test_environment_without_pictures_cannot_be_used_as_pixels(register):
     with pytest.raises(EnvError, match="Test-v0 cannot be watched: it has no render mode 'rgb_array'"):
         resolve(register(Plain), options=EnvOptions(pixels=True))
+
+
+def test_spec_of_an_old_run_on_planes_keeps_its_layers_for_vectors():
+    old = {
+        "name": "Codes-v0",
+        "id": "odd_envs:Codes-v0",
+        "family": "vector",
+        "backend": "gymnasium",
+        "protocol": "id",
+        "frame": [7, 7, 3],
+        "dtype": "float32",
+        "actions": ["0", "1"],
+    }
+    env_spec = EnvSpec.from_dict(old)
+    assert (env_spec.obs_kind, env_spec.frame) == ("vector", (147,))
+    stream = make_stream(env_spec, 2, vectorization="sync")
+    assert stream.reset(1).obs.shape == (2, 147)
+    stream.close()
+
+
+def test_picture_of_bits_that_is_declared_an_image_is_black_and_white():
+    layout = layout_of(Box(0, 1, (84, 84), np.uint8), obs_kind="image")
+    bits = np.eye(84, dtype=np.uint8)
+    assert np.array_equal(layout.convert(bits), bits * 255)
+    assert layout.transformations == ("0 and 1 as 0 and 255",)

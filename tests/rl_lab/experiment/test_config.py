@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agents.core.settings import ConfigError
+from agents.core.settings import ConfigError, Range
 from envs.make import resolve as resolve_env
 from rl_lab.errors import LabError
 from rl_lab.experiment import config, registry
@@ -48,13 +48,13 @@ def test_later_layers_override_earlier_ones(tmp_path: Path, monkeypatch: pytest.
         ("reinforce", {"bounds": None, "one_hot": True}, False),
         ("reinforce", {"bounds": None, "name": "CartPole-v1"}, False),  # tuned without normalisation
         ("reinforce", {"bounds": None, "family": "image", "dtype": "uint8"}, False),
-        ("dqn", {"bounds": None}, False),
-        ("drqn", {"bounds": None}, False),
+        ("dqn", {}, True),
+        ("drqn", {"bounds": None}, True),
+        ("dqn", {"bounds": None, "one_hot": True}, False),
+        ("dqn", {"name": "CartPole-v1"}, False),  # tuned without normalisation
     ],
 )
-def test_policy_gradient_normalises_vectors_whose_bounds_are_not_known(
-    agent: str, changes: dict[str, Any], expected: bool
-):
+def test_vectors_are_normalised_by_default(agent: str, changes: dict[str, Any], expected: bool):
     env_spec = dataclasses.replace(resolve_env("MountainCar-v0"), **changes)
     assert config.resolve(agent, env_spec, {}).settings.normalize_obs == expected
     assert config.resolve(agent, env_spec, {"norm_obs": not expected}).settings.normalize_obs != expected
@@ -176,15 +176,15 @@ def wrong_values(hint: Any) -> Iterator[Any]:
     if typing.get_origin(hint) is typing.Annotated:
         plain, *marks = typing.get_args(hint)
         for mark in marks:
-            if mark.low > -math.inf:
-                yield mark.low if mark.open_low else mark.low - 1
-            if mark.high < math.inf:
-                yield mark.high + 1
+            if isinstance(mark, Range):
+                yield from values_beyond(mark)
         yield from wrong_values(plain)
     elif typing.get_origin(hint) is typing.Literal:
         yield from ("nonsense", True, 3)
     elif hint is str:
         yield from (3, True)
+    elif typing.get_origin(hint) in (dict, list):
+        yield from (3, "x", True, None)
     elif hint is int:
         yield from ("many", 1.5, True, None)
     elif hint is bool:
@@ -194,6 +194,14 @@ def wrong_values(hint: Any) -> Iterator[Any]:
     else:
         assert hint is float, hint
         yield from ("much", True, math.nan, math.inf, None)
+
+
+def values_beyond(allowed: Range) -> Iterator[float]:
+    """Yield one value beyond each end of a range."""
+    if allowed.low > -math.inf:
+        yield allowed.low if allowed.open_low else allowed.low - 1
+    if allowed.high < math.inf:
+        yield allowed.high + 1
 
 
 @pytest.mark.parametrize("name", sorted(agents()))
