@@ -405,18 +405,7 @@ def _image_part(name: str, path: Path, space: Box, options: EnvOptions) -> Part:
         sides = [len(range(side)[part]) for side, part in zip(sides, crop, strict=True)]
         if min(sides) < 1:
             raise EnvError(f"crop is {options.crop!r}; the picture has {_sides(shape[:2])} pixels")
-    changes = []
-    if space.dtype != np.uint8:
-        changes.append(f"{space.dtype} as uint8")
-    elif scale != 1:
-        changes.append("0 and 1 as 0 and 255")
-    if channels == 3 and options.image == "grey":
-        changes.append("grey from RGB")
-        channels = 1
-    elif channels > 1:
-        changes.append("RGB" if channels == 3 else f"{channels} channels")
-    if sides != [size, size]:
-        changes.append(f"resized from {_sides(sides)}")
+    is_grey = channels == 1 or (channels == 3 and options.image == "grey")
 
     def convert(image: Any) -> Array:
         array = np.asarray(image)
@@ -425,8 +414,25 @@ def _image_part(name: str, path: Path, space: Box, options: EnvOptions) -> Part:
             array = array[crop]
         return convert_image(array, channel_axis, colors=options.image, size=size, scale=scale)
 
-    frame = (size, size) if channels == 1 else (channels, size, size)
+    frame = (size, size) if is_grey else (channels, size, size)
+    changes = _image_changes(space, scale, channels, is_grey=is_grey)
+    if sides != [size, size]:
+        changes.append(f"resized from {_sides(sides)}")
     return Part(path, "image", frame, "uint8", convert, tuple(changes))
+
+
+def _image_changes(space: Box, scale: float, channels: int, *, is_grey: bool) -> list[str]:
+    """Return in words how the numbers and the channels of an image change."""
+    changes = []
+    if space.dtype != np.uint8:
+        changes.append(f"{space.dtype} as uint8")
+    elif scale != 1:
+        changes.append("0 and 1 as 0 and 255")
+    if channels == 3:
+        changes.append("grey from RGB" if is_grey else "RGB")
+    elif channels > 1:
+        changes.append(f"{channels} channels")
+    return changes
 
 
 def _check_finite(name: str, image: Array) -> None:

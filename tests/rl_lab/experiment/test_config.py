@@ -44,7 +44,7 @@ def test_later_layers_override_earlier_ones(tmp_path: Path, monkeypatch: pytest.
     ("agent", "changes", "expected"),
     [
         ("reinforce", {"bounds": None}, True),
-        ("reinforce", {}, False),  # the bounds are known
+        ("reinforce", {}, True),
         ("reinforce", {"bounds": None, "one_hot": True}, False),
         ("reinforce", {"bounds": None, "name": "CartPole-v1"}, False),  # tuned without normalisation
         ("reinforce", {"bounds": None, "family": "image", "dtype": "uint8"}, False),
