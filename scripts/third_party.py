@@ -30,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 from third_party_envs import ENVIRONMENTS, EXAMPLES, ThirdPartyEnv
@@ -42,9 +42,11 @@ BASELINES = ("sb3_dqn", "sb3_ppo")
 EVALUATIONS = 5  # of a run
 EVAL_MAX_STEPS = 10_000  # a greedy policy may otherwise play for hours
 REFUSED = 2  # exit code of wrong input
+INTERRUPTED = 130  # exit code of a process that Ctrl-C ended
 CANNOT_USE = " cannot use "  # text of the message of an agent that cannot use an environment
 
 file_lock = Lock()  # only one thread at a time changes a file of results
+is_interrupted = Event()  # no process may start any more
 processes: set[subprocess.Popen[str]] = set()  # that run now
 
 
@@ -134,6 +136,7 @@ def run_all(parser: argparse.ArgumentParser, options: argparse.Namespace, extra:
         try:
             succeeded = list(pool.map(lambda training: train(training, options), trainings))
         except KeyboardInterrupt:
+            is_interrupted.set()
             for process in list(processes):
                 process.terminate()  # the run saves a checkpoint
             sys.exit("interrupted; the same command continues")
@@ -195,6 +198,9 @@ def train(training: Training, options: argparse.Namespace) -> bool:
         print(f"{training}: failed with exit code {done.returncode}\n{done.stderr}", flush=True)
         return False
     (run,) = run_folders(training)
+    if last_step(run) < training.steps:
+        print(f"{training}: failed: it has no evaluation after its last step", flush=True)
+        return False
     group = {"agent": training.agent, "command": training.command, "steps": training.steps, **group_texts(options)}
     commits = (training.folder / "commits.txt").read_text().split()
     result = {"seed": training.seed, "commit": " ".join(commits), **read_result(run)}
@@ -226,7 +232,7 @@ def train_process(training: Training, packages: Path) -> subprocess.CompletedPro
     if resumable and any((runs[0] / "checkpoints").glob("*")):
         record_commit(folder)
         done = rl_lab(["resume", str(runs[0])], folder, packages)
-        if done.returncode == 0 and last_step(runs[0]) >= training.steps:
+        if done.returncode != REFUSED:  # an interrupted or failed run stays, and can be resumed again
             return done
     shutil.rmtree(folder)  # an unfinished run that cannot be resumed, or one of another command
     folder.mkdir()
@@ -246,6 +252,8 @@ def rl_lab(arguments: list[str], folder: Path, packages: Path) -> subprocess.Com
     """Run a command of rl_lab in a folder, because some environments write files into the working directory."""
     command = [sys.executable, "-m", "rl_lab", *arguments]
     pipe = subprocess.PIPE
+    if is_interrupted.is_set():
+        return subprocess.CompletedProcess(command, INTERRUPTED, "", "interrupted")
     with subprocess.Popen(
         command, cwd=folder, env=environment(packages), stdout=pipe, stderr=pipe, text=True
     ) as process:
