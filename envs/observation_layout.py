@@ -39,7 +39,7 @@ UNBOUNDED = 1e18
 MAX_STATES = 1_000_000
 """Most entries of one-hot vectors: discrete states become one-hot."""
 
-GREY_WEIGHTS = np.array([0.2125, 0.7154, 0.0721])
+GREY_WEIGHTS = (0.2125, 0.7154, 0.0721)
 """Weights of red, green and blue in a grey level (ITU-R BT.709, rounded as in Gymnasium's GrayscaleObservation)."""
 
 SPACES = "a Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
@@ -259,12 +259,24 @@ def convert_image(
         if image.shape[2] == 1:
             image = image[:, :, 0]
         elif image.shape[2] == 3 and colors == "grey":
-            image = np.sum(np.multiply(image, GREY_WEIGHTS), axis=-1).astype(np.uint8)
+            image = _to_grey(image)
     if image.shape[:2] != (size, size):
         image = _resize(np.ascontiguousarray(image), size)
     if image.ndim == 3:
         image = np.ascontiguousarray(np.moveaxis(image, -1, 0))
     return image
+
+
+def _to_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the grey levels [H, W] of a picture [H, W, 3], equal to those of Gymnasium's GrayscaleObservation.
+
+    The sum is computed in its order, but eight times as fast, because the axis of the colours is not the innermost.
+    """
+    red, green, blue = GREY_WEIGHTS
+    grey = image[:, :, 0] * red
+    grey += image[:, :, 1] * green
+    grey += image[:, :, 2] * blue
+    return grey.astype(np.uint8)
 
 
 def _resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
