@@ -145,7 +145,11 @@ def check_actions(name: str, space: gymnasium.Space[Any]) -> None:
     """Raise EnvError if agents do not support an action space."""
     parts = (int(space.n),) if isinstance(space, Discrete) else action_parts(space)
     if not parts:
-        raise EnvError(f"{name} has the action space {space}; agents need a Discrete, MultiDiscrete or MultiBinary one")
+        wrapper = "--wrapper 'gymnasium.wrappers:DiscretizeAction: {bins: 5}'"
+        advice = f" ({wrapper} makes it discrete)" if isinstance(space, Box) else ""
+        raise EnvError(
+            f"{name} has the action space {space}; agents need a Discrete, MultiDiscrete or MultiBinary one{advice}"
+        )
     if sum(parts) > MAX_ACTIONS:
         raise EnvError(f"{name} has {sum(parts):,} actions; agents take at most {MAX_ACTIONS:,}")
     combinations = math.prod(parts)

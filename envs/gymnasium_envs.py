@@ -243,7 +243,7 @@ def trainable_ids() -> list[str]:
     """Return the Gymnasium ids that agents can be trained on: newest versions only, without Atari games."""
     newest: dict[str, str] = {}  # id of the newest version, by name; the registry lists older versions first
     for env_id, spec in gymnasium.registry.items():
-        if spec.namespace is None and find_game(re.sub(r"(NoFrameskip)?-v\d+$", "", env_id)) is None:
+        if spec.namespace is None and not str(spec.entry_point).startswith("ale_py"):
             newest[spec.name] = env_id
     return sorted(env_id for env_id in newest.values() if _is_trainable(env_id))
 

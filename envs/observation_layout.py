@@ -349,7 +349,7 @@ def _part(name: str, path: Path, space: gymnasium.Space[Any], options: EnvOption
     if len(space.shape) not in (2, 3):
         if path:  # the option concerns the other arrays
             return _vector_part(path, space, flatten=False)
-        raise EnvError(f"{name} has observations of shape {space.shape}; {meaning} need two or three axes")
+        raise EnvError(f"{name} has observations of shape {space.shape}; images and planes need two or three axes")
     if meaning == "image":
         return _image_part(name, path, space, options)
     return _planes_part(path, space)
@@ -585,4 +585,6 @@ def _sides(shape: Sequence[int]) -> str:
 def _short(space: gymnasium.Space[Any]) -> str:
     """Return a space as text of at most 100 characters."""
     text = " ".join(str(space).split())
+    if " at 0x" in text:  # the address of an object says nothing
+        return type(space).__name__
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -49,8 +49,8 @@ def find_gymnasium_spec(env_id: str) -> GymnasiumSpec:
     except (gymnasium.error.Error, ImportError) as error:
         if name.startswith(f"{PYTHON_NAMESPACE}/"):
             raise EnvError(
-                f"{name} was given as a Python object, so it can be made in Python only: pass the object again, as in"
-                " rl_lab.resume(run, env=...)"
+                f"{name} was given as a Python object, so it can be made in Python only: pass the object again to"
+                " rl_lab.resume, evaluate or show, as env=..."
             ) from error
         registered = _ids_of_module(module) if module else []
         advice = f"; {module} registers {_some(registered)}" if registered else ""

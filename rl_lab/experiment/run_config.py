@@ -29,7 +29,7 @@ class RunConfig:
     option --wrapper adds one."""
     obs_kind: ObsKind = "auto"
     """Meaning of an array of observations: image, planes (maps over a grid) or vector. "auto" decides by shape, type,
-    and bounds: an image is uint8 from 0 to 255 with two sides of at least 36."""
+    and bounds: an image has two sides of at least 36, and numbers from 0 to 255 (uint8 or float) or from 0.0 to 1.0."""
     obs_key: str = ""
     """Parts of a Dict or Tuple observation to use, separated by commas. Empty means all parts."""
     image: ImageColors = "grey"
@@ -40,7 +40,8 @@ class RunConfig:
     """With view pixels, the part of the picture to use: top:bottom,left:right in pixels. Empty means a default of the
     environment, or the whole picture."""
     action_masks: bool = True
-    """Use the action masks of an environment that has them: in info["action_mask"], or by a method action_masks()."""
+    """Use the action masks of an environment that has them: info["action_mask"], the entry "action_mask" of a Dict
+    observation, or a method action_masks()."""
     protocol: Literal["auto", "classic", "machado", "v5"] = "auto"
     """Protocol of an Atari game. "auto" is the protocol that the name of the environment implies."""
     flicker: Fraction = 0.0

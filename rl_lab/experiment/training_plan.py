@@ -106,13 +106,10 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
 def _check_abilities(config: Config, env_spec: EnvSpec, abilities: Abilities) -> None:
     """Raise LabError if the agent, or other processes, cannot use the environment."""
     if env_spec.packed is not None and not abilities.packed_observations:
-        if env_spec.mask_source and not (env_spec.packed.vector and env_spec.packed.spatial):
-            advice = "--no-action-masks ignores the masks"
-        else:
-            advice = "--obs-key chooses a part of the observations"
-        raise LabError(
-            f"{config.agent} cannot use {env_spec.name}, which has action masks, or images beside vectors; {advice}"
-        )
+        problem = "action masks; --no-action-masks ignores them"
+        if not env_spec.mask_source:
+            problem = "images or planes beside vectors; --obs-key chooses one of them"
+        raise LabError(f"{config.agent} cannot use {env_spec.name}, which has {problem}")
     if config.run.collectors and env_spec.id.startswith(f"{PYTHON_NAMESPACE}/"):
         raise LabError(
             f"{env_spec.name} was given as a Python object, which collectors cannot make: leave out collectors"
