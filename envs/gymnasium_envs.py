@@ -376,7 +376,6 @@ def _spec(env_id: str, env: GuardedEnv, recipe: EnvRecipe) -> EnvSpec:
         bounds=layout.bounds,
         obs_kind=layout.kind,
         packed=layout.packed,
-        num_codes=layout.num_codes,
         state_sizes=layout.state_sizes,
         action_parts=action_parts(env.action_space),
         mask_source=recipe.mask_source,

@@ -62,7 +62,6 @@ class Part:
     changes: tuple[str, ...] = ()  # what `convert` changes, in words
     state_sizes: tuple[int, ...] = ()  # sizes of one-hot groups, if the array consists of discrete states
     bounds: Bounds | None = None  # (low, high) of each entry of a bounded vector
-    num_codes: int = 0  # values of planes of type uint8: 0 .. num_codes - 1
 
     @property
     def name(self) -> str:
@@ -149,11 +148,6 @@ class ObservationLayout:
                 return None
             bounds += part.bounds
         return tuple(bounds) or None
-
-    @property
-    def num_codes(self) -> int:
-        """Return the number of different values of planes of type uint8, or 0."""
-        return max((part.num_codes for part in self.spatial), default=0)
 
     @property
     def transformations(self) -> tuple[str, ...]:
@@ -460,8 +454,7 @@ def _planes_part(path: Path, space: Box) -> Part:
     channel_axis = _channel_axis(shape, None) if len(shape) == 3 else None
     channels = 1 if channel_axis is None else shape[channel_axis]
     sides = [side for axis, side in enumerate(shape) if axis != channel_axis]
-    is_codes = _has_codes(space)
-    dtype: Literal["uint8", "float32"] = "uint8" if is_codes else "float32"
+    dtype: Literal["uint8", "float32"] = "uint8" if _has_codes(space) else "float32"
     changes = [f"planes: {channels} of {_sides(sides)}"]
     if space.dtype not in (np.float32, np.uint8):
         changes.append(f"{space.dtype} as {dtype}")
@@ -472,8 +465,7 @@ def _planes_part(path: Path, space: Box) -> Part:
             return array[None]
         return np.ascontiguousarray(np.moveaxis(array, channel_axis, 0))
 
-    num_codes = int(np.max(space.high)) + 1 if is_codes else 0
-    return Part(path, "planes", (channels, *sides), dtype, convert, tuple(changes), num_codes=num_codes)
+    return Part(path, "planes", (channels, *sides), dtype, convert, tuple(changes))
 
 
 def _meaning(space: Box) -> Meaning:

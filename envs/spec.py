@@ -112,7 +112,6 @@ class EnvSpec:
     bounds: tuple[tuple[float, float], ...] | None = None  # (low, high) of each entry of a bounded vector
     obs_kind: Literal["image", "planes", "vector", "packed"] = "vector"  # meaning of the observations
     packed: PackedObservation | None = None  # where the parts of packed observations lie
-    num_codes: int = 0  # planes of type uint8 hold the numbers 0 .. num_codes - 1
     state_sizes: tuple[int, ...] = ()  # the observation consists of one-hot groups of these sizes, and nothing else
     action_parts: tuple[int, ...] = ()  # numbers of actions of each part of a MultiDiscrete or MultiBinary action
     mask_source: Literal["", "info", "method", "observation"] = ""  # see envs/agent_env.py

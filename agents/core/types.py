@@ -89,7 +89,6 @@ class EnvSpaces:
     bounds: tuple[tuple[float, float], ...] | None = None  # (low, high) of each entry of a bounded vector
     kind: ObsKind | None = None  # None: image for uint8[H, W], vector for all others
     packed: PackedLayout | None = None  # where the parts of packed observations lie
-    num_codes: int = 0  # planes of type uint8 hold the numbers 0 .. num_codes - 1
     state_sizes: tuple[int, ...] = ()  # sizes of the one-hot groups; () stands for one group, if `one_hot`
     action_parts: tuple[int, ...] = ()  # number of actions of each part of an action; () if it has one part only
 

@@ -36,7 +36,6 @@ def env_spaces(env_spec: EnvSpec, num_envs: int) -> EnvSpaces:
         bounds=None if env_spec.one_hot else env_spec.bounds,
         kind=env_spec.obs_kind,
         packed=_packed_layout(env_spec),
-        num_codes=env_spec.num_codes,
         state_sizes=env_spec.state_sizes,
         action_parts=env_spec.action_parts,
     )

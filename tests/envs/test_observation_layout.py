@@ -250,13 +250,6 @@ def test_every_change_is_described(space, options, texts):
     assert layout_of(space, **options).transformations == texts
 
 
-def test_number_of_codes_is_one_more_than_the_largest_code():
-    assert layout_of(Box(0, 10, (7, 7, 3), np.uint8)).num_codes == 11
-    assert layout_of(Box(0, 1, (7, 7, 3), BOOL)).num_codes == 2
-    assert layout_of(Box(0, 1, (7, 7, 3), np.float32)).num_codes == 0
-    assert layout_of(pixels(84, 84)).num_codes == 0
-
-
 # --- Parts of Dict and Tuple observations -----------------------------------------------------------------------------
 
 GOAL = Dict({"position": Box(-1, 1, (2,), np.float32), "kind": Discrete(3, start=5)})
@@ -643,7 +636,7 @@ def test_old_file_gives_the_spec_of_today(run, name):
     assert read == changed
 
 
-NEW_FIELDS = ("obs_kind", "packed", "num_codes", "state_sizes", "action_parts", "mask_source", "options")
+NEW_FIELDS = ("obs_kind", "packed", "state_sizes", "action_parts", "mask_source", "options")
 
 
 @pytest.mark.parametrize("name", ["Pong", "Pong-v4", "CartPole-v1", "FrozenLake-v1"])

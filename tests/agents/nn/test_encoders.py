@@ -15,7 +15,7 @@ from agents.nn.pixel_convolutions import DifferencesConv2d, FramesConv2d
 
 ATARI = EnvSpaces((84, 84), torch.uint8, 6, 8)
 VECTOR = EnvSpaces((4,), torch.float32, 2, 8)
-CODES = EnvSpaces((3, 5, 4), torch.uint8, 2, 8, kind="planes", num_codes=11)
+CODES = EnvSpaces((3, 5, 4), torch.uint8, 2, 8, kind="planes")
 
 
 @pytest.mark.parametrize("k", [1, 4])
