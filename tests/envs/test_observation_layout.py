@@ -157,7 +157,7 @@ def test_obs_kind_overrules_the_decision(space, obs_kind, shape, dtype):
 @pytest.mark.parametrize(
     ("space", "obs_kind", "message"),
     [
-        (Box(-1, 1, (5,)), "image", r"X-v0 has observations of shape \(5,\); image need two or three axes"),
+        (Box(-1, 1, (5,)), "image", r"X-v0 has observations of shape \(5,\); images and planes need two or three axes"),
         (Box(-1, 1, (2, 2, 2, 2)), "planes", "planes need two or three axes"),
         (Box(-1, 1, (40, 40)), "image", "no image: their bounds are not 0 and 255, or 0 and 1"),
     ],

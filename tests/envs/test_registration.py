@@ -397,8 +397,8 @@ def test_object_is_given_again_in_another_process(kind, score, tmp_path):
     assert without.returncode == 1
     name = "lambda" if kind == "lambda" else "Maze"
     assert without.stderr.splitlines()[-1] == (
-        f"envs.errors.EnvError: python/{name}-v0 was given as a Python object, so it can be made in Python only: pass the"
-        " object again to rl_lab.resume, evaluate or show, as env=..."
+        f"envs.errors.EnvError: python/{name}-v0 was given as a Python object, so it can be made in Python only: pass"
+        " the object again to rl_lab.resume, evaluate or show, as env=..."
     )
 
 
