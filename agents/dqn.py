@@ -194,7 +194,7 @@ class DQN:
         """Return a new Q-network: an encoder and a linear layer with one output for each action."""
         encoder = build_encoder(self.spaces, self.config, dtype=self.dtype)
         head = nn.Linear(encoder.features, self.spaces.num_actions)
-        return initialize_weights(QNetwork(encoder, head, self.spaces.packed), self.config.init)
+        return initialize_weights(QNetwork(encoder, head), self.config.init)
 
     def build_learning_network(self) -> nn.Module:
         """Return a new network of `build_network`, with the statistics that `normalize_reward` needs."""

@@ -117,7 +117,6 @@ class DRQN(DQN):
             config.hidden,
             self.spaces.num_actions,
             dueling=config.dueling,
-            packed=self.spaces.packed,
         )
         return initialize_weights(network, config.init)
 

@@ -40,4 +40,4 @@ class DuelingDQN(DQN):
             self.spaces, config, hidden=2 * config.hidden, gradient_scale=gradient_scale, dtype=self.dtype
         )
         head = DuelingHead(encoder.features, self.spaces.num_actions)
-        return initialize_weights(QNetwork(encoder, head, self.spaces.packed), config.init)
+        return initialize_weights(QNetwork(encoder, head), config.init)

@@ -93,16 +93,9 @@ class Rainbow(DQN):
         else:
             head = linear(encoder.features, num_actions * atoms)
         if config.distributional:
-            network = DistributionalQNetwork(
-                encoder,
-                head,
-                low=config.value_low,
-                high=config.value_high,
-                atoms=atoms,
-                packed=self.spaces.packed,
-            )
+            network = DistributionalQNetwork(encoder, head, low=config.value_low, high=config.value_high, atoms=atoms)
         else:
-            network = QNetwork(encoder, head, self.spaces.packed)
+            network = QNetwork(encoder, head)
         return initialize_weights(network, config.init)
 
     # --- Acting -------------------------------------------------------------------------------------------------------

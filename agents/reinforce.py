@@ -194,7 +194,7 @@ class Reinforce:
             encoder = build_encoder(self.spaces, config, dtype=self.dtype)
         else:
             encoder = FrameDifferenceEncoder(math.prod(self.spaces.obs_shape), config.hidden, self.dtype)
-        network = ActorCritic(encoder, self.policy, baseline=config.baseline, packed=self.spaces.packed)
+        network = ActorCritic(encoder, self.policy, baseline=config.baseline)
         initialize_weights(network, config.init)
         with torch.no_grad():
             network.policy.weight *= config.policy_scale

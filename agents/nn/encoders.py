@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agents.core.settings import ConfigError
-from agents.core.types import EnvSpaces
+from agents.core.types import EnvSpaces, PackedLayout
 from agents.nn.gradient_scale import ScaleGradient
 from agents.nn.mixed_precision import Conv2d, LayerNorm, Linear
 from agents.nn.network_config import NetworkConfig
@@ -112,6 +112,8 @@ class NatureCNN(nn.Module):
         dtype: Dtype to compute in, torch.float32 or torch.bfloat16.
     """
 
+    packed: PackedLayout | None = None
+
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -180,6 +182,8 @@ class PlanesCNN(nn.Module):
         gradient_scale: Factor on the gradient of the features of the convolution.
         linear: Class of the hidden layer.
     """
+
+    packed: PackedLayout | None = None
 
     def __init__(
         self,
@@ -272,7 +276,7 @@ class PackedEncoder(nn.Module):
         super().__init__()
         layout = spaces.packed
         assert layout is not None
-        self.layout = layout
+        self.packed = layout
         self.vector: MLP | None = None
         self.spatial: NatureCNN | PlanesCNN | None = None
         self.hidden = nn.Sequential()
@@ -309,9 +313,9 @@ class PackedEncoder(nn.Module):
         """Return features float32[B, features] of packed observations uint8[B, k, bytes]."""
         features = []
         if self.vector is not None:
-            features.append(self.vector(vector_part(obs, self.layout)))
+            features.append(self.vector(vector_part(obs, self.packed)))
         if self.spatial is not None:
-            features.append(self.spatial(spatial_part(obs, self.layout)).float())
+            features.append(self.spatial(spatial_part(obs, self.packed)).float())
         return self.hidden(torch.cat(features, 1))
 
 
@@ -325,6 +329,8 @@ class MLP(nn.Module):
         linear: Class of the fully connected layers.
         normalization: Layer that normalises the observations, or None.
     """
+
+    packed: PackedLayout | None = None
 
     def __init__(
         self,
@@ -363,6 +369,8 @@ class FrameDifferenceEncoder(nn.Module):
         features: Units of the hidden layer.
         dtype: Dtype to compute in, torch.float32 or torch.bfloat16.
     """
+
+    packed: PackedLayout | None = None
 
     def __init__(self, pixels: int, features: int, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()

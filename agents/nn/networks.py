@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from agents.core.action_distribution import ActionDistribution
-from agents.core.types import PackedLayout
 from agents.nn.encoders import Encoder, FrameDifferenceEncoder
 from agents.nn.packed import mask_illegal
 from agents.nn.pixel_convolutions import PreprocessedImages
@@ -24,14 +23,13 @@ class QNetwork(nn.Module):
     Args:
         encoder: Encoder of observations [B, k, *obs_shape].
         head: Layers from features float32[B, features] to values float32[B, A].
-        packed: Layout of packed observations, which may hold action masks.
     """
 
-    def __init__(self, encoder: Encoder, head: nn.Module, packed: PackedLayout | None = None) -> None:
+    def __init__(self, encoder: Encoder, head: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
-        self.packed = packed
+        self.packed = encoder.packed  # the layout of packed observations, which may hold action masks
 
     def preprocess(self, obs: Tensor) -> Tensor | PreprocessedImages:
         """Convert observations [B, k, *obs_shape] to the input of the first layer.
@@ -60,22 +58,12 @@ class DistributionalQNetwork(QNetwork):
         low: Return of the first atom.
         high: Return of the last atom.
         atoms: Number of atoms, evenly spaced from `low` to `high`.
-        packed: Layout of packed observations, which may hold action masks.
     """
 
     support: Tensor
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        head: nn.Module,
-        *,
-        low: float,
-        high: float,
-        atoms: int,
-        packed: PackedLayout | None = None,
-    ) -> None:
-        super().__init__(encoder, head, packed)
+    def __init__(self, encoder: Encoder, head: nn.Module, *, low: float, high: float, atoms: int) -> None:
+        super().__init__(encoder, head)
         self.register_buffer("support", torch.linspace(low, high, atoms))
 
     def log_probabilities(self, obs: Tensor | PreprocessedImages) -> Tensor:
@@ -99,7 +87,6 @@ class ActorCritic(nn.Module):
         encoder: Encoder of observations [B, k, *obs_shape].
         policy: Distribution of the actions.
         baseline: Include the head for V(s).
-        packed: Layout of packed observations, which may hold action masks.
     """
 
     def __init__(
@@ -108,11 +95,10 @@ class ActorCritic(nn.Module):
         policy: ActionDistribution,
         *,
         baseline: bool,
-        packed: PackedLayout | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.packed = packed
+        self.packed = encoder.packed  # the layout of packed observations, which may hold action masks
         self.distribution = policy
         self.policy = nn.Linear(encoder.features, policy.num_outputs)
         self.value = nn.Linear(encoder.features, 1) if baseline else None

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agents.core.types import PackedLayout
 from agents.nn.encoders import Encoder
 from agents.nn.heads import DuelingHead
 from agents.nn.mixed_precision import cast_parameter
@@ -35,7 +34,6 @@ class RecurrentQNetwork(nn.Module):
         hidden: Units of the core.
         num_actions: Number of actions.
         dueling: Use a `DuelingHead` in place of a linear layer.
-        packed: Layout of packed observations, which may hold action masks.
     """
 
     def __init__(
@@ -46,11 +44,10 @@ class RecurrentQNetwork(nn.Module):
         num_actions: int,
         *,
         dueling: bool = False,
-        packed: PackedLayout | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.packed = packed
+        self.packed = encoder.packed  # the layout of packed observations, which may hold action masks
         cell_class = nn.LSTMCell if core == "lstm" else nn.GRUCell
         self.core = cell_class(encoder.features, hidden)
         head_class = DuelingHead if dueling else nn.Linear
