@@ -271,3 +271,14 @@ def test_resume_starts_new_episodes_if_the_environment_is_not_reproducible(
     assert "is not reproducible from its seed: new episodes begin here" in capsys.readouterr().out
     state = json.loads((checkpoint.find(run.path, "last") / "state.json").read_text())
     assert state["state"]["run/steps"] >= 900
+
+
+def test_refused_resume_leaves_damaged_checkpoints_as_they_are(train: Any):
+    run = train(**{**CARTPOLE, "steps": 900})
+    newest, previous = checkpoint.generations(run.path)
+    (newest / "state.json").write_text("{}")
+    with pytest.raises(LabError, match="already has"):
+        api.resume(run, steps=100, quiet=True)
+    assert checkpoint.generations(run.path) == [newest, previous]
+    api.resume(run, steps=1000, quiet=True)
+    assert newest not in checkpoint.generations(run.path)
