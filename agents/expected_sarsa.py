@@ -7,16 +7,34 @@ if n > 1; this is not corrected.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper
 from agents.core.settings import ConfigError
 from agents.core.targets import epsilon_greedy_value
-from agents.dqn import DQN
+from agents.core.types import EnvSpaces
+from agents.dqn import DQN, DQNConfig
 
 
 class ExpectedSarsa(DQN):
     """DQN with the target of expected Sarsa. The settings are those of DQN."""
+
+    def __init__(
+        self,
+        config: DQNConfig,
+        spaces: EnvSpaces,
+        *,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if config.epsilon_zeta:
+            raise ConfigError(
+                f"epsilon_zeta is {config.epsilon_zeta:g}; with expected_sarsa it must be 0, because its targets are"
+                " values of the epsilon-greedy policy"
+            )
+        super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
 
     def next_state_value(self, next_obs: Tensor) -> Tensor:
         """Return sum_a pi(a | s') Q^(s', a) for the epsilon-greedy policy with the current epsilon, f32[B]."""

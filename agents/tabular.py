@@ -284,11 +284,13 @@ class TabularAgent(ABC):
             next_value = self.next_value(next_q, next_row.action[env])
             td_error = reward + self.config.gamma * ~terminated * next_value - q[np.arange(len(env)), action]
             self.update_weights(env, features, action, td_error, episode_ends=terminated | truncated)
+        legal = self.legal_actions(step.obs)
+        is_counted = np.ones(q.shape, np.bool_) if legal is None else legal[env]
         values = {
             "td_error": np.abs(td_error).mean(),
             "loss": np.square(td_error).mean() / 2,
-            "q_mean": q.mean(),
-            "q_max": q.max(1).mean(),
+            "q_mean": q.mean(where=is_counted),
+            "q_max": q.max(1, where=is_counted, initial=-np.inf).mean(),
         }
         return {name: torch.tensor(value) for name, value in values.items()}
 

@@ -75,7 +75,7 @@ class EnvRecipe:
         name = self.gymnasium_spec.id
         layout = self.layout(env)
         needs_conversion = not layout.changes_nothing or action_parts(env.action_space)
-        if layout.state_sizes and not self.gymnasium_spec.max_episode_steps:
+        if layout.state_sizes and not _has_time_limit(env):
             env = TimeLimit(env, DISCRETE_STATE_MAX_STEPS)
         if needs_conversion:
             env = AgentEnv(env, name, layout, self.mask_source)
@@ -114,6 +114,15 @@ class EnvRecipe:
             assert isinstance(space, Dict)
             space = Dict({key: child for key, child in space.spaces.items() if key != MASK_KEY})
         return observation_layout(name, space, self.options, num_masked)
+
+
+def _has_time_limit(env: gymnasium.Env) -> bool:
+    """Return True if the id, the person or a wrapper limits the steps of an episode."""
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, TimeLimit):
+            return True
+        env = env.env
+    return False
 
 
 def recipe_of(env_spec: EnvSpec) -> EnvRecipe:
@@ -335,6 +344,13 @@ def _find_mask_source(env_id: str, env: GuardedEnv, options: EnvOptions) -> Mask
         return ""
     _, info = env.reset(seed=0)
     source = mask_source(env, info)
+    if options.pixels and not source:
+        inner_space = env.unwrapped.observation_space
+        if isinstance(inner_space, Dict) and MASK_KEY in inner_space.spaces:
+            raise EnvError(
+                f"{env_id} has action masks in its observations, which view pixels replaces (--no-action-masks ignores"
+                " them)"
+            )
     if source and not isinstance(env.action_space, Discrete):
         raise EnvError(
             f"{env_id} has masks for actions of {env.action_space}; agents use masks of Discrete actions only"

@@ -116,6 +116,8 @@ def adapt(
         if (env_spec.name, env_spec.backend) != ("Pong", "ale"):
             raise EnvError(f"view binary is only for Pong; {env_spec.name} has only the view grey")
         description = "playing field of one frame as zeros and ones"
+        if env_spec.options != DEFAULT_OPTIONS:
+            raise EnvError("view binary has its own size and colours: leave out image and image_size")
         changed = replace(changed, view=view, frame=(80, 80), transformations=(description,))
     if actions and (env_spec.mask_source or env_spec.action_parts):
         kind = (
@@ -129,6 +131,8 @@ def adapt(
 
 def _velocities(env_spec: EnvSpec) -> tuple[int, ...]:
     """Return the indices of the velocities in an observation."""
+    if env_spec.options.wrappers:
+        raise EnvError("mask_velocity is for environments without wrappers, which may move the velocities")
     if env_spec.id not in VELOCITIES:
         raise EnvError(f"mask_velocity is for {', '.join(VELOCITIES)}; the velocities of {env_spec.name} are not known")
     return VELOCITIES[env_spec.id]

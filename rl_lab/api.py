@@ -22,7 +22,7 @@ from rl_lab import checkpoint
 from rl_lab.errors import LabError
 from rl_lab.experiment import config, factory, launch
 from rl_lab.experiment.config_layers import DEFAULT_PRESET, ConfigFile
-from rl_lab.experiment.env_settings import env_options, env_options_from
+from rl_lab.experiment.env_settings import env_options, env_options_from, settings_of
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.run_config import RunConfig, Seed
@@ -76,7 +76,7 @@ def train(
     """
     file = ConfigFile.read(config_file) if config_file else None
     if isinstance(env, EnvSpec):
-        settings = {"env": env.id, **settings}
+        settings = {"env": env.id, **settings_of(env.options), **settings}
         return launch.train(config.resolve(agent, env, settings, preset=preset, file=file), env, quiet=quiet)
     name = env if isinstance(env, str) else register_object(env)
     settings = canonical_names({"env": name, **settings}, RUN_SETTINGS | settings.keys(), "the call")

@@ -136,7 +136,7 @@ def row_needs(spaces: EnvSpaces, size: NetworkSize, *, stack: int) -> MemoryNeed
     """
     observations = stack + 2
     obs_bytes = observations * math.prod(spaces.obs_shape) * spaces.dtype.itemsize
-    output_bytes = FLOAT_BYTES * (size.outputs + spaces.num_actions)
+    output_bytes = FLOAT_BYTES * size.outputs
     return MemoryNeed("the rows of the environments", spaces.num_envs * (obs_bytes + output_bytes), "lower num_envs")
 
 

@@ -98,11 +98,15 @@ def evaluate_attack(
         The evaluations, by their names.
 
     Raises:
-        LabError: The agent has no gradient, as a tabular agent.
+        LabError: The agent has no gradient, as a tabular agent, or the observations have none.
     """
     agent = api.load(run, which=which)
     if not any(parameter.requires_grad for parameter in agent.network.parameters()):
         raise LabError(f"{run.config.agent} has no gradient to attack with")
+    if run.env_spec.obs_kind == "packed" or getattr(run.config.settings, "codes", "numbers") == "embed":
+        raise LabError(
+            f"the observations of {run.env_spec.name} cannot be perturbed: they have several parts, masks or codes"
+        )
     max_pixel = run.env_spec.max_pixel
     noise_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
     noise = torch.Generator().manual_seed(noise_seed)

@@ -123,9 +123,9 @@ def _env_settings(args: list[str], file: ConfigFile | None) -> dict[str, Any]:
     if "image_size" in settings:
         settings["image_size"] = _whole_number(settings["image_size"])
     settings.pop("action_masks", None)  # a flag without a value
-    for flag in ("--action-masks", "--no-action-masks"):
-        if flag in args:
-            settings["action_masks"] = flag == "--action-masks"
+    for arg in args:  # the last one counts
+        if arg in ("--action-masks", "--no-action-masks"):
+            settings["action_masks"] = arg == "--action-masks"
     env_args = parse_env_args(values_of(args, "--env-arg"))
     if env_args:
         settings["env_args"] = {**(file.env_args if file else {}), **env_args}

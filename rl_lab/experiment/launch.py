@@ -15,6 +15,7 @@ from rl_lab import checkpoint
 from rl_lab.errors import LabError
 from rl_lab.experiment import config as configuration
 from rl_lab.experiment.config import Config
+from rl_lab.experiment.env_settings import check_env_options
 from rl_lab.experiment.run import DEMO, Run
 from rl_lab.experiment.training_plan import TrainingPlan, plan_training
 from rl_lab.system.lock import lock_run
@@ -50,6 +51,7 @@ def train(
         Fault: An error ended training.
     """
     settings = config.run
+    check_env_options(settings, env_spec)
     env_spec = adapt(
         env_spec,
         flicker=settings.flicker,

@@ -19,6 +19,7 @@ from agents.core.settings import ConfigError
 from rl_lab.errors import LabError
 from rl_lab.experiment.config import Config, replace_settings
 from rl_lab.experiment.config_layers import read_yaml
+from rl_lab.experiment.env_settings import ENV_SETTINGS
 from rl_lab.experiment.registry import CONFIGS
 
 DEFAULT_SPACES = CONFIGS / "search.yaml"
@@ -64,6 +65,9 @@ def read_space(config: Config, file: str, *, only_changeable: bool) -> dict[str,
         if not file:
             entries = {name: entry for name, entry in entries.items() if name in CHANGEABLE_SETTINGS}
         _check_changeable(entries, path)
+    fixed = sorted(entries.keys() & {"env", "protocol", *ENV_SETTINGS})
+    if fixed:
+        raise LabError(f"{path} varies {fixed[0]}; a search has one environment")
     return {name: _read_domain(config, name, entry, path) for name, entry in entries.items()}
 
 

@@ -207,7 +207,7 @@ def _select_saliency_method(run: Run, agent: Agent, options: WatchOptions) -> Sa
         method = "occlusion"
     available = available_saliency_methods(agent, run.env_spec)
     if method not in available:
-        needed = "image observations" if available == ("off",) else "convolutions; try --occlusion"
+        needed = "grey images as observations" if available == ("off",) else "convolutions; try --occlusion"
         raise LabError(f"{run.config.agent} on {run.env_spec.name} has no {method} map, which needs {needed}")
     return method
 

@@ -9,7 +9,7 @@ from masked_env import GAMMA, NUM_ACTIONS, NUM_STATES, legal, optimal_q
 
 from agents.core.action_masks import ILLEGAL
 from agents.core.targets import epsilon_greedy_value
-from agents.core.types import EnvSpaces, PackedLayout
+from agents.core.types import EnvSpaces, PackedLayout, StepResult
 from agents.double_dqn import DoubleDQN
 from agents.dqn import DQN, DQNConfig
 from agents.dueling_dqn import DuelingDQN, DuelingDQNConfig
@@ -295,3 +295,18 @@ def test_masks_of_the_stream_are_those_of_the_environment():
             row: Row = stream.recv()
     finally:
         stream.close()
+
+
+def test_metrics_of_tabular_agents_leave_illegal_actions_out():
+    config = TabularConfig(initial=-5.0)
+    agent = TabularQLearning(config, SPACES, seed=1, device=CPU)
+    agent.weights[0, 3] = 100.0  # the cheat
+    obs = packed_stack([2])[:, 0]
+    false = torch.zeros(1, dtype=torch.bool)
+    agent.act(obs, false, (), explore=True)
+    metrics = agent.observe(
+        StepResult(obs, false, false, torch.tensor([0]), torch.zeros(1), false, false, num_active=1)
+    )
+    assert metrics is not None
+    assert float(metrics["q_mean"]) == -5.0
+    assert float(metrics["q_max"]) == -5.0

@@ -144,5 +144,5 @@ def test_saliency_is_refused_without_image_observations(train, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["watch", str(run), "--saliency", "--video", "x.mp4"])
     assert stop.value.code == 2
-    expected = "dqn on CartPole-v1 has no grad-cam map, which needs image observations"
+    expected = "dqn on CartPole-v1 has no grad-cam map, which needs grey images as observations"
     assert expected in capsys.readouterr().err
