@@ -11,7 +11,6 @@ import contextlib
 import enum
 import importlib
 import os
-import pickle
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -362,7 +361,8 @@ def _find_mask_source(env_id: str, env: GuardedEnv, options: EnvOptions) -> Mask
 def _is_picklable(recipe: EnvRecipe) -> bool:
     """Return True if another process can make the environment."""
     try:
-        pickle.loads(cloudpickle.dumps(recipe))
+        # Loading the bytes in this process would replace the methods of the user's classes by copies.
+        cloudpickle.dumps(recipe)
     except Exception:  # the objects in the recipe are the user's
         return False
     return True

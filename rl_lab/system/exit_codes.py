@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from types import FrameType
 from typing import NoReturn
 
 from rl_lab.errors import FAULTS, USER_ERRORS
@@ -27,6 +28,9 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 PARSERS = ("argparse", "tyro")
 """Packages that end a program by themselves: after `--help`, and after options that they do not know."""
 
+
+WANDB_EXIT = "wandb.sdk.lib.exit_hooks"
+"""Module of the function by which W&B replaces `sys.exit`."""
 
 _is_verbose: ContextVar[bool] = ContextVar("_is_verbose", default=False)
 
@@ -103,9 +107,21 @@ def no_silent_exit(advice: Callable[[], str] = lambda: "") -> Iterator[None]:
 
 def describe_exit(stop: SystemExit) -> str:
     """Return which line of code called `sys.exit`."""
-    frames = traceback.extract_tb(stop.__traceback__)
-    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "the program"
+    frames = _frames_of(stop)
+    place = "the program"
+    if frames:
+        frame, line = frames[-1]
+        place = f"{frame.f_code.co_filename}:{line}"
     return f"{place} called sys.exit({stop.code!r})"
+
+
+def _frames_of(stop: SystemExit) -> list[tuple[FrameType, int]]:
+    """Return the frames, with their lines, up to the call of `sys.exit`.
+
+    W&B replaces `sys.exit` by a function of its own, whose frame is left out.
+    """
+    frames = traceback.walk_tb(stop.__traceback__)
+    return [(frame, line) for frame, line in frames if frame.f_globals.get("__name__") != WANDB_EXIT]
 
 
 def _run_with_error_lines(command: Callable[[], None]) -> None:
@@ -144,7 +160,7 @@ def _with_tracebacks(command: Callable[[], None]) -> Callable[[], None]:
 
 def _is_from_parser(stop: SystemExit) -> bool:
     """Return True if a parser of options has raised the exception."""
-    frames = list(traceback.walk_tb(stop.__traceback__))
+    frames = _frames_of(stop)
     if not frames:
         return False
     innermost, _ = frames[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -83,7 +84,7 @@ def watch_run(run: Run, options: WatchOptions, *, seed: int = 0, which: str | No
     """
     sink_name = _select_sink(options)
     _check_compatible(options, which)
-    with stop_signals_interrupt():
+    with contextlib.suppress(KeyboardInterrupt), stop_signals_interrupt():
         _watch(run, sink_name, options, seed, which)
 
 
@@ -181,18 +182,15 @@ def _show(
     if episodes is None and sink_name == "video":
         episodes = 1
     sink = _open_sink(sink_name, options, controls, checkpoints, title, frame_rate(player, smooth=options.smooth))
-    try:
-        result = show_games(
-            player,
-            sink,
-            title=title,
-            episodes=episodes,
-            smooth=options.smooth,
-            controls=controls,
-            after_step=update_weights,
-        )
-    except KeyboardInterrupt:
-        return
+    result = show_games(
+        player,
+        sink,
+        title=title,
+        episodes=episodes,
+        smooth=options.smooth,
+        controls=controls,
+        after_step=update_weights,
+    )
     _print_result(run, sink, result)
     if result.num_cut:
         print(f"WARNING: {result.num_cut} of these episodes were cut at {player.max_steps:,} steps (--max-steps)")

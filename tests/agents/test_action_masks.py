@@ -50,7 +50,7 @@ def small_settings(agent: str) -> dict[str, object]:
         return SMALL
     if agent == "reinforce":
         return {**SMALL, "batch_size": 64, "minibatch_size": 32, "hidden": 16}
-    return {**SMALL, "hidden": 16, "learning_starts": 50, "batch_size": 8, "replay_size": 5000, "epsilon_steps": 500}
+    return {**SMALL, "hidden": 16, "learning_starts": 50, "batch_size": 8, "replay_ratio": 2, "epsilon_steps": 500}
 
 
 def play(agent_name: str, env_id: str, steps: int) -> None:
@@ -259,9 +259,9 @@ def test_tabular_agent_converges_to_the_optimal_values_of_legal_actions(cls):
     if cls is TabularQLearning:
         config = TabularConfig(alpha=0.1, gamma=GAMMA, epsilon_start=1.0, epsilon_end=1.0)
     env_spec = resolve("Masked-v0")
-    spaces = EnvSpaces(**{**SPACES.__dict__, "num_envs": 4})
+    spaces = EnvSpaces(**{**SPACES.__dict__, "num_envs": 16})
     agent = cls(config, spaces, seed=1, device=CPU)
-    stream = make_stream(env_spec, 4, seed=1)
+    stream = make_stream(env_spec, 16, seed=1)
     loop = OverlappedLoop(agent, stream, CPU, seed=1)
     while agent.steps < 40_000:
         loop.step()
