@@ -294,7 +294,7 @@ def test_size_of_the_images_of_an_atari_game(folder):
             r"the wrapper fake_mazes:Scale\(speed=3\) cannot be used: TypeError: .*unexpected keyword argument 'speed'",
         ),
         (["--obs-kind=picture"], "obs_kind is 'picture'; it must be one of auto, image, planes, vector"),
-        (["--obs-kind", "image"], r"Maze-v0 has observations of shape \(2,\); images and planes need two or three axes"),
+        (["--obs-kind", "image"], r"Maze-v0 has observations of shape \(2,\); images and planes need two"),
         (["--obs-key=goal"], "obs_key is 'goal'; the observation of Maze-v0 has one part only"),
         (["--image=blue"], "image is 'blue'; it must be one of grey, rgb"),
         (["--image-size=35"], "image_size is 35; it must be from 36 to 1024"),
