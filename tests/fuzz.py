@@ -498,7 +498,10 @@ def damage_path(rng: random.Random, path: Path) -> str:
     kind = rng.choice([*DAMAGES, "data", "data"])
     if not path.is_file() or path.is_symlink():
         return "already damaged"
-    DAMAGES[kind](rng, path)
+    try:
+        DAMAGES[kind](rng, path)
+    except (AttributeError, IndexError, TypeError, ValueError, yaml.YAMLError):  # the data cannot be read any more
+        return "already damaged"
     return kind
 
 
