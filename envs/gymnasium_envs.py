@@ -1,4 +1,4 @@
-"""Gymnasium environments, except those that ALE's vector environment runs (envs/atari.py).
+"""Gymnasium environments. (ALE's vector environment runs the Atari games by name: envs/atari.py.)
 
 `EnvRecipe` holds all that is needed to make an environment, in any process. The environment that Gymnasium makes is put
 into the wrappers of the person, then into `GuardedEnv` (envs/guard.py), and then, if observations or actions have to be
@@ -441,7 +441,7 @@ def _action_names(env: GuardedEnv) -> tuple[str, ...]:
 
 
 def _meanings(env: Any) -> Any:
-    """Return the names of Atari environments and those that follow them."""
+    """Return the names from the method `get_action_meanings`, which Atari environments have."""
     return env.get_action_meanings()
 
 

@@ -63,7 +63,10 @@ def solve(policy: Callable[[State], int] | None = None) -> tuple[float, dict[Sta
             new_total, new_usable = add_card(total, usable, card)
             hit += probability * (-1.0 if new_total > 21 else value(new_total, dealer_card, new_usable))
         state = (total, dealer_card, usable)
-        actions[state] = (HIT if hit > stick else STICK) if policy is None else policy(state)
+        if policy is not None:
+            actions[state] = policy(state)
+        else:
+            actions[state] = HIT if hit > stick else STICK
         return hit if actions[state] == HIT else stick
 
     expected = 0.0

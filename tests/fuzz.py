@@ -197,7 +197,7 @@ def judge(trial: Trial, result: Result) -> Failure | None:
 
 
 def error_lines(stderr: str, source: str) -> list[str]:
-    """Return the lines of an error: those that are neither warnings nor lines of code below a warning.
+    """Return the lines of an error, without Python warnings and the lines of code below them.
 
     Args:
         stderr: What the command wrote.

@@ -77,7 +77,7 @@ class Masked(gymnasium.Env):
 
 
 class MaskedPlanes(Masked):
-    """The same corridor as a map."""
+    """`Masked` with planes as observations."""
 
     observation_space = Box(0, 1, (1, NUM_STATES, 2), np.uint8)
 
@@ -88,7 +88,7 @@ class MaskedPlanes(Masked):
 
 
 class MaskedVector(Masked):
-    """The same corridor as a vector without bounds."""
+    """`Masked` with unbounded vectors as observations."""
 
     observation_space = Box(-np.inf, np.inf, (2,), np.float32)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 AWKWARD = re.compile(r"[^\w.-]+")
-"""What is not a letter, a digit, an underscore, a dot or a hyphen. Windows forbids \\ / : * ? " < > | in names of
+"""Every character except letters, digits, underscores, dots and hyphens. Windows forbids \\ / : * ? " < > | in names of
 files, macOS and lists of paths forbid the colon, and shells interpret spaces and most other characters."""
 
 

@@ -121,67 +121,43 @@ def evaluate(
     """
     # The environments seed the global generators, from which training may draw (Stable-Baselines3 does).
     with global_generators_seeded(seed):
-        return _evaluate(
-            agent,
-            stream,
-            episodes=episodes,
-            epsilon=epsilon,
-            seed=seed,
-            device=device,
-            max_steps=max_steps,
-            after_row=after_row,
+        num_envs = stream.num_envs
+        stream.max_steps = max_steps
+        # i64[N]: episodes to count in each environment. The first environments have one more if there is a remainder.
+        quota = np.full(num_envs, episodes // num_envs) + (np.arange(num_envs) < episodes % num_envs)
+        counted: list[list[Episode]] = [[] for _ in range(num_envs)]  # episodes by environment, oldest first
+        rng = np.random.default_rng(seed)
+        row = stream.reset(seed)
+        carry = agent.initial_carry(num_envs)
+        record = _Record(row)
+        num_done = 0
+        num_rows = 0
+
+        while num_done < episodes:
+            output, carry = _policy_output(agent, row, carry, device)
+            is_random = rng.random(num_envs) < epsilon
+            random_action = random_legal_actions(rng, stream, row)
+            stream.send(np.where(is_random, random_action, output.action.cpu().numpy()))
+            row = stream.recv()
+            record.add(output.value, row)
+            num_rows += 1
+            for episode in stream.pop_episodes():
+                if len(counted[episode.env]) < quota[episode.env]:
+                    counted[episode.env].append(episode)
+                    num_done += 1
+            after_row(EvaluationProgress(num_done, episodes, num_rows))
+        output, _ = _policy_output(agent, row, carry, device)  # the value of the last row
+        record.finish(output.value)
+
+        results = [episode for episodes_of_env in counted for episode in episodes_of_env]
+        value, realised = _mean_values(record, agent.value_scaling)
+        return Evaluation(
+            returns=[episode.score for episode in results],
+            lengths=[episode.length for episode in results],
+            value=value,
+            realised=realised,
+            num_cut=sum(episode.is_cut for episode in results),
         )
-
-
-def _evaluate(
-    agent: EvaluatedAgent,
-    stream: Stream,
-    *,
-    episodes: int,
-    epsilon: float,
-    seed: int,
-    device: torch.device,
-    max_steps: int | None,
-    after_row: Callable[[EvaluationProgress], None],
-) -> Evaluation:
-    """Run complete episodes. The arguments are those of `evaluate`."""
-    num_envs = stream.num_envs
-    stream.max_steps = max_steps
-    # i64[N]: episodes to count in each environment. The first environments have one more if there is a remainder.
-    quota = np.full(num_envs, episodes // num_envs) + (np.arange(num_envs) < episodes % num_envs)
-    counted: list[list[Episode]] = [[] for _ in range(num_envs)]  # episodes by environment, oldest first
-    rng = np.random.default_rng(seed)
-    row = stream.reset(seed)
-    carry = agent.initial_carry(num_envs)
-    record = _Record(row)
-    num_done = 0
-    num_rows = 0
-
-    while num_done < episodes:
-        output, carry = _policy_output(agent, row, carry, device)
-        is_random = rng.random(num_envs) < epsilon
-        random_action = random_legal_actions(rng, stream, row)
-        stream.send(np.where(is_random, random_action, output.action.cpu().numpy()))
-        row = stream.recv()
-        record.add(output.value, row)
-        num_rows += 1
-        for episode in stream.pop_episodes():
-            if len(counted[episode.env]) < quota[episode.env]:
-                counted[episode.env].append(episode)
-                num_done += 1
-        after_row(EvaluationProgress(num_done, episodes, num_rows))
-    output, _ = _policy_output(agent, row, carry, device)  # the value of the last row
-    record.finish(output.value)
-
-    results = [episode for episodes_of_env in counted for episode in episodes_of_env]
-    value, realised = _mean_values(record, agent.value_scaling)
-    return Evaluation(
-        returns=[episode.score for episode in results],
-        lengths=[episode.length for episode in results],
-        value=value,
-        realised=realised,
-        num_cut=sum(episode.is_cut for episode in results),
-    )
 
 
 def random_legal_actions(rng: np.random.Generator, stream: Stream, row: Row) -> NDArray[np.int64]:

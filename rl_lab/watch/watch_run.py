@@ -62,7 +62,7 @@ class WatchOptions:
     follow: Flag = False
     """Load each new checkpoint of a run that is still training."""
     episodes: Annotated[int | None, Range(1)] = None
-    """Whole episodes to play. By default one for a video, otherwise no limit."""
+    """Number of episodes to play. The default is 1 for a video, and no limit otherwise."""
     epsilon: Annotated[float | None, Range(0, 1)] = None
     """Probability of a random action. By default the run's eval_epsilon."""
     max_steps: Annotated[int | None, Range(1)] = None
