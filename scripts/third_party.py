@@ -1,4 +1,4 @@
-"""Train on environments of other projects, our agent and Stable-Baselines3's at the same number of agent steps.
+"""Train on environments without settings of their own: our agents and Stable-Baselines3's, with the same agent steps.
 
     python scripts/third_party.py list
     python scripts/third_party.py run minatar-breakout --seeds 1,2,3       # or several names, or "all"
@@ -7,9 +7,8 @@
 `run` installs the packages of the environment into .benchmark/third_party/packages, without their dependencies, so that
 no pinned package is replaced. It trains one run after the other, and writes results/third_party/NAME.json after each.
 Repeat the command after an interruption: finished runs are skipped, an unfinished run of our agents is resumed, and one
-of Stable-Baselines3 starts again. All agents have the default settings of this project for the kind of observations;
-none is tuned for an environment. Our dqn explores for a quarter of its steps (Stable-Baselines3's for a tenth of its
-steps), and embeds the codes of MiniGrid.
+of Stable-Baselines3 starts again. Our agents have the default settings for the kind of observations, and embed the
+codes of MiniGrid. Stable-Baselines3's have the settings of rl-baselines3-zoo for the environment, where there are any.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
-from third_party_envs import ENVIRONMENTS, EXAMPLES, ThirdPartyEnv
+from third_party_envs import ENVIRONMENTS, EXAMPLES, OUR_AGENTS, ThirdPartyEnv
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".benchmark" / "third_party"
@@ -64,10 +63,8 @@ class Training:
         """Return the words of the command `train`."""
         entry = self.entry
         words = ["train", self.agent, "--env", entry.env, *entry.flags]
-        if self.agent == entry.agent:
+        if self.agent not in BASELINES:
             words += entry.agent_flags
-        if self.agent == "dqn":
-            words += ["--epsilon-steps", str(self.steps // 4), "--learning-starts", str(min(5_000, self.steps // 20))]
         words += ["--steps", str(self.steps), "--eval-every", str(max(1, self.steps // EVALUATIONS))]
         words += ["--eval-episodes", str(entry.eval_episodes), "--eval-max-steps", str(EVAL_MAX_STEPS)]
         return [*words, *self.extra, "--seed", seed, "--wandb", "disabled"]
@@ -95,7 +92,7 @@ def main() -> None:
     run.add_argument("names", nargs="+", help='names of environments, or "all"')
     run.add_argument("--steps", type=int, help="agent steps of each run, in place of those of the entry")
     run.add_argument("--seeds", default="1,2,3", help="seeds, separated by commas")
-    run.add_argument("--agent", help="our agent, in place of that of the entry")
+    run.add_argument("--agents", help="our agents, separated by commas, in place of those of the entry")
     run.add_argument("--baselines", default=",".join(BASELINES), help="agents to compare with; empty for none")
     run.add_argument("--jobs", type=int, default=1, help="runs that are trained side by side")
     run.add_argument("--machine", default=machine(), help="name of the machine in the results")
@@ -124,11 +121,12 @@ def run_all(parser: argparse.ArgumentParser, options: argparse.Namespace, extra:
         parser.error(f"seeds is {options.seeds!r}; it must be whole numbers, separated by commas")
     baselines = [agent for agent in options.baselines.split(",") if agent]
     trainings = []
-    for name in names:
-        entry = ENVIRONMENTS[name]
-        for agent in dict.fromkeys([options.agent or entry.agent, *baselines]):
+    for seed in seeds:  # all environments with the first seed, then with the next one
+        for name in names:
+            entry = ENVIRONMENTS[name]
+            agents = options.agents.split(",") if options.agents else entry.agents
             steps = options.steps or entry.steps
-            trainings += [Training(entry, agent, seed, steps, extra) for seed in seeds]
+            trainings += [Training(entry, agent, seed, steps, extra) for agent in dict.fromkeys([*agents, *baselines])]
     with single_instance():
         install([package for name in names for package in ENVIRONMENTS[name].packages], options.packages)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
@@ -365,8 +363,8 @@ def commit() -> str:
 def result_table(folder: Path) -> str:
     """Return the results as a Markdown table: median (range) of the last evaluations over n seeds."""
     lines = [
-        "| environment | agent steps | our agent | score | sb3_dqn | sb3_ppo | random actions |",
-        "|---|---|---|---|---|---|---|",
+        f"| environment | agent steps | {' | '.join((*OUR_AGENTS, *BASELINES))} | random actions |",
+        f"|---|---|{'---|' * len((*OUR_AGENTS, *BASELINES))}---|",
     ]
     for path in sorted(folder.glob("*.json")):
         topic = json.loads(path.read_text())
@@ -376,9 +374,8 @@ def result_table(folder: Path) -> str:
                 if group["steps"] == steps and groups.setdefault(group["agent"], group) is not group:
                     sys.exit(f"{path} has two groups of {group['agent']} with {steps:,} steps; keep one")
             random = f"{topic['random']['mean']:.2f}" if "random" in topic else "-"
-            for agent in [name for name in groups if name not in BASELINES] or ["-"]:
-                cells = [score_cell(topic, groups, name) for name in (agent, *BASELINES)]
-                lines.append(f"| {topic['title']} | {steps:,} | {agent} | {' | '.join(cells)} | {random} |")
+            cells = [score_cell(topic, groups, agent) for agent in (*OUR_AGENTS, *BASELINES)]
+            lines.append(f"| {topic['title']} | {steps:,} | {' | '.join(cells)} | {random} |")
     return "\n".join(lines)
 
 

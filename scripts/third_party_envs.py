@@ -1,4 +1,4 @@
-"""Environments of other projects that scripts/third_party.py trains on, with packages, options and agent steps."""
+"""Environments that scripts/third_party.py trains on, with packages, options and agent steps."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ VIZDOOM = ("vizdoom==1.3.2",)
 BOX2D = ("Box2D==2.3.10",)
 CRAFTER = ("crafter==1.8.3", "imageio==2.38.1", "opensimplex==0.4.5.1", "ruamel.yaml==0.19.1")
 
+OUR_AGENTS = ("dqn", "dueling_double_dqn", "reinforce")
+
 DISCRETIZE = "gymnasium.wrappers:DiscretizeAction: {bins: 3, multidiscrete: true}"
 
 
@@ -25,30 +27,64 @@ class ThirdPartyEnv:
     env: str  # the value of --env
     packages: tuple[str, ...]  # installed with --no-deps: all other packages that they need are ours
     flags: tuple[str, ...]  # options of the environment. All agents get the same
-    agent_flags: tuple[str, ...]  # settings of our agent
+    agent_flags: tuple[str, ...]  # settings of our agents
     steps: int  # agent steps of a run
-    agent: str = "dqn"
+    agents: tuple[str, ...] = ("dqn",)  # our agents
     eval_episodes: int = 30
     transformations: tuple[str, ...] = ()  # texts that env.json must hold among its transformations
 
 
-def _minatar(game: str) -> ThirdPartyEnv:
+def _minatar(game: str, agents: tuple[str, ...] = ("dqn",)) -> ThirdPartyEnv:
     """Return the entry of a game of MinAtar (Young and Tian 2019)."""
-    env = f"minatar:MinAtar/{game}-v1"
-    return ThirdPartyEnv(f"minatar-{game.lower()}", env, MINATAR, (), (), 300_000, transformations=("planes: ",))
+    return ThirdPartyEnv(
+        f"minatar-{game.lower()}",
+        f"minatar:MinAtar/{game}-v1",
+        MINATAR,
+        (),
+        (),
+        200_000,
+        agents,
+        transformations=("planes: ",),
+    )
 
 
-def _minigrid(name: str, env: str, steps: int) -> ThirdPartyEnv:
+def _minigrid(name: str, env: str, steps: int, agents: tuple[str, ...] = ("dqn",)) -> ThirdPartyEnv:
     """Return the entry of a grid of MiniGrid (Chevalier-Boisvert et al. 2023), without mission and direction."""
-    env = f"minigrid:MiniGrid-{env}-v0"
-    flags = ("--obs-key", "image")
-    return ThirdPartyEnv(name, env, MINIGRID, flags, ("--codes", "embed"), steps, transformations=("image: planes: ",))
+    return ThirdPartyEnv(
+        name,
+        f"minigrid:MiniGrid-{env}-v0",
+        MINIGRID,
+        ("--obs-key", "image"),
+        ("--codes", "embed"),
+        steps,
+        agents,
+        transformations=("image: planes: ",),
+    )
 
 
 _ENVIRONMENTS = (
-    *(_minatar(game) for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")),
-    _minigrid("minigrid-empty", "Empty-5x5", 30_000),
-    _minigrid("minigrid-doorkey", "DoorKey-5x5", 200_000),
+    ThirdPartyEnv("cartpole", "CartPole-v0", (), (), (), 50_000, OUR_AGENTS),
+    ThirdPartyEnv("acrobot", "Acrobot-v1", (), (), (), 60_000, OUR_AGENTS),
+    ThirdPartyEnv("mountaincar", "MountainCar-v0", (), (), (), 120_000, OUR_AGENTS),
+    ThirdPartyEnv("lunarlander", "LunarLander-v3", BOX2D, (), (), 200_000, OUR_AGENTS),
+    ThirdPartyEnv("catch", "catch:Catch-v0", (), (), (), 30_000, OUR_AGENTS),
+    ThirdPartyEnv(
+        "frozenlake", "FrozenLake-v1", (), (), (), 50_000, OUR_AGENTS, transformations=("one-hot of 16 states",)
+    ),
+    ThirdPartyEnv(
+        "taxi",
+        "Taxi-v4",
+        (),
+        ("--no-action-masks",),
+        (),
+        100_000,
+        OUR_AGENTS,
+        transformations=("one-hot of 500 states",),
+    ),
+    _minatar("Breakout", OUR_AGENTS),
+    _minigrid("minigrid-empty", "Empty-5x5", 60_000, OUR_AGENTS),
+    _minigrid("minigrid-doorkey", "DoorKey-5x5", 200_000, OUR_AGENTS),
+    *(_minatar(game) for game in ("Asterix", "Freeway", "Seaquest", "SpaceInvaders")),
     _minigrid("minigrid-multiroom", "MultiRoom-N2-S4", 200_000),
     ThirdPartyEnv(
         "minigrid-dict",
@@ -57,6 +93,7 @@ _ENVIRONMENTS = (
         ("--obs-key", "image,direction"),
         ("--codes", "embed"),
         200_000,
+        ("reinforce",),
         transformations=("direction: one-hot of 4 states", "image: planes: "),
     ),
     ThirdPartyEnv(
@@ -65,8 +102,8 @@ _ENVIRONMENTS = (
         CRAFTER,
         (),
         (),
-        100_000,
-        eval_episodes=20,
+        30_000,
+        eval_episodes=10,
         transformations=("grey from RGB", "resized from 64 x 64"),
     ),
     ThirdPartyEnv(
@@ -75,7 +112,7 @@ _ENVIRONMENTS = (
         VIZDOOM,
         ("--obs-key", "screen"),
         (),
-        50_000,
+        30_000,
         transformations=("screen: grey from RGB", "screen: resized from 240 x 320"),
     ),
     ThirdPartyEnv(
@@ -84,7 +121,7 @@ _ENVIRONMENTS = (
         VIZDOOM,
         (),
         (),
-        50_000,
+        30_000,
         transformations=("screen: grey from RGB", "screen: resized from 240 x 320"),
     ),
     ThirdPartyEnv(
@@ -93,7 +130,7 @@ _ENVIRONMENTS = (
         VIZDOOM,
         ("--obs-key", "screen"),
         (),
-        50_000,
+        30_000,
         transformations=("screen: grey from RGB", "screen: resized from 240 x 320"),
     ),
     ThirdPartyEnv(
@@ -102,11 +139,10 @@ _ENVIRONMENTS = (
         BOX2D,
         ("--env-arg", "continuous=false"),
         (),
-        100_000,
+        30_000,
         eval_episodes=10,
         transformations=("grey from RGB", "resized from 96 x 96"),
     ),
-    ThirdPartyEnv("lunarlander", "LunarLander-v3", BOX2D, (), (), 100_000),
     ThirdPartyEnv(
         "lunarlander-multidiscrete",
         "LunarLander-v3",
@@ -116,15 +152,8 @@ _ENVIRONMENTS = (
         100_000,
     ),
     ThirdPartyEnv("blackjack", "Blackjack-v1", (), (), (), 100_000, transformations=("0: one-hot of 32 states",)),
-    ThirdPartyEnv("taxi", "Taxi-v4", (), (), (), 100_000, transformations=("one-hot of 500 states", "action masks")),
     ThirdPartyEnv(
-        "taxi-unmasked",
-        "Taxi-v4",
-        (),
-        ("--no-action-masks",),
-        (),
-        100_000,
-        transformations=("one-hot of 500 states",),
+        "taxi-masked", "Taxi-v4", (), (), (), 100_000, transformations=("one-hot of 500 states", "action masks")
     ),
 )
 

@@ -2,7 +2,8 @@
 
 The algorithms are used unchanged and learn in their own loop (rl_lab/baselines/sb3_loop.py). Environments, evaluation,
 logs and run folders are those of this project. Checkpoints are safetensors files, as for all agents. The zip file of
-Stable-Baselines3 is written beside them for other programs. It is never loaded here, because it may contain code.
+Stable-Baselines3, and its file of statistics where observations are normalised, are written beside them for other
+programs. They are never loaded here, because they may contain code.
 """
 
 from __future__ import annotations
@@ -24,15 +25,17 @@ from torch import Tensor
 from agents.core.agent import Abilities
 from agents.core.frame_stack import empty_history, stack_frames
 from agents.core.memory_needs import FLOAT_BYTES, MemoryNeed, NetworkSize, learning_needs, row_needs
+from agents.core.settings import ConfigError
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Carry, EnvSpaces, PolicyOutput, StepResult, ValueScaling
 from agents.dqn import check_combinations
+from agents.nn.normalization import ObservationNormalization
 from envs.stream import Stream
 from rl_lab.baselines.sb3_config import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3OnPolicyConfig, SB3PPOConfig
 from rl_lab.baselines.sb3_envs import PlaceholderVecEnv, sb3_spaces
 from rl_lab.baselines.sb3_loop import SB3Loop
 
-NOT_ARGUMENTS = frozenset({"hidden", "frame_stack", "reward_clip", "linear_schedule"})
+NOT_ARGUMENTS = frozenset({"hidden", "frame_stack", "reward_clip", "linear_schedule", "normalize"})
 """Settings of `SB3Config` that are not arguments of an algorithm's constructor. Other code here uses them."""
 
 
@@ -67,8 +70,7 @@ class SB3Agent:
         self.config = config
         self.spaces = spaces
         self.device = device
-        obs_dtype = np.uint8 if spaces.dtype == torch.uint8 else np.float32
-        box, discrete = sb3_spaces(spaces.obs_shape, obs_dtype, spaces.num_actions, config.frame_stack)
+        box, discrete = sb3_spaces(spaces.obs_shape, spaces.is_image, spaces.num_actions, config.frame_stack)
         self._has_image_obs = len(box.shape) == 3
         self.model = self.algorithm(
             "CnnPolicy" if self._has_image_obs else "MlpPolicy",
@@ -79,7 +81,19 @@ class SB3Agent:
         )
         self.model.set_logger(Logger(None, []))  # without outputs: `SB3Loop` reads the metrics from the logger
         self.network: BasePolicy = self.model.policy
+        self._normalization = self._make_normalization()
         self.seconds = Stopwatch()
+
+    def _make_normalization(self) -> ObservationNormalization | None:
+        """Return a new layer of the network that normalises observations, or None if the settings want none."""
+        if not (isinstance(self.config, SB3OnPolicyConfig) and self.config.normalize):
+            return None
+        if self._has_image_obs:
+            raise ConfigError("normalize is true; only vector observations can be normalised, not images")
+        shape = self.model.observation_space.shape
+        assert shape is not None
+        self.network.normalization = ObservationNormalization(shape).to(self.device)
+        return self.network.normalization
 
     def algorithm_arguments(self) -> dict[str, Any]:
         """Return the settings as arguments of the algorithm's constructor."""
@@ -154,7 +168,10 @@ class SB3Agent:
         stack, history = stack_frames(obs, is_first, *carry)
         shape = self.model.observation_space.shape
         assert shape is not None
-        return stack.reshape(-1, *shape), history
+        stack = stack.reshape(-1, *shape)
+        if self._normalization is not None:
+            stack = self._normalization(stack)
+        return stack, history
 
     def observe(self, step: StepResult) -> NoReturn:
         """Raise RuntimeError: the algorithm learns in `SB3Loop`."""
@@ -173,6 +190,8 @@ class SB3Agent:
             seed,
             frame_stack=self.config.frame_stack,
             reward_clip=self.config.reward_clip,
+            gamma=self.config.gamma,
+            is_image=self.spaces.is_image,
             agent_seconds=self.seconds,
         )
 

@@ -64,6 +64,8 @@ class SB3OnPolicyConfig(SB3Config):
     """Weight of the entropy in the loss."""
     vf_coef: NonNegative = 0.5
     """Weight of the value loss."""
+    normalize: bool = False
+    """Normalise observations and rewards by Stable-Baselines3's `VecNormalize`. Only for vectors."""
 
 
 @dataclass(frozen=True)

@@ -12,27 +12,28 @@ from typing import Any, NoReturn
 import gymnasium
 import numpy as np
 import torch
-from numpy.typing import DTypeLike, NDArray
-from stable_baselines3.common.vec_env import VecEnv
+from numpy.typing import NDArray
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from agents.core.frame_stack import stack_frames
 from agents.core.stopwatch import Stopwatch
+from agents.nn.normalization import ObservationNormalization
 from envs.options import MIN_IMAGE_SIDE
 from envs.stream import Episode, Row, Stream, spread_seeds
 from rl_lab.training.training_loop import LoopStep
 
 
 def sb3_spaces(
-    obs_shape: tuple[int, ...], dtype: DTypeLike, num_actions: int, frame_stack: int
+    obs_shape: tuple[int, ...], is_image: bool, num_actions: int, frame_stack: int
 ) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Discrete]:
     """Return the spaces of stacked observations and of actions.
 
-    A stack of k images has the shape [k * C, H, W], with C = 1 for grey images. A stack of k vectors, or of planes, is
-    flattened to [k * D].
+    A stack of k images has the shape [k * C, H, W], with C = 1 for grey images. A stack of k vectors, of planes, or of
+    images that are too small for the Nature CNN, is flattened to [k * D].
     """
     discrete = gymnasium.spaces.Discrete(num_actions)
-    is_image = dtype == np.uint8 and len(obs_shape) in (2, 3) and min(obs_shape[-2:]) >= MIN_IMAGE_SIDE
-    if is_image:
+    if is_image and min(obs_shape[-2:]) >= MIN_IMAGE_SIDE:
         channels = obs_shape[0] if len(obs_shape) == 3 else 1
         return gymnasium.spaces.Box(0, 255, (frame_stack * channels, *obs_shape[-2:]), np.uint8), discrete
     entries = frame_stack * int(np.prod(obs_shape))
@@ -71,7 +72,9 @@ class StreamVecEnv(_PlainVecEnv):
     episode, the stream is stepped once more, with an action that has no effect.
     """
 
-    def __init__(self, streams: Sequence[Stream], frame_stack: int, reward_clip: float, seed: int = 0) -> None:
+    def __init__(
+        self, streams: Sequence[Stream], frame_stack: int, reward_clip: float, seed: int = 0, *, is_image: bool = False
+    ) -> None:
         """Wrap the streams.
 
         Args:
@@ -79,9 +82,10 @@ class StreamVecEnv(_PlainVecEnv):
             frame_stack: Observations in a stack, k.
             reward_clip: Rewards are clipped to [-reward_clip, reward_clip]; 0 disables clipping.
             seed: Seed from which the seeds of the environments are derived.
+            is_image: The observations are images [H, W] or [C, H, W].
         """
         first = streams[0]
-        super().__init__(len(streams), *sb3_spaces(first.obs_shape, first.dtype, first.num_actions, frame_stack))
+        super().__init__(len(streams), *sb3_spaces(first.obs_shape, is_image, first.num_actions, frame_stack))
         self.streams = streams
         self.steps: list[LoopStep] = []  # results of steps that `SB3Loop` has not removed yet, without metrics
         self.seconds = Stopwatch()
@@ -155,6 +159,41 @@ class StreamVecEnv(_PlainVecEnv):
         shape = self.observation_space.shape
         assert shape is not None
         return stack[0].numpy().reshape(shape)
+
+
+class NormalizedVecEnv(VecNormalize):
+    """`VecNormalize`, unchanged, whose observation statistics are copied into a layer of the network after each step.
+
+    The layer is saved with the network. Its statistics are those with which `VecNormalize` starts.
+    """
+
+    def __init__(self, env: VecEnv, gamma: float, layer: ObservationNormalization) -> None:
+        super().__init__(env, gamma=gamma)
+        assert isinstance(self.obs_rms, RunningMeanStd)
+        self._statistics = self.obs_rms
+        self._layer = layer
+        if float(layer.count):
+            self._statistics.mean = layer.mean.cpu().numpy().copy()
+            self._statistics.var = layer.variance.cpu().numpy().copy()
+            self._statistics.count = float(layer.count)
+
+    def reset(self) -> Any:
+        """Reset all environments and return their normalised observations."""
+        obs = super().reset()
+        self._copy_statistics()
+        return obs
+
+    def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """Wait for the end of the step. Return normalised observations and rewards, the flags "done", and infos."""
+        result = super().step_wait()
+        self._copy_statistics()
+        return result
+
+    def _copy_statistics(self) -> None:
+        """Copy mean, variance and count into the layer."""
+        self._layer.mean.copy_(torch.as_tensor(self._statistics.mean))
+        self._layer.variance.copy_(torch.as_tensor(self._statistics.var))
+        self._layer.count.fill_(self._statistics.count)
 
 
 class PlaceholderVecEnv(_PlainVecEnv):

@@ -12,8 +12,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Metrics
+from agents.nn.normalization import find_normalization
 from envs.stream import Stream
-from rl_lab.baselines.sb3_envs import StreamVecEnv
+from rl_lab.baselines.sb3_envs import NormalizedVecEnv, StreamVecEnv
 from rl_lab.errors import LabError
 from rl_lab.training.training_loop import LoopStep
 
@@ -37,6 +38,8 @@ class SB3Loop:
         *,
         frame_stack: int,
         reward_clip: float,
+        gamma: float,
+        is_image: bool,
         agent_seconds: Stopwatch,
     ) -> None:
         """Connect the algorithm with its environments.
@@ -47,14 +50,18 @@ class SB3Loop:
             seed: The environments' seeds are derived from it.
             frame_stack: Observations that the network receives.
             reward_clip: Rewards are clipped to [-reward_clip, reward_clip]; 0 disables clipping.
+            gamma: Discount of the returns by which rewards are normalised, where the policy normalises observations.
+            is_image: The observations are images [H, W] or [C, H, W].
             agent_seconds: Stopwatch that measures "updating".
         """
         self._model = model
         self._agent_seconds = agent_seconds
-        self._env = StreamVecEnv(streams, frame_stack, reward_clip, seed)
+        self._env = StreamVecEnv(streams, frame_stack, reward_clip, seed, is_image=is_image)
         self._new_metrics: Metrics = {}  # metrics of updates since the last row
         self.seconds = self._env.seconds
-        model.set_env(self._env)
+        layer = find_normalization(model.policy)
+        self._normalized_env = None if layer is None else NormalizedVecEnv(self._env, gamma, layer)
+        model.set_env(self._normalized_env or self._env)
 
     def run(self, after: Callable[[LoopStep], bool], *, steps: int) -> None:
         """Learn for `steps` agent steps, or until `after`, which is called after every row, returns False."""
@@ -100,8 +107,16 @@ class SB3Loop:
 
     def export(self, run_folder: Path) -> None:
         """Write the algorithm in Stable-Baselines3's own format, for other programs."""
+        folder = run_folder / "checkpoints"
+        policy = self._model.policy
+        layer = find_normalization(policy)
+        if layer is not None:  # a policy of Stable-Baselines3 has no such layer, and its loader refuses the weights
+            del policy.normalization
         # The replaced method `train` cannot be pickled.
-        self._model.save(run_folder / "checkpoints" / "sb3.zip", exclude=["train"])
+        self._model.save(folder / "sb3.zip", exclude=["train"])
+        if layer is not None and self._normalized_env is not None:
+            policy.normalization = layer
+            self._normalized_env.save(str(folder / "sb3_vecnormalize.pkl"))
 
     def close(self) -> None:
         """Close the environments."""

@@ -33,7 +33,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(entry: ThirdPartyEnv, packages: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """Train the agent of an entry for a moment, with its own options, in a folder."""
-    words = ["train", entry.agent, "--env", entry.env, *entry.flags, *entry.agent_flags, "--steps", STEPS]
+    words = ["train", entry.agents[0], "--env", entry.env, *entry.flags, *entry.agent_flags, "--steps", STEPS]
     words += ["--learning-starts", "50", "--num-envs", "2", "--eval-episodes", "1", "--eval-max-steps", "20"]
     command = [sys.executable, "-m", "rl_lab", *words, "--wandb", "disabled"]
     environment = {**third_party.environment(packages), "CUDA_VISIBLE_DEVICES": ""}
@@ -49,7 +49,7 @@ def test_environment_trains_and_its_spec_says_the_transformations(
     assert "Traceback" not in done.stderr + done.stdout
     first_lines = [line for line in done.stdout.splitlines() if line.startswith("train ")]
     assert len(first_lines) == 1
-    assert first_lines[0].startswith(f"train {entry.agent} on {entry.env}")
+    assert first_lines[0].startswith(f"train {entry.agents[0]} on {entry.env}")
     (path,) = tmp_path.glob("runs/*/*/*/env.json")
     env_spec = json.loads(path.read_text())
     described = env_spec["transformations"]

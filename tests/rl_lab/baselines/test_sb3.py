@@ -10,7 +10,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from toy_envs import NumberedSteps
 
 from envs.make import make_stream, resolve
@@ -43,6 +44,25 @@ def test_evaluation_equals_evaluate_policy(agent, train):
     with pytest.raises(LabError, match="a run of Stable-Baselines3 cannot be resumed exactly"):
         api.resume(run, quiet=True)
     assert how_to_resume(run).endswith(f"train {agent} --env CartPole-v1 --init-from {run}")
+
+
+def test_normalization_is_that_of_vecnormalize(train):
+    run = train("sb3_ppo", env="MountainCar-v0", steps=2000, normalize=True, num_envs=2, n_steps=64)
+    folder = run.path / "checkpoints"
+    model = PPO.load(folder / "sb3.zip")
+    plain_env = DummyVecEnv([lambda: gymnasium.make("MountainCar-v0")])
+    env = VecNormalize.load(str(folder / "sb3_vecnormalize.pkl"), plain_env)
+    assert isinstance(env.obs_rms, RunningMeanStd)
+    agent = api.load(run, which="last")
+    rng = np.random.default_rng(0)
+    obs = rng.uniform([-1.2, -0.07], [0.6, 0.07], (50, 2)).astype(np.float32)
+    theirs = model.policy.predict_values(torch.as_tensor(env.normalize_obs(obs)))
+    ours, _ = agent.policy_output(torch.as_tensor(obs), torch.ones(50, dtype=torch.bool), agent.initial_carry(50))
+    torch.testing.assert_close(ours.value, theirs.squeeze(1), rtol=1e-3, atol=1e-4)
+    statistics = agent.network.state_dict()
+    assert env.obs_rms.count == pytest.approx(2000 + 2, abs=0.01)  # with the two observations of the reset
+    assert float(statistics["normalization.count"]) == env.obs_rms.count
+    assert env.obs_rms.var[1] < 0.01  # of velocities
 
 
 def test_pong_has_the_same_protocol_as_for_other_agents(train):
@@ -89,7 +109,7 @@ def test_step_returns_last_observation_in_info_and_first_observation_of_next_epi
 
 def test_stack_after_atari_episode_holds_only_the_first_frame():
     env_spec = resolve("Pong")
-    env = StreamVecEnv([make_stream(env_spec, 1) for _ in range(2)], frame_stack=4, reward_clip=1)
+    env = StreamVecEnv([make_stream(env_spec, 1) for _ in range(2)], frame_stack=4, reward_clip=1, is_image=True)
     obs: Any = env.reset()
     num_episodes = 0
     assert not obs[:, :3].any()
