@@ -34,7 +34,7 @@ class ThirdPartyEnv:
     transformations: tuple[str, ...] = ()  # texts that env.json must hold among its transformations
 
 
-def _minatar(game: str, agents: tuple[str, ...] = ("dqn",)) -> ThirdPartyEnv:
+def _minatar(game: str, steps: int, agents: tuple[str, ...] = ("dqn",)) -> ThirdPartyEnv:
     """Return the entry of a game of MinAtar (Young and Tian 2019)."""
     return ThirdPartyEnv(
         f"minatar-{game.lower()}",
@@ -42,7 +42,7 @@ def _minatar(game: str, agents: tuple[str, ...] = ("dqn",)) -> ThirdPartyEnv:
         MINATAR,
         (),
         (),
-        200_000,
+        steps,
         agents,
         transformations=("planes: ",),
     )
@@ -81,11 +81,11 @@ _ENVIRONMENTS = (
         OUR_AGENTS,
         transformations=("one-hot of 500 states",),
     ),
-    _minatar("Breakout", OUR_AGENTS),
+    _minatar("Breakout", 200_000, OUR_AGENTS),
     _minigrid("minigrid-empty", "Empty-5x5", 60_000, OUR_AGENTS),
     _minigrid("minigrid-doorkey", "DoorKey-5x5", 200_000, OUR_AGENTS),
-    *(_minatar(game) for game in ("Asterix", "Freeway", "Seaquest", "SpaceInvaders")),
-    _minigrid("minigrid-multiroom", "MultiRoom-N2-S4", 200_000),
+    *(_minatar(game, 100_000) for game in ("Asterix", "Freeway", "Seaquest", "SpaceInvaders")),
+    _minigrid("minigrid-multiroom", "MultiRoom-N2-S4", 100_000),
     ThirdPartyEnv(
         "minigrid-dict",
         "minigrid:MiniGrid-DoorKey-5x5-v0",
