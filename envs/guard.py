@@ -20,8 +20,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from envs.errors import EnvFault
 from envs.global_random import GlobalState, seed_global_generators
-from envs.observation_layout import Path as PartPath
-from envs.observation_layout import name_of, used_arrays
+from envs.observation_layout import PartPath, name_of, used_arrays
 
 RESULTS_OF_STEP = ("an observation", "a reward", "terminated", "truncated", "an info")
 MAX_MESSAGE = 300  # characters of an exception's message that are shown
@@ -77,7 +76,7 @@ class GuardedEnv(gymnasium.Wrapper):
             if self._generators is not None:
                 self._leave_generators()
         if not isinstance(result, tuple) or len(result) != 2:
-            raise self._invalid("reset", f"returned {_short(result)}; it must return an observation and an info")
+            raise self._invalid("reset", f"returned {_value_text(result)}; it must return an observation and an info")
         obs, info = result
         self._check_observation("reset", obs)
         self._check_info("reset", info)
@@ -95,7 +94,7 @@ class GuardedEnv(gymnasium.Wrapper):
             if self._generators is not None:
                 self._leave_generators()
         if not isinstance(result, tuple) or len(result) != len(RESULTS_OF_STEP):
-            raise self._invalid("step", f"returned {_short(result)}; it must return {', '.join(RESULTS_OF_STEP)}")
+            raise self._invalid("step", f"returned {_value_text(result)}; it must return {', '.join(RESULTS_OF_STEP)}")
         obs, reward, terminated, truncated, info = result
         self._check_observation("step", obs)
         if not isinstance(reward, float):
@@ -131,7 +130,7 @@ class GuardedEnv(gymnasium.Wrapper):
                     array = array[key]
                 except (KeyError, IndexError, TypeError):
                     raise self._invalid(
-                        call, f"returned the observation {_short(obs)}, which has no part {name_of(path)!r}"
+                        call, f"returned the observation {_value_text(obs)}, which has no part {name_of(path)!r}"
                     ) from None
             if isinstance(space, Box):
                 self._check_box(call, path, array, space)
@@ -158,7 +157,8 @@ class GuardedEnv(gymnasium.Wrapper):
         if not is_whole or not space.contains(states):
             raise self._invalid(
                 call,
-                f"returned the observation{_of(path)} {_short(obs)}, which is not in {' '.join(str(space).split())}",
+                f"returned the observation{_of(path)} {_value_text(obs)}, which is not in"
+                f" {' '.join(str(space).split())}",
             )
 
     def _array(self, call: str, path: PartPath, obs: Any) -> np.ndarray:
@@ -167,7 +167,7 @@ class GuardedEnv(gymnasium.Wrapper):
             return np.asarray(obs)
         except ValueError as error:  # lists of different lengths
             raise self._invalid(
-                call, f"returned the observation{_of(path)} {_short(obs)}; it must be an array"
+                call, f"returned the observation{_of(path)} {_value_text(obs)}; it must be an array"
             ) from error
 
     def _check_conversion(self, call: str, path: PartPath, obs: np.ndarray, dtype: np.dtype) -> None:
@@ -197,18 +197,18 @@ class GuardedEnv(gymnasium.Wrapper):
                 return float(reward)
             except (TypeError, ValueError, OverflowError):
                 pass
-        raise self._invalid("step", f"returned the reward {_short(reward)}; it must be a number")
+        raise self._invalid("step", f"returned the reward {_value_text(reward)}; it must be a number")
 
     def _check_flag(self, flag: str, value: Any) -> None:
         """Raise EnvFault if `terminated` or `truncated` is neither True nor False (or 1 or 0)."""
         if type(value) is bool or isinstance(value, (np.bool_, int, np.integer)):
             return
-        raise self._invalid("step", f"returned {flag} = {_short(value)}; it must be True or False")
+        raise self._invalid("step", f"returned {flag} = {_value_text(value)}; it must be True or False")
 
     def _check_info(self, call: str, info: Any) -> None:
         """Raise EnvFault if an info is not a dict."""
         if not isinstance(info, dict):
-            raise self._invalid(call, f"returned the info {_short(info)}; it must be a dict")
+            raise self._invalid(call, f"returned the info {_value_text(info)}; it must be a dict")
 
     def _invalid(self, call: str, problem: str) -> EnvFault:
         """Return the EnvFault of an invalid result of `reset` or `step`."""
@@ -282,7 +282,7 @@ def _of(path: PartPath) -> str:
     return f" {name_of(path)!r}" if path else ""
 
 
-def _short(value: Any) -> str:
+def _value_text(value: Any) -> str:
     """Return a short description of a value."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape}" if value.size > 3 else f"array({value.tolist()})"

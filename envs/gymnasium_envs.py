@@ -74,7 +74,7 @@ class EnvRecipe:
         name = self.gymnasium_spec.id
         layout = self.layout(env)
         needs_conversion = not layout.changes_nothing or action_parts(env.action_space)
-        if layout.state_sizes and not _has_time_limit(env):
+        if _needs_time_limit(env, layout):
             env = TimeLimit(env, DISCRETE_STATE_MAX_STEPS)
         if needs_conversion:
             env = AgentEnv(env, name, layout, self.mask_source)
@@ -115,13 +115,13 @@ class EnvRecipe:
         return observation_layout(name, space, self.options, num_masked)
 
 
-def _has_time_limit(env: gymnasium.Env) -> bool:
-    """Return True if the id, the person or a wrapper limits the steps of an episode."""
+def _needs_time_limit(env: gymnasium.Env, layout: ObservationLayout) -> bool:
+    """Return True if an environment has discrete states, and nobody limits the steps of its episodes."""
     while isinstance(env, gymnasium.Wrapper):
         if isinstance(env, TimeLimit):
-            return True
+            return False
         env = env.env
-    return False
+    return bool(layout.state_sizes)
 
 
 def recipe_of(env_spec: EnvSpec) -> EnvRecipe:
@@ -396,16 +396,19 @@ def _spec(env_id: str, env: GuardedEnv, recipe: EnvRecipe) -> EnvSpec:
         action_parts=action_parts(env.action_space),
         mask_source=recipe.mask_source,
         options=recipe.options,
-        transformations=_transformations(layout, recipe.options),
+        transformations=_transformations(layout, recipe.options, env),
     )
 
 
-def _transformations(layout: ObservationLayout, options: EnvOptions) -> tuple[str, ...]:
-    """Return in words how observations are changed before agents receive them."""
-    if not options.pixels:
-        return layout.transformations
-    crop = f", part {options.crop}" if options.crop else ""
-    return (f"rendered picture{crop}", *layout.transformations)
+def _transformations(layout: ObservationLayout, options: EnvOptions, env: gymnasium.Env) -> tuple[str, ...]:
+    """Return in words how observations and episodes are changed before agents receive them."""
+    texts = layout.transformations
+    if options.pixels:
+        crop = f", part {options.crop}" if options.crop else ""
+        texts = (f"rendered picture{crop}", *texts)
+    if _needs_time_limit(env, layout):
+        texts = (*texts, f"episodes cut after {DISCRETE_STATE_MAX_STEPS:,} steps")
+    return texts
 
 
 def _family(game: str | None, layout: ObservationLayout) -> Literal["atari", "image", "planes", "vector"]:

@@ -30,7 +30,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 from numpy.typing import NDArray
 
 from envs.errors import EnvError, EnvFault
-from envs.options import MIN_IMAGE_SIDE, EnvOptions, ImageColors, parse_crop
+from envs.options import DEFAULT_OPTIONS, MIN_IMAGE_SIDE, EnvOptions, ImageColors, parse_crop
 from envs.spec import PackedObservation
 
 UNBOUNDED = 1e18
@@ -47,14 +47,14 @@ SPACES = "a Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of the
 Bounds = tuple[tuple[float, float], ...]
 Meaning = Literal["image", "planes", "vector"]
 Array = NDArray[Any]
-Path = tuple[str | int, ...]
+PartPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
 class Part:
     """One array of an observation, and how it is converted."""
 
-    path: Path  # keys of Dicts and indices of Tuples; empty if the observation has one array only
+    path: PartPath  # keys of Dicts and indices of Tuples; empty if the observation has one array only
     meaning: Meaning
     shape: tuple[int, ...]  # after conversion
     dtype: Literal["uint8", "float32"]  # after conversion
@@ -202,7 +202,7 @@ def observation_layout(
     """
     arrays = _select(name, space, options.obs_key)
     if not arrays:
-        raise EnvError(f"{name} has the observation space {_short(space)}, which is empty")
+        raise EnvError(f"{name} has the observation space {_space_text(space)}, which is empty")
     num_states = sum(sum(_state_sizes(array_space)) for array_space in arrays.values())
     if num_states > MAX_STATES:
         raise EnvError(
@@ -211,11 +211,26 @@ def observation_layout(
     parts = [_part(name, path, array_space, options) for path, array_space in arrays.items()]
     spatial = [part for part in parts if part.meaning != "vector"]
     vectors = [part for part in parts if part.meaning == "vector"]
+    _check_options(name, parts, options)
     _check_spatial(name, spatial)
     return ObservationLayout((*vectors, *spatial), num_masked)
 
 
-def used_arrays(space: gymnasium.Space[Any], obs_key: str) -> dict[Path, gymnasium.Space[Any]]:
+def _check_options(name: str, parts: Sequence[Part], options: EnvOptions) -> None:
+    """Raise EnvError if an option concerns observations that the environment does not have."""
+    if options.obs_kind not in ("auto", "vector") and all(part.state_sizes for part in parts):
+        raise EnvError(f"obs_kind is {options.obs_kind}; the observations of {name} are discrete states")
+    if any(part.meaning == "image" for part in parts):
+        return
+    for option in ("image", "image_size"):
+        value = getattr(options, option)
+        if value != getattr(DEFAULT_OPTIONS, option):
+            raise EnvError(
+                f"{option} is {value}; the observations of {name} are no images (--obs-kind image, or --view pixels)"
+            )
+
+
+def used_arrays(space: gymnasium.Space[Any], obs_key: str) -> dict[PartPath, gymnasium.Space[Any]]:
     """Return the spaces of all arrays in an observation that the option `obs_key` names, by path.
 
     Args:
@@ -229,7 +244,7 @@ def used_arrays(space: gymnasium.Space[Any], obs_key: str) -> dict[Path, gymnasi
     return {path: child for path, child in arrays.items() if any(_is_within(path, prefix) for prefix in prefixes)}
 
 
-def name_of(path: Path) -> str:
+def name_of(path: PartPath) -> str:
     """Return a path as text: "goal/position"."""
     return "/".join(map(str, path))
 
@@ -280,7 +295,7 @@ def _resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.stack([_resize(channel, size) for channel in np.moveaxis(image, -1, 0)], -1)
 
 
-def _arrays_of(space: gymnasium.Space[Any], path: Path = ()) -> dict[Path, gymnasium.Space[Any]]:
+def _arrays_of(space: gymnasium.Space[Any], path: PartPath = ()) -> dict[PartPath, gymnasium.Space[Any]]:
     """Return the spaces of all arrays in an observation, by path."""
     children: dict[Any, gymnasium.Space[Any]]
     if isinstance(space, Dict):
@@ -295,7 +310,7 @@ def _arrays_of(space: gymnasium.Space[Any], path: Path = ()) -> dict[Path, gymna
     return arrays
 
 
-def _select(name: str, space: gymnasium.Space[Any], obs_key: str) -> dict[Path, gymnasium.Space[Any]]:
+def _select(name: str, space: gymnasium.Space[Any], obs_key: str) -> dict[PartPath, gymnasium.Space[Any]]:
     """Return the arrays that the option `obs_key` names, in the order of the space.
 
     Raises:
@@ -313,11 +328,11 @@ def _select(name: str, space: gymnasium.Space[Any], obs_key: str) -> dict[Path, 
             continue
         place = f" in {name_of(path)!r}" if path else ""
         advice = f"; leave it out with --obs-key {','.join(map(name_of, supported))}" if supported else ""
-        raise EnvError(f"{name} has the observation space {_short(child)}{place}; agents need {SPACES}{advice}")
+        raise EnvError(f"{name} has the observation space {_space_text(child)}{place}; agents need {SPACES}{advice}")
     return selected
 
 
-def _is_within(path: Path, prefix: str) -> bool:
+def _is_within(path: PartPath, prefix: str) -> bool:
     """Return True if a path is called `prefix`, or lies below it."""
     return f"{name_of(path)}/".startswith(f"{prefix}/")
 
@@ -327,7 +342,7 @@ def _is_supported(space: gymnasium.Space[Any]) -> bool:
     return isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary)
 
 
-def _part(name: str, path: Path, space: gymnasium.Space[Any], options: EnvOptions) -> Part:
+def _part(name: str, path: PartPath, space: gymnasium.Space[Any], options: EnvOptions) -> Part:
     """Return how the array of a space is converted. Raises EnvError if an option does not fit."""
     if not isinstance(space, Box):
         start = np.ravel(getattr(space, "start", 0))  # a MultiBinary space has no start
@@ -360,7 +375,7 @@ def _state_sizes(space: gymnasium.Space[Any]) -> tuple[int, ...]:
     return ()
 
 
-def _states_part(path: Path, sizes: tuple[int, ...], start: NDArray[Any]) -> Part:
+def _states_part(path: PartPath, sizes: tuple[int, ...], start: NDArray[Any]) -> Part:
     """Return the part of discrete states: one one-hot group for each state."""
     offsets = np.cumsum((0, *sizes[:-1])) - start
 
@@ -382,7 +397,7 @@ def _states_part(path: Path, sizes: tuple[int, ...], start: NDArray[Any]) -> Par
     )
 
 
-def _vector_part(path: Path, space: Box, *, flatten: bool) -> Part:
+def _vector_part(path: PartPath, space: Box, *, flatten: bool) -> Part:
     """Return the part of a vector."""
     changes = [] if space.dtype == np.float32 else [f"{space.dtype} as float32"]
     shape = space.shape
@@ -396,7 +411,7 @@ def _vector_part(path: Path, space: Box, *, flatten: bool) -> Part:
     return Part(path, "vector", shape, "float32", convert, tuple(changes), bounds=vector_bounds(space))
 
 
-def _image_part(name: str, path: Path, space: Box, options: EnvOptions) -> Part:
+def _image_part(name: str, path: PartPath, space: Box, options: EnvOptions) -> Part:
     """Return the part of an image. Raises EnvError if the values are not those of pixels."""
     scale = _pixel_scale(space)
     if scale is None:
@@ -408,9 +423,11 @@ def _image_part(name: str, path: Path, space: Box, options: EnvOptions) -> Part:
     crop = parse_crop(options.crop)
     sides = [side for axis, side in enumerate(shape) if axis != channel_axis]
     if options.crop:
-        sides = [len(range(side)[part]) for side, part in zip(sides, crop, strict=True)]
-        if min(sides) < 1:
-            raise EnvError(f"crop is {options.crop!r}; the picture has {_sides(shape[:2])} pixels")
+        cropped = [len(range(side)[part]) for side, part in zip(sides, crop, strict=True)]
+        is_inside = all((part.stop or 0) <= side for side, part in zip(sides, crop, strict=True))
+        if min(cropped) < 1 or not is_inside:
+            raise EnvError(f"crop is {options.crop!r}; the picture has {_sides(sides)} pixels")
+        sides = cropped
     is_grey = channels == 1 or (channels == 3 and options.image == "grey")
 
     def convert(image: Any) -> Array:
@@ -448,7 +465,7 @@ def _check_finite(name: str, image: Array) -> None:
         raise EnvFault(f"{name} sent an image that holds {wrong}")
 
 
-def _planes_part(path: Path, space: Box) -> Part:
+def _planes_part(path: PartPath, space: Box) -> Part:
     """Return the part of planes."""
     shape = space.shape
     channel_axis = _channel_axis(shape, None) if len(shape) == 3 else None
@@ -574,7 +591,7 @@ def _sides(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _short(space: gymnasium.Space[Any]) -> str:
+def _space_text(space: gymnasium.Space[Any]) -> str:
     """Return a space as text of at most 100 characters."""
     text = " ".join(str(space).split())
     if " at 0x" in text:  # the address of an object says nothing

@@ -59,7 +59,8 @@ class WrapperSpec:
 
 @dataclass(frozen=True)
 class EnvOptions:
-    """All options with which an environment is made. Atari games use `image` and `image_size` only."""
+    """All options with which an environment is made. Atari games that are given by name, such as Pong, use `image`
+    and `image_size` only."""
 
     env_args: dict[str, Any] = field(default_factory=dict, hash=False)
     """Keyword arguments of the environment's constructor."""

@@ -92,6 +92,8 @@ def resolve_run(
     How the environment is made depends on settings, and defaults of other settings depend on the environment. So the
     environment is made from the settings of the call and the file, and once more if a preset changes one of these.
 
+    Arguments of the environment's constructor (`env_args`) in the call are added to those of the file.
+
     Args:
         agent: Name of the agent.
         env: Name of an Atari game, or a Gymnasium id.
@@ -103,6 +105,8 @@ def resolve_run(
         ConfigError, EnvError: A setting is wrong, or the environment cannot be made.
     """
     protocol = settings.get("protocol", file.protocol if file else "auto")
+    if file and isinstance(settings.get("env_args"), dict):
+        settings = {**settings, "env_args": {**file.env_args, **settings["env_args"]}}
     of_file = canonical_names(file.settings, RUN_SETTINGS | file.settings.keys(), file.path) if file else {}
     options = env_options_from({**of_file, **settings})
     env_spec = resolve_env(env, protocol, options)

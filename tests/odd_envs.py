@@ -298,13 +298,15 @@ def _with_space(space: gymnasium.Space[Any], num_actions: int = 2) -> type[Plain
     return WithSpace
 
 
+CUT = "episodes cut after 1,000 steps"
+
 SUPPORTED_SPACES = {
     "Plane": (_with_space(Box(-1, 1, (1, 5, 5), np.float32)), "float32", (1, 5, 5), ("planes: 1 of 5 x 5",)),
     "Board": (_with_space(Box(0, 2, (6, 7), np.uint8)), "uint8", (1, 6, 7), ("planes: 1 of 6 x 7",)),
     "Codes": (_with_space(Box(0, 255, (7, 7, 3), np.uint8)), "uint8", (3, 7, 7), ("planes: 3 of 7 x 7",)),
     "Flat": (_with_space(Box(0, 255, (128,), np.uint8)), "float32", (128,), ("uint8 as float32",)),
     "Doubles": (_with_space(Box(-1, 1, (3,), np.float64)), "float32", (3,), ("float64 as float32",)),
-    "States": (_with_space(Discrete(4, start=3)), "float32", (4,), ("one-hot of 4 states",)),
+    "States": (_with_space(Discrete(4, start=3)), "float32", (4,), ("one-hot of 4 states", CUT)),
     "Grey": (_with_space(Box(0, 255, (84, 84), np.uint8)), "uint8", (84, 84), ()),
     "OneChannel": (_with_space(Box(0, 255, (40, 60, 1), np.uint8)), "uint8", (84, 84), ("resized from 40 x 60",)),
     "FourChannels": (
@@ -313,7 +315,7 @@ SUPPORTED_SPACES = {
         (4, 84, 84),
         ("4 channels", "resized from 40 x 40"),
     ),
-    "Bits": (_with_space(MultiBinary(4)), "float32", (8,), ("one-hot of 8 states in 4 groups",)),
+    "Bits": (_with_space(MultiBinary(4)), "float32", (8,), ("one-hot of 8 states in 4 groups", CUT)),
     "Colour": (
         _with_space(Box(0, 255, (210, 160, 3), np.uint8)),
         "uint8",

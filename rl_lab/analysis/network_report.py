@@ -20,6 +20,7 @@ from rl_lab.analysis.feature_visualization import draw_feature_maps, draw_filter
 from rl_lab.analysis.image_grid import add_caption, image_grid
 from rl_lab.analysis.saliency import available_saliency_methods
 from rl_lab.errors import LabError
+from rl_lab.watch.frame_rendering import observed_part_of_screen
 from rl_lab.watch.images import RgbImage, observation_to_rgb, overlay_heatmap, to_bgr
 from rl_lab.watch.player import Player, PlayerStep
 
@@ -40,7 +41,7 @@ class GameSample:
 
     stacks: Tensor  # u8[T, k, H, W]
     chosen_stack: Tensor  # u8[1, k, H, W], at the step that the user chose
-    heatmaps: list[RgbImage]  # screens with Grad-CAM heatmaps and captions
+    heatmaps: list[RgbImage]  # screens or observations with Grad-CAM heatmaps and captions
 
 
 def write_network_report(player: Player, folder: Path, *, step: int, units: int) -> dict[Path, str]:
@@ -64,6 +65,8 @@ def write_network_report(player: Player, folder: Path, *, step: int, units: int)
         raise LabError(
             f"look needs a network with convolutions; {type(player.agent).__name__} on {env_spec.name} has none"
         )
+    if len(env_spec.frame) > 2:
+        raise LabError(f"look draws grey images only; the images of {env_spec.name} have {env_spec.frame[0]} channels")
     game = _play_game(player, step, max_pixel)
     images = _draw_report(player.agent, game, step, units, max_pixel)
     return _write_images(images, folder)
@@ -72,9 +75,7 @@ def write_network_report(player: Player, folder: Path, *, step: int, units: int)
 def _play_game(player: Player, step: int, max_pixel: int) -> GameSample:
     """Play one game with Grad-CAM heatmaps and return samples of it."""
     player.saliency_method = "grad-cam"
-    show_screens = (
-        player.env.env_spec.view == "grey"
-    )  # the binary view is a part of the screen; a heatmap would not fit
+    part = observed_part_of_screen(player.env.env_spec)
     stacks = EvenSample[NDArray[np.uint8]](MIN_STACKS)
     shown = EvenSample[tuple[RgbImage, PlayerStep]](NUM_HEATMAPS)
     chosen_stack = np.zeros(0, np.uint8)
@@ -83,7 +84,7 @@ def _play_game(player: Player, step: int, max_pixel: int) -> GameSample:
         if player_step.step_number <= step:
             chosen_stack = stack
         stacks.add(stack)
-        image = player_step.screens[-1] if show_screens else observation_to_rgb(stack[-1], max_pixel)
+        image = observation_to_rgb(stack[-1], max_pixel) if part is None else player_step.screens[-1][part]
         shown.add((image, player_step))
         if player_step.is_last:
             break

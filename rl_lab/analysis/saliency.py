@@ -35,8 +35,7 @@ PATCH_STRIDE = 5  # distance between neighbouring patches, in pixels
 
 def available_saliency_methods(agent: Agent, env_spec: EnvSpec) -> tuple[SaliencyMethod, ...]:
     """Return the methods that work for this agent. Both need image observations, and Grad-CAM needs convolutions."""
-    is_image = len(env_spec.frame) == 2
-    if not is_image:
+    if env_spec.obs_kind != "image":
         return ("off",)
     has_convolutions = any(isinstance(layer, nn.Conv2d) for layer in agent.network.modules())
     if not has_convolutions:
@@ -50,7 +49,7 @@ def saliency_map(method: SaliencyMethod, agent: Agent, obs: Tensor, is_first: Te
     Args:
         method: The method; "off" returns None.
         agent: The agent.
-        obs: The observation [1, H, W], without frame stacking.
+        obs: The observation [1, H, W] or [1, C, H, W], without frame stacking.
         is_first: bool[1], True if an episode begins with the observation.
         carry: The carry of one environment before the observation, as for `Agent.policy_output`.
 
@@ -65,7 +64,7 @@ def saliency_map(method: SaliencyMethod, agent: Agent, obs: Tensor, is_first: Te
 
 
 def grad_cam(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tensor:
-    """Return the Grad-CAM heatmap f32[H, W] of one observation [1, H, W], not scaled.
+    """Return the Grad-CAM heatmap f32[H, W] of one observation [1, H, W] or [1, C, H, W], not scaled.
 
     Selvaraju et al. 2017, equations 1 and 2, with the feature maps A_k of the last convolution, after their ReLU:
 
@@ -85,13 +84,13 @@ def grad_cam(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tenso
         (gradient,) = torch.autograd.grad(target, maps[-1])
     alpha = gradient.mean((2, 3), keepdim=True)  # [1, C, 1, 1]
     class_activation = (alpha * maps[-1]).sum(1, keepdim=True).relu()  # [1, 1, h, w]
-    height, width = obs.shape[1:]
+    height, width = obs.shape[-2:]
     return _resize_to_pixels(class_activation.detach(), receptive_field(convolutions), height, width)
 
 
 @torch.no_grad()
 def occlusion(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tensor:
-    """Return the occlusion heatmap f32[H, W] of one observation [1, H, W], not scaled.
+    """Return the occlusion heatmap f32[H, W] of one observation [1, H, W] or [1, C, H, W], not scaled.
 
     The saliency of a patch is (Greydanus et al. 2018, equation 2)
 
@@ -102,7 +101,7 @@ def occlusion(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tens
     is the mean over the patches that contain the pixel. Pixels at the bottom and at the right edge that lie in no patch
     have a saliency of 0: for an observation of 84 x 84 pixels, the last four rows and columns.
     """
-    height, width = obs.shape[1:]
+    height, width = obs.shape[-2:]
     patches = _patch_masks(height, width, obs.device)
     num_patches = len(patches)
     background = obs.flatten().median()
@@ -112,7 +111,7 @@ def occlusion(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tens
         masks = patches.view(num_patches, *[1] * (frames.dim() - 3), height, width)
         return torch.where(masks, background, frames.expand(num_patches, *frames.shape[1:]))
 
-    # The older frames of the stack are a tensor of the carry: [1, k - 1, H, W].
+    # The older frames of the stack are a tensor of the carry: [1, k - 1, H, W] or [1, k - 1, C, H, W].
     occluded_carry: list[Tensor] = []
     for tensor in carry:
         contains_frames = tensor.dim() > 2 and tensor.shape[-2:] == obs.shape[-2:]

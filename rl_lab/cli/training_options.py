@@ -80,7 +80,7 @@ def parse_training_options(
     if env is None and not wants_help:
         exit_with_error(f"which environment? add --env NAME, for example: {PROG} train {name} --env Pong")
     preset = value_of(args, "--preset") or DEFAULT_PRESET
-    env_flags = _env_settings(args, file)
+    env_flags = _env_settings(args)
     if env:
         defaults, env_spec = api.resolve_run(name, env, env_flags, preset=preset, file=file)
         description = entry.paper
@@ -110,10 +110,10 @@ def parse_training_options(
     return TrainingOptions(options, resolved, env_spec)
 
 
-def _env_settings(args: list[str], file: ConfigFile | None) -> dict[str, Any]:
+def _env_settings(args: list[str]) -> dict[str, Any]:
     """Return the settings in the arguments that decide how the environment is made, before all arguments are parsed.
 
-    Arguments of --env-arg are added to those of the `--config` file. Wrappers of --wrapper replace those of the file.
+    Wrappers of --wrapper replace those of the `--config` file.
     """
     settings: dict[str, Any] = {}
     for name in (*ENV_SETTINGS, "protocol"):
@@ -128,7 +128,7 @@ def _env_settings(args: list[str], file: ConfigFile | None) -> dict[str, Any]:
             settings["action_masks"] = arg == "--action-masks"
     env_args = parse_env_args(values_of(args, "--env-arg"))
     if env_args:
-        settings["env_args"] = {**(file.env_args if file else {}), **env_args}
+        settings["env_args"] = env_args
     wrappers = parse_wrappers(values_of(args, "--wrapper"))
     if wrappers:
         settings["wrappers"] = wrappers

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from rl_lab.compare.labels import group_labels
 from rl_lab.compare.run_result import RunResult
@@ -26,14 +28,19 @@ def find_incompatibilities(results: Sequence[RunResult]) -> list[str]:
         by_env[result.env_spec.name].append(result)
     problems = []
     for env, in_env in by_env.items():
-        properties = [
-            {**result.env_spec.to_dict(), "eval_epsilon": result.config.run.eval_epsilon} for result in in_env
-        ]
+        properties = [_properties(result) for result in in_env]
         for name in properties[0]:
-            values = list(dict.fromkeys(repr(each.get(name)) for each in properties))
+            values = list(dict.fromkeys(repr(each[name]) for each in properties))
             if len(values) > 1:
                 problems.append(f"runs on {env} differ in {name}: {' and '.join(values)}")
     return problems
+
+
+def _properties(result: RunResult) -> dict[str, Any]:
+    """Return all properties of a run that must be equal for its scores to be comparable."""
+    spec = result.env_spec
+    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.compare}
+    return {**values, "eval_epsilon": result.config.run.eval_epsilon}
 
 
 def find_caveats(results: Sequence[RunResult]) -> list[str]:

@@ -143,7 +143,7 @@ def test_shape_type_and_bounds_decide_the_meaning(space, kind, shape, dtype):
         (Box(0, 1, (7, 7), np.float32), "vector", (49,), "float32"),
         (Box(0, 1, (1, 5), np.float32), "planes", (1, 1, 5), "float32"),
         (Box(0, 1, (5,), np.float32), "vector", (5,), "float32"),
-        (Discrete(3), "planes", (3,), "float32"),
+        (Discrete(3), "vector", (3,), "float32"),
     ],
 )
 def test_obs_kind_overrules_the_decision(space, obs_kind, shape, dtype):
@@ -590,7 +590,7 @@ def test_spec_is_unchanged_after_writing_and_reading_json(space, actions, regist
 
 
 def test_spec_with_options_is_unchanged_after_writing_and_reading_json(register):
-    class Sized(env_of(Box(-1, 1, (2,)))):
+    class Sized(env_of(pixels(50, 50, 3))):
         def __init__(self, size: int) -> None:
             super().__init__()
 
@@ -696,10 +696,29 @@ def test_cartpole_has_a_crop_of_its_own():
     assert 0 < (obs < 255).mean() < 0.3  # the cart and the pole
 
 
-@pytest.mark.parametrize("crop", ["200:300,0:10", "0:10,300:400", "50:40,0:10"])
+@pytest.mark.parametrize("crop", ["200:300,0:10", "0:10,300:400", "50:40,0:10", "0:101,0:10", "0:10,0:201"])
 def test_crop_outside_of_the_picture_is_an_error(crop, register):
     with pytest.raises(EnvError, match=rf"crop is '{crop}'; the picture has 100 x 200 pixels"):
         resolve(register(Drawn), options=EnvOptions(pixels=True, crop=crop))
+
+
+@pytest.mark.parametrize(
+    ("env", "options", "message"),
+    [
+        ("CartPole-v1", EnvOptions(image="rgb"), "image is rgb; the observations of CartPole-v1 are no images"),
+        ("CartPole-v1", EnvOptions(image_size=64), "image_size is 64; the observations of CartPole-v1 are no images"),
+        ("Taxi-v4", EnvOptions(obs_kind="planes"), "obs_kind is planes; the observations of Taxi-v4 are discrete"),
+    ],
+)
+def test_option_without_effect_is_an_error(env, options, message):
+    with pytest.raises(EnvError, match=message):
+        resolve(env, options=options)
+
+
+@pytest.mark.parametrize("env", ["Blackjack-v1", "Taxi-v4"])
+def test_spec_says_if_the_lab_limits_the_steps_of_episodes(env):
+    limit = gymnasium.spec(env).max_episode_steps
+    assert ("episodes cut after 1,000 steps" in resolve(env).transformations) == (limit is None)
 
 
 @pytest.mark.parametrize("text", ["10", "1:2", "1:2:3,0:4", "a:b,c:d", "1,2", "1:2,3:4,5:6"])

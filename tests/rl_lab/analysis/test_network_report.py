@@ -35,6 +35,26 @@ def test_binary_view_is_drawn_in_black_and_white(train, tmp_path):
     assert images["cam.png"].max() == 255
 
 
+def test_heatmaps_of_rendered_pictures_show_the_part_that_the_network_sees(train, tmp_path):
+    run = train(env="CartPole-v1", view="pixels", steps=40, learning_starts=20, replay_size=200)
+    player = Player(api.load(run), run.config, RenderedEnv(run.env_spec), epsilon=0.0, seed=1)
+    files = write_network_report(player, tmp_path / "look", step=2, units=1)
+    (cam,) = [path for path in files if path.name == "cam.png"]
+    height, width = np.asarray(cv2.imread(str(cam))).shape[:2]
+    assert width > 600
+    assert height % 200 != 0 or height < 400  # tiles of 200 rows with captions, not of 400
+
+
+def test_report_refuses_colour_images(train, tmp_path):
+    run = train(
+        env="CartPole-v1", view="pixels", image="rgb", image_size=40, steps=40, learning_starts=20, replay_size=200
+    )
+    player = Player(api.load(run), run.config, RenderedEnv(run.env_spec), epsilon=0, seed=1)
+    with pytest.raises(LabError, match="look draws grey images only; the images of CartPole-v1 have 3 channels"):
+        write_network_report(player, tmp_path, step=1, units=1)
+    player.env.close()
+
+
 def test_report_raises_for_a_network_without_convolutions(train, tmp_path):
     run = train(steps=300, eval_every=0, eval_episodes=1)
     player = Player(api.load(run), run.config, RenderedEnv(run.env_spec), epsilon=0, seed=1)

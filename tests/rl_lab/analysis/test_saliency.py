@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rl_lab import api
 from rl_lab.analysis.saliency import (
     PATCH_SIZE,
     PATCH_STRIDE,
@@ -57,6 +58,31 @@ def test_occlusion_equals_the_effect_of_one_patch_at_a_time(network_agent):
                 change[patch] += ((occluded_q - q) ** 2).sum() / 2
                 count[patch] += 1
     assert np.allclose(heatmap, change / count, rtol=1e-3)
+
+
+def test_heatmaps_of_colour_images(train):
+    """The network's input is the stack of all channels, so the heatmaps are those of one wide grey stack."""
+    run = train(
+        env="CartPole-v1", view="pixels", image="rgb", image_size=40, steps=40, learning_starts=20, replay_size=200
+    )
+    agent = api.load(run)
+    assert available_saliency_methods(agent, run.env_spec) == ("off", "grad-cam", "occlusion")
+    generator = torch.Generator().manual_seed(3)
+    stack = torch.randint(0, 256, (1, 4, 3, 40, 40), dtype=torch.uint8, generator=generator)
+    obs, carry = stack[:, -1], (stack[:, :-1], *agent.initial_carry(1)[1:])
+    for method in ("grad-cam", "occlusion"):
+        heatmap = saliency_map(method, agent, obs, IS_FIRST, carry)
+        assert heatmap is not None
+        assert heatmap.shape == (40, 40)
+    patch = (slice(0, PATCH_SIZE), slice(0, PATCH_SIZE))
+    hidden = stack.clone()
+    hidden[:, :, :, patch[0], patch[1]] = int(obs.flatten().median())
+    with torch.no_grad():
+        q = agent.policy_output(obs, IS_FIRST, carry)[0].scores
+        hidden_q = agent.policy_output(hidden[:, -1], IS_FIRST, (hidden[:, :-1], *carry[1:]))[0].scores
+    expected = (hidden_q - q).square().sum() / 2
+    # The first rows and columns lie in one patch only.
+    assert torch.allclose(occlusion(agent, obs, IS_FIRST, carry)[0, 0], expected, rtol=1e-3)
 
 
 def test_both_methods_agree_on_an_agent_that_plays_pong(demo_player):

@@ -189,6 +189,10 @@ def test_env_args_are_added_to_those_of_a_file_and_wrappers_replace_them(folder)
     assert mean_of(of_file) == pytest.approx(10)
     merged = train("--config=settings.yaml", "--env-arg=bonus=3")
     assert config_of(merged)["env_args"] == {"bonus": 3, "level": "hard"}
+    from_python = rl_lab.train(
+        "dqn", env="fake_mazes:Maze-v0", config_file="settings.yaml", env_args={"bonus": 4}, steps=10, quiet=True
+    )
+    assert config_of(from_python)["env_args"] == {"bonus": 4, "level": "hard"}
     assert mean_of(merged) == pytest.approx(30)
     replaced = train("--config=settings.yaml", "--wrapper=fake_mazes:Scale: {factor: 5}")
     assert config_of(replaced)["wrappers"] == [{"fake_mazes:Scale": {"factor": 5}}]

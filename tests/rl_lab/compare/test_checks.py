@@ -27,6 +27,15 @@ def test_a_different_environment_spec_is_an_incompatibility(make_run):
     assert find_incompatibilities(results) == ["runs on Pong differ in sticky: 0.0 and 0.25"]
 
 
+def test_fields_that_only_describe_an_environment_may_differ(make_run):
+    pong = make_run(env="Pong")
+    other = make_run(env="Pong")
+    env_spec = json.loads((pong.path / "env.json").read_text())
+    (other.path / "env.json").write_text(json.dumps({**env_spec, "frame_stack": 2, "transformations": ["grey"]}))
+    results, _ = read_results([pong, other])
+    assert find_incompatibilities(results) == []
+
+
 def test_five_complete_seeds_have_no_caveats(make_run):
     results, _ = read_results([make_run(seed=seed) for seed in range(5)])
     assert find_caveats(results) == []
