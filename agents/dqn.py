@@ -25,13 +25,13 @@ number of observations in a stack.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agents.configs.dqn import DQNConfig
 from agents.core.action_masks import is_legal, mean_of_legal
 from agents.core.agent import Abilities
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
@@ -45,16 +45,10 @@ from agents.core.memory_needs import (
     learning_needs,
     row_needs,
 )
-from agents.core.optimizers import (
-    OptimizerConfig,
-    build_optimizer,
-    clipped_gradient_step,
-    load_optimizer_state,
-    set_learning_rate,
-)
-from agents.core.reward_scaling import RewardConfig, RewardScaling, add_return_moments
+from agents.core.optimizers import build_optimizer, clipped_gradient_step, load_optimizer_state, set_learning_rate
+from agents.core.reward_scaling import RewardScaling, add_return_moments
 from agents.core.schedules import linear_schedule
-from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, Range
+from agents.core.settings import ConfigError
 from agents.core.stopwatch import Stopwatch
 from agents.core.targets import max_value, td_target
 from agents.core.types import (
@@ -67,41 +61,14 @@ from agents.core.types import (
     mean_metrics,
 )
 from agents.memory.replay import Replay, TransitionBatch
-from agents.memory.replay_config import ReplayConfig
 from agents.nn.encoders import build_encoder
 from agents.nn.init import build_seeded, initialize_weights
-from agents.nn.network_config import NetworkConfig
 from agents.nn.networks import QNetwork
 from agents.nn.normalization import find_normalization
 from agents.nn.packed import observed_vectors
 
 MAX_COMBINATIONS = 4_096
 """Most combinations of the parts of an action. The network has one output for each."""
-
-
-@dataclass(frozen=True)
-class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig):
-    """Settings of DQN. An agent step is one decision in one environment; an update is one gradient step."""
-
-    gamma: Fraction = 0.99
-    """Discount per agent step."""
-    target_every: Count = 1_000
-    """Updates between two copies of the online network's weights to the target network."""
-    target_tau: Fraction = 0.0
-    """Step size tau of Polyak averaging: after every update, each weight of the target network moves by tau times its
-    distance to the weight of the online network. The target network is then not copied every target_every updates, and
-    it chooses the actions (Schwarzer et al. 2023). 0 disables averaging."""
-    epsilon_start: Fraction = 1.0
-    """Probability of a random action at the first agent step."""
-    epsilon_end: Fraction = 0.01
-    """Probability of a random action from agent step epsilon_steps on."""
-    epsilon_hold: CountOrZero = 0
-    """Agent step at which epsilon begins to change linearly from epsilon_start to epsilon_end."""
-    epsilon_steps: CountOrZero = 50_000
-    """Agent step at which epsilon reaches epsilon_end."""
-    epsilon_zeta: Annotated[float, Range(0, 100)] = 0.0
-    """Repeat a random action for n steps, drawn from the zeta distribution P(n) ~ n^-epsilon_zeta (Dabney et al. 2021,
-    "Temporally-extended epsilon-greedy exploration", with an exponent of 2). 0 draws every action anew."""
 
 
 class DQN:

@@ -20,41 +20,23 @@ Q(h_t, s_t, .) are the action values of row t.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agents.configs.dqn import DRQNConfig
 from agents.core.frame_stack import stack_frames
-from agents.core.settings import ConfigError, Count, CountOrZero
+from agents.core.settings import ConfigError
 from agents.core.targets import double_value, max_value, n_step_return, td_target
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult
-from agents.dqn import DQN, DQNConfig
+from agents.dqn import DQN
 from agents.memory.replay import ExtraFields, Replay
 from agents.memory.sequences import SequenceBatch, SequenceSampler
 from agents.nn.encoders import build_encoder
 from agents.nn.init import initialize_weights
-from agents.nn.recurrent import Core, RecurrentQNetwork
-
-
-@dataclass(frozen=True)
-class DRQNConfig(DQNConfig):
-    """Settings of DRQN. `batch_size` counts sequences."""
-
-    core: Core = "lstm"
-    """Recurrent core, with `hidden` units."""
-    unroll: Count = 10
-    """Number of rows in a sequence for which a loss is computed."""
-    burn_in: CountOrZero = 0
-    """Number of rows before the `unroll` rows. They update the state of the core and have no loss."""
-    start_state: Literal["zero", "stored"] = "zero"
-    """State of the core before the first row of a sequence: zeros, or the state that the acting network had there."""
-    double: bool = False
-    """Select the action of the target with the online network (van Hasselt et al. 2015)."""
-    dueling: bool = False
-    """Use a dueling head: one half of the core's units for V, the other half for the advantages (Wang et al. 2015)."""
+from agents.nn.recurrent import RecurrentQNetwork
 
 
 class DRQN(DQN):

@@ -6,23 +6,14 @@ transition from a state improves the estimate of V(s), which all actions share.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import nn
 
-from agents.dqn import DQN, DQNConfig
+from agents.configs.dqn import DuelingDQNConfig
+from agents.dqn import DQN
 from agents.nn.encoders import build_encoder
 from agents.nn.heads import DuelingHead
 from agents.nn.init import initialize_weights
 from agents.nn.networks import QNetwork
-
-
-@dataclass(frozen=True)
-class DuelingDQNConfig(DQNConfig):
-    """Settings of dueling DQN. `hidden` is the number of units of each stream."""
-
-    rescale_gradient: bool = True
-    """Divide the gradient that enters the last convolution by sqrt(2), because it comes from two streams."""
 
 
 class DuelingDQN(DQN):

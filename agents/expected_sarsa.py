@@ -10,11 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agents.configs.dqn import DQNConfig
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper
 from agents.core.settings import ConfigError
 from agents.core.targets import epsilon_greedy_value
 from agents.core.types import EnvSpaces
-from agents.dqn import DQN, DQNConfig
+from agents.dqn import DQN
 
 
 class ExpectedSarsa(DQN):

@@ -11,18 +11,16 @@ returns, the atoms.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 
+from agents.configs.dqn import RainbowConfig
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper
 from agents.core.frame_stack import stack_frames
-from agents.core.settings import ConfigError, Count, Fraction, Range
+from agents.core.settings import ConfigError
 from agents.core.targets import categorical_projection, double_value, max_value
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
-from agents.dqn import DQN, DQNConfig
+from agents.dqn import DQN
 from agents.memory.replay import TransitionBatch
 from agents.nn.encoders import build_encoder
 from agents.nn.heads import DuelingHead
@@ -30,30 +28,6 @@ from agents.nn.init import initialize_weights
 from agents.nn.mixed_precision import Linear
 from agents.nn.networks import DistributionalQNetwork, QNetwork
 from agents.nn.noisy import NoisyLinear, remove_noise, sample_noise
-
-
-@dataclass(frozen=True)
-class RainbowConfig(DQNConfig):
-    """Settings of Rainbow."""
-
-    n_step: Count = 3
-    """Steps of the n-step return, without off-policy correction (Sutton 1988)."""
-    priority_alpha: Fraction = 0.5
-    """Exponent of prioritised sampling (Schaul et al. 2016). 0 samples uniformly."""
-    double: bool = True
-    """Select the action of the target with the online network (van Hasselt et al. 2015)."""
-    dueling: bool = True
-    """Use a dueling network (Wang et al. 2015)."""
-    noisy: bool = True
-    """Explore by noise in the fully connected layers, in place of epsilon (Fortunato et al. 2018)."""
-    distributional: bool = True
-    """Learn the distribution of the return (C51: Bellemare et al. 2017)."""
-    atoms: Annotated[int, Range(2)] = 51
-    """Number of atoms, the returns to which a distribution gives probabilities. They are evenly spaced."""
-    value_low: float = -10.0
-    """Return of the lowest atom. Lower returns count as the lowest atom."""
-    value_high: float = 10.0
-    """Return of the highest atom. Higher returns count as the highest atom."""
 
 
 class Rainbow(DQN):

@@ -30,19 +30,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agents.configs.tabular import SarsaLambdaConfig, TabularConfig
 from agents.core.action_masks import ILLEGAL
 from agents.core.agent import Abilities
 from agents.core.memory_needs import MemoryNeed
 from agents.core.schedules import linear_schedule
-from agents.core.settings import ConfigError, Count, CountOrZero, Fraction, Range
+from agents.core.settings import ConfigError
 from agents.core.stopwatch import Stopwatch
 from agents.core.tile_coding import TileCoding
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, ValueScaling
@@ -54,31 +54,6 @@ Bools = NDArray[np.bool_]
 
 MAX_MAGNITUDE = 9
 """Decimal logarithm of the largest number of tiles that tile coding may have."""
-
-
-@dataclass(frozen=True)
-class TabularConfig:
-    """Settings of the tabular agents. An agent step is one decision in one environment."""
-
-    alpha: Annotated[float, Range(0, 1, open_low=True)] = 0.5
-    """Step size: fraction of the temporal-difference error that is added to Q(s, a)."""
-    gamma: Fraction = 1.0
-    """Discount per agent step."""
-    epsilon_start: Fraction = 0.1
-    """Probability of a random action at the first agent step."""
-    epsilon_end: Fraction = 0.1
-    """Probability of a random action from agent step epsilon_steps on."""
-    epsilon_steps: CountOrZero = 0
-    """Agent step until which epsilon changes linearly from epsilon_start to epsilon_end."""
-    initial: float = 0.0
-    """Q(s, a) of all states and actions before learning. A high value makes the agent try every action."""
-    tilings: Count = 8
-    """Number of tilings over a vector observation, each shifted against the others. Discrete states do not use
-    tilings."""
-    tiles: Count = 8
-    """Number of tiles of each tiling along each entry of a vector observation."""
-    independent: bool = False
-    """Learn a separate table for each environment, for studies in which each environment is a separate run."""
 
 
 class Table(nn.Module):
@@ -384,17 +359,6 @@ class TabularSarsa(TabularAgent):
     def next_value(self, next_q: Floats, next_action: Ints) -> Floats:
         """Return Q(s', a')."""
         return next_q[np.arange(len(next_q)), next_action]
-
-
-@dataclass(frozen=True)
-class SarsaLambdaConfig(TabularConfig):
-    """Settings of SARSA(lambda)."""
-
-    trace_decay: Fraction = 0.9
-    """lambda. Every trace is multiplied by gamma * lambda after each agent step."""
-    traces: Literal["replacing", "accumulating"] = "replacing"
-    """Change of the traces of an active feature: "accumulating" adds 1 to the trace of the chosen action; "replacing"
-    sets this trace to 1, and the traces of the other actions to 0."""
 
 
 class TabularSarsaLambda(TabularSarsa):

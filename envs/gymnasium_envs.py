@@ -34,15 +34,11 @@ from envs.guard import GuardedEnv, describe
 from envs.headless import initialise_pygame_without_display
 from envs.main_module import main_module_hidden
 from envs.observation_layout import ObservationLayout, observation_layout
-from envs.options import DEFAULT_OPTIONS, EnvOptions, OptionError, WrapperSpec, parse_crop
+from envs.options import DEFAULT_OPTIONS, EnvOptions, OptionError, Vectorization, WrapperSpec, parse_crop
 from envs.probe import probe
 from envs.registration import find_gymnasium_spec, one_line
 from envs.spec import EnvSpec
 from envs.stream import spread_seeds
-
-Vectorization = Literal["auto", "sync", "async"]
-"""Run all environments in this process ("sync"), or each in a process of its own ("async"), or choose between the two
-by the kind of observations ("auto", see `make_vector_env`)."""
 
 DISCRETE_STATE_MAX_STEPS = 1_000
 """Episodes of environments with discrete states are truncated after this number of steps, unless the id of the

@@ -13,9 +13,8 @@ from gymnasium.vector import VectorEnv
 
 from envs import atari, gymnasium_envs
 from envs.errors import EnvError
-from envs.gymnasium_envs import Vectorization
 from envs.observations import ViewFunction
-from envs.options import DEFAULT_OPTIONS, EnvOptions
+from envs.options import DEFAULT_OPTIONS, EnvOptions, Vectorization
 from envs.spec import AtariProtocol, EnvSpec, View
 from envs.stream import Stream
 

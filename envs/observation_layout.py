@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from envs.errors import EnvError, EnvFault
 from envs.options import DEFAULT_OPTIONS, MIN_IMAGE_SIDE, EnvOptions, ImageColors, parse_crop
+from envs.packing import pack
 from envs.spec import PackedObservation
 
 UNBOUNDED = 1e18
@@ -176,7 +177,7 @@ class ObservationLayout:
         spatial = [part.array_of(obs) for part in self.spatial]
         if packed is not None:
             joined = np.concatenate([_three_axes(array) for array in spatial]) if spatial else None
-            return packed.pack(vectors, joined, mask)
+            return pack(packed, vectors, joined, mask)
         if not spatial:
             if len(vectors) == 1:
                 return vectors[0]

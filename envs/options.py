@@ -12,6 +12,10 @@ decides by shape, type and bounds (envs/observation_layout.py)."""
 ImageColors = Literal["grey", "rgb"]
 """Colours of an image as the agent receives it."""
 
+Vectorization = Literal["auto", "sync", "async"]
+"""Run all environments in this process ("sync"), or each in a process of its own ("async"), or choose between the two
+by the kind of observations ("auto", see `envs.gymnasium_envs.make_vector_env`)."""
+
 MIN_IMAGE_SIDE = 36
 """Smallest height and width of an image in pixels, which the Nature network needs."""
 

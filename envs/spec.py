@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from envs.options import DEFAULT_OPTIONS, EnvOptions
 
@@ -56,31 +52,6 @@ class PackedObservation:
         """Return the number of bytes, a multiple of 4."""
         mask_bytes = -(-self.num_masked // 8)
         return -(-(self.mask_start + mask_bytes) // 4) * 4
-
-    def pack(
-        self, vectors: Sequence[NDArray[Any]], spatial: NDArray[Any] | None, mask: NDArray[np.bool_] | None
-    ) -> NDArray[np.uint8]:
-        """Return the bytes of an observation.
-
-        Args:
-            vectors: The vectors, float32.
-            spatial: The image or planes [C, H, W], or None if there are none.
-            mask: bool[num_masked], or None without a mask.
-        """
-        parts = [np.ascontiguousarray(vector, np.float32).ravel().view(np.uint8) for vector in vectors]
-        if spatial is not None:
-            parts.append(np.ascontiguousarray(spatial, self.spatial_dtype).ravel().view(np.uint8))
-        if mask is not None:
-            parts.append(np.packbits(mask, bitorder="little"))
-        packed = np.zeros(self.num_bytes, np.uint8)
-        joined = np.concatenate(parts)
-        packed[: len(joined)] = joined
-        return packed
-
-    def legal_actions(self, obs: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Return the masks bool[N, num_masked] of observations uint8[N, num_bytes]."""
-        mask_bytes = obs[:, self.mask_start : self.mask_start + -(-self.num_masked // 8)]
-        return np.unpackbits(mask_bytes, axis=1, count=self.num_masked, bitorder="little").astype(np.bool_)
 
 
 @dataclass(frozen=True)

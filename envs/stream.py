@@ -25,6 +25,7 @@ from envs.action_log import ActionLog, SavedActionLog
 from envs.backends import VectorStep, make_backend
 from envs.errors import EnvFault
 from envs.observations import ObservationConverter, ViewFunction
+from envs.packing import unpack_masks
 from envs.spec import PackedObservation
 
 RESEED_AFTER = 10_000
@@ -201,7 +202,7 @@ class Stream:
         """
         if self._packed is None:
             return None
-        return self._packed.legal_actions(row.obs) | row.is_last[:, None]
+        return unpack_masks(self._packed, row.obs) | row.is_last[:, None]
 
     def state(self) -> dict[str, NDArray[np.int64]]:
         """Return the action log up to the present row, from which `restore` rebuilds the state.

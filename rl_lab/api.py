@@ -221,7 +221,8 @@ def show(
         ConfigError: An option is unknown or out of range.
         LabError: Options contradict each other, or there is no checkpoint or no display.
     """
-    from rl_lab.watch.watch_run import WatchOptions, watch_run  # loads video codecs, which most programs do not need
+    from rl_lab.watch.watch_options import WatchOptions
+    from rl_lab.watch.watch_run import watch_run  # loads video codecs, which most programs do not need
 
     unknown = options.keys() - {field.name for field in fields(WatchOptions)}
     if unknown:

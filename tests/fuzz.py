@@ -367,7 +367,7 @@ def setting_types(agent: str) -> dict[str, str]:
     from rl_lab.experiment.registry import find_agent
     from rl_lab.experiment.run_config import RunConfig
 
-    fields = [*dataclasses.fields(RunConfig), *dataclasses.fields(find_agent(agent).load().config_class)]
+    fields = [*dataclasses.fields(RunConfig), *dataclasses.fields(find_agent(agent).load_config_class())]
     return {each.name: str(each.type) for each in fields if each.name not in ("env", "runs_dir", "wandb")}
 
 

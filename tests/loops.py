@@ -10,8 +10,9 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from toy_envs import NumberedSteps
 
+from agents.configs.dqn import DQNConfig
 from agents.core.types import EnvSpaces
-from agents.dqn import DQN, DQNConfig
+from agents.dqn import DQN
 from envs.stream import Stream
 from rl_lab.training.overlapped_loop import LoopAgent, OverlappedLoop
 

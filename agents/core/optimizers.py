@@ -1,49 +1,17 @@
-"""Settings of the optimiser, its construction from these settings, and one gradient step."""
+"""Construction of the optimiser, and one gradient step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from agents.configs.shared import OptimizerConfig
 from agents.core.centered_rmsprop import CenteredRMSProp
 from agents.core.eager_optimizers import EagerAdam, EagerRMSprop
-from agents.core.schedules import linear_schedule
-from agents.core.settings import ConfigError, CountOrZero, NonNegative, Positive
-
-OptimizerName = Literal["adam", "rmsprop", "centered_rmsprop"]
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """Settings of the optimiser, shared by all agents that learn by gradient descent."""
-
-    lr: Positive = 1e-4
-    """Learning rate."""
-    lr_end: Positive = 1e-4
-    """Learning rate from agent step lr_steps on."""
-    lr_hold: CountOrZero = 0
-    """Agent step at which the learning rate begins to change linearly from lr to lr_end."""
-    lr_steps: CountOrZero = 0
-    """Agent step at which the learning rate reaches lr_end. 0 keeps it at lr."""
-    optimizer: OptimizerName = "adam"
-    """adam (Kingma and Ba 2015), rmsprop (Tieleman and Hinton 2012), or centered_rmsprop (Mnih et al. 2015)."""
-    optimizer_eps: Positive = 1.5e-4
-    """Epsilon in the denominator of the optimiser's step, against division by zero."""
-    grad_clip: NonNegative = 10.0
-    """Largest norm of the gradient of all parameters together (Pascanu et al. 2013). 0 disables clipping."""
-    cuda_graphs: bool = False
-    """Capture acting and updating as CUDA graphs. This needs the optimizer adam. Devices other than CUDA ignore this
-    setting. Untested: written without a CUDA device."""
-
-    def learning_rate(self, steps: int) -> float:
-        """Return the learning rate after `steps` agent steps."""
-        if not self.lr_steps:
-            return self.lr
-        return linear_schedule(self.lr, self.lr_end, self.lr_steps, steps, hold=self.lr_hold)
+from agents.core.settings import ConfigError
 
 
 def build_optimizer(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from agents.configs.shared import RewardConfig
 from agents.core.running_moments import RunningMoments
-from agents.core.settings import NonNegative, Positive
 from agents.core.types import StepResult, ValueScaling
 
 NORMALIZED_LIMIT = 10.0
@@ -23,19 +22,6 @@ MOMENTS_NAME = "return_moments"
 """Name of the moments of the returns among the submodules of a network."""
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class RewardConfig:
-    """Settings of the rewards that an agent learns from. Scores are always sums of raw rewards."""
-
-    reward_scale: Positive = 1.0
-    """Factor on the rewards before they are stored."""
-    normalize_reward: bool = False
-    """Divide rewards by the running standard deviation of the discounted returns, and clip them to [-10, 10], before
-    they are stored (Engstrom et al. 2020). reward_scale then multiplies the divided rewards."""
-    reward_clip: NonNegative = 0.0
-    """Clip rewards to [-reward_clip, reward_clip] before they are stored, after scaling. 0 disables clipping."""
 
 
 class RewardScaling:

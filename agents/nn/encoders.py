@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agents.configs.shared import NetworkConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, PackedLayout
 from agents.nn.gradient_scale import ScaleGradient
 from agents.nn.mixed_precision import Conv2d, LayerNorm, Linear
-from agents.nn.network_config import NetworkConfig
 from agents.nn.normalization import ObservationNormalization, build_normalization
 from agents.nn.packed import spatial_part, vector_part
 from agents.nn.pixel_convolutions import DifferencesConv2d, FramesConv2d, PreprocessedImages

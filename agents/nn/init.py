@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from agents.nn.network_config import Init
+from agents.configs.shared import Init
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 

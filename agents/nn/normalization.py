@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from agents.configs.shared import NetworkConfig
 from agents.core.running_moments import RunningMoments
 from agents.core.types import EnvSpaces
-from agents.nn.network_config import NetworkConfig
 
 LIMIT = 10.0
 """Normalised observations are clipped to [-LIMIT, LIMIT]."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agents.configs.shared import Core
 from agents.nn.encoders import Encoder
 from agents.nn.heads import DuelingHead
 from agents.nn.mixed_precision import cast_parameter
 from agents.nn.packed import mask_illegal
 
-Core = Literal["lstm", "gru"]
 RecurrentState = tuple[Tensor, ...]
 """State of the core: (h, c) of an LSTM, (h,) of a GRU, each float32[B, hidden]."""
 

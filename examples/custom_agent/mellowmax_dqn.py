@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from agents.configs.dqn import DQNConfig
 from agents.core.settings import Positive
-from agents.dqn import DQN, DQNConfig
+from agents.dqn import DQN
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rl_lab.errors import LabError
-from rl_lab.system.diagnosis import describe_machine, find_problems
 from rl_lab.system.exit_codes import CommandExit
 from rl_lab.system.shell import PROG
 
@@ -19,6 +18,8 @@ def doctor_command(args: list[str]) -> None:
         return
     if args:
         raise LabError(f"doctor takes no options, not {' '.join(args)}")
+    from rl_lab.system.diagnosis import describe_machine, find_problems
+
     for line in describe_machine():
         print(line)
     problems = find_problems()

@@ -9,9 +9,7 @@ from typing import Annotated
 import tyro
 
 from agents.core.settings import Count, Range, check_fields
-from rl_lab import api, checkpoint
 from rl_lab.cli.parsing import PlayOptions, parse
-from rl_lab.experiment.factory import make_cpu_agent
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
 from rl_lab.system.printable import print_line
@@ -36,6 +34,9 @@ def eval_command(args: list[str]) -> None:
     """Evaluate a checkpoint of a run, and print the score."""
     options = parse(EvalOptions, args, "eval", "Evaluate a checkpoint of a run, and print the score (raw rewards).")
     check_fields(options)
+    from rl_lab import api, checkpoint
+    from rl_lab.experiment.factory import make_cpu_agent
+
     run = Run.find(options.run, options.runs_dir)
     load_env_plugins()
     folder = checkpoint.find(run.path, options.which)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from envs.registration import module_ids
-from rl_lab import api
 from rl_lab.errors import LabError
 from rl_lab.experiment.registry import agents
 from rl_lab.system.printable import print_line
@@ -39,6 +37,8 @@ def _print_agents() -> None:
 
 
 def _print_environments() -> None:
+    from rl_lab import api
+
     for kind, names in api.environments().items():
         print(f"\n{kind}:")
         print_line(f"  {'  '.join(names)}")
@@ -46,6 +46,8 @@ def _print_environments() -> None:
 
 def _print_module(module: str) -> None:
     """Print the ids of a module's environments as `--env` expects them."""
+    from envs.registration import module_ids
+
     ids = module_ids(module)
     if not ids:
         raise LabError(f"{module} registers no environments")

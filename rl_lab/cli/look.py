@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from agents.core.settings import Count, Positive, Range, check_fields
-from rl_lab import api
 from rl_lab.cli.parsing import PlayOptions, parse
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import DEMO, Run
 from rl_lab.system.printable import print_line
-from rl_lab.watch.player import Player
-from rl_lab.watch.rendered_env import RenderedEnv
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,10 @@ def _print_attack(run: Run, size: float, options: LookOptions) -> None:
 
 def _write_report(run: Run, options: LookOptions) -> None:
     """Write the images and print their paths."""
+    from rl_lab import api
     from rl_lab.analysis.network_report import write_network_report
+    from rl_lab.watch.player import Player
+    from rl_lab.watch.rendered_env import RenderedEnv
 
     agent = api.load(run, which=options.which)
     epsilon = run.config.run.eval_epsilon

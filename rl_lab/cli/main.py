@@ -1,6 +1,7 @@
 """The entry point of the command line: `python -m rl_lab COMMAND ...`.
 
-The module of a command is imported when the command runs. So `--help` loads neither torch nor Gymnasium, and is fast.
+The module of a command is imported when the command runs. It imports torch, Gymnasium and whatever needs them inside
+functions, after the options have been parsed. So `COMMAND --help` and errors in the options need not wait for them.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ commands:
 
 RUN is a run folder, "latest", an unambiguous part of its name, or "demo", an agent that is part of the lab. compare and
 sync accept several: folders of runs, patterns, groups of --seeds, parts of names.
-{PROG} COMMAND --help shows the options with their types, defaults and units.
+{PROG} COMMAND --help shows the options with their types, defaults and units; of train the most used ones,
+and --help-all all of them.
 {PROG} COMMAND --verbose also prints the traceback of an error."""
 
 COMMANDS = {

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from agents.core.settings import Range, check_fields
-from rl_lab import api
-from rl_lab.cli.interruption import exit_if_interrupted
 from rl_lab.cli.parsing import RunName, parse
 from rl_lab.system.quiet_output import quiet_if_lost
 
@@ -33,5 +31,8 @@ def resume_command(args: list[str]) -> None:
         ResumeOptions, args, "resume", "Resume a run from its last checkpoint, as if it had never been stopped."
     )
     check_fields(options)
+    from rl_lab import api
+    from rl_lab.cli.interruption import exit_if_interrupted
+
     with exit_if_interrupted():
         api.resume(options.run, steps=options.steps, address=options.address, runs_dir=options.runs_dir)

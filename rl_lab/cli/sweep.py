@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 from rl_lab.distributed.ray_cluster import require_ray
 from rl_lab.system.exit_codes import exit_with_error
 from rl_lab.system.shell import PROG
@@ -25,16 +27,5 @@ def sweep_command(args: list[str]) -> None:
     if name not in SUBCOMMANDS:
         exit_with_error(f"unknown command: sweep {name}; the commands are sweep {', sweep '.join(SUBCOMMANDS)}")
     require_ray()
-    # These modules import Ray, which may be missing and takes seconds to import.
-    from rl_lab.cli.sweep_grid import grid_command
-    from rl_lab.cli.sweep_resume import resume_sweep_command
-    from rl_lab.cli.sweep_search import search_command
-    from rl_lab.cli.sweep_status import status_command
-
-    commands = {
-        "grid": grid_command,
-        "search": search_command,
-        "resume": resume_sweep_command,
-        "status": status_command,
-    }
-    commands[name](args)
+    module = importlib.import_module(f"rl_lab.cli.sweep_{name}")
+    getattr(module, f"sweep_{name}_command")(args)

@@ -13,11 +13,9 @@ from rl_lab.cli.sweep_options import (
     reject_flags,
     with_request,
 )
-from rl_lab.cli.sweep_resume import run_sweep
 from rl_lab.cli.training_options import parse_training_options, read_config_file
 from rl_lab.errors import LabError
 from rl_lab.experiment.seed_list import parse_seeds
-from rl_lab.sweep.grid import GridCell, grid_trials
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,14 @@ class GridOptions(SweepOptions):
     """Seeds of each agent on each environment: 1..5 or 1,3,8."""
 
 
-def grid_command(args: list[str]) -> None:
+def sweep_grid_command(args: list[str]) -> None:
     """Run the command `sweep grid`."""
     description = f"Train every agent on every environment with every seed. No run is stopped early. {SETTINGS_HELP}"
     options, settings = parse_sweep_options(GridOptions, args, "sweep grid", description)
     seeds = parse_seeds(options.seeds)
+    from rl_lab.cli.sweep_resume import run_sweep
+    from rl_lab.sweep.grid import GridCell, grid_trials
+
     reject_flags(settings, {"--env": "envs", "--seed": "seeds"})
     file = read_config_file(settings)
     cells = []

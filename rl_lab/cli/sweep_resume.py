@@ -8,15 +8,9 @@ from typing import Annotated
 
 import tyro
 
-from rl_lab.cli.compare import compare_command
 from rl_lab.cli.parsing import parse
-from rl_lab.distributed.ray_cluster import check_resources, connected
 from rl_lab.errors import LabError
-from rl_lab.sweep.grid import run_grid
-from rl_lab.sweep.old_names import register_old_names
-from rl_lab.sweep.search import run_check, run_search
 from rl_lab.sweep.sweep import Sweep
-from rl_lab.sweep.tuner import SweepStopped
 from rl_lab.system.exit_codes import CommandExit
 from rl_lab.system.printable import print_line
 from rl_lab.system.quiet_output import quiet_if_lost
@@ -33,10 +27,12 @@ class SweepResumeOptions:
     """Address of the Ray cluster, as for `sweep grid`."""
 
 
-def resume_sweep_command(args: list[str]) -> None:
+def sweep_resume_command(args: list[str]) -> None:
     """Run the command `sweep resume`."""
     description = "Continue an interrupted sweep. Finished runs are not trained again."
     options = parse(SweepResumeOptions, args, "sweep resume", description)
+    from rl_lab.sweep.old_names import register_old_names
+
     register_old_names()
     run_sweep(Sweep.read(options.path), options.address)
 
@@ -49,6 +45,10 @@ def run_sweep(sweep: Sweep, address: str) -> None:
         sweep: The sweep. Its folder exists.
         address: Address of the Ray cluster.
     """
+    from rl_lab.cli.compare import compare_command
+    from rl_lab.distributed.ray_cluster import check_resources, connected
+    from rl_lab.sweep.tuner import SweepStopped
+
     if sweep.kind == "grid":
         print_line(f"{len(sweep.request['trials'])} runs, group {sweep.group}, in {sweep.path}")
     else:
@@ -74,12 +74,16 @@ def run_sweep(sweep: Sweep, address: str) -> None:
 
 def _run_grid(sweep: Sweep) -> str:
     """Run a grid. Return its group."""
+    from rl_lab.sweep.grid import run_grid
+
     run_grid(sweep)
     return sweep.group
 
 
 def _run_search(sweep: Sweep) -> str | None:
     """Run a search. Return the group of the final check, or None if the agent's own settings won."""
+    from rl_lab.sweep.search import run_check, run_search
+
     settings = run_search(sweep)
     if not settings:
         print("the agent's own settings are the best: there is nothing to check")

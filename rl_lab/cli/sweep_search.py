@@ -14,7 +14,6 @@ from rl_lab.cli.sweep_options import (
     reject_flags,
     with_request,
 )
-from rl_lab.cli.sweep_resume import run_sweep
 from rl_lab.cli.training_options import parse_training_options
 from rl_lab.errors import LabError
 from rl_lab.experiment.config import Config
@@ -22,7 +21,6 @@ from rl_lab.experiment.run import Run
 from rl_lab.experiment.run_config import Seed
 from rl_lab.experiment.seed_list import parse_seeds
 from rl_lab.sweep.search_request import Objective, Scheduler
-from rl_lab.sweep.space import read_space
 from rl_lab.sweep.trial_spec import SEARCH_SEEDS, TrialSpec
 from rl_lab.system.exit_codes import exit_with_error
 from rl_lab.system.shell import PROG
@@ -50,7 +48,7 @@ class SearchOptions(SweepOptions):
     """Fresh seeds, below 1,000,000, of the final check of the winning settings against the agent's own settings."""
 
 
-def search_command(args: list[str]) -> None:
+def sweep_search_command(args: list[str]) -> None:
     """Run the command `sweep search`."""
     agent = ""
     if args and not args[0].startswith("-"):
@@ -60,6 +58,9 @@ def search_command(args: list[str]) -> None:
     description = f"Search for settings of an agent on an environment. {SETTINGS_HELP}"
     options, settings = parse_sweep_options(SearchOptions, args, "sweep search", description)
     reject_flags(settings, {"--seed": "search_seed"})
+    from rl_lab.cli.sweep_resume import run_sweep
+    from rl_lab.sweep.space import read_space
+
     training = parse_training_options(agent, settings, command="sweep search")
     config = training.config
     _check_evaluations(config)

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from rl_lab.cli.parsing import parse
-from rl_lab.sweep.status import sweep_rows
 from rl_lab.sweep.sweep import Sweep
-from rl_lab.tracking.run_table import render_table
 
 FILE_WIDTH = 200  # columns of the table where the output is no terminal
 
@@ -24,10 +21,15 @@ class SweepStatusOptions:
     """Folder of the sweep, runs/sweeps/<group>."""
 
 
-def status_command(args: list[str]) -> None:
+def sweep_status_command(args: list[str]) -> None:
     """Run the command `sweep status`."""
     description = "Show the progress of a sweep, from its run folders."
     options = parse(SweepStatusOptions, args, "sweep status", description)
+    from rich.console import Console
+
+    from rl_lab.sweep.status import sweep_rows
+    from rl_lab.tracking.run_table import render_table
+
     sweep = Sweep.read(options.path)
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -17,7 +17,6 @@ from rl_lab.experiment.run import Run
 from rl_lab.system.lock import lock_run
 from rl_lab.system.printable import print_line
 from rl_lab.tracking.wandb_mode import find_wandb_key
-from rl_lab.tracking.wandb_sink import WandbSink
 
 UPLOAD_TIMEOUT = 300.0  # seconds to upload one run
 
@@ -101,6 +100,8 @@ def _sync_run(run: Run) -> bool:
     Raises:
         LabError, ConfigError, OSError: The run cannot be read, or is being trained.
     """
+    from rl_lab.tracking.wandb_sink import WandbSink
+
     with lock_run(run.path):
         lines = run.metrics()
         sink = WandbSink(run, "online", lines, finish_timeout=UPLOAD_TIMEOUT, offline_fallback=False)

@@ -12,23 +12,19 @@ import tyro
 
 from agents.core.settings import Count
 from envs.spec import EnvSpec
-from rl_lab.cli.interruption import exit_if_interrupted
 from rl_lab.cli.parsing import value_of
 from rl_lab.cli.training_options import (
-    ExtraOption,
+    OptionsField,
     args_of_jobs,
     canonical_training_args,
     parse_training_options,
     read_config_file,
 )
 from rl_lab.errors import LabError
-from rl_lab.experiment import launch
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.registry import agents, is_resumable
 from rl_lab.experiment.run import Run
-from rl_lab.experiment.seed_group import GroupStopped, plan_jobs, train_group
 from rl_lab.experiment.seed_list import parse_seeds
-from rl_lab.experiment.training_plan import plan_training
 from rl_lab.system.exit_codes import CommandExit, exit_with_error, prints_tracebacks
 from rl_lab.system.portable_name import portable_name
 from rl_lab.system.printable import print_line
@@ -39,8 +35,8 @@ PROGRAM = [sys.executable, "-m", "rl_lab"]
 SEEDS_HELP = "Train these seeds as one group of runs: 1..5 or 1,3,8."
 JOBS_HELP = "Seeds that are trained side by side. They share the cores of the processor."
 GROUP_OPTIONS = [
-    ExtraOption("seeds", Annotated[str, tyro.conf.arg(help=SEEDS_HELP)], ""),
-    ExtraOption("jobs", Annotated[Count, tyro.conf.arg(help=JOBS_HELP)], 1),
+    OptionsField("seeds", Annotated[str, tyro.conf.arg(help=SEEDS_HELP)], ""),
+    OptionsField("jobs", Annotated[Count, tyro.conf.arg(help=JOBS_HELP)], 1),
 ]
 
 
@@ -64,6 +60,9 @@ def train_command(args: list[str]) -> None:
         with args_of_jobs(args, file) as job_args:
             _train_seeds(job_args, parse_seeds(options.seeds), options.jobs, config, env_spec)
         return
+    from rl_lab.cli.interruption import exit_if_interrupted
+    from rl_lab.experiment import launch
+
     with exit_if_interrupted():
         launch.train(config, env_spec)
 
@@ -78,6 +77,9 @@ def _train_seeds(args: list[str], seeds: list[int], jobs: int, config: Config, e
         config: The configuration that the arguments give.
         env_spec: The environment.
     """
+    from rl_lab.experiment.seed_group import GroupStopped, plan_jobs, train_group
+    from rl_lab.experiment.training_plan import plan_training
+
     if value_of(args, "--seed") is not None:
         raise LabError("either --seed or --seeds, not both")
     job_args = ["train", config.agent, *_without_flags(args, ("--seeds", "--jobs", "--group", "--init-from"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
+import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -14,7 +15,6 @@ import yaml
 
 from agents.core.settings import check_fields
 from envs.spec import EnvSpec
-from rl_lab import api
 from rl_lab.cli.parsing import canonical_args, flag_name, parse, value_of, values_of
 from rl_lab.experiment import config
 from rl_lab.experiment.config import Config
@@ -29,13 +29,32 @@ from rl_lab.system.shell import PROG
 CONFIG_HELP = "A YAML file of settings, such as the config.yaml of a run. Flags override it."
 
 
+SHORT_HELP = frozenset(
+    {
+        *("env", "steps", "seed", "seeds", "jobs", "num_envs", "preset", "config", "device", "runs_dir", "wandb"),
+        *("eval_every", "eval_episodes", "target", "stop_at_target", "init_from"),
+        *("lr", "gamma", "batch_size", "hidden", "frame_stack", "n_step", "replay_size", "replay_ratio"),
+        *(
+            "epsilon_end",
+            "epsilon_steps",
+            "epochs",
+            "entropy_weight",
+            "alpha",
+            "learning_rate",
+            "n_steps",
+            "buffer_size",
+        ),
+    }
+)
+"""The options that `train AGENT --help` shows, where the agent has them. `--help-all` shows all options."""
+
 ENV_ARG_HELP = "Keyword argument of the environment's constructor. The value is YAML."
 WRAPPER_HELP = "Wrapper around the environment, with arguments as in YAML: 'module:Class: {size: 3}'."
 Repeated = tyro.conf.UseAppendAction[tuple[str, ...]]
 
 
-class ExtraOption(NamedTuple):
-    """An option beside the settings of run and agent."""
+class OptionsField(NamedTuple):
+    """An option of `train`, or a dataclass of options."""
 
     name: str
     type: Any
@@ -45,7 +64,7 @@ class ExtraOption(NamedTuple):
 class TrainingOptions(NamedTuple):
     """The parsed options of `train`."""
 
-    options: Any  # with an attribute for each `ExtraOption`
+    options: Any  # with an attribute for each `OptionsField`
     config: Config
     env_spec: EnvSpec
 
@@ -53,7 +72,7 @@ class TrainingOptions(NamedTuple):
 def parse_training_options(
     name: str,
     args: list[str],
-    extras: Sequence[ExtraOption] = (),
+    extras: Sequence[OptionsField] = (),
     *,
     file: ConfigFile | None = None,
     command: str = "",
@@ -76,12 +95,16 @@ def parse_training_options(
     _reject_similar_names(args, known, command)
     file = file or read_config_file(args)
     env = value_of(args, "--env") or (file.env if file else None)
+    wants_all = "--help-all" in args
+    args = ["--help" if arg == "--help-all" else arg for arg in args]
     wants_help = "-h" in args or "--help" in args
     if env is None and not wants_help:
         exit_with_error(f"which environment? add --env NAME, for example: {PROG} train {name} --env Pong")
     preset = value_of(args, "--preset") or DEFAULT_PRESET
     env_flags = _env_settings(args)
     if env:
+        from rl_lab import api
+
         defaults, env_spec = api.resolve_run(name, env, env_flags, preset=preset, file=file)
         description = entry.paper
     else:
@@ -89,25 +112,45 @@ def parse_training_options(
         defaults = config.resolve(name, None, {}, preset=preset, file=file)
         description = f"{entry.paper}. The defaults depend on the environment: --env NAME --help shows those of one."
 
-    options_class = dataclasses.make_dataclass(
-        "Train",
-        [
-            ("run", RunConfig),
-            ("agent", type(defaults.settings)),
-            ("config", Annotated[str, tyro.conf.arg(help=CONFIG_HELP)]),
-            ("env_arg", Annotated[Repeated, tyro.conf.arg(help=ENV_ARG_HELP, metavar="NAME=VALUE")]),
-            ("wrapper", Annotated[Repeated, tyro.conf.arg(help=WRAPPER_HELP, metavar="MODULE:CLASS")]),
-            *((extra.name, extra.type) for extra in extras),
-        ],
-    )
-    default_extras = [extra.default for extra in extras]
-    default_options = options_class(defaults.run, defaults.settings, file.path if file else "", (), (), *default_extras)
+    options_fields = [
+        OptionsField("run", RunConfig, defaults.run),
+        OptionsField("agent", type(defaults.settings), defaults.settings),
+        OptionsField("config", Annotated[str, tyro.conf.arg(help=CONFIG_HELP)], file.path if file else ""),
+        OptionsField("env_arg", Annotated[Repeated, tyro.conf.arg(help=ENV_ARG_HELP, metavar="NAME=VALUE")], ()),
+        OptionsField("wrapper", Annotated[Repeated, tyro.conf.arg(help=WRAPPER_HELP, metavar="MODULE:CLASS")], ()),
+        *extras,
+    ]
+    if wants_help and not wants_all:
+        options_fields = [_shortened(field) for field in options_fields]
+        description = f"{description.rstrip('.')}. --help-all shows all options."
+    options_class = dataclasses.make_dataclass("Train", [(field.name, field.type) for field in options_fields])
+    default_options = options_class(*(field.default for field in options_fields))
     options = parse(options_class, args, command, description, default=default_options)
     check_fields(options)
     resolved = Config(name, options.run, options.agent)
     config.check(resolved)
     assert env_spec is not None  # without an environment, `parse` has printed the help and exited
     return TrainingOptions(options, resolved, env_spec)
+
+
+def _shortened(field: OptionsField) -> OptionsField:
+    """Return a field whose help leaves out the options that are not in `SHORT_HELP`. It is for the help only.
+
+    Of a field that holds settings, the class is replaced by a subclass that hides settings.
+    """
+    if not dataclasses.is_dataclass(field.type):
+        if field.name in SHORT_HELP:
+            return field
+        return field._replace(type=Annotated[field.type, tyro.conf.Suppress])
+    assert isinstance(field.type, type)
+    types = typing.get_type_hints(field.type, include_extras=True)
+    hidden = [
+        (setting.name, Annotated[types[setting.name], tyro.conf.Suppress], setting)
+        for setting in dataclasses.fields(field.type)
+        if setting.name not in SHORT_HELP
+    ]
+    short_class = dataclasses.make_dataclass(field.type.__name__, hidden, bases=(field.type,), frozen=True)
+    return OptionsField(field.name, short_class, short_class(**vars(field.default)))
 
 
 def _env_settings(args: list[str]) -> dict[str, Any]:
@@ -165,15 +208,15 @@ def args_of_jobs(args: list[str], file: ConfigFile | None) -> Iterator[list[str]
         yield [*args, "--config", copy.name]  # the last flag counts
 
 
-def canonical_training_args(name: str, args: list[str], extras: Sequence[ExtraOption] = ()) -> list[str]:
+def canonical_training_args(name: str, args: list[str], extras: Sequence[OptionsField] = ()) -> list[str]:
     """Return the arguments of `train NAME args` with the flags under their own names (`canonical_args`)."""
     return canonical_args(args, _setting_names(find_agent(name), extras))
 
 
-def _setting_names(entry: AgentEntry, extras: Sequence[ExtraOption]) -> set[str]:
+def _setting_names(entry: AgentEntry, extras: Sequence[OptionsField]) -> set[str]:
     """Return the names of all options of `train` for an agent."""
     names = {"config", "env_arg", "wrapper", *(extra.name for extra in extras)}
-    for settings_class in (RunConfig, entry.load().config_class):
+    for settings_class in (RunConfig, entry.load_config_class()):
         names |= {field.name for field in dataclasses.fields(settings_class)}
     return names
 

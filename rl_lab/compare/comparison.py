@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from envs.spec import EnvSpec
 from rl_lab.compare.labels import group_labels
-from rl_lab.compare.run_result import RunResult, TargetTime, XAxis
+from rl_lab.compare.run_result import RunResult, TargetTime
 from rl_lab.compare.scores import score_scale
 from rl_lab.compare.statistics import Estimate, Statistic, curve_band, estimate, iqm, mean, median
-from rl_lab.tracking.metric_names import SCORE_METRIC
+from rl_lab.tracking.metric_names import SCORE_METRIC, XAxis
 
 Array = NDArray[np.float64]
 

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_lab.compare.comparison import Comparison, Curve, RunGroup
-from rl_lab.compare.run_result import RunResult, XAxis
+from rl_lab.compare.run_result import RunResult
 from rl_lab.compare.scores import score_scale
 from rl_lab.compare.statistics import Scores, performance_profile, probability_of_improvement
 from rl_lab.errors import LabError
+from rl_lab.tracking.metric_names import XAxis
 
 TEMPLATE = Path(__file__).with_name("page.html")
 AXIS_TITLES: dict[XAxis, str] = {"steps": "agent steps", "frames": "emulator frames", "minutes": "minutes"}

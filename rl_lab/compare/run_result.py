@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,7 @@ from rl_lab.experiment.config import Config
 from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.run_files import is_number
-from rl_lab.tracking.metric_names import MINUTES_METRIC, SCORE_METRIC, STEP_METRIC
-
-XAxis = Literal["steps", "frames", "minutes"]
+from rl_lab.tracking.metric_names import MINUTES_METRIC, SCORE_METRIC, STEP_METRIC, XAxis
 
 SPEED_METRIC = "speed/steps_per_s"
 

@@ -63,7 +63,7 @@ def resolve(
         ConfigError: A setting is unknown, has the wrong type or is out of range, or a YAML file cannot be read.
     """
     entry = find_agent(agent)
-    settings_class = entry.load().config_class
+    settings_class = entry.load_config_class()
     if isinstance(file, str):
         file = ConfigFile.read(file)
     layers = [
@@ -94,7 +94,7 @@ def from_dict(data: dict[str, Any], source: str) -> Config:
     agent = data.get("agent")
     if not isinstance(agent, str):
         raise ConfigError(f"{source} names no agent")
-    settings_class = find_agent(agent).load().config_class
+    settings_class = find_agent(agent).load_config_class()
     settings = {key: value for key, value in data.items() if key != "agent"}
     values = _converted(Layer(source, settings), _setting_types(settings_class))
     return _make_config(agent, settings_class, values)

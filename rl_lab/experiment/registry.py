@@ -36,7 +36,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -85,6 +85,8 @@ class AgentEntry:
     """One line: what the agent is, and the paper it comes from."""
     load: Callable[[], AgentClass]
     """Import the agent class and return it."""
+    load_config_class: Callable[[], type[Any]]
+    """Return the class of the agent's settings. For the built-in agents, this does not import torch."""
     presets: Path | None
     """The YAML file with the agent's settings by environment, or None if the agent has no such file."""
 
@@ -96,72 +98,114 @@ class AgentEntry:
         return getattr(self.load(), "abilities", Abilities())
 
 
-def _built_in(name: str, module: str, class_name: str, paper: str) -> AgentEntry:
-    """Return the entry of one of the project's own agents."""
+def _built_in(name: str, agent: str, config: str, paper: str) -> AgentEntry:
+    """Return the entry of one of the project's own agents.
 
-    def load() -> AgentClass:
-        return getattr(importlib.import_module(module), class_name)
+    Args:
+        name: Name of the agent.
+        agent: The agent class, as module:Class.
+        config: The class of the agent's settings, as module:Class.
+        paper: One line about the agent.
+    """
+    return AgentEntry(name, paper, partial(_load, agent), partial(_load, config), CONFIGS / f"{name}.yaml")
 
-    return AgentEntry(name, paper, load, CONFIGS / f"{name}.yaml")
+
+def _load(path: str) -> Any:
+    """Return the class that module:Class names."""
+    module, _, class_name = path.partition(":")
+    return getattr(importlib.import_module(module), class_name)
 
 
 BUILT_IN_AGENTS = [
-    _built_in("dqn", "agents.dqn", "DQN", "deep Q-network: Mnih et al. 2015, Human-level control through deep RL"),
+    _built_in(
+        "dqn",
+        "agents.dqn:DQN",
+        "agents.configs.dqn:DQNConfig",
+        "deep Q-network: Mnih et al. 2015, Human-level control through deep RL",
+    ),
     _built_in(
         "double_dqn",
-        "agents.double_dqn",
-        "DoubleDQN",
+        "agents.double_dqn:DoubleDQN",
+        "agents.configs.dqn:DQNConfig",
         "less over-estimation: van Hasselt et al. 2015, Deep RL with double Q-learning",
     ),
     _built_in(
         "dueling_dqn",
-        "agents.dueling_dqn",
-        "DuelingDQN",
+        "agents.dueling_dqn:DuelingDQN",
+        "agents.configs.dqn:DuelingDQNConfig",
         "value and advantage streams: Wang et al. 2015, Dueling network architectures",
     ),
     _built_in(
         "dueling_double_dqn",
-        "agents.dueling_double_dqn",
-        "DuelingDoubleDQN",
+        "agents.dueling_double_dqn:DuelingDoubleDQN",
+        "agents.configs.dqn:DuelingDQNConfig",
         "double and dueling together: Wang et al. 2015, Dueling network architectures",
     ),
-    _built_in("drqn", "agents.drqn", "DRQN", "with a memory: Hausknecht and Stone 2015, Deep recurrent Q-learning"),
-    _built_in("rainbow", "agents.rainbow", "Rainbow", "DQN with six extensions: Hessel et al. 2018, Rainbow"),
+    _built_in(
+        "drqn",
+        "agents.drqn:DRQN",
+        "agents.configs.dqn:DRQNConfig",
+        "with a memory: Hausknecht and Stone 2015, Deep recurrent Q-learning",
+    ),
+    _built_in(
+        "rainbow",
+        "agents.rainbow:Rainbow",
+        "agents.configs.dqn:RainbowConfig",
+        "DQN with six extensions: Hessel et al. 2018, Rainbow",
+    ),
     _built_in(
         "expected_sarsa",
-        "agents.expected_sarsa",
-        "ExpectedSarsa",
+        "agents.expected_sarsa:ExpectedSarsa",
+        "agents.configs.dqn:DQNConfig",
         "on-policy targets: van Seijen et al. 2009, A theoretical and empirical analysis of Expected Sarsa"
         " (the preset paper is that of dqn)",
     ),
     _built_in(
         "reinforce",
-        "agents.reinforce",
-        "Reinforce",
+        "agents.reinforce:Reinforce",
+        "agents.configs.reinforce:ReinforceConfig",
         "policy gradient: Williams 1992; Karpathy 2016, Pong from pixels; Schulman et al. 2016, 2017",
     ),
     _built_in(
         "sb3_dqn",
-        "rl_lab.baselines.sb3_agents",
-        "SB3DQN",
+        "rl_lab.baselines.sb3_agents:SB3DQN",
+        "rl_lab.baselines.sb3_config:SB3DQNConfig",
         "Stable-Baselines3's DQN, for comparison: Raffin et al. 2021",
     ),
-    _built_in("sb3_ppo", "rl_lab.baselines.sb3_agents", "SB3PPO", "Stable-Baselines3's PPO, for comparison"),
-    _built_in("sb3_a2c", "rl_lab.baselines.sb3_agents", "SB3A2C", "Stable-Baselines3's A2C, for comparison"),
-    _built_in("tabular_sarsa", "agents.tabular", "TabularSarsa", "Rummery and Niranjan 1994, On-line Q-learning"),
+    _built_in(
+        "sb3_ppo",
+        "rl_lab.baselines.sb3_agents:SB3PPO",
+        "rl_lab.baselines.sb3_config:SB3PPOConfig",
+        "Stable-Baselines3's PPO, for comparison",
+    ),
+    _built_in(
+        "sb3_a2c",
+        "rl_lab.baselines.sb3_agents:SB3A2C",
+        "rl_lab.baselines.sb3_config:SB3A2CConfig",
+        "Stable-Baselines3's A2C, for comparison",
+    ),
+    _built_in(
+        "tabular_sarsa",
+        "agents.tabular:TabularSarsa",
+        "agents.configs.tabular:TabularConfig",
+        "Rummery and Niranjan 1994, On-line Q-learning",
+    ),
     _built_in(
         "tabular_expected_sarsa",
-        "agents.tabular",
-        "TabularExpectedSarsa",
+        "agents.tabular:TabularExpectedSarsa",
+        "agents.configs.tabular:TabularConfig",
         "van Seijen et al. 2009, A theoretical and empirical analysis of Expected Sarsa",
     ),
     _built_in(
-        "tabular_q_learning", "agents.tabular", "TabularQLearning", "Watkins 1989, Learning from delayed rewards"
+        "tabular_q_learning",
+        "agents.tabular:TabularQLearning",
+        "agents.configs.tabular:TabularConfig",
+        "Watkins 1989, Learning from delayed rewards",
     ),
     _built_in(
         "tabular_sarsa_lambda",
-        "agents.tabular",
-        "TabularSarsaLambda",
+        "agents.tabular:TabularSarsaLambda",
+        "agents.configs.tabular:SarsaLambdaConfig",
         "Singh and Sutton 1996, Reinforcement learning with replacing eligibility traces",
     ),
 ]
@@ -195,7 +239,7 @@ def _load_agent_plugin(point: EntryPoint) -> AgentEntry | None:
         return None
     presets = getattr(cls, "presets_file", None)
     summary = (cls.__doc__ or point.value).strip().splitlines()[0]
-    return AgentEntry(point.name, summary, point.load, Path(presets) if presets else None)
+    return AgentEntry(point.name, summary, point.load, lambda: cls.config_class, Path(presets) if presets else None)
 
 
 def find_agent(name: str) -> AgentEntry:

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from agents.core.settings import Count, CountOrZero, Fraction, NonNegative, Range
-from envs.gymnasium_envs import Vectorization
-from envs.options import IMAGE_SIZE, MIN_IMAGE_SIDE, ImageColors, ObsKind
+from envs.options import IMAGE_SIZE, MIN_IMAGE_SIDE, ImageColors, ObsKind, Vectorization
 from envs.spec import View
 
 Seed = Annotated[int, Range(0, 2**31 - 1)]

@@ -1,4 +1,6 @@
-"""Names of the metrics in metrics.jsonl that several modules read."""
+"""Names of the metrics in metrics.jsonl that several modules read, and of the x-axes of curves."""
+
+from typing import Literal
 
 STEP_METRIC = "global_step"
 """Agent steps of the run. Every line of metrics.jsonl has this entry; W&B uses it as the x-axis of all charts."""
@@ -8,3 +10,6 @@ SCORE_METRIC = "eval/return_mean"
 
 MINUTES_METRIC = "time/minutes"
 """Wall-clock minutes of training, over all parts of a resumed run."""
+
+XAxis = Literal["steps", "frames", "minutes"]
+"""X-axis of a learning curve: agent steps, emulator frames, or minutes of training."""

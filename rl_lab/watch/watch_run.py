@@ -6,15 +6,11 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import torch
-import tyro
 
 from agents.core.agent import Agent
-from agents.core.settings import Range
 from envs.headless import has_display
 from rl_lab.analysis.saliency import SaliencyMethod, available_saliency_methods
 from rl_lab.errors import LabError
@@ -32,41 +28,7 @@ from rl_lab.watch.sinks.frame_sink import FrameSink
 from rl_lab.watch.sinks.terminal import TerminalSink
 from rl_lab.watch.sinks.video import VideoSink
 from rl_lab.watch.sinks.window import WindowSink
-
-Flag = tyro.conf.FlagCreatePairsOff[bool]
-SinkName = Literal["video", "web", "window", "terminal"]
-
-
-@dataclass(frozen=True)
-class WatchOptions:
-    """How episodes are shown."""
-
-    video: str = ""
-    """Write a video file at the environment's own speed: MP4, or WebM if PyAV is not installed."""
-    web: Flag = False
-    """Show the episodes on a web page that this machine serves."""
-    window: Flag = False
-    """Show the episodes in a window. This is the default if there is a display; otherwise --web is."""
-    terminal: Flag = False
-    """Show the episodes in this terminal, which must support 24-bit colours."""
-    host: str = "127.0.0.1"
-    """Address of the web page. The default accepts connections from this machine only."""
-    port: Annotated[int, Range(0, 65535)] = 8000
-    """Port of the web page; 0 selects a free port."""
-    smooth: Flag = False
-    """Show all 60 frames a second of an Atari game, not only the 15 at which the agent acts."""
-    saliency: Flag = False
-    """Show which pixels the greedy action depends on (Grad-CAM; needs image observations and convolutions)."""
-    occlusion: Flag = False
-    """Show which hidden pixels change the agent's output (slower; needs image observations, works with any network)."""
-    follow: Flag = False
-    """Load each new checkpoint of a run that is still training."""
-    episodes: Annotated[int | None, Range(1)] = None
-    """Number of episodes to play. The default is 1 for a video, and no limit otherwise."""
-    epsilon: Annotated[float | None, Range(0, 1)] = None
-    """Probability of a random action. By default the run's eval_epsilon."""
-    max_steps: Annotated[int | None, Range(1)] = None
-    """Agent steps after which an episode is cut. By default the run's eval_max_steps."""
+from rl_lab.watch.watch_options import SinkName, WatchOptions
 
 
 def watch_run(run: Run, options: WatchOptions, *, seed: int = 0, which: str | None = None) -> None:

@@ -7,24 +7,20 @@ import pytest
 import torch
 from masked_env import GAMMA, NUM_ACTIONS, NUM_STATES, legal, optimal_q
 
+from agents.configs.dqn import DQNConfig, DuelingDQNConfig, RainbowConfig
+from agents.configs.tabular import TabularConfig
 from agents.core.action_masks import ILLEGAL
 from agents.core.targets import epsilon_greedy_value
 from agents.core.types import EnvSpaces, PackedLayout, StepResult
 from agents.double_dqn import DoubleDQN
-from agents.dqn import DQN, DQNConfig
-from agents.dueling_dqn import DuelingDQN, DuelingDQNConfig
+from agents.dqn import DQN
+from agents.dueling_dqn import DuelingDQN
 from agents.expected_sarsa import ExpectedSarsa
 from agents.memory.replay import TransitionBatch
 from agents.nn.heads import DuelingHead
 from agents.nn.networks import ActorCritic, DistributionalQNetwork, QNetwork
-from agents.rainbow import Rainbow, RainbowConfig
-from agents.tabular import (
-    TabularConfig,
-    TabularExpectedSarsa,
-    TabularQLearning,
-    TabularSarsa,
-    TabularSarsaLambda,
-)
+from agents.rainbow import Rainbow
+from agents.tabular import TabularExpectedSarsa, TabularQLearning, TabularSarsa, TabularSarsaLambda
 from envs.make import make_stream, resolve
 from envs.stream import Row
 from rl_lab.experiment import config as configuration

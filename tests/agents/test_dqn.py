@@ -12,9 +12,10 @@ from loops import CPU, step_both, toy_loop
 from torch import Tensor, nn
 from toy_envs import NumberedSteps, TwoArms
 
+from agents.configs.dqn import DQNConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
-from agents.dqn import DQN, DQNConfig
+from agents.dqn import DQN
 from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.memory.replay import TransitionBatch
 from envs.make import make_stream, resolve

@@ -14,19 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from toy_envs import TwoArms
 
+from agents.configs.dqn import DQNConfig, DuelingDQNConfig, RainbowConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
 from agents.double_dqn import DoubleDQN
-from agents.dqn import DQN, DQNConfig
+from agents.dqn import DQN
 from agents.dueling_double_dqn import DuelingDoubleDQN
-from agents.dueling_dqn import DuelingDQN, DuelingDQNConfig
+from agents.dueling_dqn import DuelingDQN
 from agents.expected_sarsa import ExpectedSarsa
 from agents.memory.replay import TransitionBatch
 from agents.nn.gradient_scale import ScaleGradient
 from agents.nn.heads import DuelingHead
 from agents.nn.networks import DistributionalQNetwork
 from agents.nn.noisy import NoisyLinear, remove_noise, sample_noise
-from agents.rainbow import Rainbow, RainbowConfig
+from agents.rainbow import Rainbow
 
 SPACES = EnvSpaces((3,), torch.float32, 4, 2)
 SMALL: dict[str, Any] = {

@@ -12,10 +12,11 @@ import torch
 from loops import step_both, toy_loop
 from torch import Tensor
 
+from agents.configs.dqn import DQNConfig, DRQNConfig
 from agents.core.settings import ConfigError
 from agents.core.types import StepResult
-from agents.dqn import DQN, DQNConfig
-from agents.drqn import DRQN, DRQNConfig
+from agents.dqn import DQN
+from agents.drqn import DRQN
 from agents.memory.sequences import SequenceBatch
 from agents.nn.recurrent import RecurrentQNetwork, RecurrentState
 from envs.textbook import Recall

@@ -11,10 +11,11 @@ import torch
 from loops import CPU, toy_loop
 from toy_envs import NumberedSteps, TwoArms
 
+from agents.configs.reinforce import ReinforceConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, ValueScaling
 from agents.memory.rollout import RolloutBatch
-from agents.reinforce import Reinforce, ReinforceConfig
+from agents.reinforce import Reinforce
 
 SMALL = ReinforceConfig(hidden=8, batch_size=60, minibatch_size=20, gamma=0.9, trace_decay=0.8)
 VECTOR = EnvSpaces((3,), torch.float32, 4, 3)

@@ -13,17 +13,10 @@ from studies import exact_limits, independent_runs
 from torch import Tensor
 
 import rl_lab
+from agents.configs.tabular import SarsaLambdaConfig, TabularConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, Metrics, StepResult, ValueScaling
-from agents.tabular import (
-    SarsaLambdaConfig,
-    TabularAgent,
-    TabularConfig,
-    TabularExpectedSarsa,
-    TabularQLearning,
-    TabularSarsa,
-    TabularSarsaLambda,
-)
+from agents.tabular import TabularAgent, TabularExpectedSarsa, TabularQLearning, TabularSarsa, TabularSarsaLambda
 from envs.make import make_stream, resolve
 from rl_lab import api
 from rl_lab.experiment.factory import env_spaces

@@ -25,6 +25,7 @@ from envs.make import adapt, make_stream, resolve
 from envs.observation_layout import ObservationLayout, observation_layout
 from envs.observations import ObservationConverter
 from envs.options import EnvOptions, OptionError, parse_crop
+from envs.packing import pack, unpack_masks
 from envs.spec import EnvSpec, PackedObservation
 from envs.stream import Stream
 
@@ -446,7 +447,7 @@ def test_agents_read_what_was_packed(vector, spatial, dtype, num_masked, num_sta
         for k in range(num_stacked):
             # The vector is given in two pieces, as two parts of a Dict would be.
             pieces = [vectors[i, k, : vector // 2], vectors[i, k, vector // 2 :]]
-            rows.append(packed.pack(pieces, planes[i, k] if spatial else None, masks[i, k] if num_masked else None))
+            rows.append(pack(packed, pieces, planes[i, k] if spatial else None, masks[i, k] if num_masked else None))
     numpy_obs = np.stack(rows)
     obs = torch.from_numpy(numpy_obs).unflatten(0, (2, num_stacked))
     assert obs.shape == (2, num_stacked, packed.num_bytes)
@@ -458,7 +459,7 @@ def test_agents_read_what_was_packed(vector, spatial, dtype, num_masked, num_sta
         newest = masks[:, -1]
         expected = newest | ~newest.any(1, keepdims=True)
         np.testing.assert_array_equal(legal_actions(obs[:, -1], layout).numpy(), expected)
-        np.testing.assert_array_equal(packed.legal_actions(numpy_obs).reshape(masks.shape), masks)
+        np.testing.assert_array_equal(unpack_masks(packed, numpy_obs).reshape(masks.shape), masks)
         values = mask_illegal(torch.ones(2, num_masked), obs, layout)
         np.testing.assert_array_equal(values.numpy() == 1, expected)
 
@@ -469,7 +470,7 @@ def test_parts_are_read_from_tensors_that_are_views(stored):
     packed = PackedObservation(3, (2, 3, 3), "planes", "float32", 5)
     vectors = np.arange(24, dtype=np.float32).reshape(8, 3)
     planes = np.random.default_rng(1).normal(size=(8, 2, 3, 3)).astype(np.float32)
-    rows = [packed.pack([vectors[i]], planes[i], np.arange(5) == i % 5) for i in range(8)]
+    rows = [pack(packed, [vectors[i]], planes[i], np.arange(5) == i % 5) for i in range(8)]
     obs = torch.from_numpy(np.stack(rows))
     index = torch.tensor([5, 2])
     views = {
@@ -542,19 +543,19 @@ def test_bytes_of_planes_and_masks_are_not_taken_for_numbers():
     """The bytes of a mask with many legal actions would be a NaN if they were read as float32."""
     packed = PackedObservation(1, (1, 2, 2), "planes", "uint8", 32)
     converter = ObservationConverter(Box(0, 255, (packed.num_bytes,), np.uint8), packed=packed)
-    obs = packed.pack([np.zeros(1)], np.full((1, 2, 2), 255, np.uint8), np.ones(32, BOOL))[None]
+    obs = pack(packed, [np.zeros(1)], np.full((1, 2, 2), 255, np.uint8), np.ones(32, BOOL))[None]
     assert converter.wrong_number(obs) is None
-    obs = packed.pack([np.array([-np.inf])], np.zeros((1, 2, 2), np.uint8), np.ones(32, BOOL))[None]
+    obs = pack(packed, [np.array([-np.inf])], np.zeros((1, 2, 2), np.uint8), np.ones(32, BOOL))[None]
     assert converter.wrong_number(obs) == (0, -np.inf)
 
 
 def test_flicker_keeps_the_mask():
     packed = PackedObservation(2, (1, 3, 3), "planes", "uint8", 11)
     mask = np.arange(11) % 3 == 0
-    obs = np.stack([packed.pack([np.ones(2)], np.full((1, 3, 3), 7, np.uint8), mask)] * 50)
+    obs = np.stack([pack(packed, [np.ones(2)], np.full((1, 3, 3), 7, np.uint8), mask)] * 50)
     converter = ObservationConverter(Box(0, 255, (packed.num_bytes,), np.uint8), flicker=0.5, packed=packed)
     flickered = converter.apply_flicker(obs, seed=1, row=2)
-    np.testing.assert_array_equal(packed.legal_actions(flickered), np.stack([mask] * 50))
+    np.testing.assert_array_equal(unpack_masks(packed, flickered), np.stack([mask] * 50))
     seen = flickered[:, : packed.mask_start]
     is_blank = (seen == 0).all(1)
     assert 10 < is_blank.sum() < 40

@@ -13,6 +13,8 @@ from loops import CPU, step_both, toy_loop
 from oracles import RandomRows
 
 import rl_lab
+from agents.configs.dqn import DQNConfig, DRQNConfig, RainbowConfig
+from agents.configs.reinforce import ReinforceConfig
 from agents.core.cuda_graphs import (
     MAX_GRAPHS,
     WARM_UP_CALLS,
@@ -26,14 +28,14 @@ from agents.core.cuda_graphs import (
 )
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, StepResult
-from agents.dqn import DQN, DQNConfig
-from agents.drqn import DRQN, DRQNConfig
+from agents.dqn import DQN
+from agents.drqn import DRQN
 from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.expected_sarsa import ExpectedSarsa
 from agents.memory.replay import Replay, TransitionBatch
 from agents.memory.sequences import SequenceSampler
-from agents.rainbow import Rainbow, RainbowConfig
-from agents.reinforce import Reinforce, ReinforceConfig
+from agents.rainbow import Rainbow
+from agents.reinforce import Reinforce
 
 SMALL = DQNConfig(
     hidden=8, learning_starts=64, epsilon_steps=500, target_every=7, replay_size=4096, lr_steps=400, lr_end=1e-6

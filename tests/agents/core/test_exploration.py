@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from agents.configs.dqn import DQNConfig
 from agents.core.action_masks import ILLEGAL
 from agents.core.exploration import MAX_STEPS, RepeatedActions
 from agents.core.types import EnvSpaces
-from agents.dqn import DQN, DQNConfig
+from agents.dqn import DQN
 
 CPU = torch.device("cpu")
 SPACES = EnvSpaces(obs_shape=(3,), dtype=torch.float32, num_actions=5, num_envs=4)

@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 import torch
 
+from agents.configs.dqn import DQNConfig
+from agents.configs.shared import OptimizerName
+from agents.configs.tabular import SarsaLambdaConfig, TabularConfig
 from agents.core.memory_needs import MemoryNeed, network_size
-from agents.core.optimizers import OptimizerName
 from agents.core.types import EnvSpaces
 from agents.double_dqn import DoubleDQN
-from agents.dqn import DQN, DQNConfig
+from agents.dqn import DQN
 from agents.drqn import DRQN
 from agents.dueling_dqn import DuelingDQN
 from agents.rainbow import Rainbow
 from agents.reinforce import Reinforce
-from agents.tabular import SarsaLambdaConfig, TabularConfig, TabularSarsa, TabularSarsaLambda
+from agents.tabular import TabularSarsa, TabularSarsaLambda
 
 CPU = torch.device("cpu")
 IMAGES = EnvSpaces((84, 84), torch.uint8, 6, 8)

@@ -10,14 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from agents.configs.shared import OptimizerConfig, OptimizerName
 from agents.core.centered_rmsprop import CenteredRMSProp
-from agents.core.optimizers import (
-    OptimizerConfig,
-    OptimizerName,
-    build_optimizer,
-    clipped_gradient_step,
-    set_learning_rate,
-)
+from agents.core.optimizers import build_optimizer, clipped_gradient_step, set_learning_rate
 from agents.core.settings import ConfigError
 
 

@@ -12,11 +12,14 @@ from loops import toy_loop
 from oracles import RandomRows
 from torch import nn
 
-from agents.core.reward_scaling import RewardConfig, RewardScaling, add_return_moments
+from agents.configs.dqn import DQNConfig, DRQNConfig
+from agents.configs.reinforce import ReinforceConfig
+from agents.configs.shared import RewardConfig
+from agents.core.reward_scaling import RewardScaling, add_return_moments
 from agents.core.types import StepResult, ValueScaling
-from agents.dqn import DQN, DQNConfig
-from agents.drqn import DRQN, DRQNConfig
-from agents.reinforce import Reinforce, ReinforceConfig
+from agents.dqn import DQN
+from agents.drqn import DRQN
+from agents.reinforce import Reinforce
 
 NUM_ENVS = 3
 GAMMA = 0.9

@@ -14,9 +14,10 @@ from loops import CPU, toy_loop
 from oracles import RandomRows
 from toy_envs import NumberedSteps
 
+from agents.configs.reinforce import ReinforceConfig
 from agents.core.types import EnvSpaces, Metrics
 from agents.memory.rollout import RolloutBatch
-from agents.reinforce import Reinforce, ReinforceConfig
+from agents.reinforce import Reinforce
 
 SMALL = ReinforceConfig(hidden=8, batch_size=60, minibatch_size=20, gamma=0.9, trace_decay=0.8)
 SPACES = EnvSpaces((3,), torch.float32, 4, 3)

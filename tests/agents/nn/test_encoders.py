@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from agents.configs.shared import NetworkConfig, Pixels
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, PackedLayout
 from agents.nn.encoders import CodeEmbedding, FrameDifferenceEncoder, NatureCNN, PackedEncoder, PlanesCNN, build_encoder
-from agents.nn.network_config import NetworkConfig, Pixels
 from agents.nn.pixel_convolutions import DifferencesConv2d, FramesConv2d
 
 ATARI = EnvSpaces((84, 84), torch.uint8, 6, 8)

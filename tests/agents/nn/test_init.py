@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from agents.configs.shared import Init, NetworkConfig
 from agents.core.types import EnvSpaces
 from agents.nn.encoders import build_encoder
 from agents.nn.init import build_seeded, initialize_weights
-from agents.nn.network_config import Init, NetworkConfig
 from agents.nn.networks import QNetwork
 
 ATARI = EnvSpaces((84, 84), torch.uint8, 6, 8)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from agents.core.optimizers import OptimizerConfig, OptimizerName, build_optimizer
+from agents.configs.shared import OptimizerConfig, OptimizerName
+from agents.core.optimizers import build_optimizer
 from agents.nn.mixed_precision import cast_parameter
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from agents.configs.shared import NetworkConfig, Norm
 from agents.core.types import EnvSpaces
 from agents.nn.encoders import build_encoder
-from agents.nn.network_config import NetworkConfig, Norm
 from agents.nn.networks import QNetwork
 
 ATARI = EnvSpaces((84, 84), torch.uint8, 6, 8)

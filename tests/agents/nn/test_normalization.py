@@ -14,18 +14,20 @@ from loops import CPU, toy_loop
 from numpy.typing import NDArray
 from toy_envs import NumberedSteps
 
+from agents.configs.dqn import DQNConfig, DRQNConfig, RainbowConfig
+from agents.configs.reinforce import ReinforceConfig
+from agents.configs.shared import NetworkConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
-from agents.dqn import DQN, DQNConfig
-from agents.drqn import DRQN, DRQNConfig
+from agents.dqn import DQN
+from agents.drqn import DRQN
 from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.memory.ring import Ring
 from agents.memory.rollout import RolloutBatch
 from agents.nn.encoders import MLP, build_encoder
-from agents.nn.network_config import NetworkConfig
 from agents.nn.normalization import ObservationNormalization, find_normalization
-from agents.rainbow import Rainbow, RainbowConfig
-from agents.reinforce import Reinforce, ReinforceConfig
+from agents.rainbow import Rainbow
+from agents.reinforce import Reinforce
 from rl_lab import checkpoint
 
 VECTOR = EnvSpaces((3,), torch.float32, 2, 3)

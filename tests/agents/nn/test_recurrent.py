@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from agents.configs.dqn import Core
+from agents.configs.shared import NetworkConfig
 from agents.core.types import EnvSpaces
 from agents.nn.encoders import build_encoder
-from agents.nn.network_config import NetworkConfig
-from agents.nn.recurrent import Core, RecurrentQNetwork
+from agents.nn.recurrent import RecurrentQNetwork
 
 VECTOR = EnvSpaces((4,), torch.float32, 2, 8)
 

@@ -13,9 +13,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agents.configs.dqn import DQNConfig
 from agents.core.agent import Agent
 from agents.core.types import EnvSpaces, StepResult
-from agents.dqn import DQN, DQNConfig
+from agents.dqn import DQN
 from agents.memory.ring import Ring
 from rl_lab import checkpoint
 from rl_lab.checkpoint import ring_segments

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rl_lab.cli.main import main
+from rl_lab.experiment.registry import agents
 from rl_lab.system.shell import shell_command
 
 QUICK = ["--wandb", "disabled", "--eval-episodes", "2", "--learning-starts", "200"]
@@ -158,23 +159,61 @@ def test_help_of_the_lab_lists_the_commands(tmp_path: Path):
 
 
 def test_help_of_train_lists_the_options_of_the_agent(tmp_path: Path):
-    output = run_lab("train", "dqn", "--help", folder=tmp_path, COLUMNS="200").stdout
+    output = run_lab("train", "dqn", "--help-all", folder=tmp_path, COLUMNS="200").stdout
     for name in TRAIN_OPTIONS:
         assert f"--{name} " in output, name
     assert "Updates between two copies" in output
+
+
+@pytest.mark.parametrize("agent", ["dqn", "reinforce", "sb3_ppo", "tabular_sarsa"])
+def test_short_help_of_train_lists_the_most_used_options(agent: str, tmp_path: Path):
+    output = run_lab("train", agent, "--env", "CartPole-v1", "--help", folder=tmp_path, COLUMNS="200").stdout
+    names = [line.split()[1] for line in output.splitlines() if line.startswith("│ --")]
+    assert 15 <= len(names) <= 30
+    assert {"--env", "--steps", "--seeds"} <= set(names)
+    assert "--checkpoint-every" not in names
+    assert "--help-all shows all options" in output
+    assert "(default: CartPole-v1)" in output
 
 
 def test_help_of_eval_lists_its_options(tmp_path: Path):
     assert "--episodes INT" in run_lab("eval", "--help", folder=tmp_path).stdout
 
 
-def test_help_imports_no_slow_package(tmp_path: Path):
-    import_times = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "rl_lab", "--help"], capture_output=True, text=True, cwd=tmp_path
-    ).stderr
-    imported = {line.split("|")[-1].strip() for line in import_times.splitlines()}
+@pytest.mark.parametrize(
+    "command",
+    [
+        *[
+            "",
+            "train",
+            "train dqn",
+            "train reinforce",
+            "train tabular_sarsa",
+            "train sb3_ppo",
+            "resume",
+            "eval",
+            "watch",
+        ],
+        *["look", "compare", "sweep", "sweep grid", "sweep search", "sweep resume", "sweep status", "sync", "dash"],
+        *["list", "doctor"],
+    ],
+)
+def test_help_imports_no_slow_package(command: str, tmp_path: Path):
+    process = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "rl_lab", *command.split(), "--help"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert process.returncode == 0
+    imported = {line.split("|")[-1].strip() for line in process.stderr.splitlines()}
     assert "rl_lab.cli.main" in imported
-    assert not imported & {"torch", "gymnasium", "wandb", "numpy"}
+    assert not imported & {"torch", "gymnasium", "wandb", "numpy", "ray", "cv2"}
+
+
+def test_built_in_agents_name_the_class_of_their_settings():
+    for entry in agents().values():
+        assert entry.load_config_class() is entry.load().config_class, entry.name
 
 
 def test_train_from_a_config_file_takes_its_environment(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rl_lab.cli import doctor
+from rl_lab.system import diagnosis
 
 
 @pytest.mark.parametrize(
@@ -19,8 +20,8 @@ def test_doctor_says_whether_there_are_problems(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    monkeypatch.setattr(doctor, "describe_machine", lambda: ["rl_lab 0"])
-    monkeypatch.setattr(doctor, "find_problems", lambda: problems)
+    monkeypatch.setattr(diagnosis, "describe_machine", lambda: ["rl_lab 0"])
+    monkeypatch.setattr(diagnosis, "find_problems", lambda: problems)
     with pytest.raises(SystemExit) as stopped:
         doctor.doctor_command([])
     assert stopped.value.code == code

@@ -31,7 +31,7 @@ def test_later_layers_override_earlier_ones(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "dqn.yaml").write_text(yaml.safe_dump(layers))
     (tmp_path / "file.yaml").write_text("hidden: 9\nlr: 1e-3\n")
     entry = agents()["dqn"]
-    monkeypatch.setitem(agents(), "dqn", type(entry)(entry.name, entry.paper, entry.load, tmp_path / "dqn.yaml"))
+    monkeypatch.setitem(agents(), "dqn", dataclasses.replace(entry, presets=tmp_path / "dqn.yaml"))
     env_spec = resolve_env("CartPole-v1")
     resolved = config.resolve("dqn", env_spec, {"seed": 3}, preset="mine", file=str(tmp_path / "file.yaml"))
     settings = resolved.settings

@@ -80,7 +80,7 @@ def test_default_group_has_a_portable_name(tmp_path: Path, monkeypatch: pytest.M
     """The name of the group is an argument of `compare` and part of a file name."""
     groups: list[str] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rl_lab.cli.train.plan_jobs", lambda *_: [])
-    monkeypatch.setattr("rl_lab.cli.train.train_group", lambda *_, group, **__: groups.append(group))
+    monkeypatch.setattr("rl_lab.experiment.seed_group.plan_jobs", lambda *_: [])
+    monkeypatch.setattr("rl_lab.experiment.seed_group.train_group", lambda *_, group, **__: groups.append(group))
     cli.main(["train", "dqn", "--env", "gymnasium.envs.classic_control:CartPole-v1", "--seeds", "1..2"])
     assert re.fullmatch(r"dqn-gymnasium.envs.classic_control-CartPole-v1-\d{8}-\d{6}", groups[0])

@@ -10,8 +10,9 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from toy_envs import NumberedSteps
 
+from agents.configs.dqn import DQNConfig
 from agents.core.types import EnvSpaces
-from agents.dqn import DQN, DQNConfig
+from agents.dqn import DQN
 from agents.nn.normalization import find_normalization
 from envs.stream import Row, Stream
 from rl_lab import api

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from envs.make import resolve
 from envs.options import EnvOptions
+from envs.packing import pack
 from envs.spec import EnvSpec, PackedObservation
 from rl_lab.watch import frame_rendering
 from rl_lab.watch.frame_rendering import (
@@ -242,7 +243,7 @@ def test_packed_observations_are_shown_by_their_parts(texts: list[tuple[str, int
     packed = PackedObservation(3, (2, 40, 50), kind, dtype, num_masked=5)
     vector = np.array([1.5, -2.5, 3.5], np.float32)
     spatial = np.random.default_rng(0).integers(0, 255, (2, 40, 50)).astype(dtype)
-    obs = packed.pack([vector], spatial, np.ones(5, np.bool_))
+    obs = pack(packed, [vector], spatial, np.ones(5, np.bool_))
     env_spec = vector_spec(len(obs), 5, dtype="uint8", obs_kind="packed", packed=packed)
     np.testing.assert_array_equal(vector_part(env_spec, obs), vector)
     np.testing.assert_array_equal(spatial_part(env_spec, obs), spatial)

@@ -1,0 +1,84 @@
+"""Settings of DQN and its variants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from agents.configs.shared import Core, NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig
+from agents.core.settings import Count, CountOrZero, Fraction, Range
+
+
+@dataclass(frozen=True)
+class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig):
+    """Settings of DQN. An agent step is one decision in one environment; an update is one gradient step."""
+
+    gamma: Fraction = 0.99
+    """Discount per agent step."""
+    target_every: Count = 1_000
+    """Updates between two copies of the online network's weights to the target network."""
+    target_tau: Fraction = 0.0
+    """Step size tau of Polyak averaging: after every update, each weight of the target network moves by tau times its
+    distance to the weight of the online network. The target network is then not copied every target_every updates, and
+    it chooses the actions (Schwarzer et al. 2023). 0 disables averaging."""
+    epsilon_start: Fraction = 1.0
+    """Probability of a random action at the first agent step."""
+    epsilon_end: Fraction = 0.01
+    """Probability of a random action from agent step epsilon_steps on."""
+    epsilon_hold: CountOrZero = 0
+    """Agent step at which epsilon begins to change linearly from epsilon_start to epsilon_end."""
+    epsilon_steps: CountOrZero = 50_000
+    """Agent step at which epsilon reaches epsilon_end."""
+    epsilon_zeta: Annotated[float, Range(0, 100)] = 0.0
+    """Repeat a random action for n steps, drawn from the zeta distribution P(n) ~ n^-epsilon_zeta (Dabney et al. 2021,
+    "Temporally-extended epsilon-greedy exploration", with an exponent of 2). 0 draws every action anew."""
+
+
+@dataclass(frozen=True)
+class DuelingDQNConfig(DQNConfig):
+    """Settings of dueling DQN. `hidden` is the number of units of each stream."""
+
+    rescale_gradient: bool = True
+    """Divide the gradient that enters the last convolution by sqrt(2), because it comes from two streams."""
+
+
+@dataclass(frozen=True)
+class DRQNConfig(DQNConfig):
+    """Settings of DRQN. `batch_size` counts sequences."""
+
+    core: Core = "lstm"
+    """Recurrent core, with `hidden` units."""
+    unroll: Count = 10
+    """Number of rows in a sequence for which a loss is computed."""
+    burn_in: CountOrZero = 0
+    """Number of rows before the `unroll` rows. They update the state of the core and have no loss."""
+    start_state: Literal["zero", "stored"] = "zero"
+    """State of the core before the first row of a sequence: zeros, or the state that the acting network had there."""
+    double: bool = False
+    """Select the action of the target with the online network (van Hasselt et al. 2015)."""
+    dueling: bool = False
+    """Use a dueling head: one half of the core's units for V, the other half for the advantages (Wang et al. 2015)."""
+
+
+@dataclass(frozen=True)
+class RainbowConfig(DQNConfig):
+    """Settings of Rainbow."""
+
+    n_step: Count = 3
+    """Steps of the n-step return, without off-policy correction (Sutton 1988)."""
+    priority_alpha: Fraction = 0.5
+    """Exponent of prioritised sampling (Schaul et al. 2016). 0 samples uniformly."""
+    double: bool = True
+    """Select the action of the target with the online network (van Hasselt et al. 2015)."""
+    dueling: bool = True
+    """Use a dueling network (Wang et al. 2015)."""
+    noisy: bool = True
+    """Explore by noise in the fully connected layers, in place of epsilon (Fortunato et al. 2018)."""
+    distributional: bool = True
+    """Learn the distribution of the return (C51: Bellemare et al. 2017)."""
+    atoms: Annotated[int, Range(2)] = 51
+    """Number of atoms, the returns to which a distribution gives probabilities. They are evenly spaced."""
+    value_low: float = -10.0
+    """Return of the lowest atom. Lower returns count as the lowest atom."""
+    value_high: float = 10.0
+    """Return of the highest atom. Higher returns count as the highest atom."""
