@@ -25,6 +25,9 @@ number of observations in a stack.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,6 +38,7 @@ from agents.configs.dqn import DQNConfig
 from agents.core.action_masks import is_legal, mean_of_legal
 from agents.core.agent import Abilities
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
+from agents.core.example_updates import random_rows
 from agents.core.exploration import RepeatedActions
 from agents.core.frame_stack import empty_history, stack_frames
 from agents.core.memory_needs import (
@@ -259,6 +263,23 @@ class DQN:
             with self.seconds("updating"):
                 metrics_per_update.append(self.update(batch))
         return mean_metrics(metrics_per_update)
+
+    @classmethod
+    def example_update(
+        cls, config: DQNConfig, spaces: EnvSpaces, *, device: torch.device, dtype: torch.dtype
+    ) -> Callable[[], object]:
+        """Return a function that makes one update of a new agent on random data (`MeasurableUpdates`)."""
+        num_rows = cls.rows_for_example_update(config)
+        small = replace(config, replay_size=max(config.batch_size, 2 * num_rows * spaces.num_envs))
+        agent = cls(small, spaces, seed=0, device=device, dtype=dtype)
+        for row in random_rows(agent, spaces, num_rows, device):
+            agent.store(row)
+        return partial(agent.update, agent.sample())
+
+    @staticmethod
+    def rows_for_example_update(config: DQNConfig) -> int:
+        """Return a number of rows from which a batch can be sampled."""
+        return 2 * (config.n_step + config.frame_stack) + 8
 
     def store(self, step: StepResult) -> None:
         """Add a row to the replay memory."""

@@ -132,6 +132,11 @@ class DRQN(DQN):
 
     # --- Learning -----------------------------------------------------------------------------------------------------
 
+    @staticmethod
+    def rows_for_example_update(config: DRQNConfig) -> int:  # type: ignore[override]
+        """Return a number of rows from which sequences can be sampled."""
+        return 2 * _sequence_length(config) + config.frame_stack
+
     def store(self, step: StepResult) -> None:
         """Add a row to the replay memory, with h_t if `start_state` is "stored". Remove h_t from `acting_records`."""
         state = self.acting_records.popleft()

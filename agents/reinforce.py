@@ -32,6 +32,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,6 +44,7 @@ from agents.configs.reinforce import ReinforceConfig
 from agents.core.action_distribution import ActionDistribution
 from agents.core.agent import Abilities
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
+from agents.core.example_updates import random_observations
 from agents.core.frame_stack import empty_history, stack_frames
 from agents.core.memory_needs import (
     MemoryNeed,
@@ -70,6 +73,9 @@ from agents.nn.init import build_seeded, initialize_weights
 from agents.nn.networks import ActorCritic
 from agents.nn.normalization import find_normalization
 from agents.nn.packed import observed_vectors
+
+MAX_EXAMPLE_SIZE = 1_024
+"""Most agent steps in a minibatch whose time is measured. The time of a larger one is in proportion to its size."""
 
 
 class Reinforce:
@@ -268,6 +274,20 @@ class Reinforce:
         metrics = self.gradient_step(minibatch)
         self.updates += 1
         return metrics
+
+    @classmethod
+    def example_update(
+        cls, config: ReinforceConfig, spaces: EnvSpaces, *, device: torch.device, dtype: torch.dtype
+    ) -> Callable[[], object]:
+        """Return a function that makes one update of a new agent on a random minibatch (`MeasurableUpdates`)."""
+        agent = cls(config, spaces, seed=0, device=device, dtype=dtype)
+        size = min(config.minibatch_size or config.batch_size, MAX_EXAMPLE_SIZE)
+        obs = random_observations(spaces, (size, config.frame_stack), device)
+        with torch.no_grad():
+            log_pi, value = agent.network(obs)
+        action = agent.policy.sample(log_pi, agent.generator)
+        log_prob = agent.policy.log_prob(log_pi, action)
+        return partial(agent.update, RolloutBatch(obs, action, log_prob, torch.ones_like(value), value))
 
     def gradient_step(self, minibatch: RolloutBatch) -> Metrics:
         """Take a gradient step on the loss, and return the metrics."""

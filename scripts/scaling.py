@@ -3,6 +3,7 @@
     python scripts/scaling.py envs [--seconds 20]          # DQN on Pong with 1 to 64 environments
     python scripts/scaling.py learning [--seeds 1 2 3]     # DQN on CartPole with 1 to 64 environments
     python scripts/scaling.py collectors [--address ADDR]  # DQN on Pong, 8 environments, with 0 to 2 Ray collectors
+    python scripts/scaling.py contention [--rounds 3]      # DQN on Pong beside 0, 1 and 2 busy processes
     python scripts/scaling.py replay                       # sampling from 10,000 to 1,000,000 Atari frames (7 GB)
     python scripts/scaling.py startup                      # `--help`, and `train` up to its first step
 
@@ -46,6 +47,19 @@ FULL_REPLAY_STEP = 11_000  # agent steps after which the replay of 10,000 is ful
 
 STARTUP_ROUNDS = 5
 STARTUP_FLAGS = "--env Pong --steps 8 --replay-size 1000 --eval-episodes 1 --num-envs 8 --wandb disabled"
+
+
+BUSY_PROCESSES = (0, 1, 2)
+BUSY_LOOP = "while True: pass"
+CONTENTION_FLAGS = "--env Pong --num-envs 8 --learning-starts 200 --log-every 40 --eval-every 0 --wandb disabled"
+CONTENTION_STEP = 400  # agent steps after which training runs at its final speed
+CONTENDERS = {
+    "`dqn`, default": "dqn --replay-size 10000",
+    "`dqn`, bfloat16, 2 threads": "dqn --replay-size 10000 --precision bfloat16 --torch-threads 2",
+    "`dqn`, bfloat16, 1 thread": "dqn --replay-size 10000 --precision bfloat16 --torch-threads 1",
+    "`dqn`, float32, 1 thread": "dqn --replay-size 10000 --precision float32 --torch-threads 1",
+    "`sb3_dqn`": "sb3_dqn --buffer-size 10000",
+}
 
 
 class TrainingCost(NamedTuple):
@@ -168,6 +182,52 @@ def sampling_milliseconds(size: int, *, priority_alpha: float) -> float:
     return statistics.median(times) * 1e3
 
 
+def measure_contention(seconds: float, rounds: int) -> None:
+    """Print the speed of training beside busy processes: median and range, and the share of the speed without them.
+
+    The settings of `sb3_dqn` differ from those of `dqn` (network, updates per step): only the shares are comparable.
+    """
+    speeds: dict[tuple[str, int], list[float]] = {(name, busy): [] for name in CONTENDERS for busy in BUSY_PROCESSES}
+    for _ in range(rounds):
+        for busy in BUSY_PROCESSES:
+            for name, flags in CONTENDERS.items():
+                speeds[name, busy].append(contention_speed(flags.split(), busy, seconds))
+    print("| |" + "".join(f" {busy} busy processes |" for busy in BUSY_PROCESSES))
+    print("|---|" + "---|" * len(BUSY_PROCESSES))
+    for name in CONTENDERS:
+        quiet = statistics.median(speeds[name, 0])
+        cells = []
+        for busy in BUSY_PROCESSES:
+            values = speeds[name, busy]
+            median = statistics.median(values)
+            cells.append(f"{median:.0f} ({min(values):.0f} to {max(values):.0f}), {median / quiet:.2f}")
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def contention_speed(args: list[str], num_busy: int, seconds: float) -> float:
+    """Return the agent steps per second of training beside busy processes, measured for `seconds`."""
+    busy = [subprocess.Popen([sys.executable, "-c", BUSY_LOOP]) for _ in range(num_busy)]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [*PROGRAM, "train", *args, *CONTENTION_FLAGS.split(), "--runs-dir", folder]
+            training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            assert training.stdout is not None
+            path = next(line.split("run folder ")[1].strip() for line in training.stdout if "run folder " in line)
+            lines: list[dict[str, float]] = []
+            while len(lines) < 2 or 60 * (lines[-1]["time/minutes"] - lines[0]["time/minutes"]) < seconds:
+                time.sleep(1)
+                lines = [line for line in Run.find(path).metrics() if line["global_step"] > CONTENTION_STEP]
+            training.terminate()
+            training.wait()
+            training.stdout.close()
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    first, last = lines[0], lines[-1]
+    return (last["global_step"] - first["global_step"]) / 60 / (last["time/minutes"] - first["time/minutes"])
+
+
 def measure_startup() -> None:
     """Print the seconds of `--help`, and of `train` up to its first step: median and range.
 
@@ -204,8 +264,9 @@ def startup_seconds(args: list[str]) -> float:
 def main() -> None:
     """Run one measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measurement", choices=["envs", "learning", "collectors", "replay", "startup"])
+    parser.add_argument("measurement", choices=["envs", "learning", "collectors", "contention", "replay", "startup"])
     parser.add_argument("--seconds", type=float, default=20.0, help="minimum duration of a measurement of speed")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of `contention`")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds of `learning`")
     address_help = "address of the Ray cluster for `collectors`; by default a cluster that is started and stopped"
     parser.add_argument("--address", default="", help=address_help)
@@ -214,6 +275,7 @@ def main() -> None:
         "envs": lambda: measure_envs(args.seconds),
         "learning": lambda: measure_learning(args.seeds),
         "collectors": lambda: measure_collectors(args.seconds, args.address),
+        "contention": lambda: measure_contention(args.seconds, args.rounds),
         "replay": measure_replay,
         "startup": measure_startup,
     }

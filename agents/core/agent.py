@@ -8,6 +8,7 @@ class does not have to inherit from `Agent`.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -114,6 +115,25 @@ class ReplayAgent(Agent, Protocol):
     """Agent steps observed so far; exploration depends on them."""
     generator: torch.Generator
     """Generator of the exploration noise."""
+
+
+@runtime_checkable
+class MeasurableUpdates(Protocol):
+    """An agent class whose updates can be timed before a training begins, to choose threads and precision."""
+
+    @classmethod
+    def example_update(
+        cls, config: Any, spaces: EnvSpaces, *, device: torch.device, dtype: torch.dtype
+    ) -> Callable[[], object]:
+        """Return a function that makes one update of a new agent on random data.
+
+        Args:
+            config: Settings of the agent, which decide the size of the network and of a batch.
+            spaces: Shapes and types of observations and actions.
+            device: Device of the agent.
+            dtype: Dtype in which an image encoder computes.
+        """
+        ...
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rl_lab.errors import LabError
 from rl_lab.system.exit_codes import CommandExit
+from rl_lab.system.printable import count_of
 from rl_lab.system.shell import PROG
 
 
@@ -20,7 +21,7 @@ def doctor_command(args: list[str]) -> None:
         raise LabError(f"doctor takes no options, not {' '.join(args)}")
     from rl_lab.system.diagnosis import describe_machine, find_problems
 
-    for line in describe_machine():
+    for line in [*describe_machine(), *_describe_updates()]:
         print(line)
     problems = find_problems()
     for problem in problems:
@@ -28,3 +29,17 @@ def doctor_command(args: list[str]) -> None:
     if not problems:
         print("no problems found")
     raise CommandExit(1 if problems else 0)
+
+
+def _describe_updates() -> list[str]:
+    """Return a line with the time of an update of dqn on Pong, by threads and precision, as a run would measure it."""
+    from rl_lab import api
+    from rl_lab.experiment.training_plan import plan_training
+    from rl_lab.system.update_speed import describe
+
+    config, env_spec = api.resolve_run("dqn", "Pong", {})
+    plan = plan_training(config, env_spec)
+    if not plan.compute.measured:
+        return []
+    chosen = f"{plan.config.run.precision}, {count_of(plan.compute.threads, 'torch thread')}"
+    return [f"updates of dqn on Pong, in ms by threads: {describe(plan.compute.measured)}; a run takes {chosen}"]

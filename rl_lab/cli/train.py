@@ -78,7 +78,6 @@ def _train_seeds(args: list[str], seeds: list[int], jobs: int, config: Config, e
         env_spec: The environment.
     """
     from rl_lab.experiment.seed_group import GroupStopped, plan_jobs, train_group
-    from rl_lab.experiment.training_plan import plan_training
 
     if value_of(args, "--seed") is not None:
         raise LabError("either --seed or --seeds, not both")
@@ -89,8 +88,7 @@ def _train_seeds(args: list[str], seeds: list[int], jobs: int, config: Config, e
         config = replace(config, run=replace(config.run, init_from=source))
         init_args = ["--init-from", source]
         job_args += init_args
-    if config.run.precision == "auto":  # measured once for all jobs: the result may differ on a busy machine
-        job_args += ["--precision", plan_training(config, env_spec).config.run.precision]
+    job_args += _measured_settings(config, env_spec, parallel=min(jobs, len(seeds)))
     group = value_of(args, "--group") or _default_group_name(config)
     config = replace(config, run=replace(config.run, group=group))
     program = [*PROGRAM, VERBOSE] if prints_tracebacks() else PROGRAM
@@ -104,6 +102,29 @@ def _train_seeds(args: list[str], seeds: list[int], jobs: int, config: Config, e
     if config.run.runs_dir != "runs":
         compare_args += ["--runs-dir", config.run.runs_dir]
     print_line(f"next:  {shell_command(*compare_args)}")
+
+
+def _measured_settings(config: Config, env_spec: EnvSpec, *, parallel: int) -> list[str]:
+    """Return precision and threads as arguments of all jobs. They are measured once, because measurements vary.
+
+    Args:
+        config: The configuration of the jobs.
+        env_spec: The environment.
+        parallel: Jobs that are trained side by side.
+    """
+    import torch
+
+    from rl_lab.experiment.training_plan import plan_training
+
+    if config.run.precision != "auto" and config.run.torch_threads:
+        return []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // parallel))
+    try:
+        run = plan_training(config, env_spec).config.run
+    finally:
+        torch.set_num_threads(threads)
+    return ["--precision", run.precision, "--torch-threads", str(run.torch_threads)]
 
 
 def _default_group_name(config: Config) -> str:

@@ -42,6 +42,7 @@ IGNORED_SETTINGS = {
     "checkpoint_every",
     "checkpoint_minutes",
     "emulator_threads",
+    "torch_threads",
     "vectorization",
     "env_timeout",
     "address",

@@ -75,7 +75,10 @@ class RunConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device of networks and replay. "auto" is the first available one of cuda, mps and cpu."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the image encoder. "auto": bfloat16 if the device has fast bfloat16. Weights are always float32."""
+    """Precision of the image encoder. "auto": bfloat16 if it makes updates faster. Weights are always float32."""
+    torch_threads: CountOrZero = 0
+    """PyTorch's threads. 0 measures updates at the start of the run, and takes the fewest threads that are nearly as
+    fast as the best number."""
     eval_every: CountOrZero = 50_000
     """Agent steps between two evaluations. 0 evaluates at the end only."""
     eval_episodes: Count = 10

@@ -29,6 +29,8 @@ from rl_lab.tracking.run_table import RunRow, RunTable
 
 POLL_INTERVAL = 1.0  # seconds
 SETTINGS_THAT_MAY_DIFFER = ("seed", "runs_dir", "address")
+AUTOMATIC = {"torch_threads": 0}
+"""Values that a run resolves when it starts, of settings for which this value is not "auto"."""
 
 
 class GroupStopped(Exception):
@@ -183,12 +185,12 @@ def _existing_runs(config: Config) -> dict[int, Run]:
 def _check_same_settings(config: Config, existing_config: Config, seed: int) -> None:
     """Raise LabError if the existing run of a seed was started with other settings.
 
-    A setting that is "auto" in `config` is not compared, because `existing_config` holds its resolved value.
+    A setting that is automatic in `config` is not compared, because `existing_config` holds its resolved value.
     """
     settings = config.to_dict()
     existing_settings = existing_config.to_dict()
     for name in sorted(settings.keys() | existing_settings.keys()):
-        if name in SETTINGS_THAT_MAY_DIFFER or settings.get(name) == "auto":
+        if name in SETTINGS_THAT_MAY_DIFFER or settings.get(name) == AUTOMATIC.get(name, "auto"):
             continue
         if settings.get(name) != existing_settings.get(name):
             raise LabError(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 
-from agents.core.agent import Abilities, Agent
+from agents.core.agent import Abilities, Agent, MeasurableUpdates
 from agents.core.memory_needs import MemoryNeed
 from agents.core.types import EnvSpaces
 from envs import make
@@ -20,15 +20,25 @@ from rl_lab.errors import LabError
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.factory import agent_needs, env_spaces
 from rl_lab.experiment.registry import AgentClass, find_agent
+from rl_lab.system.cores import num_cores
 from rl_lab.system.device import resolve_device
 from rl_lab.system.disk import check_disk
 from rl_lab.system.memory_budget import check_memory, keep_freed_memory
 from rl_lab.system.precision import resolve_precision
+from rl_lab.system.update_speed import UpdateSpeed, choose, measure_updates
 
 # Measured with Python 3.11 on Linux: RSS of the process per environment, or PSS of a worker process.
 EMULATOR_BYTES = 1_100_000  # Pong
 PROCESS_BYTES = 24_000_000  # CartPole
 ENV_BYTES = 1_300  # MountainCar
+
+
+class ComputePlan(NamedTuple):
+    """Precision and number of threads with which PyTorch computes."""
+
+    dtype: torch.dtype  # of the encoder of images
+    threads: int
+    measured: tuple[UpdateSpeed, ...] = ()  # empty if nothing was measured, because the settings leave no choice
 
 
 @dataclass(frozen=True)
@@ -39,8 +49,8 @@ class TrainingPlan:
     """The configuration, with every "auto" replaced by its value on this machine."""
     env_spec: EnvSpec
     device: torch.device
-    dtype: torch.dtype
-    """Type in which the encoder of images computes."""
+    compute: ComputePlan
+    """Precision and threads of PyTorch."""
     agent_class: AgentClass
     spaces: EnvSpaces
     replay_bytes: int
@@ -69,7 +79,7 @@ class TrainingPlan:
         keep_freed_memory()
         torch.manual_seed(self.config.run.seed)  # dropout draws from PyTorch's global generator
         return self.agent_class(
-            self.config.settings, self.spaces, seed=self.config.run.seed, device=self.device, dtype=self.dtype
+            self.config.settings, self.spaces, seed=self.config.run.seed, device=self.device, dtype=self.compute.dtype
         )
 
 
@@ -81,19 +91,20 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
     _check_abilities(config, env_spec, entry.abilities)
     device = resolve_device(config.run.device)
     computes_in_bfloat16 = entry.abilities.bfloat16 and spaces.is_image
-    dtype = resolve_precision(config.run.precision if computes_in_bfloat16 else "float32", device)
     needs = agent_needs(agent_class, config.settings, spaces)
+    compute = _resolve_compute(config, spaces, device, computes_in_bfloat16)
     run = dataclasses.replace(
         config.run,
         device=device.type,
-        precision=str(dtype).removeprefix("torch."),
+        precision=str(compute.dtype).removeprefix("torch."),
+        torch_threads=compute.threads,
         protocol=_protocol_setting(config, env_spec),
     )
     return TrainingPlan(
         config=dataclasses.replace(config, run=run),
         env_spec=dataclasses.replace(env_spec, frame_stack=getattr(config.settings, "frame_stack", 1)),
         device=device,
-        dtype=dtype,
+        compute=compute,
         agent_class=agent_class,
         spaces=spaces,
         replay_bytes=agent_class.bytes_needed(config.settings, spaces),
@@ -101,6 +112,39 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
         env_needs=_env_needs(config, env_spec),
         checkpoint_bytes=sum(need.saved_bytes for need in needs) if entry.abilities.resumable else 0,
     )
+
+
+def _resolve_compute(
+    config: Config, spaces: EnvSpaces, device: torch.device, computes_in_bfloat16: bool
+) -> ComputePlan:
+    """Return the precision and the threads, which are measured where the settings leave a choice."""
+    run = config.run
+    precision = run.precision if computes_in_bfloat16 else "float32"
+    threads = range(1, _max_threads(config) + 1)
+    if run.torch_threads:
+        threads = [run.torch_threads]
+    if device.type != "cpu":
+        return ComputePlan(resolve_precision(precision, device), threads[-1])
+    dtypes = [torch.float32, torch.bfloat16] if precision == "auto" else [resolve_precision(precision, device)]
+    if len(dtypes) * len(threads) == 1:
+        return ComputePlan(dtypes[0], threads[0])
+    agent_class = find_agent(config.agent).load()
+    if not isinstance(agent_class, MeasurableUpdates):
+        return ComputePlan(resolve_precision(precision, device), threads[-1])
+    updates = {
+        dtype: agent_class.example_update(config.settings, spaces, device=device, dtype=dtype) for dtype in dtypes
+    }
+    speeds = measure_updates(updates, threads)
+    chosen = choose(speeds)
+    return ComputePlan(chosen.dtype, chosen.threads, tuple(speeds))
+
+
+def _max_threads(config: Config) -> int:
+    """Return the largest number of threads that this process may use. Collectors on this machine need a core each."""
+    cores = num_cores()
+    if not config.run.address:
+        cores -= config.run.collectors
+    return max(1, min(torch.get_num_threads(), cores))
 
 
 def _check_abilities(config: Config, env_spec: EnvSpec, abilities: Abilities) -> None:

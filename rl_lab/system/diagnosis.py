@@ -13,7 +13,8 @@ from rl_lab import __version__
 from rl_lab.system.cores import num_cores
 from rl_lab.system.device import resolve_device
 from rl_lab.system.memory_budget import free_memory
-from rl_lab.system.precision import bfloat16_speedup, resolve_precision
+from rl_lab.system.precision import bfloat16_speedup
+from rl_lab.system.printable import count_of
 from rl_lab.tracking.wandb_mode import resolve_wandb_mode
 
 PACKAGES = (
@@ -35,11 +36,10 @@ OPENCV_PACKAGES = ("opencv-python", "opencv-python-headless", "opencv-contrib-py
 
 
 def describe_machine() -> list[str]:
-    """Return one line each on versions, packages, device, precision, memory, disk and W&B."""
+    """Return one line each on versions, packages, device, matrix products, memory, disk and W&B."""
     device = resolve_device("auto")
     on_gpu = device.type == "cuda"
     device_name = torch.cuda.get_device_name(device) if on_gpu else platform.machine()
-    precision = str(resolve_precision("auto", device)).removeprefix("torch.")
     memory = f"memory: {free_memory(torch.device('cpu')) / 1e9:.1f} GB free"
     if on_gpu:
         memory += f", {free_memory(device) / 1e9:.1f} GB free on the GPU"
@@ -49,7 +49,7 @@ def describe_machine() -> list[str]:
         "packages: " + ", ".join(f"{package} {installed_version(package) or 'MISSING'}" for package in PACKAGES),
         f"device: {device.type} ({device_name}), {count_of(num_cores(), 'core')},"
         f" {count_of(torch.get_num_threads(), 'torch thread')}",
-        f"precision: {precision} (bfloat16 is {bfloat16_speedup(device):.2f} times as fast as float32)",
+        f"matrix products: bfloat16 is {bfloat16_speedup(device):.2f} times as fast as float32",
         memory,
         f"disk: {shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free in {Path.cwd()}",
         f"W&B: {mode}, {reason}",
@@ -70,11 +70,6 @@ def find_problems() -> list[str]:
             " then pip install opencv-python-headless"
         )
     return problems
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 core", "2 cores"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def installed_version(package: str) -> str | None:

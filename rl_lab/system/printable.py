@@ -37,3 +37,8 @@ def plain_text(text: object) -> Text:
     from rich.text import Text  # error messages need no rich
 
     return Text(printable(text))
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 core", "2 cores"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from agents.core.agent import Agent
 from rl_lab import checkpoint
 from rl_lab.errors import LabError
@@ -18,8 +20,10 @@ from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.training_plan import TrainingPlan
 from rl_lab.system.exit_codes import no_silent_exit
+from rl_lab.system.printable import count_of
 from rl_lab.system.shell import shell_command
 from rl_lab.system.signals import stop_signals
+from rl_lab.system.update_speed import describe
 from rl_lab.system.watchdog import Watchdog
 from rl_lab.tracking.metrics_sink import MetricsSink
 from rl_lab.tracking.progress import ProgressDisplay
@@ -37,6 +41,7 @@ from rl_lab.training.hooks import (
 )
 from rl_lab.training.loop_factory import make_loop
 from rl_lab.training.session import TrainingSession
+from rl_lab.training.slow_updates import WarnOfSlowUpdates
 from rl_lab.training.training_loop import LoopStep
 
 SMALLEST_SHOWN_MEMORY = 5e6
@@ -144,6 +149,8 @@ class Trainer:
         wandb_mode, wandb_reason = resolve_wandb_mode(self.plan.config.run.wandb)
         with contextlib.ExitStack() as stack:
             stack.callback(session.loop.close)
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(self.plan.compute.threads)
             self._print_introduction(f"W&B {wandb_mode}: {wandb_reason}")
             tracker = open_tracker(self.run, wandb_mode, state.steps, self.listener)
             stack.callback(tracker.close)
@@ -160,6 +167,7 @@ class Trainer:
                 RecordVideo(session, tracker),
                 checkpoints,
                 ResetWatchdog(session),
+                WarnOfSlowUpdates(session),
                 progress,
             ]
 
@@ -243,8 +251,11 @@ class Trainer:
             memory = f"; memory of the agent {self.plan.replay_bytes / 1e9:.2f} GB"
         print_line(
             f"{settings.steps:,} agent steps, {environments}, seed {settings.seed},"
-            f" {settings.device}, {settings.precision}, preset {settings.preset}{memory}"
+            f" {settings.device}, {settings.precision}, {count_of(settings.torch_threads, 'torch thread')},"
+            f" preset {settings.preset}{memory}"
         )
+        if self.plan.compute.measured:
+            print_line(f"time of an update in ms by threads: {describe(self.plan.compute.measured)}")
         for warning in [*self.plan.env_spec.warnings(), *configuration.warnings(config)]:
             print_line(f"WARNING: {warning}")
         print_line(wandb)

@@ -22,6 +22,7 @@ def test_doctor_says_whether_there_are_problems(
 ):
     monkeypatch.setattr(diagnosis, "describe_machine", lambda: ["rl_lab 0"])
     monkeypatch.setattr(diagnosis, "find_problems", lambda: problems)
+    monkeypatch.setattr(doctor, "_describe_updates", lambda: [])
     with pytest.raises(SystemExit) as stopped:
         doctor.doctor_command([])
     assert stopped.value.code == code

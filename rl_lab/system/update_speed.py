@@ -1,0 +1,80 @@
+"""The choice of PyTorch's threads and of the precision, by the time that updates take on this machine at this moment.
+
+A thread waits for the others at the end of every operation. Where another process uses a core, this makes two threads
+many times as slow as one, so the best number depends on what else runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import NamedTuple
+
+import torch
+
+TOLERANCE = 1.15
+"""The fewest threads are chosen whose updates take at most this many times as long as the fastest ones."""
+
+SECONDS = 1.5
+"""Duration of all measurements together. Slow updates exceed it: each variant makes at least two updates, the first of
+which includes preparations and is not counted."""
+
+MAX_UPDATES = 30
+"""Updates of each variant after which its time is known well enough."""
+
+
+class UpdateSpeed(NamedTuple):
+    """The time of an update with a number of threads and a precision."""
+
+    dtype: torch.dtype
+    threads: int
+    seconds: float  # median
+
+
+def measure_updates(
+    updates: Mapping[torch.dtype, Callable[[], object]], threads: Sequence[int], seconds: float = SECONDS
+) -> list[UpdateSpeed]:
+    """Return the times of updates for each precision and number of threads.
+
+    The variants are measured in turn, so that another process that begins or ends affects all of them.
+
+    Args:
+        updates: A function that makes one update, for each precision.
+        threads: Numbers of threads.
+        seconds: Duration of all measurements together.
+    """
+    times: dict[tuple[torch.dtype, int], list[float]] = {(dtype, n): [] for dtype in updates for n in threads}
+    previous = torch.get_num_threads()
+    begin = time.perf_counter()
+    try:
+        for round_number in range(MAX_UPDATES + 1):
+            if round_number > 1 and time.perf_counter() - begin > seconds:
+                break
+            for (dtype, n), variant_times in times.items():
+                torch.set_num_threads(n)
+                start = time.perf_counter()
+                updates[dtype]()
+                if round_number:
+                    variant_times.append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(previous)
+    return [UpdateSpeed(dtype, n, median(variant_times)) for (dtype, n), variant_times in times.items()]
+
+
+def choose(speeds: Sequence[UpdateSpeed]) -> UpdateSpeed:
+    """Return the variant with the fewest threads, then float32, among those that are nearly as fast as the fastest."""
+    limit = TOLERANCE * min(speed.seconds for speed in speeds)
+    fast_enough = [speed for speed in speeds if speed.seconds <= limit]
+    return min(fast_enough, key=lambda speed: (speed.threads, speed.dtype != torch.float32))
+
+
+def describe(speeds: Sequence[UpdateSpeed]) -> str:
+    """Return the measured times as text: "float32 25.1 ms with 1 thread, 14.0 with 2; bfloat16 ..."."""
+    texts = []
+    for dtype in dict.fromkeys(speed.dtype for speed in speeds):
+        name = str(dtype).removeprefix("torch.")
+        of_dtype = [speed for speed in speeds if speed.dtype == dtype]
+        times = ", ".join(f"{1000 * speed.seconds:.1f} with {speed.threads}" for speed in of_dtype)
+        texts.append(f"{name} {times}")
+    return "; ".join(texts)
