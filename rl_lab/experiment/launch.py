@@ -60,7 +60,6 @@ def train(
         actions=settings.actions,
     )
     plan = plan_training(config, env_spec)
-    plan.check_memory()
     plan.check_disk()
     agent = plan.make_agent()
     if settings.init_from:
@@ -108,7 +107,6 @@ def resume(
         config = replace(previous, run=settings)
         configuration.check(config)
         plan = plan_training(config, run.env_spec)
-        plan.check_memory()
         run.metrics()  # raises LabError if the file is damaged, before anything changes
         run.change(plan.config)
         try:

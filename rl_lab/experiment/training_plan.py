@@ -55,20 +55,8 @@ class TrainingPlan:
     spaces: EnvSpaces
     replay_bytes: int
     """Bytes that the agent's memory (replay or rollout) takes on the device."""
-    agent_needs: list[MemoryNeed]
-    """Bytes of each part of the agent in the memory of the device."""
-    env_needs: MemoryNeed
-    """Bytes of the environments in the memory of the host."""
     checkpoint_bytes: int
     """Bytes of a checkpoint: 0 if the agent is not resumable, because its memory is not saved."""
-
-    def check_memory(self) -> None:
-        """Raise LabError if the agent or the environments do not fit into free memory."""
-        if self.device.type == "cpu":
-            check_memory([*self.agent_needs, self.env_needs], self.device)
-            return
-        check_memory(self.agent_needs, self.device)
-        check_memory([self.env_needs], torch.device("cpu"))
 
     def check_disk(self) -> None:
         """Raise LabError if a checkpoint does not fit on the disk of the run folders."""
@@ -84,7 +72,11 @@ class TrainingPlan:
 
 
 def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
-    """Return the plan of a run. Raises LabError if the device is not available."""
+    """Return the plan of a run.
+
+    Raises:
+        LabError: The device is not available, or the agent or the environments do not fit into free memory.
+    """
     entry = find_agent(config.agent)
     agent_class = entry.load()
     spaces = env_spaces(env_spec, config.run.num_envs)
@@ -92,6 +84,7 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
     device = resolve_device(config.run.device)
     computes_in_bfloat16 = entry.abilities.bfloat16 and spaces.is_image
     needs = agent_needs(agent_class, config.settings, spaces)
+    _check_memory(needs, _env_needs(config, env_spec), device)  # before an update is measured, which needs memory too
     compute = _resolve_compute(config, spaces, device, computes_in_bfloat16)
     run = dataclasses.replace(
         config.run,
@@ -108,8 +101,6 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
         agent_class=agent_class,
         spaces=spaces,
         replay_bytes=agent_class.bytes_needed(config.settings, spaces),
-        agent_needs=needs,
-        env_needs=_env_needs(config, env_spec),
         checkpoint_bytes=sum(need.saved_bytes for need in needs) if entry.abilities.resumable else 0,
     )
 
@@ -158,6 +149,15 @@ def _check_abilities(config: Config, env_spec: EnvSpec, abilities: Abilities) ->
         raise LabError(
             f"{env_spec.name} was given as a Python object, which collectors cannot make: leave out collectors"
         )
+
+
+def _check_memory(agent_needs: list[MemoryNeed], env_needs: MemoryNeed, device: torch.device) -> None:
+    """Raise LabError if the agent or the environments do not fit into free memory."""
+    if device.type == "cpu":
+        check_memory([*agent_needs, env_needs], device)
+        return
+    check_memory(agent_needs, device)
+    check_memory([env_needs], torch.device("cpu"))
 
 
 def _env_needs(config: Config, env_spec: EnvSpec) -> MemoryNeed:
