@@ -25,6 +25,7 @@ from rl_lab.experiment.config import Config
 from rl_lab.experiment.registry import agents, is_resumable
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.seed_list import parse_seeds
+from rl_lab.system.cores import share_of_cores
 from rl_lab.system.exit_codes import CommandExit, exit_with_error, prints_tracebacks
 from rl_lab.system.portable_name import portable_name
 from rl_lab.system.printable import print_line
@@ -119,7 +120,7 @@ def _measured_settings(config: Config, env_spec: EnvSpec, *, parallel: int) -> l
     if config.run.precision != "auto" and config.run.torch_threads:
         return []
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // parallel))
+    torch.set_num_threads(min(threads, share_of_cores(runs=parallel)))
     try:
         run = plan_training(config, env_spec).config.run
     finally:

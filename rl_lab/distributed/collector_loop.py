@@ -33,7 +33,7 @@ from rl_lab.distributed.collector import Collector
 from rl_lab.distributed.ray_cluster import connected
 from rl_lab.errors import Fault, LabError
 from rl_lab.experiment.config import Config
-from rl_lab.system.cores import num_cores
+from rl_lab.system.cores import share_of_cores
 from rl_lab.system.device import on_device
 from rl_lab.training.training_loop import LoopStep
 
@@ -289,14 +289,14 @@ class CollectorLoop:
 
         Threads that share a core would wait for each other. `close` restores the number of threads.
         """
-        cores = num_cores()
+        num_local = 0
         for actor in self.actors:
             with suppress(RayError):  # a dead collector is replaced when its chunk is fetched
                 if ray.get(actor.hostname.remote()) == platform.node():
-                    cores -= 1
+                    num_local += 1
         threads = torch.get_num_threads()
         self.cleanup.callback(torch.set_num_threads, threads)
-        torch.set_num_threads(max(1, min(threads, cores)))
+        torch.set_num_threads(min(threads, share_of_cores(reserved=num_local)))
 
     def _copy_weights(self) -> ActingWeights:
         """Return a copy of the agent's weights for the collectors."""

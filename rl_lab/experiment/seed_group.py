@@ -21,7 +21,7 @@ from rl_lab.experiment.launch import is_finished
 from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.training_job import TrainingJob
-from rl_lab.system.cores import num_cores
+from rl_lab.system.cores import share_of_cores
 from rl_lab.system.lock import lock_run
 from rl_lab.system.printable import plain_text
 from rl_lab.system.signals import handled_signals
@@ -101,7 +101,7 @@ def train_group(jobs: Sequence[TrainingJob], *, parallel: int, group: str) -> No
     parallel = min(parallel, len(jobs))
     environment = dict(os.environ)
     if parallel > 1:
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // parallel)))
+        environment.setdefault("OMP_NUM_THREADS", str(share_of_cores(runs=parallel)))
     console = Console(highlight=False)
     console.print(plain_text(f"group {group}: seeds {', '.join(str(job.seed) for job in jobs)}"), soft_wrap=True)
     with _SignalForwarder(jobs) as signals, RunTable(console, f"group {group}") as table:

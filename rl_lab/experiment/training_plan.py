@@ -20,7 +20,7 @@ from rl_lab.errors import LabError
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.factory import agent_needs, env_spaces
 from rl_lab.experiment.registry import AgentClass, find_agent
-from rl_lab.system.cores import num_cores
+from rl_lab.system.cores import share_of_cores
 from rl_lab.system.device import resolve_device
 from rl_lab.system.disk import check_disk
 from rl_lab.system.memory_budget import check_memory, keep_freed_memory
@@ -132,10 +132,8 @@ def _resolve_compute(
 
 def _max_threads(config: Config) -> int:
     """Return the largest number of threads that this process may use. Collectors on this machine need a core each."""
-    cores = num_cores()
-    if not config.run.address:
-        cores -= config.run.collectors
-    return max(1, min(torch.get_num_threads(), cores))
+    local_collectors = 0 if config.run.address else config.run.collectors
+    return min(torch.get_num_threads(), share_of_cores(reserved=local_collectors))
 
 
 def _check_abilities(config: Config, env_spec: EnvSpec, abilities: Abilities) -> None:

@@ -13,6 +13,7 @@ from rl_lab.experiment import config, training_plan
 from rl_lab.experiment.factory import env_spaces
 from rl_lab.experiment.registry import agents
 from rl_lab.experiment.training_plan import plan_training
+from rl_lab.system import cores as cores_module
 from rl_lab.system.update_speed import UpdateSpeed, choose, describe, measure_updates
 
 F32, BF16 = torch.float32, torch.bfloat16
@@ -94,7 +95,7 @@ def plan_with(monkeypatch: pytest.MonkeyPatch, settings: dict[str, object], core
         return speeds
 
     monkeypatch.setattr(training_plan, "measure_updates", measure)
-    monkeypatch.setattr(training_plan, "num_cores", lambda: cores)
+    monkeypatch.setattr(cores_module, "num_cores", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     resolved = config.resolve("dqn", resolve("Pong"), {"device": "cpu", "replay_size": 100, "filters": 2, **settings})
     run = plan_training(resolved, resolve("Pong")).config.run
