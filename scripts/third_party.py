@@ -361,10 +361,10 @@ def commit() -> str:
 
 
 def result_table(folder: Path) -> str:
-    """Return the results as a Markdown table: median (range) of the last evaluations over n seeds."""
+    """Return the results as a Markdown table: median (range) of the last evaluations over the seeds."""
     lines = [
-        f"| environment | agent steps | {' | '.join((*OUR_AGENTS, *BASELINES))} | random actions |",
-        f"|---|---|{'---|' * len((*OUR_AGENTS, *BASELINES))}---|",
+        f"| environment | agent steps | seeds | {' | '.join((*OUR_AGENTS, *BASELINES))} | random actions |",
+        f"|---|---|---|{'---|' * len((*OUR_AGENTS, *BASELINES))}---|",
     ]
     for path in sorted(folder.glob("*.json")):
         topic = json.loads(path.read_text())
@@ -375,7 +375,11 @@ def result_table(folder: Path) -> str:
                     sys.exit(f"{path} has two groups of {group['agent']} with {steps:,} steps; keep one")
             random = f"{topic['random']['mean']:.2f}" if "random" in topic else "-"
             cells = [score_cell(topic, groups, agent) for agent in (*OUR_AGENTS, *BASELINES)]
-            lines.append(f"| {topic['title']} | {steps:,} | {' | '.join(cells)} | {random} |")
+            seeds = sorted({len(group["runs"]) for group in groups.values()})
+            lines.append(
+                f"| {topic['title']} | {steps:,} | {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} |"
+                f" {' | '.join(cells)} | {random} |"
+            )
     return "\n".join(lines)
 
 
@@ -386,7 +390,9 @@ def score_cell(topic: dict[str, Any], groups: dict[str, Any], agent: str) -> str
     if agent not in groups:
         return "-"
     scores = [run["curve"][-1][1] for run in groups[agent]["runs"]]
-    return f"{statistics.median(scores):.2f} ({min(scores):.2f} to {max(scores):.2f}), n = {len(scores)}"
+    if len(scores) == 1:
+        return f"{scores[0]:.2f}"
+    return f"{statistics.median(scores):.2f} ({min(scores):.2f} to {max(scores):.2f})"
 
 
 if __name__ == "__main__":
