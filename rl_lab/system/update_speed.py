@@ -16,7 +16,7 @@ import torch
 TOLERANCE = 1.15
 """The fewest threads are chosen whose updates take at most this many times as long as the fastest ones."""
 
-SECONDS = 1.5
+SECONDS = 0.8
 """Duration of all measurements together. Slow updates exceed it: each variant makes at least two updates, the first of
 which includes preparations and is not counted."""
 
