@@ -116,15 +116,12 @@ def _measured_settings(config: Config, env_spec: EnvSpec, *, parallel: int) -> l
     import torch
 
     from rl_lab.experiment.training_plan import plan_training
+    from rl_lab.system.update_speed import torch_threads
 
     if config.run.precision != "auto" and config.run.torch_threads:
         return []
-    threads = torch.get_num_threads()
-    torch.set_num_threads(min(threads, share_of_cores(runs=parallel)))
-    try:
+    with torch_threads(min(torch.get_num_threads(), share_of_cores(runs=parallel))):
         run = plan_training(config, env_spec).config.run
-    finally:
-        torch.set_num_threads(threads)
     return ["--precision", run.precision, "--torch-threads", str(run.torch_threads)]
 
 

@@ -20,6 +20,7 @@ from rl_lab.experiment.run import DEMO, Run
 from rl_lab.experiment.training_plan import TrainingPlan, plan_training
 from rl_lab.system.lock import lock_run
 from rl_lab.system.quiet_output import quiet_if_lost
+from rl_lab.system.update_speed import torch_threads
 from rl_lab.tracking.metrics_sink import MetricsSink
 from rl_lab.training.trainer import Trainer
 
@@ -61,8 +62,14 @@ def train(
     )
     plan = plan_training(config, env_spec)
     plan.check_disk()
+    with torch_threads(plan.compute.threads):  # also for the initial weights, which depend on the threads
+        return _train_planned(plan, quiet=quiet, path=path, listener=listener)
+
+
+def _train_planned(plan: TrainingPlan, *, quiet: bool, path: Path | None, listener: MetricsSink | None) -> Run:
+    """Create the agent and the run folder of a plan, and train. The arguments are those of `train`."""
     agent = plan.make_agent()
-    if settings.init_from:
+    if plan.config.run.init_from:
         plan = _initialise_from_run(plan, agent)
     run = Run.create(plan.config, plan.env_spec, path)
     with lock_run(run.path):
@@ -98,7 +105,7 @@ def resume(
     """
     if run.path == DEMO:
         raise LabError("the demo cannot be resumed; a new run starts from its network with --init-from demo")
-    with lock_run(run.path):
+    with lock_run(run.path), contextlib.ExitStack() as stack:
         previous = run.config
         settings = replace(previous.run, address=address or previous.run.address)
         if steps is not None:
@@ -107,6 +114,7 @@ def resume(
         config = replace(previous, run=settings)
         configuration.check(config)
         plan = plan_training(config, run.env_spec)
+        stack.enter_context(torch_threads(plan.compute.threads))
         run.metrics()  # raises LabError if the file is damaged, before anything changes
         run.change(plan.config)
         try:

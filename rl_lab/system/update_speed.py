@@ -7,7 +7,8 @@ many times as slow as one, so the best number depends on what else runs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from statistics import median
 from typing import NamedTuple
 
@@ -22,6 +23,17 @@ which includes preparations and is not counted."""
 
 MAX_UPDATES = 30
 """Updates of each variant after which its time is known well enough."""
+
+
+@contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    """Let PyTorch compute with n threads inside a `with` block."""
+    previous = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(previous)
 
 
 class UpdateSpeed(NamedTuple):
@@ -45,20 +57,17 @@ def measure_updates(
         seconds: Duration of all measurements together.
     """
     times: dict[tuple[torch.dtype, int], list[float]] = {(dtype, n): [] for dtype in updates for n in threads}
-    previous = torch.get_num_threads()
     begin = time.perf_counter()
-    try:
-        for round_number in range(MAX_UPDATES + 1):
-            if round_number > 1 and time.perf_counter() - begin > seconds:
-                break
-            for (dtype, n), variant_times in times.items():
-                torch.set_num_threads(n)
+    for round_number in range(MAX_UPDATES + 1):
+        if round_number > 1 and time.perf_counter() - begin > seconds:
+            break
+        for (dtype, n), variant_times in times.items():
+            with torch_threads(n):
                 start = time.perf_counter()
                 updates[dtype]()
-                if round_number:
-                    variant_times.append(time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(previous)
+                duration = time.perf_counter() - start
+            if round_number:
+                variant_times.append(duration)
     return [UpdateSpeed(dtype, n, median(variant_times)) for (dtype, n), variant_times in times.items()]
 
 

@@ -10,8 +10,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from agents.core.agent import Agent
 from rl_lab import checkpoint
 from rl_lab.errors import LabError
@@ -149,8 +147,6 @@ class Trainer:
         wandb_mode, wandb_reason = resolve_wandb_mode(self.plan.config.run.wandb)
         with contextlib.ExitStack() as stack:
             stack.callback(session.loop.close)
-            stack.callback(torch.set_num_threads, torch.get_num_threads())
-            torch.set_num_threads(self.plan.compute.threads)
             self._print_introduction(f"W&B {wandb_mode}: {wandb_reason}")
             tracker = open_tracker(self.run, wandb_mode, state.steps, self.listener)
             stack.callback(tracker.close)

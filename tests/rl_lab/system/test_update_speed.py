@@ -7,12 +7,13 @@ import time
 import pytest
 import torch
 
-from agents.core.agent import MeasurableUpdates
+from agents.core.agent import Agent, MeasurableUpdates
 from envs.make import resolve
+from rl_lab import api
 from rl_lab.experiment import config, training_plan
 from rl_lab.experiment.factory import env_spaces
 from rl_lab.experiment.registry import agents
-from rl_lab.experiment.training_plan import plan_training
+from rl_lab.experiment.training_plan import TrainingPlan, plan_training
 from rl_lab.system import cores as cores_module
 from rl_lab.system.update_speed import UpdateSpeed, choose, describe, measure_updates
 
@@ -129,3 +130,19 @@ def test_threads_and_precision_are_saved_and_used_by_a_resumed_run(train, monkey
     plan = plan_training(run.config, run.env_spec)
     assert plan.compute.threads == 1
     assert not plan.compute.measured
+
+
+def test_initial_weights_are_made_with_the_threads_of_the_run(train, monkeypatch: pytest.MonkeyPatch):
+    seen: list[int] = []
+    make_agent = TrainingPlan.make_agent
+
+    def make_and_note(plan: TrainingPlan) -> Agent:
+        seen.append(torch.get_num_threads())
+        return make_agent(plan)
+
+    monkeypatch.setattr(TrainingPlan, "make_agent", make_and_note)
+    before = torch.get_num_threads()
+    run = train(steps=200, eval_every=0, eval_episodes=1, torch_threads=3)
+    api.resume(run, steps=300, quiet=True)
+    assert seen == [3, 3]
+    assert torch.get_num_threads() == before
