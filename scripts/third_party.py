@@ -375,11 +375,11 @@ def result_table(folder: Path) -> str:
                     sys.exit(f"{path} has two groups of {group['agent']} with {steps:,} steps; keep one")
             random = f"{topic['random']['mean']:.2f}" if "random" in topic else "-"
             cells = [score_cell(topic, groups, agent) for agent in (*OUR_AGENTS, *BASELINES)]
-            seeds = sorted({len(group["runs"]) for group in groups.values()})
-            lines.append(
-                f"| {topic['title']} | {steps:,} | {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} |"
-                f" {' | '.join(cells)} | {random} |"
-            )
+            counts = [len(group["runs"]) for group in groups.values()]
+            seeds = str(min(counts))
+            if max(counts) > min(counts):
+                seeds += f" to {max(counts)}"
+            lines.append(f"| {topic['title']} | {steps:,} | {seeds} | {' | '.join(cells)} | {random} |")
     return "\n".join(lines)
 
 

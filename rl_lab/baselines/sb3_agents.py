@@ -85,7 +85,7 @@ class SB3Agent:
         self.seconds = Stopwatch()
 
     def _make_normalization(self) -> ObservationNormalization | None:
-        """Return a new layer of the network that normalises observations, or None if the settings want none."""
+        """Return a new layer of the network that normalises observations, or None if `normalize` is false."""
         if not (isinstance(self.config, SB3OnPolicyConfig) and self.config.normalize):
             return None
         if self._has_image_obs:

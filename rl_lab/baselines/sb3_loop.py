@@ -112,10 +112,13 @@ class SB3Loop:
         layer = find_normalization(policy)
         if layer is not None:  # a policy of Stable-Baselines3 has no such layer, and its loader refuses the weights
             del policy.normalization
-        # The replaced method `train` cannot be pickled.
-        self._model.save(folder / "sb3.zip", exclude=["train"])
-        if layer is not None and self._normalized_env is not None:
-            policy.normalization = layer
+        try:
+            # The replaced method `train` cannot be pickled.
+            self._model.save(folder / "sb3.zip", exclude=["train"])
+        finally:
+            if layer is not None:
+                policy.normalization = layer
+        if self._normalized_env is not None:
             self._normalized_env.save(str(folder / "sb3_vecnormalize.pkl"))
 
     def close(self) -> None:

@@ -134,9 +134,10 @@ def parse_training_options(
 
 
 def _shortened(field: OptionsField) -> OptionsField:
-    """Return a field whose help leaves out the options that are not in `SHORT_HELP`. It is for the help only.
+    """Return a copy of the field for the short help, which shows only the options in `SHORT_HELP`.
 
-    Of a field that holds settings, the class is replaced by a subclass that hides settings.
+    If the type of the field is a dataclass of settings, the copy has a subclass that hides the other settings. The copy
+    cannot be used for parsing, because tyro does not parse hidden options.
     """
     if not dataclasses.is_dataclass(field.type):
         if field.name in SHORT_HELP:

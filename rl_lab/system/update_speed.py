@@ -15,14 +15,14 @@ from typing import NamedTuple
 import torch
 
 TOLERANCE = 1.15
-"""The fewest threads are chosen whose updates take at most this many times as long as the fastest ones."""
+"""A variant is a candidate if its updates take at most this many times as long as the fastest updates."""
 
 SECONDS = 0.8
 """Duration of all measurements together. Slow updates exceed it: each variant makes at least two updates, the first of
 which includes preparations and is not counted."""
 
 MAX_UPDATES = 30
-"""Updates of each variant after which its time is known well enough."""
+"""Maximum number of measured updates of each variant."""
 
 
 @contextmanager
@@ -72,7 +72,11 @@ def measure_updates(
 
 
 def choose(speeds: Sequence[UpdateSpeed]) -> UpdateSpeed:
-    """Return the variant with the fewest threads, then float32, among those that are nearly as fast as the fastest."""
+    """Return the variant to train with.
+
+    The candidates are all variants whose updates take at most `TOLERANCE` times as long as the fastest updates. Of
+    these, return the one with the fewest threads. With equal threads, prefer float32.
+    """
     limit = TOLERANCE * min(speed.seconds for speed in speeds)
     fast_enough = [speed for speed in speeds if speed.seconds <= limit]
     return min(fast_enough, key=lambda speed: (speed.threads, speed.dtype != torch.float32))

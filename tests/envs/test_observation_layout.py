@@ -447,7 +447,9 @@ def test_agents_read_what_was_packed(vector, spatial, dtype, num_masked, num_sta
         for k in range(num_stacked):
             # The vector is given in two pieces, as two parts of a Dict would be.
             pieces = [vectors[i, k, : vector // 2], vectors[i, k, vector // 2 :]]
-            rows.append(pack(packed, pieces, planes[i, k] if spatial else None, masks[i, k] if num_masked else None))
+            planes_of_row = planes[i, k] if spatial else None
+            mask_of_row = masks[i, k] if num_masked else None
+            rows.append(pack(packed, pieces, planes_of_row, mask_of_row))
     numpy_obs = np.stack(rows)
     obs = torch.from_numpy(numpy_obs).unflatten(0, (2, num_stacked))
     assert obs.shape == (2, num_stacked, packed.num_bytes)
