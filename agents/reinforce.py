@@ -259,7 +259,7 @@ class Reinforce:
             # Step 5: Divide the batch into minibatches.
             order = torch.randperm(size, generator=self.generator, device=self.device)
             for index in order.chunk(num_minibatches):
-                minibatch = RolloutBatch(*(field[index] for field in batch))
+                minibatch = batch.select(index)
                 metrics.append(self.update(minibatch))
         # Step 7: Update the statistics of the observations. Before the updates, this would change the policy, and the
         # probability ratio of the first minibatch would differ from 1.
