@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from agents.configs.shared import NetworkConfig
 from agents.core.agent import Abilities, Agent, MeasurableUpdates
 from agents.core.memory_needs import MemoryNeed
 from agents.core.types import EnvSpaces
@@ -25,7 +26,7 @@ from rl_lab.system.device import resolve_device
 from rl_lab.system.disk import check_disk
 from rl_lab.system.memory_budget import check_memory, keep_freed_memory
 from rl_lab.system.precision import resolve_precision
-from rl_lab.system.update_speed import UpdateSpeed, choose, measure_updates
+from rl_lab.system.update_speed import UpdateSpeed, choose, measure_updates, torch_threads
 
 # Measured with Python 3.11 on Linux: RSS of the process per environment, or PSS of a worker process.
 EMULATOR_BYTES = 1_100_000  # Pong
@@ -122,9 +123,11 @@ def _resolve_compute(
     agent_class = find_agent(config.agent).load()
     if not isinstance(agent_class, MeasurableUpdates):
         return ComputePlan(resolve_precision(precision, device), threads[-1])
-    updates = {
-        dtype: agent_class.example_update(config.settings, spaces, device=device, dtype=dtype) for dtype in dtypes
-    }
+    settings = config.settings
+    if isinstance(settings, NetworkConfig):
+        settings = dataclasses.replace(settings, init="torch")  # orthogonal weights take longer than the measurement
+    with torch_threads(1):  # with more threads, busy processes would delay the initial weights by seconds
+        updates = {dtype: agent_class.example_update(settings, spaces, device=device, dtype=dtype) for dtype in dtypes}
     speeds = measure_updates(updates, threads)
     chosen = choose(speeds)
     return ComputePlan(chosen.dtype, chosen.threads, tuple(speeds))
