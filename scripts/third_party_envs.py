@@ -151,7 +151,16 @@ _ENVIRONMENTS = (
         (),
         100_000,
     ),
-    ThirdPartyEnv("blackjack", "Blackjack-v1", (), (), (), 100_000, transformations=("0: one-hot of 32 states",)),
+    ThirdPartyEnv(
+        "blackjack",
+        "Blackjack-v1",
+        (),
+        (),
+        (),
+        100_000,
+        eval_episodes=1_000,  # the score of an episode is -1, 0 or 1
+        transformations=("0: one-hot of 32 states",),
+    ),
     ThirdPartyEnv(
         "taxi-masked", "Taxi-v4", (), (), (), 100_000, transformations=("one-hot of 500 states", "action masks")
     ),
