@@ -25,6 +25,7 @@ class RolloutBatch(NamedTuple):
     obs: Tensor  # [B, k, *obs_shape], dtype of the observations
     action: Tensor  # i64[B]
     log_prob: Tensor  # f32[B]: log pi(a | s) of the policy that played the action
+    value: Tensor  # f32[B]: V(s) when the action was played; without a baseline 0
     advantage: Tensor  # f32[B]: generalised advantage; without a baseline the return
     ret: Tensor  # f32[B]: advantage + V(s), the regression target of the baseline
 
@@ -52,15 +53,15 @@ class Rollout:
         spaces: Shapes and types of the observations and actions.
         batch_size: Agent steps of a batch, in all environments together. A batch is complete after `batch_size // N`
             rows.
-        batch_games: A batch is also complete after this many finished episodes, even if it has fewer rows. 0 means that
-            only rows count.
         stack: Number of observations in a stack, k.
         gamma: Discount per step.
         trace_decay: lambda of the generalised advantage. Without a baseline, lambda is always 1.
-        baseline: True if `add` receives learned values V(s). Otherwise the values that `add` receives must be 0.
-        points_end_returns: End a return at every reward that is not 0.
         generator: Generator that the constructor of `Replay` requires. The rollout draws no random numbers from it.
         device: Device of the memory.
+        batch_games: A batch is also complete after this many finished episodes, even if it has fewer rows. 0 means that
+            only rows count.
+        baseline: True if `add` receives learned values V(s). Otherwise the values that `add` receives must be 0.
+        points_end_returns: End a return at every reward that is not 0.
     """
 
     def __init__(
@@ -68,14 +69,14 @@ class Rollout:
         spaces: EnvSpaces,
         *,
         batch_size: int,
-        batch_games: int,
         stack: int,
         gamma: float,
         trace_decay: float,
-        baseline: bool,
-        points_end_returns: bool,
         generator: torch.Generator,
         device: torch.device,
+        batch_games: int = 0,
+        baseline: bool = True,
+        points_end_returns: bool = False,
     ) -> None:
         self.num_envs = spaces.num_envs
         self.batch_rows = batch_size // spaces.num_envs
@@ -164,6 +165,7 @@ class Rollout:
             obs=rows.obs[:-1].flatten(0, 1),
             action=rows.action[:-1].flatten(),
             log_prob=rows.extra["log_prob"][:-1].flatten(),
+            value=value[:-1].flatten(),
             advantage=advantage.flatten(),
             ret=(advantage + value[:-1]).flatten(),
         )

@@ -167,6 +167,18 @@ BUILT_IN_AGENTS = [
         "policy gradient: Williams 1992; Karpathy 2016, Pong from pixels; Schulman et al. 2016, 2017",
     ),
     _built_in(
+        "ppo",
+        "agents.ppo:PPO",
+        "agents.configs.ppo:PPOConfig",
+        "clipped policy gradient: Schulman et al. 2017, Proximal policy optimization algorithms",
+    ),
+    _built_in(
+        "a2c",
+        "agents.a2c:A2C",
+        "agents.configs.a2c:A2CConfig",
+        "actor-critic with n-step returns: Mnih et al. 2016, Asynchronous methods for deep RL",
+    ),
+    _built_in(
         "sb3_dqn",
         "rl_lab.baselines.sb3_agents:SB3DQN",
         "rl_lab.baselines.sb3_config:SB3DQNConfig",

@@ -30,7 +30,7 @@ from rl_lab.training.overlapped_loop import OverlappedLoop
 
 CPU = torch.device("cpu")
 AGENTS = (
-    "dqn double_dqn dueling_dqn dueling_double_dqn drqn rainbow expected_sarsa reinforce tabular_sarsa"
+    "dqn double_dqn dueling_dqn dueling_double_dqn drqn rainbow expected_sarsa reinforce ppo a2c tabular_sarsa"
     " tabular_expected_sarsa tabular_q_learning tabular_sarsa_lambda"
 ).split()
 SMALL = {
@@ -44,7 +44,9 @@ def small_settings(agent: str) -> dict[str, object]:
     """Return settings with which an agent learns in the first rows."""
     if agent.startswith("tabular"):
         return SMALL
-    if agent == "reinforce":
+    if agent == "a2c":
+        return {**SMALL, "batch_size": 64, "hidden": 16}
+    if agent in ("reinforce", "ppo"):
         return {**SMALL, "batch_size": 64, "minibatch_size": 32, "hidden": 16}
     return {**SMALL, "hidden": 16, "learning_starts": 50, "batch_size": 8, "replay_ratio": 2, "epsilon_steps": 500}
 
@@ -70,7 +72,7 @@ def test_no_illegal_action_is_taken(agent):
 
 
 @pytest.mark.parametrize("env_id", ["MaskedPlanes-v0", "MaskedVector-v0"])
-@pytest.mark.parametrize("agent", ["dqn", "drqn", "rainbow", "reinforce"])
+@pytest.mark.parametrize("agent", ["dqn", "drqn", "rainbow", "reinforce", "ppo", "a2c"])
 def test_no_illegal_action_is_taken_with_planes_and_vectors(agent, env_id):
     play(agent, env_id, 500)
 

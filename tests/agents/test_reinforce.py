@@ -46,7 +46,9 @@ def test_gradient_on_two_armed_bandit_is_exact_policy_gradient():
     action, _ = agent.act(obs, is_first, agent.initial_carry(n), explore=True)
     log_prob, _ = agent.acting_records.pop()
     reward = action.float()
-    batch = RolloutBatch(obs=obs[:, None], action=action, log_prob=log_prob, advantage=reward, ret=reward)
+    batch = RolloutBatch(
+        obs=obs[:, None], action=action, log_prob=log_prob, value=0 * reward, advantage=reward, ret=reward
+    )
     loss, _ = agent.loss(batch)
     loss.backward()
     gradient = agent.network.policy.bias.grad
@@ -63,8 +65,8 @@ def test_loss_equals_sum_over_rows(clip):
     rng = np.random.default_rng(0)
     obs = torch.from_numpy(rng.normal(size=(50, 1, 3)).astype(np.float32))
     action = torch.from_numpy(rng.integers(2, size=50))
-    log_prob, advantage, ret = torch.from_numpy(rng.normal(size=(3, 50)).astype(np.float32))
-    loss, _ = agent.loss(RolloutBatch(obs, action, log_prob, advantage, ret))
+    log_prob, played_value, advantage, ret = torch.from_numpy(rng.normal(size=(4, 50)).astype(np.float32))
+    loss, _ = agent.loss(RolloutBatch(obs, action, log_prob, played_value, advantage, ret))
     log_pi, value = (output.detach().double().numpy() for output in agent.network(obs))
     total = 0.0
     for i in range(50):
@@ -120,8 +122,8 @@ def test_layer_norm_is_used():
             IMAGE,
             "norm is layer; without convolutions it must be none",
         ),
-        ({"norm": "batch"}, VECTOR, "norm is batch; with reinforce it must be none or layer"),
-        ({"dropout": 0.1}, VECTOR, "dropout is 0.1; with reinforce it must be 0"),
+        ({"norm": "batch"}, VECTOR, "norm is batch; for a policy gradient it must be none or layer"),
+        ({"dropout": 0.1}, VECTOR, "dropout is 0.1; for a policy gradient it must be 0"),
     ],
 )
 def test_contradicting_settings_raise(changes, spaces, message):

@@ -234,13 +234,13 @@ def test_gpu_and_cpu_learn_the_same_weights(cls: Any, graphs: bool, monkeypatch:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", ["dqn", "drqn", "reinforce"])
+@pytest.mark.parametrize("name", ["dqn", "drqn", "reinforce", "ppo"])
 def test_run_with_cuda_graphs_has_the_same_losses(name: str, tmp_path: Any):
     """Runs of 1000 agent steps with and without graphs make equally many updates, and their first losses agree."""
     losses = []
     for graphs in (False, True):
         options: dict[str, Any] = {"frame_stack": 1, "eval_every": 0, "eval_episodes": 1, "log_every": 100}
-        if name == "reinforce":
+        if name in ("reinforce", "ppo"):
             options |= {"batch_size": 256, "minibatch_size": 64}
         else:
             options |= {"learning_starts": 200}

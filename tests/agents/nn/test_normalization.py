@@ -171,9 +171,7 @@ def test_policy_gradient_learns_a_batch_with_the_statistics_that_played_it(monke
 
     def recording_learn(batch: RolloutBatch) -> Any:
         batches.append(batch)
-        metrics = learn(batch)
-        assert_statistics(agent.network, np.concatenate([earlier.obs[:, -1].double().numpy() for earlier in batches]))
-        return metrics
+        return learn(batch)
 
     def recording_update(minibatch: RolloutBatch) -> Any:
         if len(ratios) < len(batches):
@@ -188,6 +186,9 @@ def test_policy_gradient_learns_a_batch_with_the_statistics_that_played_it(monke
     monkeypatch.setattr(agent, "update", recording_update)
     while len(ratios) < 6:
         loop.step()
+        if batches:
+            obs = np.concatenate([batch.obs[:, -1].double().numpy() for batch in batches])
+            assert_statistics(agent.network, obs)
     assert ratios[0] == pytest.approx(np.ones(len(ratios[0])), abs=1e-6)
     for ratio in ratios[1:]:
         # Two rows were played before the last update: the newest row of the last batch, and the row after it, because

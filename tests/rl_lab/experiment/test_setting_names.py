@@ -41,6 +41,7 @@ def settings_of(agent: str) -> set[str]:
         ("reinforce", "clip_coef", "ratio_clip"),
         ("reinforce", "ent_coef", "entropy_weight"),
         ("reinforce", "update_epochs", "epochs"),
+        ("ppo", "clip_range_vf", "value_clip"),
         ("reinforce", "norm_obs", "normalize_obs"),
         ("dqn", "norm_reward", "normalize_reward"),
         ("sb3_dqn", "lr", "learning_rate"),

@@ -1,0 +1,31 @@
+"""Settings of PPO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from agents.configs.policy_gradient import PolicyGradientConfig
+from agents.core.settings import Count, NonNegative
+
+Standardize = Literal["none", "batch", "minibatch"]
+
+
+@dataclass(frozen=True)
+class PPOConfig(PolicyGradientConfig):
+    """Settings of PPO. An agent step is one decision in one environment; an update is one gradient step."""
+
+    epochs: Count = 4
+    """Passes over each batch."""
+    minibatch_size: Count = 256
+    """Agent steps in the minibatch of an update, rounded so that all minibatches of a batch are about equal."""
+    ratio_clip: NonNegative = 0.2
+    """Clip the probability ratio to [1 - ratio_clip, 1 + ratio_clip]. 0 disables clipping."""
+    value_clip: NonNegative = 0.0
+    """Clip the change of V(s) since the row was played to [-value_clip, value_clip] in the loss of the value. 0
+    disables clipping."""
+    target_kl: NonNegative = 0.0
+    """Make no further pass over a batch if the KL divergence from the policy that played it to the current policy,
+    averaged over the minibatches of a pass, exceeds this number. 0 disables the check."""
+    standardize: Standardize = "batch"
+    """Shift and scale the advantages to mean 0 and standard deviation 1, over each "batch" or each "minibatch"."""

@@ -1,0 +1,104 @@
+"""Proximal policy optimisation (PPO): Schulman et al. 2017, "Proximal policy optimization algorithms".
+
+The algorithm (algorithm 1 of the paper), in which a row is one time step of N environments:
+
+    In every row:
+    1. Draw the action a_t from pi(. | s_t) in each environment. Record log pi(a_t | s_t) and V(s_t).
+    2. Store the row in the rollout.
+    When the rollout holds a batch:
+    3. Take the batch from the rollout, with advantages A_t and returns R_t = A_t + V(s_t).
+    4. Standardise the advantages.
+    5. In every epoch, divide the batch into minibatches in a new random order.
+    6. Take a gradient step on the loss of each minibatch.
+    7. Make no further epoch if the policy has moved by more than `target_kl`.
+
+The policy loss is the clipped objective, equation 7 of the paper. The constant c is `ratio_clip`:
+
+    r_t = pi(a_t | s_t) / pi_old(a_t | s_t)
+    L = -mean_t min(r_t A_t, clip(r_t, 1 - c, 1 + c) A_t)
+
+Steps 1 to 3 are those of every policy gradient (agents/policy_gradient.py). The options `value_clip`, `target_kl` and
+`standardize` are not in the paper, but in its authors' code (https://github.com/openai/baselines).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agents.configs.ppo import PPOConfig
+from agents.core.types import Metrics, mean_metrics
+from agents.memory.rollout import RolloutBatch
+from agents.policy_gradient import PolicyGradient, clipped_surrogate, standardized
+
+
+class PPO(PolicyGradient):
+    """PPO agent. The numbered comments refer to the steps of the algorithm in the module docstring."""
+
+    config_class = PPOConfig
+    config: PPOConfig
+
+    def learn(self, batch: RolloutBatch) -> Metrics | None:
+        """Make at most `epochs` passes over the batch, one update for each minibatch.
+
+        Returns:
+            The metrics, averaged over the updates.
+        """
+        config = self.config
+        # Step 4: Standardise the advantages.
+        if config.standardize == "batch":
+            batch = batch._replace(advantage=standardized(batch.advantage))
+        size = len(batch.action)
+        num_minibatches = max(1, round(size / config.minibatch_size))
+        metrics: list[Metrics] = []
+        for _ in range(config.epochs):
+            # Step 5: Divide the batch into minibatches.
+            order = torch.randperm(size, generator=self.generator, device=self.device)
+            for index in order.chunk(num_minibatches):
+                # Step 6: Take a gradient step.
+                minibatch = self.minibatch(batch, index)
+                metrics.append(self.update(minibatch))
+            # Step 7: Make no further epoch if the policy has moved too far.
+            if config.target_kl and _mean_kl(metrics[-num_minibatches:]) > config.target_kl:
+                break
+        return mean_metrics(metrics)
+
+    def minibatch(self, batch: RolloutBatch, index: Tensor) -> RolloutBatch:
+        """Return the agent steps with these indices i64[n], whose advantages are standardised if the settings say so.
+
+        The standard deviation of a single advantage is undefined, so it stays as it is.
+        """
+        minibatch = batch.select(index)
+        if self.config.standardize != "minibatch" or len(index) < 2:
+            return minibatch
+        return minibatch._replace(advantage=standardized(minibatch.advantage))
+
+    def policy_loss(self, ratio: Tensor, advantage: Tensor) -> Tensor:
+        """Return the clipped objective times -1, f32[], of ratios r f32[B] and advantages A f32[B]."""
+        return clipped_surrogate(ratio, advantage, self.config.ratio_clip)
+
+    def value_loss(self, value: Tensor, batch: RolloutBatch) -> Tensor:
+        """Return the loss of the values V f32[B] of the states of a batch, f32[].
+
+        It is mean_t (V(s_t) - R_t)^2. With `value_clip`, it is
+
+            mean_t max((V(s_t) - R_t)^2, (V_c(s_t) - R_t)^2)
+            V_c = V_old + clip(V - V_old, -value_clip, value_clip)
+
+        V_old(s_t) is the value when the row was played.
+        """
+        clip = self.config.value_clip
+        if not clip:
+            return super().value_loss(value, batch)
+        clipped = batch.value + (value - batch.value).clamp(-clip, clip)
+        return torch.maximum((value - batch.ret).square(), (clipped - batch.ret).square()).mean()
+
+    @staticmethod
+    def update_size(config: PPOConfig) -> int:
+        """Return the number of agent steps of an update."""
+        return min(config.minibatch_size, config.batch_size)
+
+
+def _mean_kl(metrics: list[Metrics]) -> float:
+    """Return the mean KL divergence of the updates. This waits for a GPU."""
+    return float(torch.stack([update["kl"] for update in metrics]).mean())
