@@ -1,14 +1,22 @@
-"""Compare the speed of our DQN with that of other projects on the same machine: python scripts/benchmark.py.
+"""Compare the speed of our agents with that of other projects on the same machine: python scripts/benchmark.py.
 
-The task is Pong with four stacked frames of 84 x 84, the Nature network, batches of 32, one update per 4 agent steps, a
-replay memory of 100,000 and epsilon 0.01. Each contender is a process that has warmed up and waits
-(scripts/contenders). A round measures all of them, one after the other, in an order that changes from round to round.
-So a ratio of two contenders compares measurements that are close in time. Ratios are printed for equal numbers of
-environments only. Our float32 and our bfloat16 have columns of their own; the other projects compute in float32.
+The task is Pong with four stacked frames of 84 x 84. There are three parts, and `--parts` chooses among them:
+
+- dqn: our DQN beside other DQNs at equal work. The Nature network, batches of 32, one update per 4 agent steps, a
+  replay memory of 100,000 and epsilon 0.01. Ratios are printed for equal numbers of environments only.
+- policy-gradient: our `ppo` beside Stable-Baselines3's PPO at equal work. The Nature network, 8 environments,
+  rollouts of 128 rows, 4 epochs of minibatches of 256. A measurement has whole rollouts, and an update is one gradient
+  step.
+- shipped: our DQN with its default settings beside Stable-Baselines3's DQN with the settings of rl-baselines3-zoo. The
+  report has one line on it. The two do different work.
+
+Each contender is a process that has warmed up and waits (scripts/contenders). A round measures all contenders of a
+part, one after the other, in an order that changes from round to round. So a ratio of two contenders compares
+measurements that are close in time. At equal work our float32 and our bfloat16 have columns of their own; the other
+projects compute in float32. Columns with percentages are shares of the host's time.
 
 The contenders of other projects get virtual environments of their own under .benchmark/. With --here nothing is
-installed, and only contenders whose packages this Python can import take part. Columns with percentages are shares of
-the host's time.
+installed, and only contenders whose packages this Python can import take part.
 """
 
 from __future__ import annotations
@@ -21,14 +29,21 @@ import subprocess
 import sys
 import venv
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training_processes import fast_formats, machine
+
 ROOT = Path(__file__).resolve().parent.parent
 CONTENDERS_FOLDER = ROOT / "scripts" / "contenders"
 ATARI_PACKAGES = ("ale-py", "gymnasium", "opencv-python-headless", "numpy")
+SB3_PACKAGES = ("stable-baselines3", *ATARI_PACKAGES)
+PARTS = ("dqn", "policy-gradient", "shipped")  # in the order of the report
 PRECISIONS = ("float32", "bfloat16")
+OURS_SHIPPED = "rl_lab as shipped"
+SB3_SHIPPED = "SB3 as shipped"
 TIME_SHARES = ("acting", "emulation", "sampling", "updating")
 
 BATCH_SIZE = 32
@@ -39,7 +54,7 @@ MACS_FIRST_LAYER = 400 * 32 * 256
 MACS_FORWARD = MACS_FIRST_LAYER + 81 * 64 * 512 + 49 * 64 * 576 + 3136 * 512 + 512 * 6
 
 Answer = dict[str, Any]
-"""Answer of a contender: "steps", "updates", "seconds", "shares" and "bytes" (see contenders/serve.py)."""
+"""Answer of a contender: "steps", "updates", "seconds", "shares", "bytes" and "setup" (see contenders/serve.py)."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +70,16 @@ class Contender:
         """Return the interpreter: that of its own virtual environment, or ours if `here`."""
         if here or self.packages is None:
             return Path(sys.executable)
-        return ROOT / ".benchmark" / Path(self.script).stem / "bin" / "python"
+        return ROOT / ".benchmark" / self.main_package / "bin" / "python"
+
+    @property
+    def main_package(self) -> str:
+        """Return the package that the contender measures. Contenders with the same one share a virtual environment."""
+        return "rl_lab" if self.packages is None else self.packages[0].split("==")[0]
 
     def is_importable(self) -> bool:
         """Return True if this Python has the package that the contender measures."""
-        package = "rl_lab" if self.packages is None else self.packages[0]
-        module = package.split("==")[0].replace("-", "_")
-        return importlib.util.find_spec(module) is not None
+        return importlib.util.find_spec(self.main_package.replace("-", "_")) is not None
 
 
 class ContenderProcess:
@@ -94,45 +112,98 @@ class ContenderProcess:
 
 def main() -> None:
     """Parse the command line, measure, and print the report."""
-    parser = argparse.ArgumentParser(description="Compare the speed of our DQN with that of other projects.")
+    args = parse_args()
+    sections = [describe_machine()]
+    for part in PARTS:
+        contenders = chosen_contenders(part, args) if part in args.parts else {}
+        if not contenders:
+            continue
+        print(f"part {part}", flush=True)
+        rounds, limits = measure(contenders, args, with_limits=part == "dqn")
+        sections.append(part_report(part, rounds, limits, contenders))
+    if len(sections) == 1:
+        sys.exit("no contender was measured: --only or --here leaves none")
+    print("", *sections, sep="\n\n")
+
+
+def parse_args() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description="Compare the speed of our agents with that of other projects.")
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="parts of the comparison")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each contender")
-    parser.add_argument("--steps", type=int, default=1_000, help="agent steps of a measurement")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=1_000,
+        help="agent steps of a measurement, rounded up to whole rollouts of 1,024 in the part policy-gradient",
+    )
     parser.add_argument(
         "--here", action="store_true", help="install nothing; run the contenders that this Python can import"
     )
     parser.add_argument(
-        "--warm-up", type=int, default=3_000, help="agent steps before the first round; learning starts halfway"
+        "--warm-up", type=int, default=3_000, help="agent steps before the first round; DQN learns from halfway on"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--precisions", nargs="*", default=PRECISIONS, choices=PRECISIONS, help="of our agent")
+    parser.add_argument(
+        "--precisions", nargs="*", default=PRECISIONS, choices=PRECISIONS, help="of our agents at equal work"
+    )
     parser.add_argument("--only", nargs="*", help="run only contenders whose names contain one of these words")
-    args = parser.parse_args()
-    contenders = all_contenders(args.device, args.precisions)
+    return parser.parse_args()
+
+
+def chosen_contenders(part: str, args: argparse.Namespace) -> dict[str, Contender]:
+    """Return the contenders of a part that the options choose, by name. Install their packages without `--here`."""
+    contenders = all_contenders(part, args.device, args.precisions)
     if args.only:
         contenders = {name: c for name, c in contenders.items() if any(word in name for word in args.only)}
     if args.here:
-        contenders = {name: c for name, c in contenders.items() if c.is_importable()}
-    else:
-        for contender in contenders.values():
-            install(contender)
-    rounds, limits = measure(contenders, args)
-    print(f"\n{report(rounds, limits, contenders)}")
+        return {name: c for name, c in contenders.items() if c.is_importable()}
+    for contender in contenders.values():
+        install(contender)
+    return contenders
 
 
-def all_contenders(device: str, precisions: Sequence[str]) -> dict[str, Contender]:
-    """Return the contenders by name, ours first."""
-    sb3 = ("stable-baselines3", *ATARI_PACKAGES)
+def all_contenders(part: str, device: str, precisions: Sequence[str]) -> dict[str, Contender]:
+    """Return the contenders of a part by name, ours first."""
+    if part == "dqn":
+        return dqn_contenders(device, precisions)
+    if part == "policy-gradient":
+        return policy_gradient_contenders(device, precisions)
+    return {
+        OURS_SHIPPED: Contender("lab.py", 8, ("dqn", "shipped")),
+        SB3_SHIPPED: Contender("sb3_dqn.py", 1, ("shipped",), SB3_PACKAGES),
+    }
+
+
+def dqn_contenders(device: str, precisions: Sequence[str]) -> dict[str, Contender]:
+    """Return the contenders of the part dqn by name, ours first."""
     contenders = {}
     for precision in precisions:
         for num_envs in (1, 8, 32):
-            contenders[our_name(precision, num_envs)] = Contender("lab.py", num_envs, (str(num_envs), precision))
-            if device == "cuda":
-                name = f"{our_name(precision, num_envs)}, CUDA graphs"
-                contenders[name] = Contender("lab.py", num_envs, (str(num_envs), precision, "graphs"))
+            contenders |= our_contenders("dqn", precision, num_envs, device)
     for num_envs in (1, 8, 32):
-        contenders[f"SB3, {env_count(num_envs)}"] = Contender("sb3_dqn.py", num_envs, (str(num_envs),), sb3)
+        contenders[f"SB3, {env_count(num_envs)}"] = Contender("sb3_dqn.py", num_envs, (str(num_envs),), SB3_PACKAGES)
     contenders["Tianshou, 8 envs"] = Contender("tianshou_dqn.py", 8, ("8",), ("tianshou==2.0.1", *ATARI_PACKAGES))
     contenders["single file, 1 env"] = Contender("single_file.py", 1, (), ATARI_PACKAGES)
+    return contenders
+
+
+def policy_gradient_contenders(device: str, precisions: Sequence[str]) -> dict[str, Contender]:
+    """Return the contenders of the part policy-gradient by name, ours first."""
+    contenders = {}
+    for precision in precisions:
+        contenders |= our_contenders("ppo", precision, 8, device)
+    contenders["SB3, 8 envs"] = Contender("sb3_ppo.py", 8, ("8",), SB3_PACKAGES)
+    return contenders
+
+
+def our_contenders(agent: str, precision: str, num_envs: int, device: str) -> dict[str, Contender]:
+    """Return our agent at equal work by name: once, and on a GPU once more with CUDA graphs."""
+    name = our_name(precision, num_envs)
+    args = (agent, str(num_envs), precision)
+    contenders = {name: Contender("lab.py", num_envs, args)}
+    if device == "cuda":
+        contenders[f"{name}, CUDA graphs"] = Contender("lab.py", num_envs, (*args, "graphs"))
     return contenders
 
 
@@ -166,23 +237,33 @@ def install(contender: Contender) -> None:
 
 
 def measure(
-    contenders: dict[str, Contender], args: argparse.Namespace
+    contenders: dict[str, Contender], args: argparse.Namespace, *, with_limits: bool
 ) -> tuple[list[dict[str, Answer]], list[dict[str, float]]]:
-    """Start all contenders and measure them in rounds.
+    """Start contenders and measure them in rounds.
+
+    Args:
+        contenders: The contenders by name.
+        args: The options of the command line.
+        with_limits: Measure the limits of the machine, too.
 
     Returns:
-        For each round, the answers of the contenders by name, and the rates of limits.py.
+        For each round, the answers of the contenders by name, and the rates of limits.py. Without limits, the second
+        list is empty.
     """
     processes: dict[str, ContenderProcess] = {}
-    limits_process = ContenderProcess([sys.executable, str(CONTENDERS_FOLDER / "limits.py"), "8", args.device])
     rounds = []
     limits = []
-    try:
+    with ExitStack() as stack:
+        limits_process = None
+        if with_limits:
+            limits_process = ContenderProcess([sys.executable, str(CONTENDERS_FOLDER / "limits.py"), "8", args.device])
+            stack.callback(limits_process.close)
         for name, contender in contenders.items():
             print(f"warming up {name}", flush=True)
             script = str(CONTENDERS_FOLDER / contender.script)
             python = str(contender.python(args.here))
             processes[name] = ContenderProcess([python, script, str(args.warm_up), args.device, *contender.args])
+            stack.callback(processes[name].close)
         names = list(processes)
         for i in range(args.rounds):
             start = i % len(names)
@@ -190,28 +271,52 @@ def measure(
             for name in names[start:] + names[:start]:
                 answers[name] = processes[name].request(str(args.steps))
             rounds.append({name: answers[name] for name in names})
-            limits.append(limits_process.request("measure"))
+            if limits_process is not None:
+                limits.append(limits_process.request("measure"))
             rates = ", ".join(f"{name} {steps_per_second(answer):.0f}" for name, answer in rounds[-1].items())
             print(f"round {i + 1}: {rates} agent steps/s", flush=True)
-    finally:
-        for process in [*processes.values(), limits_process]:
-            process.close()
     return rounds, limits
 
 
-def report(rounds: list[dict[str, Answer]], limits: list[dict[str, float]], contenders: dict[str, Contender]) -> str:
-    """Return the results as Markdown: a table of the contenders, and the limits of the machine.
+def describe_machine() -> str:
+    """Return a line on the CPU: cores, name, and the formats in which it computes matrix products in bfloat16."""
+    return f"CPU: {machine()}. Fast bfloat16: {', '.join(fast_formats()) or 'neither AMX nor AVX512-BF16'}."
+
+
+def part_report(
+    part: str, rounds: list[dict[str, Answer]], limits: list[dict[str, float]], contenders: dict[str, Contender]
+) -> str:
+    """Return the results of a part as Markdown.
 
     Args:
+        part: Name of the part.
         rounds: For each round, the answers of the contenders by name.
-        limits: For each round, the rates of limits.py.
+        limits: For each round, the rates of limits.py. Empty if they were not measured.
         contenders: The contenders by name.
     """
     rates = {name: [steps_per_second(answers[name]) for answers in rounds] for name in rounds[0]}
-    lines = contender_table(rounds, rates, contenders)
-    lines += ["", "Limits of the machine:", ""]
-    lines += limit_lines(limits, rates)
+    if part == "shipped":
+        return shipped_line(rounds, rates)
+    titles = {"dqn": "DQN at equal work:", "policy-gradient": "Our `ppo` and SB3's PPO at equal work:"}
+    lines = [titles[part], "", *contender_table(rounds, rates, contenders)]
+    if limits:
+        lines += ["", "Limits of the machine:", "", *limit_lines(limits, rates)]
     return "\n".join(lines)
+
+
+def shipped_line(rounds: list[dict[str, Answer]], rates: dict[str, list[float]]) -> str:
+    """Return the line on the contenders with their default settings."""
+    labels = {
+        OURS_SHIPPED: "rl_lab's `train dqn --env Pong`",
+        SB3_SHIPPED: "SB3's DQN with the settings of rl-baselines3-zoo for Atari",
+    }
+    texts = []
+    for name in rates:
+        setup = rounds[0][name]["setup"]
+        texts.append(f"{labels[name]} ({setup}): {median_and_range(rates[name], 0)} agent steps/s")
+    if OURS_SHIPPED in rates and SB3_SHIPPED in rates:
+        texts.append(f"ratio {median_and_range(ratios(rates[OURS_SHIPPED], rates[SB3_SHIPPED]))}")
+    return f"As shipped against as shipped, which is different work: {'; '.join(texts)}."
 
 
 def contender_table(

@@ -27,6 +27,9 @@ COLOURS = (
     "#d55e00",
     "#009e73",
     "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#999999",
 )  # of the Okabe-Ito palette, which colour-blind readers can tell apart
 WIDTH = 8.0  # inches
 DPI = 110
@@ -163,10 +166,13 @@ def _align(steps: int) -> int:
 
 
 def _groups_with_minutes(topics: Sequence[ResultTopic]) -> list[ResultGroup]:
-    """Return the groups of MINUTES_ENV whose minutes to the target are recorded, fastest median first."""
+    """Return the groups of MINUTES_ENV whose minutes to the target are recorded, fastest median first.
+
+    Races are left out, because scripts/race.py draws a picture of each of them.
+    """
     groups: list[ResultGroup] = []
     for topic in topics:
-        if topic.target == MINUTES_TARGET:
+        if topic.target == MINUTES_TARGET and topic.minutes_limit is None:
             groups.extend(group for group in topic.groups if _is_in_minutes_picture(group))
     return sorted(groups, key=lambda group: statistics.median(group.minutes_to_target(MINUTES_TARGET)))
 

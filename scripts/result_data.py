@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 NOT_REACHED = math.inf  # steps or minutes of a run that did not reach the target: later than those of every other run
+NO_EVALUATION = -math.inf  # score of a run without an evaluation: lower than those of every other run
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class SeedResult:
     minutes: float | None  # minutes of the whole run; None: not recorded
     best: float  # score of the best evaluation
     final: float  # score of the last evaluation, or the mean that the note of the group describes
+    minutes_curve: list[tuple[float, float]]  # (minutes, mean score of one evaluation); empty: minutes not recorded
 
     def steps_to_target(self, target: float) -> float:
         """Return the agent steps of the first evaluation that reaches `target`, or NOT_REACHED."""
@@ -67,6 +69,7 @@ class ResultTopic:
     title: str
     target: float | None
     picture: str | None  # file name of the picture in docs/
+    minutes_limit: float | None  # minutes after which a run of a race was stopped; None: not a race
     groups: list[ResultGroup]
 
     @property
@@ -83,6 +86,7 @@ def read_topic(path: Path) -> ResultTopic:
         title=data["title"],
         target=data.get("target"),
         picture=data.get("picture"),
+        minutes_limit=data.get("minutes_limit"),
         groups=[_read_group(group, data.get("env", "")) for group in data["groups"]],
     )
 
@@ -112,6 +116,7 @@ def _read_run(data: dict[str, Any]) -> SeedResult:
         commit=data.get("commit", "not recorded"),
         minutes_to_target=data.get("minutes_to_target"),
         minutes=data.get("minutes"),
-        best=data.get("best", max(score for _, score in curve)),
-        final=data.get("final", curve[-1][1]),
+        best=data.get("best", max((score for _, score in curve), default=NO_EVALUATION)),
+        final=data.get("final", curve[-1][1] if curve else NO_EVALUATION),
+        minutes_curve=[(float(minutes), float(score)) for minutes, score in data.get("minutes_curve", [])],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 
-from result_data import NOT_REACHED, ResultGroup, ResultTopic, SeedResult
+from result_data import NO_EVALUATION, NOT_REACHED, ResultGroup, ResultTopic, SeedResult
 
 Row = dict[str, str]
 """The cells of one table row by column title."""
@@ -15,6 +15,18 @@ def summary_table(topic: ResultTopic) -> str:
     """Return a Markdown table with one row per group: medians over the seeds, with the range in brackets."""
     rows = [_summary_row(topic, group) for group in topic.groups]
     return markdown_table(rows, _columns(rows))
+
+
+def race_table(topic: ResultTopic) -> str:
+    """Return a Markdown table with one row per agent of a race: how many seeds reached the target, and when.
+
+    Machine and setting are left out if all groups have the same.
+    """
+    rows = [_summary_row(topic, group) for group in topic.groups]
+    target = f"{topic.target:g}"
+    columns = ["seeds", f"reached {target}", f"minutes to {target}", f"steps to {target}", "best evaluation"]
+    differing = [column for column in ("machine", "setting") if len({row[column] for row in rows}) > 1]
+    return markdown_table(rows, ["agent", *differing, *columns])
 
 
 def seed_table(topic: ResultTopic) -> str:
@@ -63,6 +75,8 @@ def median_and_range(values: Sequence[float], text: Callable[[float], str]) -> s
 
 def score_text(score: float) -> str:
     """Return a score with at most two decimals: 18.7, 500, 0.04."""
+    if score == NO_EVALUATION:
+        return "no evaluation"
     return f"{round(score, 2):g}"
 
 

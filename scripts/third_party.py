@@ -14,39 +14,43 @@ codes of MiniGrid. Stable-Baselines3's have the settings of rl-baselines3-zoo fo
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
-import platform
 import shlex
-import shutil
 import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Lock
 from typing import Any
 
 from third_party_envs import ENVIRONMENTS, EXAMPLES, OUR_AGENTS, ThirdPartyEnv
+from training_processes import (
+    REFUSED,
+    RL_LAB,
+    ROOT,
+    add_run,
+    file_lock,
+    machine,
+    read_evaluations,
+    read_topic_file,
+    recorded_commits,
+    replace_file,
+    run_folders,
+    run_process,
+    single_instance,
+    train_all,
+    train_or_resume,
+)
 
-ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".benchmark" / "third_party"
 RESULTS = ROOT / "results" / "third_party"
 BASELINES = ("sb3_dqn", "sb3_ppo")
 EVALUATIONS = 5  # of a run
 EVAL_MAX_STEPS = 10_000  # a greedy policy may otherwise play for hours
-REFUSED = 2  # exit code of wrong input
-INTERRUPTED = 130  # exit code of a process that Ctrl-C ended
+GROUP_FIELDS = ("command", "machine")  # in which the runs of a group agree
 CANNOT_USE = " cannot use "  # text of the message of an agent that cannot use an environment
-
-file_lock = Lock()  # only one thread at a time changes a file of results
-is_interrupted = Event()  # no process may start any more
-processes: set[subprocess.Popen[str]] = set()  # that run now
 
 
 @dataclass(frozen=True)
@@ -127,33 +131,15 @@ def run_all(parser: argparse.ArgumentParser, options: argparse.Namespace, extra:
             agents = options.agents.split(",") if options.agents else entry.agents
             steps = options.steps or entry.steps
             trainings += [Training(entry, agent, seed, steps, extra) for agent in dict.fromkeys([*agents, *baselines])]
-    with single_instance():
+    with single_instance(WORK):
         install([package for name in names for package in ENVIRONMENTS[name].packages], options.packages)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
-        pool = ThreadPoolExecutor(options.jobs)
         try:
-            succeeded = list(pool.map(lambda training: train(training, options), trainings))
+            succeeded = train_all(lambda training: train(training, options), trainings, options.jobs)
         except KeyboardInterrupt:
-            is_interrupted.set()
-            for process in list(processes):
-                process.terminate()  # the run saves a checkpoint
             sys.exit("interrupted; the same command continues")
-        finally:
-            pool.shutdown(cancel_futures=True)
-    if not all(succeeded):
+    if not succeeded:
         sys.exit(1)
-
-
-@contextmanager
-def single_instance() -> Iterator[None]:
-    """Hold a lock, so that only one process trains at a time. Exit if another process holds the lock."""
-    WORK.mkdir(parents=True, exist_ok=True)
-    with (WORK / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sys.exit(f"another process of this script is training; it holds {WORK / 'lock'}")
-        yield
 
 
 def install(packages: list[str], folder: Path) -> None:
@@ -195,13 +181,12 @@ def train(training: Training, options: argparse.Namespace) -> bool:
     if done.returncode:
         print(f"{training}: failed with exit code {done.returncode}\n{done.stderr}", flush=True)
         return False
-    (run,) = run_folders(training)
+    (run,) = run_folders(training.folder)
     if last_step(run) < training.steps:
         print(f"{training}: failed: it has no evaluation after its last step", flush=True)
         return False
     group = {"agent": training.agent, "command": training.command, "steps": training.steps, **group_texts(options)}
-    commits = (training.folder / "commits.txt").read_text().split()
-    result = {"seed": training.seed, "commit": " ".join(commits), **read_result(run)}
+    result = {"seed": training.seed, "commit": recorded_commits(training.folder), **read_result(run)}
     env_spec = json.loads((run / "env.json").read_text())
     random = None
     if training.agent not in BASELINES and "random" not in read_topic_file(path):
@@ -211,7 +196,7 @@ def train(training: Training, options: argparse.Namespace) -> bool:
         topic["transformations"] = env_spec["transformations"]
         if random is not None:
             topic["random"] = random
-        add_run(topic, group, result)
+        add_run(topic, group, result, GROUP_FIELDS)
 
     update(path, training, add)
     print(f"{training}: last evaluation {result['curve'][-1][1]:g}", flush=True)
@@ -221,83 +206,36 @@ def train(training: Training, options: argparse.Namespace) -> bool:
 def train_process(training: Training, packages: Path) -> subprocess.CompletedProcess[str]:
     """Train or resume a run in a process of its own."""
     folder = training.folder
-    folder.mkdir(parents=True, exist_ok=True)
     arguments = [*training.arguments(str(training.seed)), "--runs-dir", str(folder)]
-    recorded = folder / "command.txt"
-    is_same = recorded.exists() and recorded.read_text() == shlex.join(arguments)
-    runs = run_folders(training)
-    resumable = is_same and len(runs) == 1 and not training.agent.startswith("sb3_")
-    if resumable and any((runs[0] / "checkpoints").glob("*")):
-        record_commit(folder)
-        done = rl_lab(["resume", str(runs[0])], folder, packages)
-        if done.returncode != REFUSED:  # an interrupted or failed run stays, and can be resumed again
-            return done
-    shutil.rmtree(folder)  # an unfinished run that cannot be resumed, or one of another command
-    folder.mkdir()
-    recorded.write_text(shlex.join(arguments))
-    record_commit(folder)
-    return rl_lab(arguments, folder, packages)
-
-
-def record_commit(folder: Path) -> None:
-    """Add the commit of the code to those of a run. A run that was resumed may have several."""
-    path = folder / "commits.txt"
-    commits = path.read_text().split() if path.exists() else []
-    path.write_text("\n".join(dict.fromkeys([*commits, commit()])) + "\n")
-
-
-def rl_lab(arguments: list[str], folder: Path, packages: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of rl_lab in a folder, because some environments write files into the working directory."""
-    command = [sys.executable, "-m", "rl_lab", *arguments]
-    pipe = subprocess.PIPE
-    if is_interrupted.is_set():
-        return subprocess.CompletedProcess(command, INTERRUPTED, "", "interrupted")
-    with subprocess.Popen(
-        command, cwd=folder, env=environment(packages), stdout=pipe, stderr=pipe, text=True
-    ) as process:
-        processes.add(process)
-        stdout, stderr = process.communicate()
-        processes.remove(process)
-    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
-
-
-def run_folders(training: Training) -> list[Path]:
-    """Return the run folders of a training: none or one."""
-    return [path.parent for path in training.folder.glob("*/*/*/env.json")]
+    return train_or_resume(
+        [*RL_LAB, *arguments],
+        folder,
+        environment(packages),
+        record=shlex.join(arguments),
+        is_resumable=not training.agent.startswith("sb3_"),
+    )
 
 
 def random_score(run: Path, training: Training, packages: Path) -> dict[str, float]:
     """Return the score of uniformly random (legal) actions in the environment of a run."""
     words = ["eval", str(run), "--episodes", str(training.entry.eval_episodes), "--epsilon", "1", "--json"]
-    done = rl_lab(words, training.folder, packages)
+    done = run_process([*RL_LAB, *words], training.folder, environment(packages))
     if done.returncode:
         raise RuntimeError(f"the evaluation of random actions failed: {done.stderr}")
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     return {"mean": answer["mean"], "std": answer["std"], "episodes": answer["episodes"]}
 
 
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Return the evaluations of a run."""
-    path = run / "metrics.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [line for line in lines if "eval/return_mean" in line]
-
-
 def last_step(run: Path) -> int:
     """Return the agent step of the last evaluation of a run."""
-    return max((line["global_step"] for line in read_metrics(run)), default=0)
+    return max((line["global_step"] for line in read_evaluations(run)), default=0)
 
 
 def read_result(run: Path) -> dict[str, Any]:
     """Return the minutes and the curve of a run."""
-    lines = read_metrics(run)
+    lines = read_evaluations(run)
     curve = [[line["global_step"], round(line["eval/return_mean"], 3)] for line in lines]
     return {"minutes": round(lines[-1]["time/minutes"], 1), "curve": curve}
-
-
-def read_topic_file(path: Path) -> dict[str, Any]:
-    """Return the content of a file of results, or an empty dict."""
-    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def has_result(topic: dict[str, Any], training: Training) -> bool:
@@ -322,19 +260,7 @@ def update(path: Path, training: Training, change: Any) -> None:
             "refused": {},
         }
         change(topic)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps(topic, indent=1) + "\n")
-        new.replace(path)
-
-
-def add_run(topic: dict[str, Any], group: dict[str, Any], result: dict[str, Any]) -> None:
-    """Add a run to the group of its command and machine."""
-    for old in topic["groups"]:
-        if old["command"] == group["command"] and old["machine"] == group["machine"]:
-            old["runs"] = sorted([*old["runs"], result], key=lambda run: run["seed"])
-            return
-    topic["groups"].append({**group, "runs": [result]})
+        replace_file(path, json.dumps(topic, indent=1) + "\n")
 
 
 def group_texts(options: argparse.Namespace) -> dict[str, Any]:
@@ -342,22 +268,6 @@ def group_texts(options: argparse.Namespace) -> dict[str, Any]:
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     setting = f"{threads} torch threads, {options.jobs} runs side by side"
     return {"machine": options.machine, "setting": setting, "note": "", "stopped_at_target": False}
-
-
-def machine() -> str:
-    """Return a description of this machine: cores and processor."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = models[0] if models else cpu
-    return f"{os.cpu_count()} cores, {cpu}"
-
-
-def commit() -> str:
-    """Return the commit of the code, with -dirty if files differ from it."""
-    words = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def result_table(folder: Path) -> str:

@@ -47,12 +47,13 @@ class TimeShares(dict[str, float]):
         setattr(owner, method, measured)
 
 
-def serve(train: Callable[[int], tuple[int, int]], shares: dict[str, float]) -> None:
+def serve(train: Callable[[int], tuple[int, int]], shares: dict[str, float], setup: str = "") -> None:
     """Print "ready", then answer each line of standard input until its end.
 
     Args:
         train: Trains for about the given number of agent steps. Returns the numbers of agent steps and updates made.
         shares: Host seconds by name since the start, updated by `train`.
+        setup: Text for the report on how the contender was set up, such as its precision and number of threads.
     """
     out = sys.stdout
     sys.stdout = sys.stderr  # output of libraries must not be taken for an answer
@@ -71,5 +72,6 @@ def serve(train: Callable[[int], tuple[int, int]], shares: dict[str, float]) -> 
             "seconds": seconds,
             "shares": {name: value - shares_before.get(name, 0.0) for name, value in shares.items()},
             "bytes": memory,
+            "setup": setup,
         }
         print(json.dumps(answer), file=out, flush=True)

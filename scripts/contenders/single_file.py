@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from serve import TimeShares, serve
 from torch import nn
 
-NUM_ACTIONS = 6
 GAMMA = 0.99
 LEARNING_RATE = 1e-4
 BATCH_SIZE = 32
@@ -55,9 +54,9 @@ class NatureNetwork(nn.Module):
 class ReplayBuffer:
     """A ring of transitions. Observation and next observation are stored as complete stacks."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, seed: int = 1) -> None:
         self.device = device
-        self.generator = np.random.default_rng(1)
+        self.generator = np.random.default_rng(seed)
         self.obs = np.zeros((BUFFER_SIZE, 4, 84, 84), np.uint8)
         self.next_obs = np.zeros((BUFFER_SIZE, 4, 84, 84), np.uint8)
         self.actions = np.zeros(BUFFER_SIZE, np.int64)
@@ -87,25 +86,51 @@ class ReplayBuffer:
 class PlainDQN:
     """DQN of Mnih et al. 2015 with Adam, and its environment."""
 
-    def __init__(self, device: torch.device, learning_starts: int) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        learning_starts: int,
+        *,
+        game: str = "Pong",
+        seed: int = 1,
+        exploration_steps: int = 0,
+    ) -> None:
+        """Make the environment and the networks.
+
+        Args:
+            device: Device of the networks.
+            learning_starts: Agent steps before the first update.
+            game: Name of the Atari game.
+            seed: Seed of the environment and of the replay buffer.
+            exploration_steps: Agent steps in which epsilon falls linearly from 1 to EPSILON; 0: epsilon is EPSILON.
+        """
         self.device = device
         self.learning_starts = learning_starts
-        self.env = make_env()
-        self.network = NatureNetwork(NUM_ACTIONS).to(device)
-        self.target = NatureNetwork(NUM_ACTIONS).to(device)
+        self.exploration_steps = exploration_steps
+        self.env = make_env(game)
+        assert isinstance(self.env.action_space, gym.spaces.Discrete)
+        num_actions = int(self.env.action_space.n)
+        self.network = NatureNetwork(num_actions).to(device)
+        self.target = NatureNetwork(num_actions).to(device)
         self.target.load_state_dict(self.network.state_dict())
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=LEARNING_RATE)
-        self.buffer = ReplayBuffer(device)
-        self.obs: Any = self.env.reset(seed=1)[0]
+        self.buffer = ReplayBuffer(device, seed)
+        self.obs: Any = self.env.reset(seed=seed)[0]
         self.steps = 0
         self.updates = 0
 
     def act(self, obs: NDArray[np.uint8]) -> int:
         """Return an epsilon-greedy action for stacked frames u8[4, 84, 84]."""
-        if random.random() < EPSILON:
+        if random.random() < self.epsilon():
             return int(self.env.action_space.sample())
         with torch.no_grad():
             return int(self.network(torch.as_tensor(obs[None], device=self.device)).argmax(1).item())
+
+    def epsilon(self) -> float:
+        """Return the probability of a random action."""
+        if self.steps >= self.exploration_steps:
+            return EPSILON
+        return 1 + (EPSILON - 1) * self.steps / self.exploration_steps
 
     def update(self, batch: tuple[torch.Tensor, ...]) -> float:
         """Make one gradient step and return the loss."""
@@ -136,10 +161,10 @@ class PlainDQN:
         return steps, self.updates - updates_before
 
 
-def make_env() -> gym.Env:
-    """Return Pong with the usual preprocessing."""
+def make_env(game: str = "Pong") -> gym.Env:
+    """Return an Atari game with the usual preprocessing."""
     gym.register_envs(ale_py)
-    env = gym.make("ALE/Pong-v5", frameskip=1, repeat_action_probability=0.0)
+    env = gym.make(f"ALE/{game}-v5", frameskip=1, repeat_action_probability=0.0)
     env = gym.wrappers.AtariPreprocessing(env, noop_max=30, frame_skip=4, screen_size=84)
     return gym.wrappers.FrameStackObservation(env, 4)
 
