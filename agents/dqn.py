@@ -15,8 +15,9 @@ one time step of N environments.
     8. Take a gradient step on the Huber loss of y - Q(s, a).
     9. Every `target_every` updates, copy the weights of Q to Q^.
 
-Options extend the algorithm: n-step returns, prioritised sampling, and Polyak averaging of the target network. The
-defaults are not those of the paper; `--preset paper` selects the settings of the paper.
+Options extend the algorithm: n-step returns, prioritised sampling, Polyak averaging of the target network, and the
+targets of advantage learning and of Munchausen DQN (agents/core/targets.py). The defaults are not those of the paper;
+`--preset paper` selects the settings of the paper.
 
 In shapes, N is the number of environments, A the number of actions, B the number of transitions in a batch, and k the
 number of observations in a stack.
@@ -54,7 +55,7 @@ from agents.core.reward_scaling import RewardScaling, add_return_moments
 from agents.core.schedules import linear_schedule
 from agents.core.settings import ConfigError
 from agents.core.stopwatch import Stopwatch
-from agents.core.targets import max_value, td_target
+from agents.core.targets import advantage_learning_target, max_value, munchausen_bonus, soft_value, td_target
 from agents.core.types import (
     Carry,
     EnvSpaces,
@@ -73,6 +74,9 @@ from agents.nn.packed import observed_vectors
 
 MAX_COMBINATIONS = 4_096
 """Most combinations of the parts of an action. The network has one output for each."""
+
+MUNCHAUSEN_LOW = -1.0
+"""Lower bound of tau log pi in the target of Munchausen DQN (Vieillard et al. 2020, l_0)."""
 
 
 class DQN:
@@ -111,6 +115,7 @@ class DQN:
                 f"replay_size is {config.replay_size}; it must be at least batch_size, {config.batch_size}"
             )
         check_combinations(spaces)
+        check_targets(config)
         self.config = config
         self.spaces = spaces
         self.device = device
@@ -324,13 +329,37 @@ class DQN:
             The loss of each transition f32[B], differentiable; the TD errors f32[B]; and Q(s, .) f32[B, A].
         """
         # Step 7: Compute the targets.
-        with torch.no_grad():
-            y = td_target(batch.ret, batch.discount, self.next_state_value(batch.next_obs))
+        y = self.targets(batch)
         q = self.online_network.train()(batch.obs)
         q_of_action = q.gather(1, batch.action[:, None]).squeeze(1)
         losses = F.smooth_l1_loss(q_of_action, y, reduction="none")
         td_error = (y - q_of_action).detach()
         return losses, td_error, q.detach()
+
+    @torch.no_grad()
+    def targets(self, batch: TransitionBatch) -> Tensor:
+        """Return the target y of each transition, f32[B]: that of DQN, of advantage learning, or of Munchausen DQN."""
+        config = self.config
+        if config.munchausen_alpha:
+            next_value = soft_value(self.target_network(batch.next_obs), config.munchausen_tau)
+            bonus = munchausen_bonus(
+                self.target_network(batch.obs),
+                batch.action,
+                alpha=config.munchausen_alpha,
+                temperature=config.munchausen_tau,
+                low=MUNCHAUSEN_LOW,
+            )
+            return td_target(batch.ret + bonus, batch.discount, next_value)
+        y = td_target(batch.ret, batch.discount, self.next_state_value(batch.next_obs))
+        if not config.advantage_alpha:
+            return y
+        repeated = None
+        if config.advantage_persistent:
+            next_q = self.target_network(batch.next_obs).gather(1, batch.action[:, None]).squeeze(1)
+            repeated = td_target(batch.ret, batch.discount, next_q)
+        return advantage_learning_target(
+            y, repeated, self.target_network(batch.obs), batch.action, config.advantage_alpha
+        )
 
     def next_state_value(self, next_obs: Tensor) -> Tensor:
         """Return the value of the next state that the target y contains, f32[B]: max_a' Q^(s', a').
@@ -504,10 +533,27 @@ class DQN:
         capture_methods(self.replay, "transitions", wrapper=wrapper)
 
 
+def check_targets(config: DQNConfig, *, agent: str = "dqn", has_own_targets: bool = False) -> None:
+    """Raise ConfigError if the settings of the target contradict each other, or if the agent's targets are others.
+
+    Args:
+        config: Settings.
+        agent: Name of the agent, for the message.
+        has_own_targets: The agent does not compute the targets of `DQN.targets`.
+    """
+    settings = {"advantage_alpha": config.advantage_alpha, "munchausen_alpha": config.munchausen_alpha}
+    chosen = {name: alpha for name, alpha in settings.items() if alpha}
+    if len(chosen) > 1:
+        raise ConfigError("advantage_alpha and munchausen_alpha are both above 0; set one of them to 0")
+    if has_own_targets and chosen:
+        name, alpha = chosen.popitem()
+        raise ConfigError(f"{name} is {alpha:g}; with {agent} it must be 0, because {agent} has other targets")
+
+
 def check_combinations(spaces: EnvSpaces) -> None:
     """Raise ConfigError if the parts of an action have more combinations than an agent with action values takes."""
     if spaces.action_parts and spaces.num_actions > MAX_COMBINATIONS:
         raise ConfigError(
             f"an action has {len(spaces.action_parts)} parts with {spaces.num_actions:,} combinations; agents that"
-            f" learn action values take at most {MAX_COMBINATIONS:,}, reinforce takes any number"
+            f" learn action values take at most {MAX_COMBINATIONS:,}, ppo takes any number"
         )

@@ -31,7 +31,7 @@ from agents.core.frame_stack import stack_frames
 from agents.core.settings import ConfigError
 from agents.core.targets import double_value, max_value, n_step_return, td_target
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult
-from agents.dqn import DQN
+from agents.dqn import DQN, check_targets
 from agents.memory.replay import ExtraFields, Replay
 from agents.memory.sequences import SequenceBatch, SequenceSampler
 from agents.nn.encoders import build_encoder
@@ -314,6 +314,7 @@ def _check_settings(config: DRQNConfig, spaces: EnvSpaces) -> None:
         )
     # Dropout and layer normalisation belong to the hidden layers, which the core replaces.
     batch_norm_without_convolutions = config.norm == "batch" and not spaces.is_image
+    check_targets(config, agent="drqn", has_own_targets=True)
     if config.epsilon_zeta:
         raise ConfigError(f"epsilon_zeta is {config.epsilon_zeta:g}; with drqn it must be 0")
     if config.dropout or config.norm == "layer" or batch_norm_without_convolutions:

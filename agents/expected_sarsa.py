@@ -35,6 +35,11 @@ class ExpectedSarsa(DQN):
                 f"epsilon_zeta is {config.epsilon_zeta:g}; with expected_sarsa it must be 0, because its targets are"
                 " values of the epsilon-greedy policy"
             )
+        if config.munchausen_alpha:
+            raise ConfigError(
+                f"munchausen_alpha is {config.munchausen_alpha:g}; with expected_sarsa it must be 0, because its"
+                " targets are values of the epsilon-greedy policy"
+            )
         super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
 
     def next_state_value(self, next_obs: Tensor) -> Tensor:

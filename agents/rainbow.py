@@ -20,7 +20,7 @@ from agents.core.frame_stack import stack_frames
 from agents.core.settings import ConfigError
 from agents.core.targets import categorical_projection, double_value, max_value
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
-from agents.dqn import DQN
+from agents.dqn import DQN, check_targets
 from agents.memory.replay import TransitionBatch
 from agents.nn.encoders import build_encoder
 from agents.nn.heads import DuelingHead
@@ -51,6 +51,7 @@ class Rainbow(DQN):
     ) -> None:
         if config.value_low >= config.value_high:
             raise ConfigError(f"value_low is {config.value_low}; it must be below value_high, {config.value_high}")
+        check_targets(config, agent="distributional rainbow", has_own_targets=config.distributional)
         super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
 
     def build_network(self) -> nn.Module:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from agents.configs.shared import Core, NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig
-from agents.core.settings import Count, CountOrZero, Fraction, Range
+from agents.core.settings import Count, CountOrZero, Fraction, Positive, Range
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,19 @@ class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig):
     epsilon_zeta: Annotated[float, Range(0, 100)] = 0.0
     """Repeat a random action for n steps, drawn from the zeta distribution P(n) ~ n^-epsilon_zeta (Dabney et al. 2021,
     "Temporally-extended epsilon-greedy exploration", with an exponent of 2). 0 draws every action anew."""
+
+    advantage_alpha: Fraction = 0.0
+    """Weight of advantage learning: add advantage_alpha * (Q(s, a) - max_b Q(s, b)) of the target network to the target
+    (Bellemare et al. 2016, with 0.9). 0 disables it."""
+    advantage_persistent: bool = False
+    """Use persistent advantage learning: the target is at least the value of repeating the action (Bellemare et al.
+    2016)."""
+    munchausen_alpha: Fraction = 0.0
+    """Weight of the log-policy in the target of Munchausen DQN, whose policy is the softmax of Q / munchausen_tau
+    (Vieillard et al. 2020, with 0.9). The value of the next state is then that of this policy, with its entropy, for
+    double_dqn too. 0 disables it."""
+    munchausen_tau: Positive = 0.03
+    """Temperature of Munchausen DQN, in units of the return."""
 
 
 @dataclass(frozen=True)

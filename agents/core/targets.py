@@ -95,6 +95,54 @@ def td_target(ret: Tensor, discount: Tensor, value: Tensor) -> Tensor:
     return ret + discount * value
 
 
+def advantage_learning_target(
+    target: Tensor, persistent_target: Tensor | None, q: Tensor, action: Tensor, alpha: float
+) -> Tensor:
+    """Return the target of advantage learning, float32[B] (Bellemare et al. 2016, "Increasing the action gap").
+
+        y = R + discount * V(s') + alpha (Q(s, a) - max_b Q(s, b))
+
+    The last term is 0 for the best action and negative for the others, so it increases the gap between their values
+    (Baird 1999, "Reinforcement learning through gradient descent"). The persistent form takes the maximum of y and
+    R + discount * Q(s', a), the value of repeating the action.
+
+    Args:
+        target: R + discount * V(s'), [B].
+        persistent_target: R + discount * Q(s', a), [B], for the persistent form. None means the form without it.
+        q: Q(s, .) of the target network, [B, A].
+        action: a, int64[B].
+        alpha: Weight of the gap, from 0 to 1.
+    """
+    target = target + alpha * (q.gather(1, action[:, None]).squeeze(1) - q.amax(1))
+    return target if persistent_target is None else torch.maximum(target, persistent_target)
+
+
+def soft_value(next_q: Tensor, temperature: float) -> Tensor:
+    """Return the value of the softmax policy with its entropy, float32[B] (Vieillard et al. 2020, "Munchausen RL").
+
+        sum_a pi(a | s') (Q(s', a) - tau log pi(a | s')) = tau log sum_a exp(Q(s', a) / tau)
+
+    Args:
+        next_q: Q(s', .) of the target network, [B, A].
+        temperature: tau of the policy pi = softmax(Q / tau).
+    """
+    return temperature * (next_q / temperature).logsumexp(1)
+
+
+def munchausen_bonus(q: Tensor, action: Tensor, *, alpha: float, temperature: float, low: float) -> Tensor:
+    """Return the bonus alpha max(tau log pi(a | s), low), float32[B] (Vieillard et al. 2020, equation 2).
+
+    Args:
+        q: Q(s, .) of the target network, [B, A].
+        action: a, int64[B].
+        alpha: Weight of the log-policy, from 0 to 1.
+        temperature: tau of the policy pi = softmax(Q / tau).
+        low: Lower bound of tau log pi, l_0 of the paper.
+    """
+    log_pi = (q / temperature).log_softmax(1).gather(1, action[:, None]).squeeze(1)
+    return alpha * (temperature * log_pi).clamp(min=low)
+
+
 def categorical_projection(ret: Tensor, discount: Tensor, probabilities: Tensor, support: Tensor) -> Tensor:
     """Project the distribution of R + discount * Z onto the atoms of Z (Bellemare et al. 2017, equation 7).
 

@@ -12,12 +12,15 @@ from loops import CPU, step_both, toy_loop
 from torch import Tensor, nn
 from toy_envs import NumberedSteps, TwoArms
 
-from agents.configs.dqn import DQNConfig
+from agents.configs.dqn import DQNConfig, DRQNConfig, RainbowConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
 from agents.dqn import DQN
+from agents.drqn import DRQN
 from agents.dueling_double_dqn import DuelingDoubleDQN
+from agents.expected_sarsa import ExpectedSarsa
 from agents.memory.replay import TransitionBatch
+from agents.rainbow import Rainbow
 from envs.make import make_stream, resolve
 from rl_lab.training.overlapped_loop import OverlappedLoop
 
@@ -155,6 +158,63 @@ def test_update_takes_huber_gradient_step():
         expected[action] += clipped_error * obs / 4
     assert torch.allclose(online.weight, expected, atol=1e-6)
     assert float(metrics["loss"]) == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"advantage_alpha": 0.9},
+        {"advantage_alpha": 0.5, "advantage_persistent": True},
+        {"munchausen_alpha": 0.9, "munchausen_tau": 0.5},
+    ],
+    ids=["advantage learning", "persistent advantage learning", "munchausen"],
+)
+def test_targets_of_options_equal_their_definition(settings):
+    """The oracle computes the target of each transition from the tables Q^(s, .) and Q^(s', .)."""
+    agent = DQN(DQNConfig(**settings), EnvSpaces((2,), torch.float32, 3, 1), seed=0, device=CPU)
+    batch = TransitionBatch(
+        obs=torch.randn(20, 1, 2),
+        action=torch.randint(3, (20,)),
+        ret=torch.randn(20),
+        discount=torch.tensor([0.9, 0.0] * 10),
+        next_obs=torch.randn(20, 1, 2),
+        weight=torch.ones(20),
+        cell=torch.arange(20),
+    )
+    with torch.no_grad():
+        for weight in agent.target_network.parameters():  # other values than those of the online network
+            weight.add_(0.1 * torch.randn_like(weight))
+        q = agent.target_network(batch.obs).tolist()
+        next_q = agent.target_network(batch.next_obs).tolist()
+    y = agent.targets(batch)
+    for i in range(20):
+        action = int(batch.action[i])
+        ret = float(batch.ret[i])
+        discount = float(batch.discount[i])
+        if "munchausen_alpha" in settings:
+            log_pi = q[i][action] / 0.5 - np.logaddexp.reduce(np.array(q[i]) / 0.5)
+            bonus = 0.9 * max(0.5 * log_pi, -1.0)
+            expected = ret + bonus + discount * 0.5 * np.logaddexp.reduce(np.array(next_q[i]) / 0.5)
+        else:
+            gap = q[i][action] - max(q[i])
+            expected = ret + discount * max(next_q[i]) + settings["advantage_alpha"] * gap
+        if settings.get("advantage_persistent"):
+            expected = max(expected, ret + discount * next_q[i][action])
+        assert float(y[i]) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("cls", "config", "message"),
+    [
+        (DQN, DQNConfig(advantage_alpha=0.5, munchausen_alpha=0.5), "advantage_alpha and munchausen_alpha are both"),
+        (DRQN, DRQNConfig(advantage_alpha=0.5), "advantage_alpha is 0.5; with drqn it must be 0"),
+        (Rainbow, RainbowConfig(munchausen_alpha=0.9), "munchausen_alpha is 0.9; with distributional rainbow"),
+        (ExpectedSarsa, DQNConfig(munchausen_alpha=0.9), "munchausen_alpha is 0.9; with expected_sarsa"),
+    ],
+)
+def test_targets_that_the_agent_cannot_compute_are_refused(cls, config, message):
+    with pytest.raises(ConfigError, match=message):
+        cls(config, EnvSpaces((2,), torch.float32, 3, 1), seed=0, device=CPU)
 
 
 def test_dqn_learns_values_of_two_armed_bandit():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import NaiveEpisode
 
-from agents.core.targets import categorical_projection, generalized_advantage, max_value, n_step_return, td_target
+from agents.core.action_masks import ILLEGAL
+from agents.core.targets import (
+    advantage_learning_target,
+    categorical_projection,
+    generalized_advantage,
+    max_value,
+    munchausen_bonus,
+    n_step_return,
+    soft_value,
+    td_target,
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -89,3 +101,72 @@ def test_generalized_advantage_is_weighted_sum_of_n_step_advantages(trace_decay:
             weight = trace_decay ** (n - 1) * (1.0 if n == longest else 1 - trace_decay)
             expected += weight * (ret + bootstrap - value[t])
         assert float(advantage[t]) == pytest.approx(expected, abs=1e-4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), alpha=st.floats(0, 1, width=32), persistent=st.booleans())
+def test_advantage_learning_target_equals_its_definition_for_each_transition(seed: int, alpha: float, persistent: bool):
+    rng = np.random.default_rng(seed)
+    target, repeated = rng.normal(size=(2, 8)).astype(np.float32)
+    q = rng.normal(size=(8, 3)).astype(np.float32)
+    action = rng.integers(3, size=8)
+    result = advantage_learning_target(
+        torch.from_numpy(target),
+        torch.from_numpy(repeated) if persistent else None,
+        torch.from_numpy(q),
+        torch.from_numpy(action),
+        alpha,
+    )
+    for i in range(8):
+        expected = target[i] + alpha * (q[i][action[i]] - max(q[i]))
+        if persistent:
+            expected = max(expected, repeated[i])
+        assert float(result[i]) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_advantage_learning_keeps_the_best_value_and_increases_the_gap_of_a_chain():
+    """The fixed point by dynamic programming: max_a Q is that of Q-learning, and a gap is 1 / (1 - alpha) as wide.
+
+    For the best action the added term is 0. For another action a, Q(s, a) = T Q(s, a) + alpha (Q(s, a) - V(s)), so
+    V(s) - Q(s, a) = (V(s) - T Q(s, a)) / (1 - alpha).
+    """
+    gamma, states, alpha = 0.9, 5, 0.8
+    next_state = torch.tensor([[s, min(s + 1, states - 1)] for s in range(states)])
+    reward = torch.zeros(states, 2)
+    reward[-1, 1] = 1.0  # leaving the last state ends the episode
+    discount = torch.full((states, 2), gamma)
+    discount[-1, 1] = 0.0
+    tables = []
+    for weight in (0.0, alpha):
+        q = torch.zeros(states, 2)
+        for _ in range(2000):
+            y = td_target(reward.flatten(), discount.flatten(), max_value(q)[next_state.flatten()])
+            action = torch.arange(2).repeat(states)
+            q = advantage_learning_target(y, None, q.repeat_interleave(2, 0), action, weight).view(states, 2)
+        tables.append(q)
+    plain, increased = tables
+    value = torch.tensor([gamma ** (states - 1 - s) for s in range(states)])
+    assert torch.allclose(plain.amax(1), value, atol=1e-4)
+    assert torch.allclose(increased.amax(1), value, atol=1e-4)
+    assert torch.allclose(value - increased[:, 0], (value - plain[:, 0]) / (1 - alpha), atol=1e-3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), tau=st.sampled_from([0.03, 0.5, 2.0]))
+def test_munchausen_terms_equal_their_sums_over_actions(seed: int, tau: float):
+    """The oracle computes the softmax policy with Python floats, and leaves out an action that is illegal."""
+    rng = np.random.default_rng(seed)
+    q = rng.normal(size=(6, 4)).astype(np.float32)
+    legal = rng.random((6, 4)) < 0.7
+    legal[:, 0] = True
+    masked = torch.where(torch.from_numpy(legal), torch.from_numpy(q), ILLEGAL)
+    value = soft_value(masked, tau)
+    bonus = munchausen_bonus(masked, torch.zeros(6, dtype=torch.int64), alpha=0.9, temperature=tau, low=-1.0)
+    for i in range(6):
+        values = [float(q[i, a]) for a in range(4) if legal[i, a]]
+        weights = [math.exp((v - max(values)) / tau) for v in values]
+        pi = [w / sum(weights) for w in weights]
+        expected = sum(p * (v - tau * math.log(p)) for p, v in zip(pi, values, strict=True) if p > 0)
+        assert float(value[i]) == pytest.approx(expected, abs=1e-4)
+        log_pi = (values[0] - max(values)) / tau - math.log(sum(weights))
+        assert float(bonus[i]) == pytest.approx(0.9 * min(max(tau * log_pi, -1.0), 0.0), abs=1e-4)
