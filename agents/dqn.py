@@ -36,11 +36,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agents.configs.dqn import DQNConfig
-from agents.core.action_masks import is_legal, mean_of_legal
+from agents.core.action_masks import mean_of_legal
 from agents.core.agent import Abilities
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
 from agents.core.example_updates import random_rows
-from agents.core.exploration import RepeatedActions
+from agents.core.exploration import RepeatedActions, epsilon_greedy, random_actions
 from agents.core.frame_stack import empty_history, stack_frames
 from agents.core.memory_needs import (
     MemoryNeed,
@@ -215,35 +215,20 @@ class DQN:
             Actions i64[N], and the carry for the next call.
         """
         q, carry = self.acting_q_values(obs, is_first, carry)
-        action = q.argmax(1)
         if not explore:
-            return action, carry
+            return q.argmax(1), carry
+        has_masks = self.spaces.has_action_masks
         if self.repeated_actions is None:
-            return self._replace_by_random(action, q), carry
+            return epsilon_greedy(q, self.epsilon, self.generator, has_masks=has_masks), carry
         history, *repeated = carry
-        action, repeated = self.repeated_actions(action, self._random_action(q), q, is_first, repeated, self.epsilon)
+        random = random_actions(q, self.generator, has_masks=has_masks)
+        action, repeated = self.repeated_actions(q.argmax(1), random, q, is_first, repeated, self.epsilon)
         return action, (history, *repeated)
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
         """Return the greedy actions, Q(s, .), max_a Q(s, a), and the next carry. The arguments are those of `act`."""
         q, carry = self.q_values(obs, is_first, carry)
         return PolicyOutput(q.argmax(1), q, q.amax(1)), carry
-
-    def _replace_by_random(self, action: Tensor, q: Tensor) -> Tensor:
-        """Return the actions i64[N], each replaced by a uniformly random legal one with probability epsilon.
-
-        Args:
-            action: The greedy actions.
-            q: Q(s, .) f32[N, A], which shows the legal actions.
-        """
-        is_random = torch.rand(len(action), generator=self.generator, device=self.device) < self.epsilon
-        return torch.where(is_random, self._random_action(q), action)
-
-    def _random_action(self, q: Tensor) -> Tensor:
-        """Return uniformly random legal actions i64[N]. Q(s, .) f32[N, A] shows the legal actions."""
-        if self.spaces.has_action_masks:
-            return torch.multinomial(is_legal(q).float(), 1, generator=self.generator).squeeze(1)
-        return torch.randint(self.spaces.num_actions, (len(q),), generator=self.generator, device=self.device)
 
     # --- Steps 5 to 9: learn from the replay memory ------------------------------------------------------------------
 

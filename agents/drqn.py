@@ -317,7 +317,7 @@ def _check_settings(config: DRQNConfig, spaces: EnvSpaces) -> None:
     check_targets(config, agent="drqn", has_own_targets=True)
     if config.epsilon_zeta:
         raise ConfigError(f"epsilon_zeta is {config.epsilon_zeta:g}; with drqn it must be 0")
-    if config.dropout or config.norm == "layer" or batch_norm_without_convolutions:
+    if config.dropout or config.norm in ("layer", "layers") or batch_norm_without_convolutions:
         raise ConfigError(
             f"dropout is {config.dropout} and norm is {config.norm}; with drqn, dropout must be 0,"
             " and norm must be none, or batch for images"

@@ -36,6 +36,7 @@ class PPO(PolicyGradient):
     """PPO agent. The numbered comments refer to the steps of the algorithm in the module docstring."""
 
     config_class = PPOConfig
+    batch_settings = "minibatch_size or batch_size"
     config: PPOConfig
 
     def learn(self, batch: RolloutBatch) -> Metrics | None:
@@ -48,28 +49,26 @@ class PPO(PolicyGradient):
         # Step 4: Standardise the advantages.
         if config.standardize == "batch":
             batch = batch._replace(advantage=standardized(batch.advantage))
-        size = len(batch.action)
-        num_minibatches = max(1, round(size / config.minibatch_size))
         metrics: list[Metrics] = []
         for _ in range(config.epochs):
+            epoch_metrics: list[Metrics] = []
             # Step 5: Divide the batch into minibatches.
-            order = torch.randperm(size, generator=self.generator, device=self.device)
-            for index in order.chunk(num_minibatches):
+            for minibatch in self.shuffled_minibatches(batch, config.minibatch_size):
                 # Step 6: Take a gradient step.
-                minibatch = self.minibatch(batch, index)
-                metrics.append(self.update(minibatch))
+                update_metrics = self.update(self.with_standardized_advantages(minibatch))
+                epoch_metrics.append(update_metrics)
+            metrics += epoch_metrics
             # Step 7: Make no further epoch if the policy has moved too far.
-            if config.target_kl and _mean_kl(metrics[-num_minibatches:]) > config.target_kl:
+            if config.target_kl and _mean_kl(epoch_metrics) > config.target_kl:
                 break
         return mean_metrics(metrics)
 
-    def minibatch(self, batch: RolloutBatch, index: Tensor) -> RolloutBatch:
-        """Return the agent steps with these indices i64[n], whose advantages are standardised if the settings say so.
+    def with_standardized_advantages(self, minibatch: RolloutBatch) -> RolloutBatch:
+        """Return a minibatch whose advantages are standardised, if the settings say so.
 
         The standard deviation of a single advantage is undefined, so it stays as it is.
         """
-        minibatch = batch.select(index)
-        if self.config.standardize != "minibatch" or len(index) < 2:
+        if self.config.standardize != "minibatch" or len(minibatch.action) < 2:
             return minibatch
         return minibatch._replace(advantage=standardized(minibatch.advantage))
 

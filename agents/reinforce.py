@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from agents.configs.reinforce import ReinforceConfig
@@ -38,6 +37,7 @@ class Reinforce(PolicyGradient):
     """REINFORCE agent. The numbered comments refer to the steps of the algorithm in the module docstring."""
 
     config_class = ReinforceConfig
+    batch_settings = "minibatch_size or batch_size"
     config: ReinforceConfig
 
     def check_settings(self) -> None:
@@ -88,18 +88,13 @@ class Reinforce(PolicyGradient):
         # Step 4: Standardise the advantages.
         if config.standardize:
             batch = batch._replace(advantage=standardized(batch.advantage))
-        size = len(batch.action)
-        num_minibatches = 1
-        if config.minibatch_size:
-            num_minibatches = max(1, round(size / config.minibatch_size))
-        metrics = []
+        metrics: list[Metrics] = []
         for _ in range(config.epochs):
             # Step 5: Divide the batch into minibatches.
-            order = torch.randperm(size, generator=self.generator, device=self.device)
-            for index in order.chunk(num_minibatches):
+            for minibatch in self.shuffled_minibatches(batch, config.minibatch_size or len(batch.action)):
                 # Step 6: Take a gradient step.
-                minibatch = batch.select(index)
-                metrics.append(self.update(minibatch))
+                update_metrics = self.update(minibatch)
+                metrics.append(update_metrics)
         return mean_metrics(metrics)
 
     def policy_loss(self, ratio: Tensor, advantage: Tensor) -> Tensor:

@@ -50,6 +50,8 @@ RUNS: dict[str, str] = {
     "reinforce Pong": f"reinforce {PONG} --batch-size 256 --precision float32",
     "ppo CartPole": f"ppo {CARTPOLE} --batch-size 256 --value-clip 0.2 --target-kl 0.05 --standardize minibatch",
     "ppo Pong": f"ppo {PONG} --batch-size 256 --precision float32",
+    "pqn CartPole": f"pqn {CARTPOLE}",
+    "pqn Pong": f"pqn {PONG} --batch-size 256 --precision float32",
     "a2c CartPole": f"a2c {CARTPOLE}",
     "a2c Pong": f"a2c {PONG} --precision float32",
     **{f"{name} CliffWalking": f"{name} {TABULAR}" for name in TABULAR_AGENTS},

@@ -9,11 +9,11 @@ from agents.core.schedules import linear_schedule
 from agents.core.settings import Count, CountOrZero, Fraction, NonNegative, Positive, Range
 
 Init = Literal["torch", "orthogonal", "he", "xavier", "lecun"]
-Norm = Literal["none", "layer", "batch"]
+Norm = Literal["none", "layer", "layers", "batch"]
 Pixels = Literal["frames", "differences"]
 Codes = Literal["numbers", "embed"]
 Core = Literal["lstm", "gru"]
-OptimizerName = Literal["adam", "rmsprop", "centered_rmsprop"]
+OptimizerName = Literal["adam", "radam", "rmsprop", "centered_rmsprop"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class NetworkConfig:
     """Input of whole numbers on a grid, such as MiniGrid's codes of objects: the "numbers" themselves, or "embed", a
     learned vector of 16 numbers for each code of each channel."""
     norm: Norm = "none"
-    """Normalisation: "layer" (Ba et al. 2016) or "batch" (Ioffe and Szegedy 2015)."""
+    """Normalisation: "layer" (Ba et al. 2016) of the hidden layers, "layers" of the convolutions too, or "batch" (Ioffe
+    and Szegedy 2015)."""
     normalize_obs: bool = False
     """Subtract the running mean from each entry of a vector observation, divide by the running standard deviation, and
     clip to [-10, 10]."""
@@ -56,7 +57,8 @@ class OptimizerConfig:
     lr_steps: CountOrZero = 0
     """Agent step at which the learning rate reaches lr_end. 0 keeps it at lr."""
     optimizer: OptimizerName = "adam"
-    """adam (Kingma and Ba 2015), rmsprop (Tieleman and Hinton 2012), or centered_rmsprop (Mnih et al. 2015)."""
+    """adam (Kingma and Ba 2015), radam (Liu et al. 2020), rmsprop (Tieleman and Hinton 2012), or centered_rmsprop (Mnih
+    et al. 2015)."""
     optimizer_eps: Positive = 1.5e-4
     """Epsilon in the denominator of the optimiser's step, against division by zero."""
     grad_clip: NonNegative = 10.0

@@ -1,4 +1,4 @@
-"""torch's Adam and RMSprop without the import of torch's compiler.
+"""torch's Adam, RAdam and RMSprop without the import of torch's compiler.
 
 The first call of a torch optimiser imports `torch._dynamo`, which takes as long as the import of torch itself. This
 project does not compile its optimisers. So this module prevents the import in two places:
@@ -6,7 +6,7 @@ project does not compile its optimisers. So this module prevents the import in t
 1. Methods of `torch.optim.Optimizer` that are excluded from compilation are wrapped. The wrapper imports the compiler
    once and stores the result as `__dynamo_disable` on the wrapped function. `_skip_compiler_import` stores the function
    itself.
-2. `step` is wrapped as well. `EagerAdam` and `EagerRMSprop` call the unwrapped function.
+2. `step` is wrapped as well. The classes of this module call the unwrapped function.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import inspect
 import torch
 
 _adam_step = inspect.unwrap(torch.optim.Adam.step)
+_radam_step = inspect.unwrap(torch.optim.RAdam.step)
 _rmsprop_step = inspect.unwrap(torch.optim.RMSprop.step)
 
 
@@ -26,6 +27,16 @@ class EagerAdam(torch.optim.Adam):
     def step(self, closure: None = None) -> None:
         """Update the parameters from their gradients."""
         _adam_step(self)
+        _mark_parameters_as_changed(self)
+
+
+class EagerRAdam(torch.optim.RAdam):
+    """RAdam (Liu et al. 2020). The numbers are those of torch.optim.RAdam."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Update the parameters from their gradients."""
+        _radam_step(self)
         _mark_parameters_as_changed(self)
 
 

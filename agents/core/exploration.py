@@ -1,8 +1,9 @@
-"""Exploration by repeated random actions: Dabney et al. 2021, "Temporally-extended epsilon-greedy exploration".
+"""Exploration by random actions: epsilon-greedy, and repeated random actions.
 
-A single random action changes little where the effects of actions add up, as in MountainCar. A random action that is
-repeated for n steps reaches states far away. With n drawn from a zeta distribution, most repetitions are short, and a
-few are long.
+Repeated random actions are those of Dabney et al. 2021, "Temporally-extended epsilon-greedy exploration". A single
+random action changes little where the effects of actions add up, as in MountainCar. A random action that is repeated
+for n steps reaches states far away. With n drawn from a zeta distribution, most repetitions are short, and a few are
+long.
 """
 
 from __future__ import annotations
@@ -16,6 +17,32 @@ from agents.core.action_masks import is_legal
 
 MAX_STEPS = 1000
 """Largest number of repetitions n."""
+
+
+def random_actions(q: Tensor, generator: torch.Generator, *, has_masks: bool) -> Tensor:
+    """Return uniformly random legal actions i64[N].
+
+    Args:
+        q: Q(s, .) f32[N, A], which shows the legal actions.
+        generator: Generator of the random numbers.
+        has_masks: True if some actions may be illegal.
+    """
+    if has_masks:
+        return torch.multinomial(is_legal(q).float(), 1, generator=generator).squeeze(1)
+    return torch.randint(q.shape[1], (len(q),), generator=generator, device=q.device)
+
+
+def epsilon_greedy(q: Tensor, epsilon: float, generator: torch.Generator, *, has_masks: bool) -> Tensor:
+    """Return the greedy actions i64[N], each replaced by a uniformly random legal one with probability epsilon.
+
+    Args:
+        q: Q(s, .) f32[N, A].
+        epsilon: Probability of a random action.
+        generator: Generator of the random numbers.
+        has_masks: True if some actions may be illegal.
+    """
+    is_random = torch.rand(len(q), generator=generator, device=q.device) < epsilon
+    return torch.where(is_random, random_actions(q, generator, has_masks=has_masks), q.argmax(1))
 
 
 class RepeatedActions:

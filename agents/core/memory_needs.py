@@ -20,7 +20,7 @@ from agents.core.types import EnvSpaces
 MAX_BYTES = 2**62
 """Sizes from here on are not computed any further. PyTorch's sizes are 64-bit numbers."""
 
-MOMENTS = {"adam": 2, "rmsprop": 1, "centered_rmsprop": 2}
+MOMENTS = {"adam": 2, "radam": 2, "rmsprop": 1, "centered_rmsprop": 2}
 """Numbers that an optimiser keeps for each weight, by `OptimizerConfig.optimizer`."""
 
 ACTIVATION_COPIES = 3

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from agents.configs.shared import OptimizerConfig
 from agents.core.centered_rmsprop import CenteredRMSProp
-from agents.core.eager_optimizers import EagerAdam, EagerRMSprop
+from agents.core.eager_optimizers import EagerAdam, EagerRAdam, EagerRMSprop
 from agents.core.settings import ConfigError
 
 
@@ -33,6 +33,8 @@ def build_optimizer(
         return _build_capturable_adam(config, list(params))
     if config.optimizer == "centered_rmsprop":
         return CenteredRMSProp(params, lr=config.lr, eps=config.optimizer_eps)
+    if config.optimizer == "radam":
+        return EagerRAdam(params, lr=config.lr, eps=config.optimizer_eps)
     if config.optimizer == "rmsprop":
         return EagerRMSprop(params, lr=config.lr, eps=config.optimizer_eps)
     return EagerAdam(params, lr=config.lr, eps=config.optimizer_eps, fused=True)

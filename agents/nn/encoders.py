@@ -24,7 +24,7 @@ from agents.configs.shared import NetworkConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, PackedLayout
 from agents.nn.gradient_scale import ScaleGradient
-from agents.nn.mixed_precision import Conv2d, LayerNorm, Linear
+from agents.nn.mixed_precision import Conv2d, ConvolutionLayerNorm, LayerNorm, Linear
 from agents.nn.normalization import ObservationNormalization, build_normalization
 from agents.nn.packed import spatial_part, vector_part
 from agents.nn.pixel_convolutions import DifferencesConv2d, FramesConv2d, PreprocessedImages
@@ -100,8 +100,9 @@ class NatureCNN(nn.Module):
     """The image encoder of Mnih et al. 2015: three convolutions and a hidden layer, each followed by ReLU.
 
     The convolutions have F filters of 8x8 with stride 4, 2 F of 4x4 with stride 2, and 2 F of 3x3 with stride 1. F is
-    `config.filters`, 32 in the paper. Batch normalisation comes before every ReLU, layer normalisation only before the
-    ReLU of the hidden layer. Dropout follows the hidden layer.
+    `config.filters`, 32 in the paper. With `config.norm` "batch" or "layers", batch or layer normalisation comes before
+    every ReLU; with "layer", layer normalisation comes only before the ReLU of the hidden layer. Dropout follows the
+    hidden layer.
 
     Args:
         shape: Shape [H, W] or [C, H, W] of an image, with sides of at least 36 pixels.
@@ -137,8 +138,7 @@ class NatureCNN(nn.Module):
         layers: list[nn.Module] = []
         for convolution in convolutions:
             layers.append(convolution)
-            if config.norm == "batch":
-                layers.append(nn.BatchNorm2d(convolution.out_channels))
+            layers += _convolution_norm(convolution.out_channels, config)
             layers.append(nn.ReLU())
             height = _output_size(height, convolution)
             width = _output_size(width, convolution)
@@ -201,8 +201,7 @@ class PlanesCNN(nn.Module):
             self.embedding = CodeEmbedding(channels)
             channels = CodeEmbedding.SIZE
         layers: list[nn.Module] = [Conv2d(config.frame_stack * channels, config.filters, kernel_size=3, padding=1)]
-        if config.norm == "batch":
-            layers.append(nn.BatchNorm2d(config.filters))
+        layers += _convolution_norm(config.filters, config)
         layers.append(nn.ReLU())
         if gradient_scale != 1:
             layers.append(ScaleGradient(gradient_scale))
@@ -392,10 +391,19 @@ def _output_size(size: int, convolution: nn.Conv2d) -> int:
     return (size - convolution.kernel_size[0]) // convolution.stride[0] + 1
 
 
+def _convolution_norm(channels: int, config: NetworkConfig) -> list[nn.Module]:
+    """Return the normalisation after a convolution with this number of output channels, if any."""
+    if config.norm == "batch":
+        return [nn.BatchNorm2d(channels)]
+    if config.norm == "layers":
+        return [ConvolutionLayerNorm(channels)]
+    return []
+
+
 def _hidden_layer(inputs: int, outputs: int, config: NetworkConfig, linear: type[nn.Linear]) -> list[nn.Module]:
     """Return a fully connected layer, its normalisation if any, ReLU, and dropout if any."""
     layers: list[nn.Module] = [linear(inputs, outputs)]
-    if config.norm == "layer":
+    if config.norm in ("layer", "layers"):
         layers.append(LayerNorm(outputs))
     elif config.norm == "batch":
         layers.append(nn.BatchNorm1d(outputs))

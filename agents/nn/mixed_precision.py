@@ -56,6 +56,23 @@ class LayerNorm(nn.LayerNorm):
         return super().forward(input.float())
 
 
+class ConvolutionLayerNorm(nn.GroupNorm):
+    """Layer normalisation over the channels and the pixels of feature maps, with a scale and a shift for each channel.
+
+    It computes in float32 and returns the dtype of its input.
+
+    Args:
+        channels: Channels of the feature maps.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(1, channels)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised feature maps [B, channels, H, W]."""
+        return super().forward(input.float()).to(input.dtype)
+
+
 class _UseCachedCast(torch.autograd.Function):
     """Return the cached copy of a parameter. The backward pass casts the gradient to the dtype of the parameter."""
 

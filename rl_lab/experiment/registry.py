@@ -179,6 +179,12 @@ BUILT_IN_AGENTS = [
         "actor-critic with n-step returns: Mnih et al. 2016, Asynchronous methods for deep RL",
     ),
     _built_in(
+        "pqn",
+        "agents.pqn:PQN",
+        "agents.configs.pqn:PQNConfig",
+        "Q-learning without a replay memory: Gallici et al. 2024, Simplifying deep temporal difference learning",
+    ),
+    _built_in(
         "sb3_dqn",
         "rl_lab.baselines.sb3_agents:SB3DQN",
         "rl_lab.baselines.sb3_config:SB3DQNConfig",

@@ -122,8 +122,8 @@ def test_layer_norm_is_used():
             IMAGE,
             "norm is layer; without convolutions it must be none",
         ),
-        ({"norm": "batch"}, VECTOR, "norm is batch; for a policy gradient it must be none or layer"),
-        ({"dropout": 0.1}, VECTOR, "dropout is 0.1; for a policy gradient it must be 0"),
+        ({"norm": "batch"}, VECTOR, "norm is batch; without a replay memory it must be none, layer or layers"),
+        ({"dropout": 0.1}, VECTOR, "dropout is 0.1; without a replay memory it must be 0"),
     ],
 )
 def test_contradicting_settings_raise(changes, spaces, message):

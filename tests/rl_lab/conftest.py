@@ -8,7 +8,7 @@ import pytest
 import rl_lab
 from rl_lab.experiment.run import Run
 
-POLICY_GRADIENTS = ("reinforce", "ppo", "a2c")  # agents without a replay memory
+WITHOUT_REPLAY = ("reinforce", "ppo", "a2c", "pqn")
 SHORT_RUN = {"steps": 1200, "eval_every": 500, "eval_episodes": 4, "log_every": 200, "checkpoint_every": 400}
 
 
@@ -30,7 +30,7 @@ def train(tmp_path: Path) -> Train:
             "quiet": True,
             **SHORT_RUN,
         }
-        if agent not in POLICY_GRADIENTS and not agent.startswith("sb3_"):
+        if agent not in WITHOUT_REPLAY and not agent.startswith("sb3_"):
             defaults["learning_starts"] = 200
         return rl_lab.train(agent, **{**defaults, **settings})
 

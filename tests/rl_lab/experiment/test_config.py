@@ -47,6 +47,7 @@ def test_later_layers_override_earlier_ones(tmp_path: Path, monkeypatch: pytest.
         ("reinforce", {}, True),
         ("ppo", {}, True),
         ("a2c", {}, True),
+        ("pqn", {}, True),
         ("reinforce", {"bounds": None, "one_hot": True}, False),
         ("reinforce", {"bounds": None, "name": "CartPole-v1"}, False),  # tuned without normalisation
         ("reinforce", {"bounds": None, "family": "image", "dtype": "uint8"}, False),
@@ -62,7 +63,7 @@ def test_vectors_are_normalised_by_default(agent: str, changes: dict[str, Any], 
     assert config.resolve(agent, env_spec, {"norm_obs": not expected}).settings.normalize_obs != expected
 
 
-@pytest.mark.parametrize("agent", ["dqn", "drqn", "reinforce", "ppo", "a2c"])
+@pytest.mark.parametrize("agent", ["dqn", "drqn", "reinforce", "ppo", "a2c", "pqn"])
 def test_run_of_an_older_version_is_not_normalised(agent: str):
     """Its config.yaml lacks the settings, and its network the statistics."""
     settings = config.from_dict({"agent": agent, "env": "MountainCar-v0"}, "here").settings
