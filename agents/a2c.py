@@ -28,6 +28,7 @@ class A2C(PolicyGradient):
     """A2C agent. The numbered comments refer to the steps of the algorithm in the module docstring."""
 
     config_class = A2CConfig
+    config: A2CConfig
 
     def learn(self, batch: RolloutBatch) -> Metrics:
         """Take one gradient step on the batch, and return its metrics."""

@@ -36,6 +36,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agents.configs.dqn import DQNConfig
+from agents.core.action_combinations import check_combinations
 from agents.core.action_masks import mean_of_legal
 from agents.core.agent import Abilities
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
@@ -55,7 +56,7 @@ from agents.core.reward_scaling import RewardScaling, add_return_moments
 from agents.core.schedules import linear_schedule
 from agents.core.settings import ConfigError
 from agents.core.stopwatch import Stopwatch
-from agents.core.targets import advantage_learning_target, max_value, munchausen_bonus, soft_value, td_target
+from agents.core.targets import action_gap, max_value, munchausen_bonus, soft_value, td_target
 from agents.core.types import (
     Carry,
     EnvSpaces,
@@ -71,9 +72,6 @@ from agents.nn.init import build_seeded, initialize_weights
 from agents.nn.networks import QNetwork
 from agents.nn.normalization import find_normalization
 from agents.nn.packed import observed_vectors
-
-MAX_COMBINATIONS = 4_096
-"""Most combinations of the parts of an action. The network has one output for each."""
 
 MUNCHAUSEN_LOW = -1.0
 """Lower bound of tau log pi in the target of Munchausen DQN (Vieillard et al. 2020, l_0)."""
@@ -338,13 +336,11 @@ class DQN:
         y = td_target(batch.ret, batch.discount, self.next_state_value(batch.next_obs))
         if not config.advantage_alpha:
             return y
-        repeated = None
+        gap = action_gap(self.target_network(batch.obs), batch.action)
         if config.advantage_persistent:
-            next_q = self.target_network(batch.next_obs).gather(1, batch.action[:, None]).squeeze(1)
-            repeated = td_target(batch.ret, batch.discount, next_q)
-        return advantage_learning_target(
-            y, repeated, self.target_network(batch.obs), batch.action, config.advantage_alpha
-        )
+            next_gap = action_gap(self.target_network(batch.next_obs), batch.action)
+            gap = torch.maximum(gap, torch.where(batch.discount > 0, next_gap, 0.0))
+        return y + config.advantage_alpha * gap
 
     def next_state_value(self, next_obs: Tensor) -> Tensor:
         """Return the value of the next state that the target y contains, f32[B]: max_a' Q^(s', a').
@@ -528,17 +524,10 @@ def check_targets(config: DQNConfig, *, agent: str = "dqn", has_own_targets: boo
     """
     settings = {"advantage_alpha": config.advantage_alpha, "munchausen_alpha": config.munchausen_alpha}
     chosen = {name: alpha for name, alpha in settings.items() if alpha}
+    if config.advantage_persistent and not config.advantage_alpha:
+        raise ConfigError("advantage_persistent is true; it needs an advantage_alpha above 0")
     if len(chosen) > 1:
         raise ConfigError("advantage_alpha and munchausen_alpha are both above 0; set one of them to 0")
     if has_own_targets and chosen:
         name, alpha = chosen.popitem()
         raise ConfigError(f"{name} is {alpha:g}; with {agent} it must be 0, because {agent} has other targets")
-
-
-def check_combinations(spaces: EnvSpaces) -> None:
-    """Raise ConfigError if the parts of an action have more combinations than an agent with action values takes."""
-    if spaces.action_parts and spaces.num_actions > MAX_COMBINATIONS:
-        raise ConfigError(
-            f"an action has {len(spaces.action_parts)} parts with {spaces.num_actions:,} combinations; agents that"
-            f" learn action values take at most {MAX_COMBINATIONS:,}, ppo takes any number"
-        )

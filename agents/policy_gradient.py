@@ -105,7 +105,7 @@ class PolicyGradient(RolloutAgent):
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
         """Return the most probable actions, pi(. | s), V(s), and the next carry. The arguments are those of `act`.
 
-        V(s) is 0 without a baseline.
+        Without a baseline (`Reinforce`), V(s) is 0.
         """
         log_pi, value, carry = self.policy_and_value(obs, is_first, carry)
         return PolicyOutput(self.policy.mode(log_pi), log_pi.exp(), value, is_policy=True), carry
@@ -176,5 +176,10 @@ def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
 
 
 def standardized(advantage: Tensor) -> Tensor:
-    """Return the advantages f32[B] shifted and scaled to mean 0 and standard deviation 1."""
+    """Return the advantages f32[B] shifted and scaled to mean 0 and standard deviation 1.
+
+    The standard deviation of a single advantage is undefined, so it stays as it is.
+    """
+    if len(advantage) < 2:
+        return advantage
     return (advantage - advantage.mean()) / (advantage.std() + 1e-8)

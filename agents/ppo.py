@@ -64,11 +64,8 @@ class PPO(PolicyGradient):
         return mean_metrics(metrics)
 
     def with_standardized_advantages(self, minibatch: RolloutBatch) -> RolloutBatch:
-        """Return a minibatch whose advantages are standardised, if the settings say so.
-
-        The standard deviation of a single advantage is undefined, so it stays as it is.
-        """
-        if self.config.standardize != "minibatch" or len(minibatch.action) < 2:
+        """Return a minibatch whose advantages are standardised, if the settings say so."""
+        if self.config.standardize != "minibatch":
             return minibatch
         return minibatch._replace(advantage=standardized(minibatch.advantage))
 

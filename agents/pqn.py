@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.configs.pqn import PQNConfig
+from agents.core.action_combinations import check_combinations
 from agents.core.action_masks import mean_of_legal
 from agents.core.example_updates import random_observations
 from agents.core.exploration import epsilon_greedy
@@ -34,7 +35,6 @@ from agents.core.frame_stack import stack_frames
 from agents.core.memory_needs import MemoryNeed
 from agents.core.schedules import linear_schedule
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, mean_metrics
-from agents.dqn import check_combinations
 from agents.memory.rollout import RolloutBatch
 from agents.nn.encoders import build_encoder
 from agents.nn.init import initialize_weights

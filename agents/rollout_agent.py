@@ -10,6 +10,7 @@ observations in a stack.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
@@ -83,8 +84,8 @@ class RolloutAgent(ABC):
         self.seconds = Stopwatch()
         self.rollout = self.build_rollout()
         self.acting_records: deque[tuple[Tensor, Tensor]] = deque()
-        """log pi(a | s) and V(s), f32[N] each, for each row for which `act` has explored and which `observe` has not
-        received yet, oldest first."""
+        """log pi(a | s) (0 for PQN) and V(s), f32[N] each, for each row for which `act` has explored and which
+        `observe` has not received yet, oldest first."""
 
         self.network: Any = build_seeded(self.build_learning_network, seed=seed, device=device)
         self.normalization = find_normalization(self.network)
@@ -153,8 +154,7 @@ class RolloutAgent(ABC):
             return None
         with self.seconds("sampling"):
             batch = self.rollout.take()
-        # Without a baseline, a batch may be empty. The standard deviation of a single advantage is undefined.
-        if len(batch.action) < 2:
+        if len(batch.action) == 0:  # without a baseline, if no return is complete
             return None
         with self.seconds("updating"):
             metrics = self.learn(batch)
@@ -164,7 +164,7 @@ class RolloutAgent(ABC):
 
     @abstractmethod
     def learn(self, batch: RolloutBatch) -> Metrics | None:
-        """Make the updates of a batch of at least two agent steps, and return their mean metrics."""
+        """Make the updates of a batch, and return their mean metrics."""
 
     def update(self, minibatch: RolloutBatch) -> Metrics:
         """Make one update: a gradient step with the current learning rate."""
@@ -185,11 +185,14 @@ class RolloutAgent(ABC):
         """Return the loss of a batch f32[], differentiable, and metrics f32[]."""
 
     def shuffled_minibatches(self, batch: RolloutBatch, size: int) -> Iterator[RolloutBatch]:
-        """Yield minibatches of about `size` agent steps, which hold every agent step of the batch once."""
+        """Yield minibatches of about `size` agent steps, in a random order. Together they are the batch.
+
+        Their sizes differ by at most 1.
+        """
         num_steps = len(batch.action)
         num_minibatches = max(1, round(num_steps / size))
         order = torch.randperm(num_steps, generator=self.generator, device=self.device)
-        for index in order.chunk(num_minibatches):
+        for index in order.tensor_split(num_minibatches):
             yield batch.select(index)
 
     @staticmethod
@@ -224,8 +227,13 @@ class RolloutAgent(ABC):
         """Return what the parts of the agent take of the memory."""
         size = cls.network_size(config, spaces)
         rollout_bytes = cls.bytes_needed(config, spaces)
+        obs_bytes = math.prod(spaces.obs_shape) * spaces.dtype.itemsize
+        stack_bytes = config.batch_size * config.frame_stack * obs_bytes
         return [
             MemoryNeed("the rollout", rollout_bytes, "lower batch_size", rollout_bytes),
+            MemoryNeed(
+                "the stacks of a batch", 2 * stack_bytes, "lower batch_size"
+            ),  # of all rows, and of active cells
             learning_needs(size, copies=1, optimizer=config.optimizer, advice="lower hidden, filters or frame_stack"),
             batch_needs(
                 spaces,
@@ -234,9 +242,7 @@ class RolloutAgent(ABC):
                 stack=config.frame_stack,
                 filters=config.filters,
                 stacks=1,
-                advice="lower minibatch_size or batch_size"
-                if hasattr(config, "minibatch_size")
-                else "lower batch_size",
+                advice=f"lower {cls.batch_settings}",
             ),
             row_needs(spaces, size, stack=config.frame_stack),
         ]

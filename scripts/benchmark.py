@@ -113,7 +113,7 @@ class ContenderProcess:
 def main() -> None:
     """Parse the command line, measure, and print the report."""
     args = parse_args()
-    sections = [describe_machine()]
+    sections = [describe_machine()]  # of the report
     for part in PARTS:
         contenders = chosen_contenders(part, args) if part in args.parts else {}
         if not contenders:
@@ -121,6 +121,7 @@ def main() -> None:
         print(f"part {part}", flush=True)
         rounds, limits = measure(contenders, args, with_limits=part == "dqn")
         sections.append(part_report(part, rounds, limits, contenders))
+        print(f"\n{sections[-1]}\n", flush=True)  # now already, because a later part may fail
     if len(sections) == 1:
         sys.exit("no contender was measured: --only or --here leaves none")
     print("", *sections, sep="\n\n")

@@ -107,7 +107,11 @@ def run_process(
     pipe = subprocess.PIPE
     if _is_interrupted.is_set():
         return subprocess.CompletedProcess(command, INTERRUPTED, "", "interrupted")
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+    # A session of its own: a signal to the process group of the script would otherwise reach the run twice, and the
+    # second signal ends a run without a checkpoint.
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as process:
         _processes.add(process)
         if _is_interrupted.is_set():  # the interruption came after the first check
             process.terminate()

@@ -37,8 +37,8 @@ class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig):
     """Weight of advantage learning: add advantage_alpha * (Q(s, a) - max_b Q(s, b)) of the target network to the target
     (Bellemare et al. 2016, with 0.9). 0 disables it."""
     advantage_persistent: bool = False
-    """Use persistent advantage learning: the target is at least the value of repeating the action (Bellemare et al.
-    2016)."""
+    """Use persistent advantage learning: the larger one of the gaps of s and s', both for the action a (Bellemare et
+    al. 2016). After a termination, the gap is 0. It needs an advantage_alpha above 0."""
     munchausen_alpha: Fraction = 0.0
     """Weight of the log-policy in the target of Munchausen DQN, whose policy is the softmax of Q / munchausen_tau
     (Vieillard et al. 2020, with 0.9). The value of the next state is then that of this policy, with its entropy, for

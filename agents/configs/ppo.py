@@ -28,4 +28,5 @@ class PPOConfig(PolicyGradientConfig):
     """Make no further pass over a batch if the KL divergence from the policy that played it to the current policy,
     averaged over the minibatches of a pass, exceeds this number. 0 disables the check."""
     standardize: Standardize = "batch"
-    """Shift and scale the advantages to mean 0 and standard deviation 1, over each "batch" or each "minibatch"."""
+    """Shift and scale the advantages to mean 0 and standard deviation 1, over each "batch" or each "minibatch". "none"
+    leaves them as they are."""

@@ -14,7 +14,7 @@ class ReinforceConfig(PolicyGradientConfig):
 
     baseline: bool = True
     """Learn the value V(s) as a baseline, which is subtracted from the returns. V(s) also replaces the rewards after
-    the end of a batch and after a truncation."""
+    the end of a batch and after a truncation. Without a baseline, trace_decay is always 1."""
     batch_games: CountOrZero = 0
     """Complete a batch also after this many finished games. 0 means that only batch_size counts."""
     points_end_returns: bool = False

@@ -19,7 +19,6 @@ class RolloutConfig(NetworkConfig, OptimizerConfig, RewardConfig):
     gamma: Fraction = 0.99
     """Discount per agent step."""
     trace_decay: Fraction = 0.95
-    """lambda of the generalised advantage (Schulman et al. 2016). With 1, the advantage is the return minus V(s).
-    Without the baseline V(s), lambda is always 1."""
+    """lambda of the generalised advantage (Schulman et al. 2016). With 1, the advantage is the return minus V(s)."""
     batch_size: Count = 1024
     """Complete a batch after this many agent steps, in all environments together."""

@@ -95,26 +95,19 @@ def td_target(ret: Tensor, discount: Tensor, value: Tensor) -> Tensor:
     return ret + discount * value
 
 
-def advantage_learning_target(
-    target: Tensor, persistent_target: Tensor | None, q: Tensor, action: Tensor, alpha: float
-) -> Tensor:
-    """Return the target of advantage learning, float32[B] (Bellemare et al. 2016, "Increasing the action gap").
+def action_gap(q: Tensor, action: Tensor) -> Tensor:
+    """Return Q(s, a) - max_b Q(s, b), float32[B]. It is 0 for the best action and negative for the others.
+
+    Advantage learning adds alpha times this gap to the target, so that the values of the actions differ by more
+    (Baird 1999, "Reinforcement learning through gradient descent"; Bellemare et al. 2016, "Increasing the action gap"):
 
         y = R + discount * V(s') + alpha (Q(s, a) - max_b Q(s, b))
 
-    The last term is 0 for the best action and negative for the others, so it increases the gap between their values
-    (Baird 1999, "Reinforcement learning through gradient descent"). The persistent form takes the maximum of y and
-    R + discount * Q(s', a), the value of repeating the action.
-
     Args:
-        target: R + discount * V(s'), [B].
-        persistent_target: R + discount * Q(s', a), [B], for the persistent form. None means the form without it.
         q: Q(s, .) of the target network, [B, A].
         action: a, int64[B].
-        alpha: Weight of the gap, from 0 to 1.
     """
-    target = target + alpha * (q.gather(1, action[:, None]).squeeze(1) - q.amax(1))
-    return target if persistent_target is None else torch.maximum(target, persistent_target)
+    return q.gather(1, action[:, None]).squeeze(1) - q.amax(1)
 
 
 def soft_value(next_q: Tensor, temperature: float) -> Tensor:

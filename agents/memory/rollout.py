@@ -1,4 +1,4 @@
-"""The rollout of a policy gradient: the rows played since the last batch, and the batches made from them.
+"""The rollout of an agent without a replay memory: the rows since the last batch, and the batches made from them.
 
 A row is one time step of all N environments. A cell is the part of a row that belongs to one environment.
 """
@@ -24,8 +24,8 @@ class RolloutBatch(NamedTuple):
 
     obs: Tensor  # [B, k, *obs_shape], dtype of the observations
     action: Tensor  # i64[B]
-    log_prob: Tensor  # f32[B]: log pi(a | s) of the policy that played the action
-    value: Tensor  # f32[B]: V(s) when the action was played; without a baseline 0
+    log_prob: Tensor  # f32[B]: log pi(a | s) of the policy that played the action; 0 for PQN
+    value: Tensor  # f32[B]: V(s) when the action was played; max_a Q(s, a) for PQN; without a baseline 0
     advantage: Tensor  # f32[B]: generalised advantage; without a baseline the return
     ret: Tensor  # f32[B]: advantage + V(s), the regression target of the baseline
 
@@ -38,7 +38,7 @@ class RolloutBatch(NamedTuple):
 
 
 class Rollout:
-    """Memory of a policy gradient, which uses every cell in at most one batch.
+    """Memory that uses every cell in at most one batch.
 
     With a baseline, a batch holds the active cells of all rows since the last batch, except the newest row. The value
     of the newest row stands for the rewards to come.

@@ -197,9 +197,10 @@ def test_targets_of_options_equal_their_definition(settings):
             expected = ret + bonus + discount * 0.5 * np.logaddexp.reduce(np.array(next_q[i]) / 0.5)
         else:
             gap = q[i][action] - max(q[i])
+            if settings.get("advantage_persistent"):
+                next_gap = next_q[i][action] - max(next_q[i])
+                gap = max(gap, next_gap if discount else 0.0)
             expected = ret + discount * max(next_q[i]) + settings["advantage_alpha"] * gap
-        if settings.get("advantage_persistent"):
-            expected = max(expected, ret + discount * next_q[i][action])
         assert float(y[i]) == pytest.approx(expected, abs=1e-4)
 
 
@@ -207,6 +208,11 @@ def test_targets_of_options_equal_their_definition(settings):
     ("cls", "config", "message"),
     [
         (DQN, DQNConfig(advantage_alpha=0.5, munchausen_alpha=0.5), "advantage_alpha and munchausen_alpha are both"),
+        (
+            DQN,
+            DQNConfig(advantage_persistent=True),
+            "advantage_persistent is true; it needs an advantage_alpha above 0",
+        ),
         (DRQN, DRQNConfig(advantage_alpha=0.5), "advantage_alpha is 0.5; with drqn it must be 0"),
         (Rainbow, RainbowConfig(munchausen_alpha=0.9), "munchausen_alpha is 0.9; with distributional rainbow"),
         (ExpectedSarsa, DQNConfig(munchausen_alpha=0.9), "munchausen_alpha is 0.9; with expected_sarsa"),

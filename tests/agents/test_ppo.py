@@ -60,6 +60,15 @@ def test_loss_equals_sum_over_agent_steps(value_clip: float):
     assert float(metrics["kl"].detach()) == pytest.approx(kl, rel=1e-4)
 
 
+@pytest.mark.parametrize(("steps", "size"), [(100, 8), (65, 8), (383, 256), (5, 8)])
+def test_sizes_of_minibatches_differ_by_at_most_one(steps: int, size: int):
+    agent = make_agent()
+    sizes = [len(minibatch.action) for minibatch in agent.shuffled_minibatches(random_batch(steps), size)]
+    assert len(sizes) == max(1, round(steps / size))
+    assert sum(sizes) == steps
+    assert max(sizes) - min(sizes) <= 1
+
+
 def record_updates(agent: PPO, monkeypatch: pytest.MonkeyPatch) -> list[RolloutBatch]:
     """Return a list to which the agent adds the minibatch of each update."""
     minibatches: list[RolloutBatch] = []

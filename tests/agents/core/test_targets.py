@@ -13,7 +13,7 @@ from oracles import NaiveEpisode
 
 from agents.core.action_masks import ILLEGAL
 from agents.core.targets import (
-    advantage_learning_target,
+    action_gap,
     categorical_projection,
     generalized_advantage,
     max_value,
@@ -103,27 +103,6 @@ def test_generalized_advantage_is_weighted_sum_of_n_step_advantages(trace_decay:
         assert float(advantage[t]) == pytest.approx(expected, abs=1e-4)
 
 
-@settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), alpha=st.floats(0, 1, width=32), persistent=st.booleans())
-def test_advantage_learning_target_equals_its_definition_for_each_transition(seed: int, alpha: float, persistent: bool):
-    rng = np.random.default_rng(seed)
-    target, repeated = rng.normal(size=(2, 8)).astype(np.float32)
-    q = rng.normal(size=(8, 3)).astype(np.float32)
-    action = rng.integers(3, size=8)
-    result = advantage_learning_target(
-        torch.from_numpy(target),
-        torch.from_numpy(repeated) if persistent else None,
-        torch.from_numpy(q),
-        torch.from_numpy(action),
-        alpha,
-    )
-    for i in range(8):
-        expected = target[i] + alpha * (q[i][action[i]] - max(q[i]))
-        if persistent:
-            expected = max(expected, repeated[i])
-        assert float(result[i]) == pytest.approx(float(expected), abs=1e-5)
-
-
 def test_advantage_learning_keeps_the_best_value_and_increases_the_gap_of_a_chain():
     """The fixed point by dynamic programming: max_a Q is that of Q-learning, and a gap is 1 / (1 - alpha) as wide.
 
@@ -142,7 +121,7 @@ def test_advantage_learning_keeps_the_best_value_and_increases_the_gap_of_a_chai
         for _ in range(2000):
             y = td_target(reward.flatten(), discount.flatten(), max_value(q)[next_state.flatten()])
             action = torch.arange(2).repeat(states)
-            q = advantage_learning_target(y, None, q.repeat_interleave(2, 0), action, weight).view(states, 2)
+            q = (y + weight * action_gap(q.repeat_interleave(2, 0), action)).view(states, 2)
         tables.append(q)
     plain, increased = tables
     value = torch.tensor([gamma ** (states - 1 - s) for s in range(states)])
