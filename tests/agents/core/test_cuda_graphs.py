@@ -13,7 +13,11 @@ from loops import CPU, step_both, toy_loop
 from oracles import RandomRows
 
 import rl_lab
+from agents.a2c import A2C
+from agents.configs.a2c import A2CConfig
 from agents.configs.dqn import DQNConfig, DRQNConfig, RainbowConfig
+from agents.configs.ppo import PPOConfig
+from agents.configs.pqn import PQNConfig
 from agents.configs.reinforce import ReinforceConfig
 from agents.core.cuda_graphs import (
     MAX_GRAPHS,
@@ -34,6 +38,8 @@ from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.expected_sarsa import ExpectedSarsa
 from agents.memory.replay import Replay, TransitionBatch
 from agents.memory.sequences import SequenceSampler
+from agents.ppo import PPO
+from agents.pqn import PQN
 from agents.rainbow import Rainbow
 from agents.reinforce import Reinforce
 
@@ -177,6 +183,21 @@ def test_captured_policy_gradient_learns_the_same_weights(normalize: bool):
     plain, captured = train_plain_and_captured(Reinforce, config, 300)
     assert len(captured.acting_policy_and_value.graphs) == 1
     assert len(captured.gradient_step.graphs) > 1  # minibatches differ in size, because last rows are left out
+    assert_equal_weights(plain.network, captured.network)
+
+
+@pytest.mark.parametrize(
+    ("cls", "config"),
+    [
+        (PPO, PPOConfig(hidden=8, batch_size=64, minibatch_size=20, target_kl=0.01)),
+        (A2C, A2CConfig(hidden=8, batch_size=20, optimizer="adam")),
+        (PQN, PQNConfig(hidden=8, batch_size=64, minibatch_size=20, optimizer="adam")),
+    ],
+)
+def test_captured_agent_without_replay_learns_the_same_weights(cls: Any, config: Any):
+    plain, captured = train_plain_and_captured(cls, config, 300)
+    for method in cls.captured_methods:
+        assert getattr(captured, method).graphs
     assert_equal_weights(plain.network, captured.network)
 
 

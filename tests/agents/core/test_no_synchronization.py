@@ -13,6 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from agents.a2c import A2C
 from agents.core.types import EnvSpaces, Metrics, StepResult
 from agents.double_dqn import DoubleDQN
 from agents.dqn import DQN
@@ -20,6 +21,8 @@ from agents.drqn import DRQN
 from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.dueling_dqn import DuelingDQN
 from agents.expected_sarsa import ExpectedSarsa
+from agents.ppo import PPO
+from agents.pqn import PQN
 from agents.rainbow import Rainbow
 from agents.reinforce import Reinforce
 
@@ -91,6 +94,11 @@ class ConstantEnvironment:
         (DQN, REPLAY | NORMALIZED | {"target_tau": 0.01}),
         (DRQN, SEQUENCES | NORMALIZED),
         (Reinforce, {"batch_size": 64, "minibatch_size": 32} | NORMALIZED),
+        (PPO, {"batch_size": 64, "minibatch_size": 32, "value_clip": 0.2, "standardize": "minibatch"}),
+        (A2C, {"batch_size": 40}),
+        (PQN, {"batch_size": 64, "minibatch_size": 32, "frame_stack": 4}),
+        (DQN, REPLAY | {"advantage_alpha": 0.9, "advantage_persistent": True}),
+        (DQN, REPLAY | {"munchausen_alpha": 0.9}),
     ],
 )
 def test_agent_does_not_wait_for_its_device(cls, settings, dtype, device_type, monkeypatch):
