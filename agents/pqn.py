@@ -150,7 +150,7 @@ class PQN(RolloutAgent):
         with torch.no_grad():
             q = agent.network(obs)
         zeros = torch.zeros(size, device=device)
-        return partial(agent.update, RolloutBatch(obs, q.argmax(1), zeros, zeros, zeros, zeros))
+        return partial(agent.update, RolloutBatch(obs, q.argmax(1), zeros, zeros, zeros, ret=zeros + 1))
 
     @staticmethod
     def update_size(config: PQNConfig) -> int:
