@@ -34,7 +34,9 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(entry: ThirdPartyEnv, packages: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """Train the agent of an entry for a moment, with its own options, in a folder."""
     words = ["train", entry.agents[0], "--env", entry.env, *entry.flags, *entry.agent_flags, "--steps", STEPS]
-    words += ["--learning-starts", "50", "--num-envs", "2", "--eval-episodes", "1", "--eval-max-steps", "20"]
+    words += ["--num-envs", "2", "--eval-episodes", "1", "--eval-max-steps", "20"]
+    if entry.agents[0] != "reinforce":  # which has no replay memory
+        words += ["--learning-starts", "50"]
     command = [sys.executable, "-m", "rl_lab", *words, "--wandb", "disabled"]
     environment = {**third_party.environment(packages), "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
