@@ -1,4 +1,4 @@
-"""What the policy gradients share: acting and the loss.
+"""The base class of the policy gradients, with their acting and their loss.
 
     grad J = E[ sum_t grad log pi(a_t | s_t) A_t ]
 

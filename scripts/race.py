@@ -80,7 +80,7 @@ INTERRUPTED = (130, 143, -2, -15)  # exit codes of a process that the person has
 
 @dataclass(frozen=True)
 class Race:
-    """What all runs of a race share. The fields are those of a file of results."""
+    """Settings of all runs of a race. The fields are those of a file of results."""
 
     env: str
     target: float

@@ -11,8 +11,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from toy_envs import NumberedSteps
 
 from agents.configs.dqn import DQNConfig
-from agents.core.types import EnvSpaces
+from agents.core.types import EnvSpaces, StepResult
 from agents.dqn import DQN
+from agents.memory.rollout import RolloutBatch
 from envs.stream import Stream
 from rl_lab.training.overlapped_loop import LoopAgent, OverlappedLoop
 
@@ -61,3 +62,31 @@ def step_both(loop: OverlappedLoop, other: LoopAgent, num_rows: int) -> None:
         other.act(torch.from_numpy(row.obs), torch.from_numpy(row.is_first), loop.carry, explore=True)
         other.observe(pending)
         loop.step()
+
+
+def record_batches(
+    agent: Any, loop: OverlappedLoop, num_batches: int
+) -> tuple[list[tuple[StepResult, list[float]]], list[tuple[RolloutBatch, int]]]:
+    """Step a loop until its agent, which learns from rollouts, has learned from a number of batches.
+
+    Returns:
+        Each row with V(s) when it was played, and each batch with the number of the newest row.
+    """
+    rows: list[tuple[StepResult, list[float]]] = []
+    batches: list[tuple[RolloutBatch, int]] = []
+    observe = agent.observe
+    learn = agent.learn
+
+    def recording_observe(step: StepResult) -> Any:
+        rows.append((step, agent.acting_records[0][1].tolist()))
+        return observe(step)
+
+    def recording_learn(batch: RolloutBatch) -> Any:
+        batches.append((batch, len(rows) - 1))
+        return learn(batch)
+
+    agent.observe = recording_observe
+    agent.learn = recording_learn
+    while len(batches) < num_batches:
+        loop.step()
+    return rows, batches

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from loops import toy_loop
+from loops import record_batches, toy_loop
 from toy_envs import NumberedSteps, TwoArms
 
 from agents.a2c import A2C
@@ -37,27 +35,10 @@ def n_step_return(rows: list[tuple[StepResult, list[float]]], t: int, i: int, ne
     return ret + discount * rows[t][1][i]
 
 
-def test_returns_are_n_step_returns_up_to_the_end_of_the_batch(monkeypatch: pytest.MonkeyPatch):
+def test_returns_are_n_step_returns_up_to_the_end_of_the_batch():
     """The oracle adds up the rewards of each agent step in a loop, and ends a return where its episode ends."""
     agent, loop = toy_loop(SMALL, NUM_ENVS, NumberedSteps, cls=A2C)
-    rows: list[tuple[StepResult, list[float]]] = []  # each row, and V(s) when it was played
-    batches: list[tuple[RolloutBatch, int]] = []  # each batch, and the number of its newest row
-    observe = agent.observe
-    learn = agent.learn
-
-    def recording_observe(step: StepResult) -> Any:
-        rows.append((step, agent.acting_records[0][1].tolist()))
-        return observe(step)
-
-    def recording_learn(batch: RolloutBatch) -> Any:
-        batches.append((batch, len(rows) - 1))
-        return learn(batch)
-
-    monkeypatch.setattr(agent, "observe", recording_observe)
-    monkeypatch.setattr(agent, "learn", recording_learn)
-    while len(batches) < 20:
-        loop.step()
-
+    rows, batches = record_batches(agent, loop, 20)
     begin = 0
     for batch, newest in batches:
         assert newest - begin == ROWS

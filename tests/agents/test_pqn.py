@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from loops import CPU, toy_loop
+from loops import CPU, record_batches, toy_loop
 from toy_envs import NumberedSteps, TwoArms
 
 from agents.configs.pqn import PQNConfig
@@ -44,25 +43,9 @@ def lambda_return(rows: list[tuple[StepResult, list[float]]], t: int, i: int, ne
     return reward + GAMMA * ((1 - LAMBDA) * next_value + LAMBDA * lambda_return(rows, t + 1, i, newest))
 
 
-def test_returns_follow_the_recursion_of_q_lambda(monkeypatch: pytest.MonkeyPatch):
+def test_returns_follow_the_recursion_of_q_lambda():
     agent, loop = toy_loop(SMALL, NUM_ENVS, NumberedSteps, cls=PQN)
-    rows: list[tuple[StepResult, list[float]]] = []
-    batches: list[tuple[RolloutBatch, int]] = []  # each batch, and the number of its newest row
-    observe = agent.observe
-    learn = agent.learn
-
-    def recording_observe(step: StepResult) -> Any:
-        rows.append((step, agent.acting_records[0][1].tolist()))
-        return observe(step)
-
-    def recording_learn(batch: RolloutBatch) -> Any:
-        batches.append((batch, len(rows) - 1))
-        return learn(batch)
-
-    monkeypatch.setattr(agent, "observe", recording_observe)
-    monkeypatch.setattr(agent, "learn", recording_learn)
-    while len(batches) < 10:
-        loop.step()
+    rows, batches = record_batches(agent, loop, 10)
     begin = 0
     for batch, newest in batches:
         agent_steps = [(t, i) for t in range(begin, newest) for i in range(NUM_ENVS) if not rows[t][0].is_last[i]]
