@@ -27,6 +27,8 @@ class Abilities(NamedTuple):
     resumable: bool = True  # the state_dict is complete, so that a resumed run equals an uninterrupted one
     bfloat16: bool = True  # the image encoder can compute in bfloat16
     packed_observations: bool = False  # several kinds of observations at once, and action masks (`EnvSpaces.packed`)
+    discrete_actions: bool = True
+    continuous_actions: bool = False  # vectors of real numbers (`EnvSpaces.action_dim`)
 
 
 class Agent(Protocol):
@@ -67,7 +69,8 @@ class Agent(Protocol):
             explore: Explore as in training. False means greedy actions.
 
         Returns:
-            Actions i64[N], and the carry for the next call.
+            Actions i64[N], or f32[N, D] with continuous actions, and the carry for the next call. Entries of continuous
+            actions outside of [-1, 1] are clipped before an environment receives them; the rows keep them.
         """
         ...
 

@@ -22,7 +22,7 @@ class StepResult(NamedTuple):
     obs: Tensor  # [N, *obs_shape]: one observation per environment, without frame stacking
     is_first: Tensor  # bool[N]: obs is the first of an episode
     is_last: Tensor  # bool[N]: obs is the last of an episode; the action of this row has no effect
-    action: Tensor  # i64[N]
+    action: Tensor  # i64[N], or f32[N, D] with continuous actions
     reward: Tensor  # f32[N]: reward for the action of this row, not clipped
     terminated: Tensor  # bool[N]: do not bootstrap after this row (also after a lost life, if the protocol says so)
     truncated: Tensor  # bool[N]: the episode ends after this row, but bootstrap from its last observation
@@ -32,13 +32,15 @@ class StepResult(NamedTuple):
 class PolicyOutput(NamedTuple):
     """The greedy action of N environments and the numbers behind it."""
 
-    action: Tensor  # i64[N]: the greedy action
+    action: Tensor  # i64[N], or f32[N, D] with continuous actions: the greedy action
     scores: Tensor  # f32[N, A]: Q(s, .), or the probabilities pi(. | s) if `is_policy`; for a policy with several
-    # action parts, the probabilities of each part after the other; illegal actions: `agents.core.action_masks`
+    # action parts, the probabilities of each part after the other; illegal actions: `agents.core.action_masks`; with
+    # continuous actions f32[N, D], the greedy action, differentiable
     value: Tensor  # f32[N]: the discounted return that the agent expects
     distribution: Tensor | None = None  # f32[N, A, atoms]: probabilities of returns, from distributional agents
     state_norm: Tensor | None = None  # f32[N]: norm of the recurrent state, from recurrent agents
-    is_policy: bool = False  # True if `scores` are probabilities
+    is_policy: bool = False  # True if `scores` are probabilities, or means of continuous actions
+    action_std: Tensor | None = None  # f32[N, D]: standard deviations of continuous actions, from stochastic policies
 
 
 class ValueScaling(NamedTuple):
@@ -83,7 +85,7 @@ class EnvSpaces:
 
     obs_shape: tuple[int, ...]  # shape of one observation: (84, 84) for an Atari frame, (4,) for CartPole
     dtype: torch.dtype  # torch.uint8 for images, planes of codes and packed observations; torch.float32 for others
-    num_actions: int  # with `action_parts`, the number of all combinations
+    num_actions: int  # with `action_parts`, the number of all combinations; 0 with continuous actions
     num_envs: int
     one_hot: bool = False  # the observation consists of discrete states, encoded as one-hot vectors
     bounds: tuple[tuple[float, float], ...] | None = None  # (low, high) of each entry of a bounded vector
@@ -91,6 +93,7 @@ class EnvSpaces:
     packed: PackedLayout | None = None  # where the parts of packed observations lie
     state_sizes: tuple[int, ...] = ()  # sizes of the one-hot groups; () stands for one group, if `one_hot`
     action_parts: tuple[int, ...] = ()  # number of actions of each part of an action; () if it has one part only
+    action_dim: int = 0  # entries D of a continuous action, each in [-1, 1]; 0 with discrete actions
 
     @property
     def obs_kind(self) -> ObsKind:
@@ -103,6 +106,16 @@ class EnvSpaces:
     def is_image(self) -> bool:
         """Return True if an observation is an image [H, W] or [C, H, W]."""
         return self.obs_kind == "image"
+
+    @property
+    def is_continuous(self) -> bool:
+        """Return True if actions are vectors of real numbers."""
+        return self.action_dim > 0
+
+    @property
+    def action_shape(self) -> tuple[int, ...]:
+        """Return the shape of one action: (D,) for a continuous action, () for the number of a discrete one."""
+        return (self.action_dim,) if self.is_continuous else ()
 
     @property
     def has_action_masks(self) -> bool:

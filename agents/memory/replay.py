@@ -54,7 +54,7 @@ class TransitionBatch(NamedTuple):
     """
 
     obs: Tensor  # [B, k, *obs_shape], dtype of the observations
-    action: Tensor  # i64[B]
+    action: Tensor  # i64[B], or f32[B, D] with continuous actions
     ret: Tensor  # f32[B]: m-step return, sum_{j<m} gamma^j r_{t+j}
     discount: Tensor  # f32[B]: gamma^m, or 0 if row t+m-1 terminated
     next_obs: Tensor  # [B, k, *obs_shape]: the stack of row t+m
@@ -253,13 +253,18 @@ class Replay:
         stacks = self.stacks(torch.cat([cell, next_cell]))  # [2B, k, *obs_shape]; one gather is faster than two
         return TransitionBatch(
             obs=stacks[:batch_size],
-            action=self.storage["action"].take(cell).long(),
+            action=self.actions(cell),
             ret=ret,
             discount=discount,
             next_obs=stacks[batch_size:],
             weight=torch.ones_like(ret),
             cell=cell,
         )
+
+    def actions(self, cell: Tensor) -> Tensor:
+        """Return the actions of these cells, i64[B], or f32[B, D] with continuous actions."""
+        action = self.storage["action"].index_select(0, cell)
+        return action if self.spaces.is_continuous else action.long()
 
     def stacks(self, cell: Tensor) -> Tensor:
         """Return the stacks [B, k, *obs_shape] whose newest observations are those of cells i64[B], oldest first."""
@@ -368,13 +373,10 @@ def _field_types(
     num_cells: int, spaces: EnvSpaces, extra_fields: ExtraFields
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     """Return the shape and dtype of each field of a replay memory, by name."""
-    action_dtype = torch.uint8 if spaces.num_actions <= 256 else torch.int32
-    if spaces.num_actions > 2**31:  # combinations of the parts of an action
-        action_dtype = torch.int64
     fields: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
         "frame": ((num_cells + 1, *spaces.obs_shape), spaces.dtype),  # observations; the last entry stays zero
         "age": ((num_cells,), torch.int32),  # number of rows since the first row of the episode
-        "action": ((num_cells,), action_dtype),
+        "action": ((num_cells, *spaces.action_shape), _action_dtype(spaces)),
         "reward": ((num_cells,), torch.float32),
         "terminated": ((num_cells,), torch.bool),
         "truncated": ((num_cells,), torch.bool),
@@ -383,3 +385,14 @@ def _field_types(
     for name, shape in extra_fields.items():
         fields[name] = ((num_cells, *shape), torch.float32)
     return fields
+
+
+def _action_dtype(spaces: EnvSpaces) -> torch.dtype:
+    """Return the smallest dtype that holds the actions exactly."""
+    if spaces.is_continuous:
+        return torch.float32
+    if spaces.num_actions <= 256:
+        return torch.uint8
+    if spaces.num_actions <= 2**31:
+        return torch.int32
+    return torch.int64  # combinations of the parts of an action

@@ -23,7 +23,7 @@ class RolloutBatch(NamedTuple):
     """B active cells to learn from: states in which an action was taken, with this action and its return."""
 
     obs: Tensor  # [B, k, *obs_shape], dtype of the observations
-    action: Tensor  # i64[B]
+    action: Tensor  # i64[B], or f32[B, D] with continuous actions
     log_prob: Tensor  # f32[B]: log pi(a | s) of the policy that played the action; 0 for PQN
     value: Tensor  # f32[B]: V(s) when the action was played; max_a Q(s, a) for PQN; without a baseline 0
     advantage: Tensor  # f32[B]: generalised advantage; without a baseline the return
@@ -163,7 +163,7 @@ class Rollout:
         self.batch_end = newest
         cells = RolloutBatch(
             obs=rows.obs[:-1].flatten(0, 1),
-            action=rows.action[:-1].flatten(),
+            action=rows.action[:-1].flatten(0, 1),
             log_prob=rows.extra["log_prob"][:-1].flatten(),
             value=value[:-1].flatten(),
             advantage=advantage.flatten(),

@@ -23,7 +23,7 @@ class SequenceBatch(NamedTuple):
     obs: Tensor  # [L, B, k, *obs_shape], dtype of the observations
     is_first: Tensor  # bool[L, B]
     is_last: Tensor  # bool[L, B]
-    action: Tensor  # i64[L, B]
+    action: Tensor  # i64[L, B], or f32[L, B, D] with continuous actions
     reward: Tensor  # f32[L, B]
     terminated: Tensor  # bool[L, B]
     truncated: Tensor  # bool[L, B]
@@ -107,7 +107,7 @@ class SequenceSampler:
             obs=replay.stacks(cell.flatten()).unflatten(0, cell.shape),
             is_first=fields["age"].take(cell) == 0,  # the age counts the rows since the first of the episode
             is_last=fields["is_last"].take(cell),
-            action=fields["action"].take(cell).long(),
+            action=replay.actions(cell.flatten()).unflatten(0, cell.shape),
             reward=fields["reward"].take(cell),
             terminated=fields["terminated"].take(cell),
             truncated=fields["truncated"].take(cell),
