@@ -13,6 +13,7 @@ At r_t = 1, the gradient of -L is the mean of grad log pi(a_t | s_t) A_t, an est
 corrects for actions that were drawn before the last update. These are at least those of the first two rows of a batch,
 because the agent acts on a row before it learns from the previous row. H(pi) is the entropy
 -sum_a pi(a | s_t) log pi(a | s_t), averaged over the batch (Williams and Peng 1991). R_t = A_t + V(s_t) is the return.
+With continuous actions, pi(. | s) is a Gaussian (agents/core/action_distribution.py).
 
 A policy gradient overrides `learn`: how a batch is divided into gradient steps. It may override `policy_loss` and
 `value_loss`. In shapes, N is the number of environments, B the number of agent steps in a batch or minibatch, and k the
@@ -30,7 +31,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agents.configs.policy_gradient import PolicyGradientConfig
-from agents.core.action_distribution import ActionDistribution
+from agents.core.action_distribution import ActionDistribution, action_distribution
+from agents.core.agent import Abilities
 from agents.core.example_updates import random_observations
 from agents.core.frame_stack import stack_frames
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
@@ -45,13 +47,14 @@ class PolicyGradient(RolloutAgent):
     """Base class of the agents that learn a policy from whole rollouts. The arguments are those of `RolloutAgent`."""
 
     config_class = PolicyGradientConfig
+    abilities = Abilities(packed_observations=True, continuous_actions=True)
     captured_methods = ("acting_policy_and_value", "gradient_step")
     network: ActorCritic
 
     def build_network(self) -> ActorCritic:
         """Return a new network: an encoder with linear heads for pi(. | s) and V(s)."""
         encoder = build_encoder(self.spaces, self.config, dtype=self.dtype)
-        return self.initialized(ActorCritic(encoder, self.policy, baseline=True))
+        return self.initialized(ActorCritic(encoder, self.policy, baseline=True, initial_std=self.config.initial_std))
 
     def initialized(self, network: ActorCritic) -> ActorCritic:
         """Return the network with the initial weights of the settings."""
@@ -62,19 +65,19 @@ class PolicyGradient(RolloutAgent):
 
     @property
     def policy(self) -> ActionDistribution:
-        """Return the distribution of the actions, which may have several parts."""
-        return ActionDistribution(self.spaces.num_actions, self.spaces.action_parts)
+        """Return the distribution of the actions."""
+        return action_distribution(self.spaces, squashed=self.config.squashed)
 
     # --- Acting -------------------------------------------------------------------------------------------------------
 
     def policy_and_value(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
-        """Return log pi f32[N, outputs] (`ActionDistribution`), V(s) f32[N], and the next carry.
+        """Return the parameters of pi(. | s) f32[N, P] (`ActionDistribution`), V(s) f32[N], and the next carry.
 
         The arguments are those of `act`.
         """
         stack, history = stack_frames(obs, is_first, *carry)
-        log_pi, value = self.network.eval()(stack)
-        return log_pi, value, (history,)
+        parameters, value = self.network.eval()(stack)
+        return parameters, value, (history,)
 
     @torch.no_grad()
     def acting_policy_and_value(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
@@ -83,7 +86,7 @@ class PolicyGradient(RolloutAgent):
 
     @torch.no_grad()
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """Choose actions: drawn from pi(. | s), or the most probable ones.
+        """Choose actions: drawn from pi(. | s), or the most probable ones (of a Gaussian, the mean).
 
         Args:
             obs: Observations [N, *obs_shape], without frame stacking.
@@ -93,13 +96,13 @@ class PolicyGradient(RolloutAgent):
                 most probable actions.
 
         Returns:
-            Actions i64[N], and the carry for the next call.
+            Actions i64[N], or f32[N, D] with continuous actions, and the carry for the next call.
         """
-        log_pi, value, carry = self.acting_policy_and_value(obs, is_first, carry)
+        parameters, value, carry = self.acting_policy_and_value(obs, is_first, carry)
         if not explore:
-            return self.policy.mode(log_pi), carry
-        action = self.policy.sample(log_pi, self.generator)
-        self.acting_records.append((self.policy.log_prob(log_pi, action), value))
+            return self.policy.mode(parameters), carry
+        action = self.policy.sample(parameters, self.generator)
+        self.acting_records.append((self.policy.log_prob(parameters, action), value))
         return action, carry
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
@@ -107,8 +110,15 @@ class PolicyGradient(RolloutAgent):
 
         Without a baseline (`Reinforce`), V(s) is 0.
         """
-        log_pi, value, carry = self.policy_and_value(obs, is_first, carry)
-        return PolicyOutput(self.policy.mode(log_pi), log_pi.exp(), value, is_policy=True), carry
+        parameters, value, carry = self.policy_and_value(obs, is_first, carry)
+        output = PolicyOutput(
+            action=self.policy.mode(parameters),
+            scores=self.policy.scores(parameters),
+            value=value,
+            is_policy=True,
+            action_std=self.policy.std(parameters),
+        )
+        return output, carry
 
     # --- Learning -----------------------------------------------------------------------------------------------------
 
@@ -121,11 +131,11 @@ class PolicyGradient(RolloutAgent):
             policy.
         """
         config = self.config
-        log_pi, value = self.network.train()(batch.obs)
-        log_ratio = self.policy.log_prob(log_pi, batch.action) - batch.log_prob
+        parameters, value = self.network.train()(batch.obs)
+        log_ratio = self.policy.log_prob(parameters, batch.action) - batch.log_prob
         ratio = log_ratio.exp()
         policy_loss = self.policy_loss(ratio, batch.advantage)
-        entropy = self.policy.entropy(log_pi).mean()
+        entropy = self.policy.entropy(parameters).mean()
         value_loss = self.value_loss(value, batch)
         metrics = {
             "policy_loss": policy_loss,
@@ -155,9 +165,9 @@ class PolicyGradient(RolloutAgent):
         size = min(cls.update_size(config), MAX_EXAMPLE_SIZE)
         obs = random_observations(spaces, (size, config.frame_stack), device)
         with torch.no_grad():
-            log_pi, value = agent.network(obs)
-        action = agent.policy.sample(log_pi, agent.generator)
-        log_prob = agent.policy.log_prob(log_pi, action)
+            parameters, value = agent.network(obs)
+        action = agent.policy.sample(parameters, agent.generator)
+        log_prob = agent.policy.log_prob(parameters, action)
         return partial(agent.update, RolloutBatch(obs, action, log_prob, value, torch.ones_like(value), value))
 
 

@@ -76,7 +76,9 @@ class Reinforce(PolicyGradient):
             encoder = build_encoder(self.spaces, config, dtype=self.dtype)
         else:
             encoder = FrameDifferenceEncoder(math.prod(self.spaces.obs_shape), config.hidden, self.dtype)
-        return self.initialized(ActorCritic(encoder, self.policy, baseline=config.baseline))
+        return self.initialized(
+            ActorCritic(encoder, self.policy, baseline=config.baseline, initial_std=config.initial_std)
+        )
 
     def learn(self, batch: RolloutBatch) -> Metrics | None:
         """Make `epochs` passes over the batch, one update for each minibatch.

@@ -21,7 +21,7 @@ A row is one time step of all N environments.
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,21 @@ RESET_STEPS = 25  # a reset without a seed takes as long as this many environmen
 class ActionLog:
     """The seed, resets and actions to repeat, for each of N environments."""
 
-    def __init__(self, num_envs: int) -> None:
+    def __init__(self, num_envs: int, action_dim: int = 0) -> None:
+        """Make an empty log.
+
+        Args:
+            num_envs: Number of environments, N.
+            action_dim: Entries D of a continuous action. 0 means that an action is one whole number.
+        """
         self.row = 0  # number of the present row: rows since `clear`, unless `renumber` has changed it
-        self._num_envs = num_envs
         self._seeds = np.zeros(num_envs, np.int64)  # seeds of the last seeded resets
         self._unseeded_resets = np.zeros(num_envs, np.int64)  # numbers of resets logged after them
         self._reset_row = np.zeros(num_envs, np.int64)  # rows that began with the last logged resets
-        self._actions: deque[NDArray[np.int64]] = deque()  # one i64[N] per row, oldest first
+        # One array i64[N] per row, oldest first, or f32[N, D] with continuous actions.
+        self._actions: deque[NDArray[Any]] = deque()
+        self._shape = (num_envs, action_dim) if action_dim else (num_envs,)
+        self._dtype = np.float32 if action_dim else np.int64
 
     def clear(self) -> None:
         """Start again at row 0. Call `add_seeded_reset` for all environments afterwards."""
@@ -62,8 +70,8 @@ class ActionLog:
         self._unseeded_resets = self._unseeded_resets + mask
         self._reset_row = np.where(mask, self.row, self._reset_row)
 
-    def add_actions(self, actions: NDArray[np.int64]) -> None:
-        """Log the actions i64[N] of the present row. The next row becomes the present one."""
+    def add_actions(self, actions: NDArray[Any]) -> None:
+        """Log the actions of the present row, i64[N] or f32[N, D]. The next row becomes the present one."""
         self._actions.append(actions)
         self.row += 1
 
@@ -88,21 +96,22 @@ class ActionLog:
         self._reset_row = self._reset_row + row - self.row
         self.row = row
 
-    def state(self) -> dict[str, NDArray[np.int64]]:
+    def state(self) -> dict[str, NDArray[Any]]:
         """Return the log as arrays. The keys "skipped", "age" and "log" are kept for old checkpoints.
 
         Returns:
             seeds: i64[N], seeds of the last seeded resets.
             skipped: i64[N], numbers of resets without a seed to repeat after the seeded ones.
             age: i64[N], numbers of actions to repeat: rows since the last logged reset of each environment.
-            log: i64[T, N], actions of the T rows before the present one. Environment n needs the last `age[n]` of them.
+            log: i64[T, N] or f32[T, N, D], actions of the T rows before the present one. Environment n needs the last
+                `age[n]` of them.
             row: i64[], number of the present row.
         """
         return {
             "seeds": self._seeds,
             "skipped": self._unseeded_resets,
             "age": self.row - self._reset_row,
-            "log": np.array(self._actions, np.int64).reshape(len(self._actions), self._num_envs),
+            "log": np.array(self._actions, self._dtype).reshape(len(self._actions), *self._shape),
             "row": np.array(self.row),
         }
 
@@ -113,11 +122,11 @@ class SavedActionLog(NamedTuple):
     seeds: NDArray[np.int64]  # [N]: seed of the reset with which the replay of each environment starts
     unseeded_resets: NDArray[np.int64]  # [N]: number of resets without a seed that follow
     start: NDArray[np.int64]  # [N]: index in `actions` of the first action after these resets
-    actions: NDArray[np.int64]  # [T, N]
+    actions: NDArray[Any]  # i64[T, N], or f32[T, N, D] with continuous actions
     row: int  # number of the row that the replay ends with
 
     @classmethod
-    def from_state(cls, state: dict[str, NDArray[np.int64]]) -> SavedActionLog:
+    def from_state(cls, state: dict[str, NDArray[Any]]) -> SavedActionLog:
         """Convert what `ActionLog.state` returned. States of old checkpoints have no key "skipped"."""
         age = state["age"]
         actions = state["log"]

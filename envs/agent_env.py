@@ -1,4 +1,4 @@
-"""The environment as agents see it: observations as one array, and actions as one number."""
+"""The environment as agents see it: observations as one array; actions as one number, or as floats in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ MAX_COMBINATIONS = 2**62
 
 
 class AgentEnv(gymnasium.Wrapper):
-    """Converts observations by an `ObservationLayout`, and numbers of combinations into MultiDiscrete actions.
+    """Converts observations by an `ObservationLayout`, and the actions of agents into those of the environment.
 
-    The number of a combination counts the last part fastest, as in `numpy.ravel_multi_index`.
+    - A MultiDiscrete or MultiBinary action is the number of a combination, which counts the last part fastest, as in
+      `numpy.ravel_multi_index`.
+    - A continuous action is a vector float32[D]. Its entries are clipped to [-1, 1], and this range is mapped linearly
+      to the bounds of the environment's Box. So agents need not know the bounds.
     """
 
     def __init__(self, env: gymnasium.Env, name: str, layout: ObservationLayout, mask_source: MaskSource) -> None:
@@ -54,6 +57,9 @@ class AgentEnv(gymnasium.Wrapper):
         self.observation_space = Box(low, high, layout.frame, dtype)
         if self._parts:
             self.action_space = Discrete(int(np.prod(self._parts, dtype=np.int64)))
+        self._box = env.action_space if isinstance(env.action_space, Box) else None
+        if self._box is not None:
+            self.action_space = Box(-1.0, 1.0, (int(np.prod(self._box.shape)),), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment, and convert the observation. Raises EnvFault."""
@@ -64,6 +70,8 @@ class AgentEnv(gymnasium.Wrapper):
         """Take an action, and convert the observation. Raises EnvFault."""
         if self._parts:
             action = to_combination(self.env.action_space, int(action))
+        elif self._box is not None:
+            action = to_box(self._box, action)
         obs, reward, terminated, truncated, info = self.env.step(action)
         return self._convert(obs, info, is_last=bool(terminated or truncated)), reward, terminated, truncated, info
 
@@ -129,6 +137,11 @@ def action_parts(space: gymnasium.Space[Any]) -> tuple[int, ...]:
     return ()
 
 
+def converts_actions(space: gymnasium.Space[Any]) -> bool:
+    """Return True if agents have other actions than the environment: if its actions are not Discrete."""
+    return not isinstance(space, Discrete)
+
+
 def to_combination(space: gymnasium.Space[Any], number: int) -> NDArray[Any]:
     """Return the action of a MultiDiscrete or MultiBinary space from the number of the combination."""
     parts = []
@@ -141,17 +154,48 @@ def to_combination(space: gymnasium.Space[Any], number: int) -> NDArray[Any]:
     return values
 
 
+def to_box(space: Box, action: NDArray[np.float32]) -> NDArray[Any]:
+    """Return the action of a bounded Box from an agent's action float32[D]. Entries beyond [-1, 1] are clipped."""
+    low = space.low.astype(np.float64)
+    high = space.high.astype(np.float64)
+    share = (np.clip(action.astype(np.float64), -1.0, 1.0).reshape(space.shape) + 1) / 2
+    return np.clip(low + share * (high - low), low, high).astype(space.dtype)
+
+
+def action_bounds(space: gymnasium.Space[Any]) -> tuple[tuple[float, float], ...]:
+    """Return (low, high) of each entry of a Box, and () for other spaces."""
+    if not isinstance(space, Box):
+        return ()
+    return tuple(zip(space.low.ravel().astype(float).tolist(), space.high.ravel().astype(float).tolist(), strict=True))
+
+
 def check_actions(name: str, space: gymnasium.Space[Any]) -> None:
     """Raise EnvError if agents do not support an action space."""
+    if isinstance(space, Box):
+        _check_box(name, space)
+        return
     parts = (int(space.n),) if isinstance(space, Discrete) else action_parts(space)
     if not parts:
-        wrapper = "--wrapper 'gymnasium.wrappers:DiscretizeAction: {bins: 5}'"
-        advice = f" ({wrapper} makes it discrete)" if isinstance(space, Box) else ""
         raise EnvError(
-            f"{name} has the action space {space}; agents need a Discrete, MultiDiscrete or MultiBinary one{advice}"
+            f"{name} has the action space {space}; agents need a Discrete, MultiDiscrete, MultiBinary or Box one"
         )
     if sum(parts) > MAX_ACTIONS:
         raise EnvError(f"{name} has {sum(parts):,} actions; agents take at most {MAX_ACTIONS:,}")
     combinations = math.prod(parts)
     if combinations > MAX_COMBINATIONS:
         raise EnvError(f"{name} has {combinations:.0e} combinations of actions; agents take at most 2^62")
+
+
+def _check_box(name: str, space: Box) -> None:
+    """Raise EnvError if agents do not support a Box of actions."""
+    size = int(np.prod(space.shape))
+    if not 1 <= size <= MAX_ACTIONS:
+        raise EnvError(f"{name} has actions with {size:,} entries; agents take from 1 to {MAX_ACTIONS:,}")
+    if np.dtype(space.dtype).kind != "f":
+        raise EnvError(f"{name} has a Box of actions of type {space.dtype}; it must be float32 or float64")
+    for i, (low, high) in enumerate(action_bounds(space)):
+        if not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise EnvError(
+                f"{name}: entry {i} of an action is in [{low:g}, {high:g}]; agents need finite bounds, the lower one"
+                " first (a wrapper such as gymnasium.wrappers.RescaleAction can set them)"
+            )

@@ -50,8 +50,8 @@ class Backend(Protocol):
         """
         ...
 
-    def send(self, actions: NDArray[np.int64]) -> None:
-        """Start a step with actions i64[N]."""
+    def send(self, actions: NDArray[Any]) -> None:
+        """Start a step with actions i64[N], or continuous actions f32[N, D]."""
         ...
 
     def recv(self) -> VectorStep:
@@ -116,8 +116,8 @@ class AsyncBackend:
         with self._faults():
             return self._env.reset(seed=_seed_list(seeds), options=_reset_options(mask))
 
-    def send(self, actions: NDArray[np.int64]) -> None:
-        """Start a step with actions i64[N]. Raises EnvFault if a process has ended."""
+    def send(self, actions: NDArray[Any]) -> None:
+        """Start a step. Raises EnvFault if a process has ended."""
         with self._faults():
             self._env.step_async(actions)
 
@@ -167,7 +167,7 @@ class SyncBackend:
     def __init__(self, env: VectorEnv) -> None:
         self._env = env
         self.observation_space = env.single_observation_space
-        self._actions: NDArray[np.int64] | None = None
+        self._actions: NDArray[Any] | None = None
 
     def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> tuple[Any, dict[str, Any]]:
         """Start new episodes. Gymnasium expects a list with one seed per environment."""
@@ -175,8 +175,8 @@ class SyncBackend:
         reset: Any = self._env.reset
         return reset(seed=_seed_list(seeds), options=_reset_options(mask))
 
-    def send(self, actions: NDArray[np.int64]) -> None:
-        """Keep actions i64[N] for `recv`."""
+    def send(self, actions: NDArray[Any]) -> None:
+        """Keep the actions for `recv`."""
         self._actions = actions
 
     def recv(self) -> VectorStep:

@@ -21,12 +21,22 @@ from typing import Any, Literal
 
 import cloudpickle
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
-from gymnasium.spaces import Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import AddRenderObservation, TimeLimit
 
-from envs.agent_env import MASK_KEY, AgentEnv, MaskSource, action_parts, check_actions, mask_source
+from envs.agent_env import (
+    MASK_KEY,
+    AgentEnv,
+    MaskSource,
+    action_bounds,
+    action_parts,
+    check_actions,
+    converts_actions,
+    mask_source,
+)
 from envs.atari import find_game
 from envs.errors import EnvError, EnvFault
 from envs.global_random import global_generators_seeded
@@ -69,7 +79,7 @@ class EnvRecipe:
         env = self.make_guarded(render_mode)
         name = self.gymnasium_spec.id
         layout = self.layout(env)
-        needs_conversion = not layout.changes_nothing or action_parts(env.action_space)
+        needs_conversion = not layout.changes_nothing or converts_actions(env.action_space)
         if _needs_time_limit(env, layout):
             env = TimeLimit(env, DISCRETE_STATE_MAX_STEPS)
         if needs_conversion:
@@ -390,6 +400,7 @@ def _spec(env_id: str, env: GuardedEnv, recipe: EnvRecipe) -> EnvSpec:
         packed=layout.packed,
         state_sizes=layout.state_sizes,
         action_parts=action_parts(env.action_space),
+        action_bounds=action_bounds(env.action_space),
         mask_source=recipe.mask_source,
         options=recipe.options,
         transformations=_transformations(layout, recipe.options, env),
@@ -418,12 +429,15 @@ def _action_names(env: GuardedEnv) -> tuple[str, ...]:
     """Return the names of the actions, or their numbers as text if the environment has no fitting names for them.
 
     Names are labels. They fit if there is one name for each action, and no wrapper changes the actions. For a
-    MultiDiscrete action, the actions of each part follow one another, with the number of the part: "0.2".
+    MultiDiscrete action, the actions of each part follow one another, with the number of the part: "0.2". For a
+    continuous action, they are the numbers of its entries.
     """
     space = env.action_space
     parts = action_parts(space)
     if parts:
         return tuple(f"{part}.{i}" for part, size in enumerate(parts) for i in range(size))
+    if isinstance(space, Box):
+        return tuple(str(i) for i in range(int(np.prod(space.shape))))
     assert isinstance(space, Discrete)
     num_actions = int(space.n)
     numbers = tuple(str(i) for i in range(num_actions))

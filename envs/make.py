@@ -118,12 +118,8 @@ def adapt(
         if env_spec.options != DEFAULT_OPTIONS:
             raise EnvError("view binary has its own size and colours: leave out image and image_size")
         changed = replace(changed, view=view, frame=(80, 80), transformations=(description,))
-    if actions and (env_spec.mask_source or env_spec.action_parts):
-        kind = (
-            "masks its actions (--no-action-masks ignores the masks)" if env_spec.mask_source else "has several parts"
-        )
-        raise EnvError(f"actions cannot be chosen, because {env_spec.name} {kind}")
     if actions:
+        _check_restrictable(env_spec)
         changed = _restrict_actions(changed, [name.strip() for name in actions.split(",")])
     return changed
 
@@ -135,6 +131,19 @@ def _velocities(env_spec: EnvSpec) -> tuple[int, ...]:
     if env_spec.id not in VELOCITIES:
         raise EnvError(f"mask_velocity is for {', '.join(VELOCITIES)}; the velocities of {env_spec.name} are not known")
     return VELOCITIES[env_spec.id]
+
+
+def _check_restrictable(env_spec: EnvSpec) -> None:
+    """Raise EnvError if the actions of an environment cannot be restricted to some of them."""
+    kind = ""
+    if env_spec.mask_source:
+        kind = "masks its actions (--no-action-masks ignores the masks)"
+    elif env_spec.action_parts:
+        kind = "has actions of several parts"
+    elif env_spec.is_continuous:
+        kind = "has continuous actions"
+    if kind:
+        raise EnvError(f"actions cannot be chosen, because {env_spec.name} {kind}")
 
 
 def _restrict_actions(env_spec: EnvSpec, names: list[str]) -> EnvSpec:

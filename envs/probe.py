@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
 
 from envs.agent_env import AgentEnv
 from envs.global_random import GlobalState, global_generators_seeded
@@ -36,7 +37,7 @@ def probe(make: Callable[[], gymnasium.Env]) -> ProbeResult:
     """Make an environment twice, take the same steps in both, and compare what they return.
 
     Args:
-        make: Function that makes the environment, with a Discrete action space.
+        make: Function that makes the environment, with the actions of agents: Discrete, or a Box.
 
     Raises:
         EnvFault: The environment raises, or returns something invalid.
@@ -76,9 +77,11 @@ def _trial(make: Callable[[], gymnasium.Env], steps: int, seconds: float) -> _Tr
             env.close()
 
 
-def _choose_action(env: gymnasium.Env, t: int) -> int:
-    """Return the action of step t: the legal actions in turn, each for three steps."""
+def _choose_action(env: gymnasium.Env, t: int) -> int | NDArray[np.float32]:
+    """Return the action of step t: the legal actions in turn, each for three steps, or drawn if they are continuous."""
     space = env.action_space
+    if isinstance(space, Box):
+        return np.random.default_rng(t // 3).uniform(-1, 1, space.shape).astype(np.float32)
     assert isinstance(space, Discrete)
     mask = env.action_mask if isinstance(env, AgentEnv) else None
     if mask is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -85,6 +86,8 @@ class EnvSpec:
     packed: PackedObservation | None = None  # where the parts of packed observations lie
     state_sizes: tuple[int, ...] = ()  # the observation consists of one-hot groups of these sizes, and nothing else
     action_parts: tuple[int, ...] = ()  # numbers of actions of each part of a MultiDiscrete or MultiBinary action
+    action_bounds: tuple[tuple[float, float], ...] = ()  # (low, high) of each entry of a continuous action; empty for
+    # discrete ones; `actions` then holds the names of the entries
     mask_source: Literal["", "info", "method", "observation"] = ""  # see envs/agent_env.py
     options: EnvOptions = DEFAULT_OPTIONS  # how the person wants the environment to be made
 
@@ -96,8 +99,18 @@ class EnvSpec:
     picklable: bool = field(default=True, compare=False)  # other processes can make the environment
 
     @property
+    def is_continuous(self) -> bool:
+        """Return True if actions are vectors of real numbers."""
+        return bool(self.action_bounds)
+
+    @property
     def num_actions(self) -> int:
-        """Return the number of actions that the agent chooses from: with `action_parts`, of all combinations."""
+        """Return the number of actions that the agent chooses from: with `action_parts`, of all combinations.
+
+        It is 0 with continuous actions.
+        """
+        if self.is_continuous:
+            return 0
         return math.prod(self.action_parts) if self.action_parts else len(self.actions)
 
     @property
@@ -132,7 +145,8 @@ class EnvSpec:
             values["options"] = EnvOptions(obs_kind="vector")
             values["frame"] = (math.prod(values["frame"]),)
         bounds = data.get("bounds")
-        values["bounds"] = tuple((float(low), float(high)) for low, high in bounds) if bounds else None
+        values["bounds"] = _pairs(bounds) if bounds else None
+        values["action_bounds"] = _pairs(data.get("action_bounds", ()))
         return cls(**values)
 
     def warnings(self) -> list[str]:
@@ -154,14 +168,22 @@ class EnvSpec:
         parts = [title, *arguments, *wrappers, *self._dynamics(), *self._changes()]
         if self.life_loss:
             parts.append("a lost life stops bootstrapping")
-        names = f" ({', '.join(self.actions)})" if self.action_numbers else ""
-        combinations = f" ({' x '.join(map(str, self.action_parts))})" if self.action_parts else ""
-        parts.append(f"{self.num_actions:,} actions{names}{combinations}")
+        parts.append(self._action())
         parts.append(f"observation {self._observation()}")
         parts += self.transformations
         if self.frame_stack > 1:
             parts.append(f"stacks of {self.frame_stack}")
         return ", ".join(parts)
+
+    def _action(self) -> str:
+        """Describe the actions."""
+        if self.is_continuous:
+            ranges = {f"{low:g} to {high:g}" for low, high in self.action_bounds}
+            text = ranges.pop() if len(ranges) == 1 else "different ranges"
+            return f"continuous actions float32[{len(self.action_bounds)}] ({text})"
+        names = f" ({', '.join(self.actions)})" if self.action_numbers else ""
+        combinations = f" ({' x '.join(map(str, self.action_parts))})" if self.action_parts else ""
+        return f"{self.num_actions:,} actions{names}{combinations}"
 
     def _observation(self) -> str:
         """Describe type and shape of an observation."""
@@ -201,3 +223,8 @@ class EnvSpec:
         if self.masked:
             parts.append(f"entries {', '.join(map(str, self.masked))} masked")
         return parts
+
+
+def _pairs(bounds: Iterable[Iterable[float]]) -> tuple[tuple[float, float], ...]:
+    """Return bounds read from JSON as tuples (low, high)."""
+    return tuple((float(low), float(high)) for low, high in bounds)

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
@@ -90,7 +90,7 @@ class Stream:
         """Wrap a vector environment.
 
         Args:
-            env: Vector environment with discrete actions and autoreset mode NEXT_STEP.
+            env: Vector environment with autoreset mode NEXT_STEP, and with actions that are Discrete or a Box [D].
             name: Name of the environment, for messages.
             life_loss: Report a lost life (a decrease of `info["lives"]`) as `terminated`, although the episode goes on.
                 A step that ends the episode is reported unchanged, so that a truncation stays a truncation.
@@ -109,12 +109,12 @@ class Stream:
                 no further limit. The action log does not hold these ends, so `restore` needs a stream without them.
 
         Raises:
-            TypeError: The actions are not discrete.
+            TypeError: The actions are neither Discrete nor a Box with one axis.
             ValueError: The environments reset themselves in another mode.
         """
         space = env.single_action_space
-        if not isinstance(space, gymnasium.spaces.Discrete):
-            raise TypeError(f"a stream needs discrete actions, not {space}")
+        if not isinstance(space, Discrete) and not (isinstance(space, Box) and space.low.ndim == 1):
+            raise TypeError(f"a stream needs actions that are Discrete or a Box with one axis, not {space}")
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.NEXT_STEP:
             raise ValueError(f"a stream needs environments with autoreset mode NEXT_STEP, not {mode}")
@@ -136,13 +136,19 @@ class Stream:
         self.obs_shape = self._observations.obs_shape
         self.dtype = self._observations.dtype
 
-        self.num_actions = len(action_numbers) or int(space.n)
-        self._first_action = int(space.start)
+        self.action_dim = 0  # entries D of a continuous action; 0 with discrete actions
+        self.num_actions = 0  # 0 with continuous actions
+        self._first_action = 0
+        if isinstance(space, Discrete):
+            self.num_actions = len(action_numbers) or int(space.n)
+            self._first_action = int(space.start)
+        else:
+            self.action_dim = len(space.low)
         self._action_numbers = np.array(action_numbers, np.int64)  # [num_actions], or empty if all are allowed
 
         self._seed = 0
-        self._log = ActionLog(self.num_envs)
-        self._sent: NDArray[np.int64] | None = None  # actions of the step in progress, or None
+        self._log = ActionLog(self.num_envs, self.action_dim)
+        self._sent: NDArray[Any] | None = None  # actions of the step in progress, or None
         self._is_last = np.zeros(self.num_envs, np.bool_)  # `is_last` of the present row
         self._is_cut = np.zeros(self.num_envs, np.bool_)  # True where the present row ends an episode at `max_steps`
         self._lives = np.zeros(self.num_envs, np.int64)
@@ -158,17 +164,19 @@ class Stream:
         """
         return self._with_flicker(self._reset_all(seed))
 
-    def send(self, actions: NDArray[np.int64]) -> None:
-        """Start a step with actions i64[N], each from 0 to num_actions - 1.
+    def send(self, actions: NDArray[Any]) -> None:
+        """Start a step.
+
+        Args:
+            actions: i64[N], each from 0 to num_actions - 1, or continuous actions f32[N, D].
 
         Raises:
-            ValueError: The shape is wrong, or an action is out of range, for which ALE's vector environment would hang.
+            ValueError: The shape is wrong, an action is out of range (ALE's vector environment would hang), or a
+                continuous action is not finite.
         """
-        if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= self.num_actions:
-            last = self.num_actions - 1
-            raise ValueError(f"actions are {actions}; expected {self.num_envs} numbers from 0 to {last}")
-        self._sent = actions.astype(np.int64)
-        self._backend.send(self.to_env_actions(actions))
+        self._check_actions(actions)
+        self._sent = actions.astype(np.float32 if self.action_dim else np.int64)
+        self._backend.send(self.to_env_actions(self._sent))
 
     def recv(self) -> Row:
         """Wait for the end of the step that `send` started, and return the next row.
@@ -189,8 +197,10 @@ class Stream:
         """Return the episode of environment `env` up to the present row. At its last row it is the finished episode."""
         return Episode(env, float(self._score[env]), int(self._length[env]))
 
-    def to_env_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the actions of the environments' action space that belong to the agent's actions i64[N]."""
+    def to_env_actions(self, actions: NDArray[Any]) -> NDArray[Any]:
+        """Return the actions of the environments' action space that belong to the agent's actions, in their shape."""
+        if self.action_dim:
+            return actions
         if len(self._action_numbers):
             actions = self._action_numbers[actions]
         return actions + self._first_action
@@ -204,14 +214,14 @@ class Stream:
             return None
         return unpack_masks(self._packed, row.obs) | row.is_last[:, None]
 
-    def state(self) -> dict[str, NDArray[np.int64]]:
+    def state(self) -> dict[str, NDArray[Any]]:
         """Return the action log up to the present row, from which `restore` rebuilds the state.
 
         Call this method after `reset` or `recv`, not between `send` and `recv`.
         """
         return self._log.state()
 
-    def restore(self, seed: int, state: dict[str, NDArray[np.int64]]) -> Row:
+    def restore(self, seed: int, state: dict[str, NDArray[Any]]) -> Row:
         """Rebuild the state of a stream by replaying its action log.
 
         The result is exact if seeds and actions determine what the environments do.
@@ -241,6 +251,17 @@ class Stream:
     def close(self) -> None:
         """Close the environments and end their threads or processes."""
         self._backend.close(in_step=self._sent is not None)
+
+    def _check_actions(self, actions: NDArray[Any]) -> None:
+        """Raise ValueError if `send` cannot take these actions."""
+        if self.action_dim:
+            if actions.shape != (self.num_envs, self.action_dim) or not np.isfinite(actions).all():
+                raise ValueError(
+                    f"actions are {actions}; expected finite numbers of shape [{self.num_envs}, {self.action_dim}]"
+                )
+        elif actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= self.num_actions:
+            last = self.num_actions - 1
+            raise ValueError(f"actions are {actions}; expected {self.num_envs} numbers from 0 to {last}")
 
     def _reset_all(self, seed: int) -> Row:
         """Reset all environments with seeds derived from `seed`. Return the first row, without flicker."""

@@ -17,4 +17,9 @@ class PolicyGradientConfig(RolloutConfig):
     entropy_weight: NonNegative = 0.01
     """Weight of the policy's entropy, which the loss rewards (Williams and Peng 1991). The entropy is in nats."""
     policy_scale: Positive = 0.01
-    """Factor on the initial weights of the policy layer. A small factor starts with nearly uniform probabilities."""
+    """Factor on the initial weights of the policy layer. A small factor starts with nearly uniform probabilities, or
+    means of continuous actions near 0."""
+    initial_std: Positive = 1.0
+    """Initial standard deviation of each entry of a continuous action, whose range is [-1, 1]."""
+    squashed: bool = False
+    """Apply tanh to the Gaussian of continuous actions. Otherwise the environment clips actions beyond [-1, 1]."""

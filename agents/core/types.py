@@ -42,6 +42,11 @@ class PolicyOutput(NamedTuple):
     is_policy: bool = False  # True if `scores` are probabilities, or means of continuous actions
     action_std: Tensor | None = None  # f32[N, D]: standard deviations of continuous actions, from stochastic policies
 
+    @property
+    def is_continuous(self) -> bool:
+        """Return True if the actions are vectors of real numbers."""
+        return self.action.is_floating_point()
+
 
 class ValueScaling(NamedTuple):
     """Discount, clip and scale of the rewards behind an agent's value estimates.

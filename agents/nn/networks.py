@@ -6,6 +6,8 @@ difference between the values of two actions.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -83,10 +85,14 @@ class DistributionalQNetwork(QNetwork):
 class ActorCritic(nn.Module):
     """An encoder with two linear heads: the policy pi(. | s) and, optionally, the value V(s).
 
+    With continuous actions, the standard deviations of the policy are parameters of their own. They do not depend on
+    the state, as in Schulman et al. 2017.
+
     Args:
         encoder: Encoder of observations [B, k, *obs_shape].
         policy: Distribution of the actions.
         baseline: Include the head for V(s).
+        initial_std: Initial standard deviation of each entry of a continuous action.
     """
 
     def __init__(
@@ -95,6 +101,7 @@ class ActorCritic(nn.Module):
         policy: ActionDistribution,
         *,
         baseline: bool,
+        initial_std: float = 1.0,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -102,15 +109,26 @@ class ActorCritic(nn.Module):
         self.distribution = policy
         self.policy = nn.Linear(encoder.features, policy.num_outputs)
         self.value = nn.Linear(encoder.features, 1) if baseline else None
+        self.log_std: nn.Parameter | None = None  # f32[D], with continuous actions
+        if policy.is_continuous:
+            self.log_std = nn.Parameter(torch.full((policy.num_outputs,), math.log(initial_std)))
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log pi float32[B, outputs], as `ActionDistribution` describes it, and V(s) float32[B].
+        """Return the parameters of pi(. | s) float32[B, P] (`ActionDistribution`), and V(s) float32[B].
 
         V is 0 without a baseline.
         """
         features = self.encoder(obs).float()
-        logits = mask_illegal(self.policy(features), obs, self.packed)
-        log_pi = self.distribution.log_softmax(logits)
+        parameters = self.policy_parameters(features, obs)
         if self.value is None:
-            return log_pi, features.new_zeros(len(features))
-        return log_pi, self.value(features).squeeze(1)
+            return parameters, features.new_zeros(len(features))
+        return parameters, self.value(features).squeeze(1)
+
+    def policy_parameters(self, features: Tensor, obs: Tensor) -> Tensor:
+        """Return the parameters of pi(. | s) float32[B, P], from features float32[B, F] and the observations."""
+        outputs = self.policy(features)
+        if self.log_std is not None:
+            outputs = torch.cat([outputs, self.log_std.expand_as(outputs)], 1)
+        else:
+            outputs = mask_illegal(outputs, obs, self.packed)
+        return self.distribution.parameters(outputs)

@@ -70,16 +70,23 @@ def fgsm_signs(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Ten
         signs = sign(dJ / d obs)
 
     J is the cross-entropy between the policy and its own most probable action: J = -log max_a pi(a | obs). For agents
-    with action values, the policy is softmax Q(obs, .) (Huang et al. 2017, section 3.2).
+    with action values, the policy is softmax Q(obs, .) (Huang et al. 2017, section 3.2). With continuous actions,
+    J = -V(obs), the negative value of the greedy action (Pattanaik et al. 2018): the log-probability of a Gaussian's
+    own mean has no gradient with respect to the mean.
     """
     with torch.enable_grad():
         x = obs.detach().float().requires_grad_(True)
         output, _ = agent.policy_output(x, is_first, carry)
-        scores = output.scores
-        log_policy = scores.clamp_min(1e-12).log() if output.is_policy else scores.log_softmax(1)
-        loss = F.nll_loss(log_policy, scores.argmax(1), reduction="sum")
+        loss = -output.value.sum() if output.is_continuous else _cross_entropy(output)
         (gradient,) = torch.autograd.grad(loss, x)
     return gradient.sign()
+
+
+def _cross_entropy(output: PolicyOutput) -> Tensor:
+    """Return J = -log max_a pi(a | obs), f32[], summed over observations."""
+    scores = output.scores
+    log_policy = scores.clamp_min(1e-12).log() if output.is_policy else scores.log_softmax(1)
+    return F.nll_loss(log_policy, scores.argmax(1), reduction="sum")
 
 
 def evaluate_attack(

@@ -72,12 +72,15 @@ def grad_cam(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tenso
         L = ReLU(sum_k alpha_k A_k)
 
     where y is the value of the greedy action, max_a Q(s, a), or the logarithm of its probability, log max_a pi(a | s).
-    L has the size of a feature map; it is interpolated to the size of the observation.
+    With continuous actions, y is the value of the state: at the mean of a Gaussian, the gradient of log pi is 0. L has
+    the size of a feature map; it is interpolated to the size of the observation.
     """
     with torch.enable_grad():
         policy_output, convolutions, maps = record_feature_maps(agent, obs, is_first, carry)
         target = policy_output.scores.amax(1).sum()
-        if policy_output.is_policy:
+        if policy_output.is_continuous:
+            target = policy_output.value.sum()
+        elif policy_output.is_policy:
             # Policy gradient methods learn by the gradient of log pi. The logarithm only multiplies the heatmap by a
             # factor, because d(log pi) = d(pi) / pi.
             target = target.clamp_min(1e-12).log()
@@ -96,10 +99,11 @@ def occlusion(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tens
 
         S = 1/2 |f(s) - f(s without the patch)|^2
 
-    where f are the scores of all actions (`PolicyOutput.scores`). The paper blurs the patch. Here the patch is filled
-    with the median of the newest frame, in every frame of the stack. The patches overlap, and the saliency of a pixel
-    is the mean over the patches that contain the pixel. Pixels at the bottom and at the right edge that lie in no patch
-    have a saliency of 0: for an observation of 84 x 84 pixels, the last four rows and columns.
+    where f are the scores of all actions (`PolicyOutput.scores`), or the entries of a continuous action. The paper
+    blurs the patch. Here the patch is filled with the median of the newest frame, in every frame of the stack. The
+    patches overlap, and the saliency of a pixel is the mean over the patches that contain the pixel. Pixels at the
+    bottom and at the right edge that lie in no patch have a saliency of 0: for an observation of 84 x 84 pixels, the
+    last four rows and columns.
     """
     height, width = obs.shape[-2:]
     patches = _patch_masks(height, width, obs.device)

@@ -5,7 +5,8 @@ named set of sections that the user can choose by `--preset`. A later layer over
 
 1. the section `default` of configs/<agent>.yaml
 2. the section of the environment's family: `atari`, `image`, `planes` or `vector`
-3. the section `states`, if the observations are one-hot vectors of discrete states
+3. the section `states`, if the observations are one-hot vectors of discrete states, and the section `continuous`, if
+   actions are continuous
 4. the section of the environment: `Pong`; with view pixels, `CartPole-v1 pixels`
 5. the sections of the preset: the sections with these four names below `presets: <preset>:`
 6. the file given by `--config`
@@ -176,6 +177,8 @@ def _section_names(env_spec: EnvSpec | None) -> list[str]:
     names.append(env_spec.family)
     if env_spec.one_hot:
         names.append("states")
+    if env_spec.is_continuous:
+        names.append("continuous")
     # Settings for an environment's own observations do not suit pictures of it.
     names.append(f"{env_spec.name} pixels" if env_spec.view == "pixels" else env_spec.name)
     return names

@@ -38,6 +38,7 @@ def env_spaces(env_spec: EnvSpec, num_envs: int) -> EnvSpaces:
         packed=_packed_layout(env_spec),
         state_sizes=env_spec.state_sizes,
         action_parts=env_spec.action_parts,
+        action_dim=len(env_spec.action_bounds),
     )
 
 

@@ -14,7 +14,8 @@ The name of the entry point is the agent's name on the command line. The value i
 - may say what its parts take of the memory in a class method `memory_needs(config, spaces)`, and the size of its
   network in a class method `network_size(config, spaces)` (`agents.core.memory_needs`);
 - may state what it supports in the class attribute `abilities` (`agents.core.agent.Abilities`). Without
-  `packed_observations`, the lab refuses environments with action masks, and with images beside vectors;
+  `packed_observations`, the lab refuses environments with action masks, and with images beside vectors; without
+  `continuous_actions`, it refuses environments with a Box of actions;
 - may define `make_loop` if its algorithm has a training loop of its own (see
   `rl_lab.training.training_loop.BringsOwnLoop`).
 

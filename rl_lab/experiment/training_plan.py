@@ -20,7 +20,7 @@ from envs.spec import AtariProtocol, EnvSpec
 from rl_lab.errors import LabError
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.factory import agent_needs, env_spaces
-from rl_lab.experiment.registry import AgentClass, find_agent
+from rl_lab.experiment.registry import AgentClass, agents, find_agent
 from rl_lab.system.cores import share_of_cores
 from rl_lab.system.device import resolve_device
 from rl_lab.system.disk import check_disk
@@ -141,6 +141,7 @@ def _max_threads(config: Config) -> int:
 
 def _check_abilities(config: Config, env_spec: EnvSpec, abilities: Abilities) -> None:
     """Raise LabError if the agent, or other processes, cannot use the environment."""
+    _check_action_kind(config.agent, env_spec, abilities)
     if env_spec.packed is not None and not abilities.packed_observations:
         problem = "action masks; --no-action-masks ignores them"
         if not env_spec.mask_source:
@@ -150,6 +151,17 @@ def _check_abilities(config: Config, env_spec: EnvSpec, abilities: Abilities) ->
         raise LabError(
             f"{env_spec.name} was given as a Python object, which collectors cannot make: leave out collectors"
         )
+
+
+def _check_action_kind(agent: str, env_spec: EnvSpec, abilities: Abilities) -> None:
+    """Raise LabError, with the agents that would fit, if the agent does not choose actions of this kind."""
+    kind = "continuous_actions" if env_spec.is_continuous else "discrete_actions"
+    if getattr(abilities, kind):
+        return
+    fitting = [entry.name for entry in agents().values() if getattr(entry.abilities, kind)]
+    raise LabError(
+        f"{agent} cannot use {env_spec.name}, which has {kind.replace('_', ' ')}; agents for it: {', '.join(fitting)}"
+    )
 
 
 def _check_memory(agent_needs: list[MemoryNeed], env_needs: MemoryNeed, device: torch.device) -> None:

@@ -135,9 +135,12 @@ def evaluate(
 
         while num_done < episodes:
             output, carry = _policy_output(agent, row, carry, device)
+            action = output.action.cpu().numpy()
             is_random = rng.random(num_envs) < epsilon
             random_action = random_legal_actions(rng, stream, row)
-            stream.send(np.where(is_random, random_action, output.action.cpu().numpy()))
+            if stream.action_dim:
+                is_random = is_random[:, None]
+            stream.send(np.where(is_random, random_action, action))
             row = stream.recv()
             record.add(output.value, row)
             num_rows += 1
@@ -160,8 +163,10 @@ def evaluate(
         )
 
 
-def random_legal_actions(rng: np.random.Generator, stream: Stream, row: Row) -> NDArray[np.int64]:
-    """Return uniformly random legal actions i64[N] for a row."""
+def random_legal_actions(rng: np.random.Generator, stream: Stream, row: Row) -> NDArray[Any]:
+    """Return uniformly random legal actions for a row: i64[N], or continuous actions f32[N, D] in [-1, 1]."""
+    if stream.action_dim:
+        return rng.uniform(-1, 1, (stream.num_envs, stream.action_dim)).astype(np.float32)
     legal = stream.legal_actions(row)
     if legal is None:
         return rng.integers(stream.num_actions, size=stream.num_envs)

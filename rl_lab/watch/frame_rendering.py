@@ -90,12 +90,14 @@ def render_frame(player_step: PlayerStep, screen: RgbImage, env_spec: EnvSpec, t
     y = HEADER_HEIGHT
     bottom = FRAME_HEIGHT - _height_below_observation(player_step)
     y = _draw_observation(frame, player_step, env_spec, Box(PANEL_LEFT, y, PANEL_RIGHT, bottom))
-    y = _draw_scores(frame, player_step, env_spec, y + SCORES_GAP)
+    draw_actions = _draw_continuous_action if env_spec.is_continuous else _draw_scores
+    y = draw_actions(frame, player_step, env_spec, y + SCORES_GAP)
     if player_step.state_norm is not None:
         text = f"norm of the recurrent state |h| = {player_step.state_norm:.2f}"
         draw_text(frame, text, (PANEL_LEFT, y + 10), color=FAINT_TEXT)
         y += STATE_NORM_HEIGHT
     if player_step.distribution is not None:
+        assert isinstance(player_step.greedy_action, int)  # distributions are of discrete actions
         y = _draw_distribution(frame, player_step.distribution[player_step.greedy_action], y + 10)
     _draw_curves(frame, player_step, y + 12)
     return frame
@@ -292,12 +294,55 @@ def _score_row_height(num_rows: int) -> int:
     return min(22, 180 // num_rows)
 
 
+def _draw_continuous_action(frame: RgbImage, player_step: PlayerStep, env_spec: EnvSpec, top: int) -> int:
+    """Draw a bar for each entry of a continuous action. Returns the y below them.
+
+    A bar reaches from the lower to the upper bound of the entry. A line marks the number that is taken. A band shows
+    one standard deviation of the policy around its mean. The text is the number that the environment receives.
+    """
+    caption = "action and standard deviation" if player_step.action_std is not None else "action"
+    draw_text(frame, caption, (PANEL_LEFT, top), color=FAINT_TEXT)
+    action = np.clip(np.asarray(player_step.action), -1, 1)
+    mean = player_step.action_scores
+    std = np.zeros_like(mean) if player_step.action_std is None else player_step.action_std
+    num_shown = len(mean) if len(mean) <= MAX_ACTIONS else MAX_ACTIONS - 1
+    num_rows = min(len(mean), MAX_ACTIONS)
+    row_height = _score_row_height(num_rows)
+    left = PANEL_LEFT + NAME_WIDTH
+    width = PANEL_RIGHT - VALUE_WIDTH - left
+
+    def x_of(number: float) -> int:
+        return left + round((min(max(number, -1.0), 1.0) + 1) / 2 * width)
+
+    color = GREEDY if player_step.is_greedy else EXPLORATORY
+    for i in range(num_shown):
+        y = top + 8 + i * row_height
+        baseline = y + row_height - (6 if row_height >= 16 else 2)
+        middle = y + row_height // 2
+        cv2.line(frame, (left, middle), (left + width, middle), FAINT_TEXT, 1)
+        low_x, high_x = x_of(mean[i] - std[i]), x_of(mean[i] + std[i])
+        cv2.rectangle(frame, (low_x, y + 4), (high_x, y + row_height - 5), BAR, -1)
+        if not player_step.is_last:
+            x = x_of(action[i])
+            cv2.rectangle(frame, (x - 1, y + 1), (x + 1, y + row_height - 2), color, -1)
+        low, high = env_spec.action_bounds[i]
+        name = shorten(env_spec.actions[i].lower(), MAX_ACTION_NAME)
+        draw_text(frame, name, (PANEL_LEFT, baseline), size=0.42, color=FAINT_TEXT)
+        value = _format_entry(low + (float(action[i]) + 1) / 2 * (high - low))
+        draw_text(frame, value, (PANEL_RIGHT - VALUE_WIDTH + 16, baseline), size=0.42)
+    if num_shown < len(mean):
+        baseline = top + 8 + num_rows * row_height - 2
+        draw_text(frame, f"and {len(mean) - num_shown:,} more", (PANEL_LEFT, baseline), size=0.3, color=FAINT_TEXT)
+    return top + SCORES_CAPTION_HEIGHT + num_rows * row_height
+
+
 def _chosen_rows(player_step: PlayerStep, action_parts: tuple[int, ...]) -> list[int]:
     """Return the indices of the scores that belong to the chosen action.
 
     A policy with several parts has a probability for each action of each part, one part after the other. Otherwise the
     number of the action is the index of its score.
     """
+    assert isinstance(player_step.action, int)
     if not (player_step.is_policy and action_parts):
         return [player_step.action]
     actions = np.unravel_index(player_step.action, action_parts)
@@ -340,7 +385,7 @@ def _draw_scores(frame: RgbImage, player_step: PlayerStep, env_spec: EnvSpec, to
     shown = _shown_rows(scores, chosen)
     num_hidden = len(scores) - len(shown)
     num_rows = len(shown) + bool(num_hidden)
-    chosen_color = GREEDY if player_step.action == player_step.greedy_action else EXPLORATORY
+    chosen_color = GREEDY if player_step.is_greedy else EXPLORATORY
     row_height = _score_row_height(num_rows)
     text_size = 0.42 if row_height >= 16 else 0.3
     left = PANEL_LEFT + NAME_WIDTH

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ from rl_lab.watch.rendered_env import RenderedEnv
 from rl_lab.watch.vector_entries import vector_part
 
 CPU = torch.device("cpu")
+Action = int | NDArray[np.float32]
+"""The number of a discrete action, or a continuous action f32[D] with entries in [-1, 1]."""
+
 CURVE_LENGTH = 300  # rows before the present one in the curves, which have up to CURVE_LENGTH + 1 entries
 
 
@@ -37,10 +41,11 @@ class PlayerStep:
 
     screens: list[RgbImage]  # images of the game since the previous step, oldest first; the last one shows this row
     stacked_obs: NDArray[np.generic]  # [k, *obs_shape]: the input of the network, oldest observation first
-    action_scores: NDArray[np.float32]  # [A]: Q(s, .), or the probabilities pi(. | s) if `is_policy`
-    is_policy: bool  # True if the action scores are probabilities
-    action: int  # the action that is taken, greedy or random
-    greedy_action: int  # the action that the agent takes without exploration
+    action_scores: NDArray[np.float32]
+    """[A]: Q(s, .), or the probabilities pi(. | s) if `is_policy`; with continuous actions [D], the greedy action."""
+    is_policy: bool  # True if the action scores are probabilities, or belong to continuous actions
+    action: Action  # the action that is taken, greedy or random
+    greedy_action: Action  # the action that the agent takes without exploration
     distribution: NDArray[np.float32] | None
     """[A, atoms]: the probability of each atom, that is of each possible return. None if the agent has none."""
     state_norm: float | None  # norm of the recurrent state; None if the agent is not recurrent
@@ -56,6 +61,13 @@ class PlayerStep:
     game_number: int  # counted from 1
     is_last: bool  # this row is the last one of the game; its action has no effect
     is_cut: bool = False  # the game was cut at this row, because it has reached the maximum number of steps
+    action_std: NDArray[np.float32] | None = None
+    """[D]: standard deviation of each entry of a continuous action, from stochastic policies."""
+
+    @property
+    def is_greedy(self) -> bool:
+        """Return True if the action that is taken is the greedy one."""
+        return np.array_equal(self.action, self.greedy_action)
 
 
 class Player:
@@ -164,13 +176,13 @@ class Player:
         shape = (1, self.frame_stack - 1, *env_spec.frame)
         return torch.zeros(shape, dtype=getattr(torch, env_spec.dtype), device=self.device)
 
-    def _draw_random_action(self, rng: np.random.Generator, row: Row) -> int | None:
+    def _draw_random_action(self, rng: np.random.Generator, row: Row) -> Action | None:
         """Return a random legal action with probability epsilon, otherwise None.
 
         An action is drawn in both cases, as in an evaluation, so that the random generators of both stay equal.
         """
         is_random = rng.random(1)[0] < self.epsilon
-        action = int(random_legal_actions(rng, self.env.stream, row)[0])
+        action = _to_action(random_legal_actions(rng, self.env.stream, row)[0])
         return action if is_random else None
 
 
@@ -242,7 +254,7 @@ def _make_step(
     screens: list[RgbImage],
     stack: Tensor,
     output: PolicyOutput,
-    random_action: int | None,
+    random_action: Action | None,
     heatmap: Heatmap | None,
     game: _GameRecord,
     max_steps: int,
@@ -250,9 +262,10 @@ def _make_step(
     """Return the step of a row. The action is `random_action`, or the greedy action if `random_action` is None."""
     is_cut = game.num_steps >= max_steps and not row.is_last[0]
     value = float(output.value[0])
-    greedy_action = int(output.action[0])
+    greedy_action = _to_action(output.action[0].cpu().numpy())
     distribution = output.distribution
     state_norm = output.state_norm
+    action_std = output.action_std
     return PlayerStep(
         screens=screens,
         stacked_obs=stack[0].cpu().numpy(),
@@ -271,4 +284,10 @@ def _make_step(
         game_number=game.number,
         is_last=bool(row.is_last[0]) or is_cut,
         is_cut=is_cut,
+        action_std=None if action_std is None else action_std[0].cpu().numpy(),
     )
+
+
+def _to_action(array: NDArray[Any]) -> Action:
+    """Return an action i64[] or f32[D]."""
+    return array if array.ndim else int(array)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from ale_py import AtariVectorEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from numpy.typing import NDArray
 
 from envs import atari, gymnasium_envs
 from envs.guard import describe
@@ -75,8 +76,11 @@ class RenderedEnv:
         obs, _ = self.screen_env.reset(seed=spread_seeds(seed, 1))
         return row, [_first_image(obs)]
 
-    def step(self, action: int) -> tuple[Row, list[RgbImage]]:
+    def step(self, action: int | NDArray[np.float32]) -> tuple[Row, list[RgbImage]]:
         """Take an action. After the last row of a game, any action begins the next game.
+
+        Args:
+            action: The number of the action, or a continuous action f32[D].
 
         Returns:
             The next row, and the screens since the row before, oldest first.

@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Categorical
 
-from agents.core.action_distribution import ActionDistribution
+from agents.core.action_distribution import CategoricalDistribution
 from agents.core.action_masks import ILLEGAL, is_legal
 
 PARTS = [(), (3,), (2, 3), (1, 4), (2, 3, 4), (2, 2, 2, 2)]
 NUM_ACTIONS = 5  # without parts
 
 
-def make(parts: tuple[int, ...]) -> ActionDistribution:
+def make(parts: tuple[int, ...]) -> CategoricalDistribution:
     """Return a distribution with these parts."""
     num_actions = NUM_ACTIONS
     if parts:
         num_actions = len(combinations(parts))
-    return ActionDistribution(num_actions, parts)
+    return CategoricalDistribution(num_actions, parts)
 
 
 def combinations(parts: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -50,7 +50,7 @@ def naive_log_probs(logits: Tensor, parts: tuple[int, ...]) -> Tensor:
 def test_log_probabilities_and_entropy_are_those_of_independent_parts(parts, seed, scale):
     distribution = make(parts)
     logits = scale * torch.randn(4, distribution.num_outputs, generator=torch.Generator().manual_seed(seed))
-    log_pi = distribution.log_softmax(logits)
+    log_pi = distribution.parameters(logits)
     expected = naive_log_probs(logits, parts)
     for number in range(expected.shape[1]):
         log_prob = distribution.log_prob(log_pi, torch.full((4,), number))
@@ -65,7 +65,7 @@ def test_log_probabilities_and_entropy_are_those_of_independent_parts(parts, see
 def test_mode_is_the_most_probable_combination(parts, seed):
     distribution = make(parts)
     logits = torch.randn(6, distribution.num_outputs, generator=torch.Generator().manual_seed(seed))
-    mode = distribution.mode(distribution.log_softmax(logits))
+    mode = distribution.mode(distribution.parameters(logits))
     assert mode.tolist() == naive_log_probs(logits, parts).argmax(1).tolist()
 
 
@@ -75,7 +75,7 @@ def test_actions_are_drawn_with_their_probabilities(parts):
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(1, distribution.num_outputs, generator=generator)
     draws = 20_000
-    log_pi = distribution.log_softmax(logits).expand(draws, -1)
+    log_pi = distribution.parameters(logits).expand(draws, -1)
     actions = distribution.sample(log_pi, generator)
     assert (actions.shape, actions.dtype) == ((draws,), torch.int64)
     expected = naive_log_probs(logits, parts).exp()[0]
@@ -92,7 +92,7 @@ def test_illegal_actions_have_no_share(legal):
     logits = 3 * torch.randn(1, NUM_ACTIONS, generator=generator)
     masked = torch.full_like(logits, ILLEGAL)
     masked[:, legal] = logits[:, legal]
-    log_pi = distribution.log_softmax(masked)
+    log_pi = distribution.parameters(masked)
     expected = Categorical(logits=logits[:, legal])
     assert is_legal(log_pi)[0].nonzero().flatten().tolist() == legal
     torch.testing.assert_close(distribution.entropy(log_pi), expected.entropy())
@@ -108,8 +108,8 @@ def test_illegal_actions_have_no_share(legal):
 def test_gradient_of_the_entropy_is_finite_with_masks():
     logits = torch.tensor([[1.0, 2.0, 0.0]], requires_grad=True)
     masked = torch.where(torch.tensor([True, False, True]), logits, ILLEGAL)
-    distribution = ActionDistribution(3)
-    log_pi = distribution.log_softmax(masked)
+    distribution = CategoricalDistribution(3)
+    log_pi = distribution.parameters(masked)
     (distribution.entropy(log_pi) + distribution.log_prob(log_pi, torch.tensor([0]))).sum().backward()
     legal = torch.tensor([[1.0, 0.0]], requires_grad=True)
     dist = Categorical(logits=legal)
