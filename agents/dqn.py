@@ -95,7 +95,7 @@ class DQN:
     """
 
     config_class = DQNConfig
-    abilities = Abilities(packed_observations=True)
+    abilities = Abilities(packed_observations=True, collectors=True)
     size_settings = "hidden, filters or frame_stack"
     """The settings that decide the size of the network, for messages."""
 

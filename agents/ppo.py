@@ -18,7 +18,10 @@ The policy loss is the clipped objective, equation 7 of the paper. The constant 
     L = -mean_t min(r_t A_t, clip(r_t, 1 - c, 1 + c) A_t)
 
 Steps 1 to 3 are those of every policy gradient (agents/policy_gradient.py). The options `value_clip`, `target_kl` and
-`standardize` are not in the paper, but in its authors' code (https://github.com/openai/baselines).
+`standardize` are not in the paper, but in its authors' code (https://github.com/openai/baselines). With collectors
+(`--collectors 4`), other processes play the rows, as in Heess et al. 2017, "Emergence of locomotion behaviours in rich
+environments" (DPPO). The rows at the beginning of a batch are then those of the policy before the last update, and the
+ratios correct for that.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import torch
 from torch import Tensor
 
 from agents.configs.ppo import PPOConfig
+from agents.core.agent import Abilities
 from agents.core.types import Metrics, mean_metrics
 from agents.memory.rollout import RolloutBatch
 from agents.policy_gradient import PolicyGradient, clipped_surrogate, standardized
@@ -36,6 +40,7 @@ class PPO(PolicyGradient):
     """PPO agent. The numbered comments refer to the steps of the algorithm in the module docstring."""
 
     config_class = PPOConfig
+    abilities = Abilities(packed_observations=True, continuous_actions=True, collectors=True)
     batch_settings = "minibatch_size or batch_size"
     config: PPOConfig
 

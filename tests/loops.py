@@ -48,7 +48,7 @@ def toy_loop(
         cls: Class of the agent.
     """
     stream = Stream(SyncVectorEnv([env] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP))
-    spaces = EnvSpaces(stream.obs_shape, torch.float32, stream.num_actions, num_envs)
+    spaces = EnvSpaces(stream.obs_shape, torch.float32, stream.num_actions, num_envs, action_dim=stream.action_dim)
     agent = cls(config, spaces, seed=seed, device=CPU)
     return agent, OverlappedLoop(agent, stream, CPU, seed)
 

@@ -29,6 +29,7 @@ class Abilities(NamedTuple):
     packed_observations: bool = False  # several kinds of observations at once, and action masks (`EnvSpaces.packed`)
     discrete_actions: bool = True
     continuous_actions: bool = False  # vectors of real numbers (`EnvSpaces.action_dim`)
+    collectors: bool = False  # other processes may play its rows, with slightly older weights (`CollectedAgent`)
 
 
 class Agent(Protocol):
@@ -110,10 +111,9 @@ class Agent(Protocol):
 
 
 @runtime_checkable
-class ReplayAgent(Agent, Protocol):
-    """An agent that learns from a replay memory, so that other processes can play its rows (`--collectors`)."""
+class CollectedAgent(Agent, Protocol):
+    """An agent whose rows other processes can play (`--collectors`). Its updates allow for rows of older weights."""
 
-    replay: Any
     steps: int
     """Agent steps observed so far; exploration depends on them."""
     generator: torch.Generator

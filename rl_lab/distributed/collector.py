@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.core.agent import Agent, RecordsActing, ReplayAgent
+from agents.core.agent import Agent, CollectedAgent, RecordsActing
 from agents.core.types import Carry, Metrics, StepResult
 from envs.spec import EnvSpec
 from envs.stream import Episode
@@ -74,8 +74,8 @@ class Collector:
         stream = make_envs(config_of_run, spec, num_envs, seed=seed)
         overrides = {"num_envs": num_envs, "device": "cpu", "precision": "float32", "seed": seed}
         agent = make_agent(configuration.replace_settings(config_of_run, overrides, "a collector"), spec, CPU)
-        assert isinstance(agent, ReplayAgent)  # `CollectorLoop` has checked that the agent has a replay
-        self.agent = agent  # the replay stays empty, so it allocates no memory
+        assert isinstance(agent, CollectedAgent)  # `plan_training` has checked the abilities of the agent
+        self.agent = agent  # its memory stays empty, so it is not allocated
         self.acting_agent = ActingAgent(agent)
         self.loop = OverlappedLoop(self.acting_agent, stream, CPU, seed)
         self.seed = seed

@@ -15,7 +15,7 @@ import torch
 from ray.exceptions import ObjectLostError, RayActorError, RayError
 from torch import Tensor
 
-from agents.core.agent import Agent, RecordsActing, ReplayAgent
+from agents.core.agent import Agent, CollectedAgent, RecordsActing
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Metrics, StepResult
 from envs.spec import EnvSpec
@@ -52,14 +52,11 @@ class CollectorLoop:
         """Connect to Ray and start the collectors.
 
         Raises:
-            LabError: The agent has no replay, num_envs is not a multiple of collectors, no Ray cluster answers, or Ray
-                has fewer cores than collectors.
+            LabError: num_envs is not a multiple of collectors, no Ray cluster answers, or Ray has fewer cores than
+                collectors.
         """
         run = config.run
-        if not isinstance(agent, ReplayAgent):
-            raise LabError(
-                f"collectors is {run.collectors}; {config.agent} has no replay, so it cannot learn from collectors"
-            )
+        assert isinstance(agent, CollectedAgent)  # `plan_training` has checked the abilities of the agent
         if run.num_envs % run.collectors:
             raise LabError(f"collectors is {run.collectors}; it must divide num_envs, {run.num_envs}")
         self.config = config

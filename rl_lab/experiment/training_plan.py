@@ -147,6 +147,12 @@ def _check_abilities(config: Config, env_spec: EnvSpec, abilities: Abilities) ->
         if not env_spec.mask_source:
             problem = "images or planes beside vectors; --obs-key chooses one of them"
         raise LabError(f"{config.agent} cannot use {env_spec.name}, which has {problem}")
+    if config.run.collectors and not abilities.collectors:
+        fitting = [entry.name for entry in agents().values() if entry.abilities.collectors]
+        raise LabError(
+            f"collectors is {config.run.collectors}; {config.agent} learns from its own rows only; agents with"
+            f" collectors: {', '.join(fitting)}"
+        )
     if config.run.collectors and env_spec.id.startswith(f"{PYTHON_NAMESPACE}/"):
         raise LabError(
             f"{env_spec.name} was given as a Python object, which collectors cannot make: leave out collectors"

@@ -1,6 +1,7 @@
 """Tests of the environment as agents see it: actions with several parts, action masks, and what is checked."""
 
 import itertools
+import json
 import random
 from collections import Counter
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd_envs import EPISODE, Plain
 
-from envs.agent_env import action_parts, check_actions, to_combination
+from envs.agent_env import action_parts, check_actions, to_box, to_combination
 from envs.errors import EnvError, EnvFault
 from envs.gymnasium_envs import DISCRETE_STATE_MAX_STEPS
 from envs.make import adapt, make_stream, resolve
@@ -128,8 +129,11 @@ def test_largest_and_smallest_combination_of_many_parts(space):
         (MultiDiscrete([10**12, 2]), "X-v0 has 1,000,000,000,002 actions; agents take at most 100,000"),
         (MultiBinary(63), r"X-v0 has 9e\+18 combinations of actions; agents take at most 2\^62"),
         (MultiDiscrete([1000] * 30), r"X-v0 has 1e\+90 combinations of actions"),
-        (Box(-1, 1, (2,)), r"X-v0 has the action space Box\(.*\); agents need a Discrete, MultiDiscrete or MultiBin"),
-        (Tuple((Discrete(2), Discrete(2))), "agents need a Discrete, MultiDiscrete or MultiBinary one"),
+        (Tuple((Discrete(2), Discrete(2))), "agents need a Discrete, MultiDiscrete, MultiBinary or Box one"),
+        (Box(0, 5, (2,), np.int64), "X-v0 has a Box of actions of type int64; it must be float32 or float64"),
+        (Box(0.0, np.inf, (2,)), r"X-v0: entry 0 of an action is in \[0, inf\]; agents need finite bounds"),
+        (Box(np.float32([0, 1]), np.float32([1, 1])), r"X-v0: entry 1 of an action is in \[1, 1\]; agents need"),
+        (Box(-1.0, 1.0, (0,)), "X-v0 has actions with 0 entries; agents take from 1 to 100,000"),
     ],
 )
 def test_actions_beyond_the_limits_are_refused(space, message):
@@ -154,8 +158,51 @@ def test_actions_with_several_parts_have_names_by_part(register):
     env_spec = resolve(register(Env))
     assert env_spec.actions == ("0.0", "0.1", "1.0", "1.1", "1.2")
     assert "6 actions (2 x 3)" in str(env_spec)
-    with pytest.raises(EnvError, match="actions cannot be chosen, because Test-v0 has several parts"):
+    with pytest.raises(EnvError, match="actions cannot be chosen, because Test-v0 has actions of several parts"):
         adapt(env_spec, actions="0.0")
+
+
+# --- Continuous actions -----------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(-100, 100, width=32), st.floats(0.0625, 100, width=32), st.floats(-3, 3, width=32))
+def test_continuous_actions_are_clipped_and_mapped_to_the_bounds(low, size, action):
+    high = float(np.float32(low + size))
+    space = Box(np.float32(low), np.float32(high), (1,))
+    clipped = min(max(action, -1.0), 1.0)
+    expected = low + (high - low) * (clipped + 1) / 2
+    got = to_box(space, np.array([action], np.float32))
+    assert got.dtype == np.float32
+    assert float(got[0]) == pytest.approx(expected, rel=1e-5, abs=1e-5 * size)
+    assert space.contains(got)
+
+
+def test_environment_receives_continuous_actions_in_its_own_shape_and_type(register):
+    received: list[Any] = []
+
+    class Env(Plain):
+        action_space = Box(np.array([[0.0, -2.0], [1.0, 5.0]]), np.array([[1.0, 2.0], [3.0, 6.0]]), dtype=np.float64)
+
+        def reward(self, action: Any) -> float:
+            assert self.action_space.contains(action), action
+            received.append(action)
+            return 0.0
+
+    env_spec = resolve(register(Env))
+    assert env_spec.action_bounds == ((0.0, 1.0), (-2.0, 2.0), (1.0, 3.0), (5.0, 6.0))
+    assert env_spec.num_actions == 0
+    assert "continuous actions float32[4] (different ranges)" in str(env_spec)
+    assert EnvSpec.from_dict(json.loads(json.dumps(env_spec.to_dict()))) == env_spec
+    stream = make_stream(env_spec, 1)
+    received.clear()
+    stream.reset(1)
+    stream.send(np.array([[-1, 0, 1, 9]], np.float32))
+    stream.recv()
+    stream.close()
+    assert received[0].tolist() == [[0.0, 0.0], [3.0, 6.0]]
+    with pytest.raises(EnvError, match="actions cannot be chosen, because Test-v0 has continuous actions"):
+        adapt(env_spec, actions="0")
 
 
 # --- Action masks -----------------------------------------------------------------------------------------------------

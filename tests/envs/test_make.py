@@ -61,8 +61,8 @@ def test_atari_games_are_found_by_their_rom_ids():
 
 def test_trainable_ids_omit_unsupported_environments():
     ids = set(trainable_ids())
-    assert {"CartPole-v1", "MountainCar-v0"} <= ids
-    assert not {"Pendulum-v1", "GymV26Environment-v0"} & ids
+    assert {"CartPole-v1", "MountainCar-v0", "Pendulum-v1"} <= ids
+    assert "GymV26Environment-v0" not in ids
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,6 @@ def test_trainable_ids_omit_unsupported_environments():
         ("Pogn", "unknown environment 'Pogn'; nearest: Pong"),
         ("cartpole", "nearest: CartPole-v1, CartPole-v0"),
         ("zzzzzzzz", "see `list envs`"),
-        ("Pendulum-v1", "action space Box.*; agents need a Discrete, MultiDiscrete or MultiBinary one"),
         ("CarRacing-v3", "CarRacing-v3 cannot be made"),
         ("nothing:There-v0", "there is no module nothing"),
     ],

@@ -159,6 +159,40 @@ def test_send_raises_if_actions_are_out_of_range(actions):
     stream.close()
 
 
+@pytest.mark.parametrize("actions", [[[0.0], [np.nan]], [0.0, 0.0], [[0.0]], [[0.0, 0.0], [0.0, 0.0]]])
+def test_send_raises_if_continuous_actions_have_another_shape_or_are_not_finite(actions):
+    stream = make_stream(resolve("Pendulum-v1"), 2)
+    stream.reset(1)
+    with pytest.raises(ValueError, match=r"expected finite numbers of shape \[2, 1\]"):
+        stream.send(np.array(actions, np.float32))
+    stream.close()
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_stream_with_continuous_actions_is_restored_exactly(vectorization):
+    def make() -> Stream:
+        return make_stream(resolve("Pendulum-v1"), 2, vectorization=vectorization)
+
+    rng = np.random.default_rng(1)
+    saved = make()
+    row = saved.reset(3)
+    for _ in range(230):  # an episode has 200 steps
+        saved.send(rng.normal(0, 1, (2, 1)).astype(np.float32))
+        row = saved.recv()
+    state = saved.state()
+    assert state["log"].dtype == np.float32
+    restored = make()
+    assert np.array_equal(restored.restore(3, state).obs, row.obs)
+    for _ in range(50):
+        actions = rng.normal(0, 1, (2, 1)).astype(np.float32)
+        saved.send(actions)
+        restored.send(actions)
+        for mine, theirs in zip(saved.recv(), restored.recv(), strict=True):
+            assert np.array_equal(mine, theirs)
+    saved.close()
+    restored.close()
+
+
 def test_recv_raises_if_send_was_not_called():
     stream = make_stream(resolve("CartPole-v1"), 2)
     stream.reset(1)

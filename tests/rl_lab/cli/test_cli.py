@@ -94,7 +94,14 @@ CARTPOLE = ["--env", "CartPole-v1"]
         (["train", "dqn"], "which environment? add --env NAME"),
         (["train", "dqm", "--env", "Pong"], "unknown agent 'dqm'; nearest: dqn"),
         (["train", "dqn", "--env", "Pogn"], "unknown environment 'Pogn'; nearest: Pong"),
-        (["train", "dqn", "--env", "Pendulum-v1"], "need a Discrete, MultiDiscrete or MultiBinary one"),
+        (
+            ["train", "dqn", "--env", "Pendulum-v1"],
+            "dqn cannot use Pendulum-v1, which has continuous actions; agents for it: reinforce, ppo",
+        ),
+        (
+            ["train", "a2c", *CARTPOLE, "--collectors", "2"],
+            "collectors is 2; a2c learns from its own rows only; agents with collectors: dqn",
+        ),
         (["train", "dqn", *CARTPOLE, "--lr", "abc"], "--lr is 'abc'; it must be a number"),
         (["train", "dqn", *CARTPOLE, "--steps", "1.5"], "--steps is '1.5'; it must be a whole number"),
         (["train", "dqn", *CARTPOLE, "--lr", "-1"], "lr is -1.0; it must be greater than 0"),
