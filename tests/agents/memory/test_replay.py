@@ -13,6 +13,7 @@ from torch import Tensor
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, StepResult
 from agents.memory.replay import Replay, TransitionBatch
+from agents.memory.sequences import SequenceSampler
 
 CPU = torch.device("cpu")
 GAMMA = 0.9
@@ -105,6 +106,33 @@ def test_samples_equal_naive_transitions(seed, num_envs, stack, n_step, spare_ro
     assert sampled == expected  # each start is missing with probability e^-40 only
     for i in range(2000):
         assert_equals_naive_transition(batch, i, data, stack, n_step)
+
+
+def test_continuous_actions_are_stored_exactly():
+    """Each action is replaced by a vector that names its number."""
+    vectors = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32))
+    data = RandomRows.make(np.random.default_rng(1), 3, 40, 0.1, 0.1, 0.1)
+    replay = Replay(
+        EnvSpaces((3,), torch.float32, 0, 3, action_dim=2),
+        3 * 25,
+        stack=1,
+        n_step=2,
+        gamma=GAMMA,
+        device=CPU,
+        generator=torch.Generator().manual_seed(0),
+    )
+    for step in data.steps:
+        replay.add(step._replace(action=vectors[step.action]))
+    batch = replay.sample(200)
+    sequences = SequenceSampler(replay, 5).sample(50)
+    for obs, action in [
+        *zip(batch.obs[:, -1], batch.action, strict=True),
+        *zip(sequences.obs[:, :, -1].flatten(0, 1), sequences.action.flatten(0, 1), strict=True),
+    ]:
+        env, number, position = obs_key(obs)
+        actions = data.episodes[env, number].action
+        if position - 1 < len(actions):  # the action of a last row has no effect
+            assert torch.equal(action, vectors[actions[position - 1]])
 
 
 def test_uniform_sampling_draws_all_starts_equally_often():

@@ -46,6 +46,21 @@ class NetworkAgent:
         return PolicyOutput(q.argmax(1), q, q.amax(1)), (stack[:, 1:],)
 
 
+class ContinuousNetworkAgent(NetworkAgent):
+    """An agent whose network returns the two entries of an action, and V(s)."""
+
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
+        output, carry = super().policy_output(obs, is_first, carry)
+        action, value = output.scores[:, :2], output.scores[:, 2]
+        return PolicyOutput(action, action, value, is_policy=True), carry
+
+
+@pytest.fixture
+def continuous_network_agent() -> Any:
+    """Return the class ContinuousNetworkAgent. Its type is Any, because it implements only a part of the protocol."""
+    return ContinuousNetworkAgent
+
+
 @pytest.fixture
 def network_agent() -> Any:
     """Return the class NetworkAgent. Its type is Any, because it implements only a part of the Agent protocol."""

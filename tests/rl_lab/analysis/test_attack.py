@@ -38,6 +38,14 @@ def test_signs_are_those_of_finite_differences_of_the_loss(network_agent):
         assert signs[0, y, x] == torch.sign(torch.tensor(loss(above) - loss(below)))
 
 
+def test_signs_lower_the_value_of_an_agent_with_continuous_actions(continuous_network_agent):
+    layer = nn.Linear(400, 3)
+    agent = continuous_network_agent(nn.Sequential(nn.Flatten(), layer))
+    obs = torch.randint(0, 256, (1, 20, 20), dtype=torch.uint8)
+    signs = fgsm_signs(agent, obs, IS_FIRST, agent.initial_carry(1))
+    assert torch.equal(signs.flatten(), -layer.weight.detach()[2].sign())
+
+
 @pytest.mark.parametrize("max_pixel", [255, 1])
 def test_perturbation_has_the_given_size_and_stays_in_the_pixel_range(network_agent, max_pixel):
     layer = nn.Linear(400, 2)

@@ -39,6 +39,25 @@ def test_grad_cam_equals_its_equation(network_agent):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+def test_heatmaps_with_continuous_actions_are_of_the_value_and_of_the_action(continuous_network_agent):
+    """The left half of the picture decides the value alone, the right half the action alone."""
+    convolution, head = nn.Conv2d(1, 1, 1), nn.Linear(400, 3)
+    nn.init.ones_(convolution.weight)
+    nn.init.zeros_(convolution.bias)
+    is_left = torch.arange(20).repeat(20) < 10
+    weight = torch.rand(3, 400, generator=torch.Generator().manual_seed(0))
+    weight[:2, is_left] = 0
+    weight[2, ~is_left] = 0
+    head.weight.data = weight
+    agent = continuous_network_agent(nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), head))
+    obs = torch.randint(1, 256, (1, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    heatmap = grad_cam(agent, obs, IS_FIRST, agent.initial_carry(1)).numpy()
+    assert np.allclose(heatmap, weight[2].mean() * obs[0].numpy(), rtol=1e-4)
+    hidden = occlusion(agent, obs, IS_FIRST, agent.initial_carry(1)).numpy()
+    assert hidden[:, :5].max() < 1e-4, "no patch over these columns reaches the right half"
+    assert hidden[:, 15:].min() > 1
+
+
 def test_occlusion_equals_the_effect_of_one_patch_at_a_time(network_agent):
     torch.manual_seed(1)
     network = nn.Sequential(nn.Flatten(), nn.Linear(2 * 400, 3))

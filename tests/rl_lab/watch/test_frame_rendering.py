@@ -166,6 +166,33 @@ def test_bars_begin_at_zero_and_end_at_the_share_of_the_range():
     assert bar_columns(unbounded, 3)[-1] == pytest.approx(width, abs=2)
 
 
+def test_continuous_actions_have_bars_and_the_numbers_that_the_environment_receives(texts: list[tuple[str, int, int]]):
+    env_spec = dataclasses.replace(vector_spec(1), actions=("0", "1"), action_bounds=((-2.0, 2.0), (0.0, 1.0)))
+    action = np.array([0.5, -3.0], np.float32)  # the second entry is clipped to -1
+    step = make_step(
+        np.zeros((1, 1), np.float32),
+        action=action,
+        greedy_action=action,
+        action_scores=np.array([0.5, 0.0], np.float32),
+        action_std=np.array([0.25, 0.0], np.float32),
+        is_policy=True,
+    )
+    frame = render_frame(step, SCREEN, env_spec, "title")
+    drawn = [text for text, _, _ in texts]
+    assert drawn[drawn.index("action and standard deviation") + 1 :][:4] == ["0", "1.000", "1", "0.000"]
+    y = next(y for text, _, y in texts if text == "action and standard deviation")
+    left, right = PANEL_LEFT + NAME_WIDTH, PANEL_RIGHT - VALUE_WIDTH
+    line = frame[y + 8 + 6, left - 4 : right + 4]
+    band = np.flatnonzero((line == frame_rendering.BAR).all(1)) - 4
+    width = right - left
+    assert (band[0], band[-1]) == (pytest.approx(0.625 * width, abs=2), pytest.approx(0.875 * width, abs=2))
+    chosen = np.flatnonzero((line == frame_rendering.GREEDY).all(1)) - 4
+    assert chosen.mean() == pytest.approx(0.75 * width, abs=1)
+    second = frame[y + 8 + 22 + 6, left - 4 : right + 4]
+    chosen = np.flatnonzero((second == frame_rendering.GREEDY).all(1)) - 4
+    assert chosen.mean() == pytest.approx(0, abs=1), "the second entry is at its lower bound"
+
+
 @pytest.mark.parametrize("num_actions", [2, 4, 18, 19, 500])
 @pytest.mark.parametrize("num_entries", [1, 8, 128])
 @pytest.mark.parametrize("has_extras", [False, True])
