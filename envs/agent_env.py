@@ -197,5 +197,5 @@ def _check_box(name: str, space: Box) -> None:
         if not (np.isfinite(low) and np.isfinite(high) and low < high):
             raise EnvError(
                 f"{name}: entry {i} of an action is in [{low:g}, {high:g}]; agents need finite bounds, the lower one"
-                " first (a wrapper such as gymnasium.wrappers.RescaleAction can set them)"
+                " first (a wrapper can set them: --wrapper MODULE:CLASS)"
             )
