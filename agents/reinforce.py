@@ -11,11 +11,10 @@ the generalised advantage of Schulman et al. 2016. The algorithm, in which a row
     When the rollout holds a batch:
     3. Take the batch from the rollout, with advantages A_t and returns R_t = A_t + V(s_t).
     4. Standardise the advantages.
-    5. In every epoch, divide the batch into minibatches in a new random order.
-    6. Take a gradient step on the loss of each minibatch.
+    5. Take one gradient step on the loss of the batch.
 
-Steps 1 to 3, and the loss, are those of every policy gradient (agents/policy_gradient.py). With more than one epoch and
-`ratio_clip`, this is PPO (agents/ppo.py).
+Steps 1 to 3, and the loss, are those of every policy gradient (agents/policy_gradient.py). PPO (agents/ppo.py) takes
+many gradient steps on a batch, with a clipped probability ratio.
 """
 
 from __future__ import annotations
@@ -26,18 +25,17 @@ from torch import Tensor
 
 from agents.configs.reinforce import ReinforceConfig
 from agents.core.settings import ConfigError
-from agents.core.types import Metrics, mean_metrics
+from agents.core.types import Metrics
 from agents.memory.rollout import Rollout, RolloutBatch
 from agents.nn.encoders import FrameDifferenceEncoder, build_encoder
 from agents.nn.networks import ActorCritic
-from agents.policy_gradient import PolicyGradient, clipped_surrogate, standardized
+from agents.policy_gradient import PolicyGradient, standardized
 
 
 class Reinforce(PolicyGradient):
     """REINFORCE agent. The numbered comments refer to the steps of the algorithm in the module docstring."""
 
     config_class = ReinforceConfig
-    batch_settings = "minibatch_size or batch_size"
     config: ReinforceConfig
 
     def check_settings(self) -> None:
@@ -80,36 +78,16 @@ class Reinforce(PolicyGradient):
             ActorCritic(encoder, self.policy, baseline=config.baseline, initial_std=config.initial_std)
         )
 
-    def learn(self, batch: RolloutBatch) -> Metrics | None:
-        """Make `epochs` passes over the batch, one update for each minibatch.
-
-        Returns:
-            The metrics, averaged over the updates.
-        """
-        config = self.config
+    def learn(self, batch: RolloutBatch) -> Metrics:
+        """Take one gradient step on the batch, and return its metrics."""
         # Step 4: Standardise the advantages.
-        if config.standardize:
+        if self.config.standardize:
             batch = batch._replace(advantage=standardized(batch.advantage))
-        metrics: list[Metrics] = []
-        for _ in range(config.epochs):
-            # Step 5: Divide the batch into minibatches.
-            for minibatch in self.shuffled_minibatches(batch, config.minibatch_size or len(batch.action)):
-                # Step 6: Take a gradient step.
-                update_metrics = self.update(minibatch)
-                metrics.append(update_metrics)
-        return mean_metrics(metrics)
-
-    def policy_loss(self, ratio: Tensor, advantage: Tensor) -> Tensor:
-        """Return the policy loss, f32[], of ratios r f32[B] and advantages A f32[B]."""
-        return clipped_surrogate(ratio, advantage, self.config.ratio_clip)
+        # Step 5: Take one gradient step.
+        return self.update(batch)
 
     def value_loss(self, value: Tensor, batch: RolloutBatch) -> Tensor:
         """Return mean_t (V(s_t) - R_t)^2, f32[], or 0 without a baseline."""
         if not self.config.baseline:
             return value.new_zeros(())
         return super().value_loss(value, batch)
-
-    @staticmethod
-    def update_size(config: ReinforceConfig) -> int:
-        """Return the number of agent steps of an update."""
-        return min(config.minibatch_size or config.batch_size, config.batch_size)

@@ -71,7 +71,7 @@ RUNS: dict[str, str] = {
     " --dueling --mask-velocity",
     "rainbow plain": f"rainbow {CARTPOLE} {STARTS} --no-noisy --no-distributional",
     "reinforce karpathy": f"reinforce {PONG} --preset karpathy --steps 3000 --batch-games 1",
-    "reinforce no baseline": f"reinforce {CARTPOLE} --no-baseline --batch-size 256 --epochs 2",
+    "reinforce no baseline": f"reinforce {CARTPOLE} --no-baseline --batch-size 256",
     "dqn flicker": f"dqn {PONG} {SMALL} --flicker 0.5 --precision float32 --protocol machado",
     "dqn collectors": f"dqn {CARTPOLE} {STARTS} --collectors 2",
 }

@@ -38,6 +38,7 @@ SHORT_HELP = frozenset(
             "epsilon_end",
             "epsilon_steps",
             "epochs",
+            "baseline",
             "entropy_weight",
             "alpha",
             "learning_rate",

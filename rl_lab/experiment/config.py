@@ -18,6 +18,7 @@ from typing import Any
 from agents.core.settings import ConfigError, check_fields
 from envs.spec import EnvSpec
 from rl_lab.experiment.config_layers import DEFAULT_PRESET, ConfigFile, Layer, file_layer, preset_layers
+from rl_lab.experiment.migration import migrate_settings
 from rl_lab.experiment.registry import find_agent
 from rl_lab.experiment.run_config import RunConfig
 from rl_lab.experiment.setting_names import canonical_names
@@ -85,12 +86,14 @@ def from_dict(data: dict[str, Any], source: str) -> Config:
     """Return the configuration from the result of `Config.to_dict`.
 
     Args:
-        data: The name of the agent and settings. A missing setting has the default of its dataclass.
+        data: The name of the agent and settings. A missing setting has the default of its dataclass. The settings may
+            be those of an older version of the lab (`rl_lab.experiment.migration`).
         source: Origin of the data, for error messages.
 
     Raises:
         ConfigError: As `resolve`.
     """
+    data = migrate_settings(data, source)
     agent = data.get("agent")
     if not isinstance(agent, str):
         raise ConfigError(f"{source} names no agent")

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from agents.core.settings import ConfigError
 from envs.spec import EnvSpec
+from rl_lab.experiment.migration import migrate_settings
 from rl_lab.experiment.setting_names import canonical_name
 from rl_lab.system import data_files
 from rl_lab.system.data_files import DataFileError
@@ -59,12 +60,13 @@ class ConfigFile:
 
     path: str
     settings: dict[str, Any]
-    """All entries of the file: settings, and the name of the agent if the file is the config.yaml of a run."""
+    """All entries of the file: settings, and the name of the agent if the file is the config.yaml of a run. Those of a
+    run of an older version are migrated (`rl_lab.experiment.migration`)."""
 
     @classmethod
     def read(cls, path: str) -> ConfigFile:
         """Read a file. Raises ConfigError as `read_yaml`."""
-        return cls(path, read_yaml(Path(path), allow_pipe=True))
+        return cls(path, migrate_settings(read_yaml(Path(path), allow_pipe=True), path))
 
     @property
     def env(self) -> str | None:
@@ -146,8 +148,9 @@ def file_layer(file: ConfigFile | None, agent: str) -> list[Layer]:
     """
     if file is None:
         return []
-    if file.settings.get("agent", agent) != agent:
-        raise ConfigError(f"{file.path} is the configuration of another agent than {agent}")
+    agent_of_file = file.settings.get("agent", agent)
+    if agent_of_file != agent:
+        raise ConfigError(f"{file.path} is the configuration of the agent {agent_of_file}, not of {agent}")
     chosen_before = ("agent", "env", "preset")
     settings = {
         name: value for name, value in file.settings.items() if canonical_name(str(name), chosen_before) is None

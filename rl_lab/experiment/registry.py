@@ -165,7 +165,7 @@ BUILT_IN_AGENTS = [
         "reinforce",
         "agents.reinforce:Reinforce",
         "agents.configs.reinforce:ReinforceConfig",
-        "policy gradient: Williams 1992; Karpathy 2016, Pong from pixels; Schulman et al. 2016, 2017",
+        "policy gradient, one step for each batch: Williams 1992; Karpathy 2016, Pong from pixels",
     ),
     _built_in(
         "ppo",

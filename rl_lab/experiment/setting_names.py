@@ -73,6 +73,9 @@ SIMILAR_NAMES = {
     "policy_kwargs": ("hidden", "units of each hidden layer"),
 }
 
+PPO_SETTINGS = ("epochs", "minibatch_size", "ratio_clip", "value_clip", "target_kl")
+"""Settings of ppo that a user of `reinforce` or `a2c` may look for. `reinforce` had the first three before."""
+
 
 def canonical_name(name: str, known: Collection[str]) -> str | None:
     """Return the setting that a name stands for, or None.
@@ -128,8 +131,15 @@ def unknown_name_message(name: str, known: Collection[str], source: str) -> str:
 
 
 def describe_similar(name: str, known: Collection[str]) -> str | None:
-    """Return which setting is nearest to a name of another library, and how it differs; None for other names."""
+    """Return what an unknown name may stand for: a similar setting, or a setting of `ppo`; None for other names.
+
+    Args:
+        name: The name, with dashes or underscores. It may be that of another library.
+        known: Names of the settings of the run and of its agent.
+    """
     nearest, difference = SIMILAR_NAMES.get(name.replace("-", "_"), (None, ""))
-    if nearest not in known:
-        return None
-    return f"the nearest is {nearest!r}: {difference}"
+    if nearest in known:
+        return f"the nearest is {nearest!r}: {difference}"
+    if canonical_name(name, PPO_SETTINGS) is not None:
+        return "the agent ppo has this setting"
+    return None

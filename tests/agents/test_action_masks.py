@@ -46,7 +46,9 @@ def small_settings(agent: str) -> dict[str, object]:
         return SMALL
     if agent == "a2c":
         return {**SMALL, "batch_size": 64, "hidden": 16}
-    if agent in ("reinforce", "ppo", "pqn"):
+    if agent == "reinforce":
+        return {**SMALL, "batch_size": 64, "hidden": 16}
+    if agent in ("ppo", "pqn"):
         return {**SMALL, "batch_size": 64, "minibatch_size": 32, "hidden": 16}
     return {**SMALL, "hidden": 16, "learning_starts": 50, "batch_size": 8, "replay_ratio": 2, "epsilon_steps": 500}
 

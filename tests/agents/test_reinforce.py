@@ -17,7 +17,7 @@ from agents.core.types import EnvSpaces, ValueScaling
 from agents.memory.rollout import RolloutBatch
 from agents.reinforce import Reinforce
 
-SMALL = ReinforceConfig(hidden=8, batch_size=60, minibatch_size=20, gamma=0.9, trace_decay=0.8)
+SMALL = ReinforceConfig(hidden=8, batch_size=60, gamma=0.9, trace_decay=0.8)
 VECTOR = EnvSpaces((3,), torch.float32, 4, 3)
 IMAGE = EnvSpaces((84, 84), torch.uint8, 4, 3)
 
@@ -34,7 +34,7 @@ def make_agent(
 
 def test_gradient_on_two_armed_bandit_is_exact_policy_gradient():
     """For arms worth 0 and 1, and p the probability of the second arm, dJ/dlogits = p (1 - p) (-1, 1)."""
-    config = dataclasses.replace(SMALL, baseline=False, standardize=False, entropy_weight=0.0, ratio_clip=0.0)
+    config = dataclasses.replace(SMALL, baseline=False, standardize=False, entropy_weight=0.0)
     agent, _ = make_agent(config, 4, TwoArms)
     with torch.no_grad():
         agent.network.policy.bias.copy_(torch.tensor([0.3, -0.5]))
@@ -57,10 +57,9 @@ def test_gradient_on_two_armed_bandit_is_exact_policy_gradient():
     assert (-gradient).numpy() == pytest.approx(p * (1 - p) * np.array([-1, 1]), abs=error)
 
 
-@pytest.mark.parametrize("clip", [0.0, 0.2])
-def test_loss_equals_sum_over_rows(clip):
+def test_loss_equals_sum_over_rows():
     """The rows come from another policy, so that the probability ratio differs from 1."""
-    config = dataclasses.replace(SMALL, ratio_clip=clip, value_weight=0.7, entropy_weight=0.3)
+    config = dataclasses.replace(SMALL, value_weight=0.7, entropy_weight=0.3)
     agent, _ = make_agent(config, 2)
     rng = np.random.default_rng(0)
     obs = torch.from_numpy(rng.normal(size=(50, 1, 3)).astype(np.float32))
@@ -74,13 +73,33 @@ def test_loss_equals_sum_over_rows(clip):
         assert pi.sum() == pytest.approx(1)
         a = float(advantage[i])
         ratio = pi[action[i]] / np.exp(float(log_prob[i]))
-        if clip and a > 0:
-            ratio = min(ratio, 1 + clip)
-        elif clip:
-            ratio = max(ratio, 1 - clip)
         entropy = -sum(p * np.log(p) for p in pi)
         total += -ratio * a + 0.7 * (value[i] - float(ret[i])) ** 2 - 0.3 * entropy
     assert float(loss.detach()) == pytest.approx(total / 50, rel=1e-4)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_batch_is_one_gradient_step(standardize: bool, monkeypatch: pytest.MonkeyPatch):
+    agent, _ = make_agent(dataclasses.replace(SMALL, standardize=standardize), 2)
+    rng = np.random.default_rng(0)
+    obs = torch.from_numpy(rng.normal(size=(50, 1, 3)).astype(np.float32))
+    action = torch.from_numpy(rng.integers(2, size=50))
+    log_prob, value, advantage, ret = torch.from_numpy(rng.normal(2, 3, size=(4, 50)).astype(np.float32))
+    batches: list[RolloutBatch] = []
+    gradient_step = agent.gradient_step
+
+    def recording_step(batch: RolloutBatch) -> Any:
+        batches.append(batch)
+        return gradient_step(batch)
+
+    monkeypatch.setattr(agent, "gradient_step", recording_step)
+    agent.learn(RolloutBatch(obs, action, log_prob, value, advantage, ret))
+    (batch,) = batches
+    assert agent.updates == 1
+    assert batch.action.tolist() == action.tolist()
+    raw = advantage.numpy().astype(float)
+    expected = (raw - raw.mean()) / raw.std(ddof=1) if standardize else raw
+    assert batch.advantage.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
 
 
 def test_agent_learns_the_better_arm():

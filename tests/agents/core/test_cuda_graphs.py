@@ -173,8 +173,7 @@ def test_captured_value_agent_learns_the_same_weights(cls: Any, config: DQNConfi
 def test_captured_policy_gradient_learns_the_same_weights(normalize: bool):
     config = ReinforceConfig(
         hidden=8,
-        batch_size=64,
-        minibatch_size=20,
+        batch_size=20,
         lr_steps=400,
         lr_end=1e-6,
         normalize_obs=normalize,
@@ -182,7 +181,7 @@ def test_captured_policy_gradient_learns_the_same_weights(normalize: bool):
     )
     plain, captured = train_plain_and_captured(Reinforce, config, 300)
     assert len(captured.acting_policy_and_value.graphs) == 1
-    assert len(captured.gradient_step.graphs) > 1  # minibatches differ in size, because last rows are left out
+    assert len(captured.gradient_step.graphs) > 1  # batches differ in size, because last rows are left out
     assert_equal_weights(plain.network, captured.network)
 
 
@@ -261,7 +260,9 @@ def test_run_with_cuda_graphs_has_the_same_losses(name: str, tmp_path: Any):
     losses = []
     for graphs in (False, True):
         options: dict[str, Any] = {"frame_stack": 1, "eval_every": 0, "eval_episodes": 1, "log_every": 100}
-        if name in ("reinforce", "ppo"):
+        if name == "reinforce":
+            options |= {"batch_size": 64}
+        elif name == "ppo":
             options |= {"batch_size": 256, "minibatch_size": 64}
         else:
             options |= {"learning_starts": 200}

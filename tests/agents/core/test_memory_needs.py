@@ -18,6 +18,7 @@ from agents.double_dqn import DoubleDQN
 from agents.dqn import DQN
 from agents.drqn import DRQN
 from agents.dueling_dqn import DuelingDQN
+from agents.ppo import PPO
 from agents.rainbow import Rainbow
 from agents.reinforce import Reinforce
 from agents.tabular import TabularSarsa, TabularSarsaLambda
@@ -25,7 +26,7 @@ from agents.tabular import TabularSarsa, TabularSarsaLambda
 CPU = torch.device("cpu")
 IMAGES = EnvSpaces((84, 84), torch.uint8, 6, 8)
 VECTORS = EnvSpaces((4,), torch.float32, 2, 8)
-AGENTS: list[Any] = [DQN, DoubleDQN, DuelingDQN, Rainbow, DRQN, Reinforce]
+AGENTS: list[Any] = [DQN, DoubleDQN, DuelingDQN, Rainbow, DRQN, Reinforce, PPO]
 
 
 def tensor_bytes(module: torch.nn.Module) -> int:
@@ -42,7 +43,7 @@ def needs_of(agent_class: Any, spaces: EnvSpaces, **settings: Any) -> dict[str, 
 @pytest.mark.parametrize("agent_class", AGENTS)
 @pytest.mark.parametrize("settings", [{}, {"norm": "batch"}, {"pixels": "frames", "frame_stack": 3, "filters": 5}])
 def test_network_size_is_that_of_the_network(agent_class: Any, spaces: EnvSpaces, settings: dict[str, Any]):
-    if agent_class.__name__ in ("DRQN", "Reinforce"):
+    if agent_class.__name__ in ("DRQN", "Reinforce", "PPO"):
         settings = {name: value for name, value in settings.items() if name != "norm"}
     config = dataclasses.replace(agent_class.config_class(), hidden=12, **settings)
     agent = agent_class(config, spaces, seed=0, device=CPU)
@@ -100,14 +101,15 @@ def test_the_size_of_a_huge_network_is_computed_at_once_without_memory(
         (DQN, IMAGES, {"frame_stack": 16, "batch_size": 10**8}, "a batch", "lower batch_size"),
         (DRQN, VECTORS, {"unroll": 10**9}, "a batch", "lower batch_size, unroll or burn_in"),
         (Rainbow, VECTORS, {"atoms": 10**9}, "the network with gradient and optimiser", "lower hidden, atoms"),
-        (Reinforce, IMAGES, {"batch_size": 10**9, "minibatch_size": 10}, "the rollout", "lower batch_size"),
+        (PPO, IMAGES, {"batch_size": 10**9, "minibatch_size": 10}, "the rollout", "lower batch_size"),
         (
-            Reinforce,
+            PPO,
             VECTORS,
-            {"batch_size": 10**9, "minibatch_size": 0, "hidden": 512},
+            {"batch_size": 10**9, "minibatch_size": 10**9, "hidden": 512},
             "a batch",
             "lower minibatch_size or batch_size",
         ),
+        (Reinforce, VECTORS, {"batch_size": 10**9, "hidden": 512}, "a batch", "lower batch_size"),
     ],
 )
 def test_the_largest_need_names_the_setting(

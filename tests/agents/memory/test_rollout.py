@@ -19,7 +19,7 @@ from agents.core.types import EnvSpaces, Metrics
 from agents.memory.rollout import RolloutBatch
 from agents.reinforce import Reinforce
 
-SMALL = ReinforceConfig(hidden=8, batch_size=60, minibatch_size=20, gamma=0.9, trace_decay=0.8)
+SMALL = ReinforceConfig(hidden=8, batch_size=60, gamma=0.9, trace_decay=0.8)
 SPACES = EnvSpaces((3,), torch.float32, 4, 3)
 
 ObsKey = tuple[int, int, int]

@@ -43,7 +43,7 @@ VALUE_AGENTS = [
     pytest.param(Rainbow, RainbowConfig(**VALUE_SETTINGS), id="rainbow"),
     pytest.param(DRQN, DRQNConfig(**VALUE_SETTINGS, unroll=4), id="drqn"),
 ]
-REINFORCE = ReinforceConfig(hidden=8, batch_size=48, minibatch_size=16, epochs=2, lr=0.01, normalize_obs=True)
+REINFORCE = ReinforceConfig(hidden=8, batch_size=48, lr=0.01, normalize_obs=True)
 
 
 def normalized(obs: NDArray[np.float32], samples: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ tests/data/old_runs holds runs whose checkpoints have format 1. Each has about 4
     dqn, drqn, reinforce    python -m rl_lab train AGENT --env CartPole-v1 --steps 400
     drqn_collectors         the same with --collectors 2
 
+`reinforce` was PPO then: the run is read as one of `ppo` (tests/rl_lab/experiment/test_migration.py).
 The replays are full, so the first segment of dqn, drqn and reinforce holds fewer rows than its name says.
 """
 
@@ -138,7 +139,7 @@ def test_old_acting_records_of_drqn_are_restored(tmp_path: Path):
     assert torch.equal(state["loop"]["carry"][2], tensors["run/loop/carry/2"])
 
 
-def test_old_acting_records_of_reinforce_are_restored(tmp_path: Path):
+def test_old_acting_records_of_ppo_are_restored(tmp_path: Path):
     run = copy_of("reinforce", tmp_path)
     agent, _ = loaded(run)
     tensors = learner_tensors(run)

@@ -49,7 +49,8 @@ def test_later_layers_override_earlier_ones(tmp_path: Path, monkeypatch: pytest.
         ("a2c", {}, True),
         ("pqn", {}, True),
         ("reinforce", {"bounds": None, "one_hot": True}, False),
-        ("reinforce", {"bounds": None, "name": "CartPole-v1"}, False),  # tuned without normalisation
+        ("reinforce", {"bounds": None, "name": "CartPole-v1"}, True),
+        ("ppo", {"bounds": None, "name": "CartPole-v1"}, False),  # tuned without normalisation
         ("reinforce", {"bounds": None, "family": "image", "dtype": "uint8"}, False),
         ("dqn", {}, True),
         ("drqn", {"bounds": None}, True),
@@ -140,7 +141,7 @@ def test_resolve_raises_in_one_line_for_bad_settings(overrides: dict[str, Any], 
         ("- 1\n- 2", "must hold a mapping of settings, not list"),
         ("", "must hold a mapping"),
         ("gama: 1", "the nearest is 'gamma'"),
-        ("agent: ppo", "another agent than dqn"),
+        ("agent: ppo", "is the configuration of the agent ppo, not of dqn"),
     ],
 )
 def test_resolve_raises_in_one_line_for_bad_files(tmp_path: Path, text: str, message: str):

@@ -38,9 +38,9 @@ def settings_of(agent: str) -> set[str]:
         ("dqn", "exploration_final_eps", "epsilon_end"),
         ("dqn", "batch-size", "batch_size"),
         ("rainbow", "v_min", "value_low"),
-        ("reinforce", "clip_coef", "ratio_clip"),
+        ("ppo", "clip_coef", "ratio_clip"),
         ("reinforce", "ent_coef", "entropy_weight"),
-        ("reinforce", "update_epochs", "epochs"),
+        ("ppo", "update_epochs", "epochs"),
         ("ppo", "clip_range_vf", "value_clip"),
         ("reinforce", "norm_obs", "normalize_obs"),
         ("dqn", "norm_reward", "normalize_reward"),
@@ -50,6 +50,7 @@ def settings_of(agent: str) -> set[str]:
         ("sb3_ppo", "update_epochs", "n_epochs"),
         ("dqn", "exploration_fraction", None),
         ("dqn", "clip_range", None),
+        ("reinforce", "clip_range", None),
     ],
 )
 def test_canonical_name(agent: str, given: str, expected: str | None):

@@ -45,10 +45,13 @@ PONG: dict[str, Any] = {
     "checkpoint_every": 200,
 }
 BREAKOUT = {**PONG, "env": "Breakout"}  # no sticky actions: the action log skips finished episodes
-REINFORCE: dict[str, Any] = {"agent": "reinforce", "batch_size": 96, "minibatch_size": 24}
+REINFORCE: dict[str, Any] = {"agent": "reinforce", "batch_size": 96}
+MINIBATCHES: dict[str, Any] = {"batch_size": 96, "minibatch_size": 24}
 NORMALIZED: dict[str, Any] = {"normalize_obs": True, "normalize_reward": True, "reward_scale": 2.0}
 REPLAY_SETTINGS = ("learning_starts", "replay_size", "replay_ratio")
-REINFORCE_PONG = {name: value for name, value in PONG.items() if name not in REPLAY_SETTINGS} | REINFORCE
+PONG_WITHOUT_REPLAY = {name: value for name, value in PONG.items() if name not in REPLAY_SETTINGS}
+REINFORCE_PONG = PONG_WITHOUT_REPLAY | REINFORCE
+PPO_PONG = PONG_WITHOUT_REPLAY | MINIBATCHES | {"agent": "ppo"}
 
 
 @pytest.mark.parametrize(
@@ -62,13 +65,14 @@ REINFORCE_PONG = {name: value for name, value in PONG.items() if name not in REP
         pytest.param({**CARTPOLE, **NORMALIZED, "target_tau": 0.01}, marks=pytest.mark.slow),
         pytest.param({**CARTPOLE, **NORMALIZED, "agent": "drqn", "hidden": 16}, marks=pytest.mark.slow),
         {**CARTPOLE, **NORMALIZED, **REINFORCE},
-        {**CARTPOLE, **NORMALIZED, **REINFORCE, "agent": "ppo", "value_clip": 0.2, "target_kl": 0.01},
+        {**CARTPOLE, **NORMALIZED, **MINIBATCHES, "agent": "ppo", "value_clip": 0.2, "target_kl": 0.01},
         {**CARTPOLE, "agent": "a2c", "batch_size": 40},
-        {**CARTPOLE, **REINFORCE, "agent": "pqn"},
+        {**CARTPOLE, **MINIBATCHES, "agent": "pqn"},
         {**CARTPOLE, "env": "Taxi-v4", "steps": 1000, "hidden": 16, "learning_starts": 200, "epsilon_zeta": 2.0},
         PONG,
         pytest.param(BREAKOUT, marks=pytest.mark.slow),
         pytest.param(REINFORCE_PONG, marks=pytest.mark.slow),
+        pytest.param(PPO_PONG, marks=pytest.mark.slow),
         pytest.param({**PONG, "agent": "rainbow"}, marks=pytest.mark.slow),
     ],
     ids=[
@@ -87,6 +91,7 @@ REINFORCE_PONG = {name: value for name, value in PONG.items() if name not in REP
         "pong",
         "breakout",
         "reinforce on pong",
+        "ppo on pong",
         "rainbow on pong",
     ],
 )
@@ -160,9 +165,9 @@ def has_unfinished_checkpoint(folder: Path) -> bool:
         {**BREAKOUT, "steps": 9000, "frame_stack": 4},
         {**PONG, "steps": 5000, "frame_stack": 4, "agent": "rainbow"},
         {**PONG, "steps": 5000, "agent": "drqn", "start_state": "stored", "flicker": 0.5},
-        {**REINFORCE_PONG, "steps": 9000},
+        {**PPO_PONG, "steps": 9000},
     ],
-    ids=["cartpole", "pong", "breakout", "rainbow on pong", "drqn on flickering pong", "reinforce on pong"],
+    ids=["cartpole", "pong", "breakout", "rainbow on pong", "drqn on flickering pong", "ppo on pong"],
 )
 def test_run_killed_ten_times_equals_an_uninterrupted_run(settings: dict[str, Any], tmp_path: Path):
     """SIGKILL arrives at random moments, and every second time while a checkpoint is being written."""
