@@ -1,6 +1,6 @@
 """Measure whether a long training leaks memory, file descriptors, threads or child processes.
 
-    OMP_NUM_THREADS=1 python scripts/soak.py --minutes 40 [--agent reinforce] [any option of `train`]
+    OMP_NUM_THREADS=1 python scripts/soak.py --minutes 40 [--agent ppo] [any option of `train`]
 
 The script trains on Pong with 8 environments and samples the process every 10 seconds. It prints the mean of the
 samples for each tenth of the time, and the largest deviation of the memory from its median after the warm-up. The

@@ -14,7 +14,7 @@ VIZDOOM = ("vizdoom==1.3.2",)
 BOX2D = ("Box2D==2.3.10",)
 CRAFTER = ("crafter==1.8.3", "imageio==2.38.1", "opensimplex==0.4.5.1", "ruamel.yaml==0.19.1")
 
-OUR_AGENTS = ("dqn", "dueling_double_dqn", "reinforce")
+OUR_AGENTS = ("dqn", "dueling_double_dqn", "ppo")
 
 DISCRETIZE = "gymnasium.wrappers:DiscretizeAction: {bins: 3, multidiscrete: true}"
 
@@ -93,7 +93,7 @@ _ENVIRONMENTS = (
         ("--obs-key", "image,direction"),
         ("--codes", "embed"),
         200_000,
-        ("reinforce",),
+        ("ppo",),
         transformations=("direction: one-hot of 4 states", "image: planes: "),
     ),
     ThirdPartyEnv(

@@ -234,9 +234,9 @@ def test_time_counts_between_two_lines_of_the_metrics(tmp_path, monkeypatch):
 
 
 def test_interrupted_run_of_our_agents_is_resumed_and_its_minutes_continue(lab):
-    lab.interrupt("reinforce")
+    lab.interrupt("ppo")
     assert not lab.results.exists()
-    lab.race("reinforce")
+    lab.race("ppo")
     commands = [call["words"][0] for call in lab.calls()]
     assert commands == ["train", "resume"]
     (run,) = lab.topic()["groups"][0]["runs"]
@@ -253,8 +253,8 @@ def test_interrupted_run_of_stable_baselines3_starts_again(lab):
 
 
 def test_interrupted_run_with_other_options_starts_again(lab):
-    lab.interrupt("reinforce")
-    lab.race("reinforce", "--eval-episodes", "20")
+    lab.interrupt("ppo")
+    lab.race("ppo", "--eval-episodes", "20")
     assert [call["words"][0] for call in lab.calls()] == ["train", "train"]
 
 

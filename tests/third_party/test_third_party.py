@@ -35,7 +35,7 @@ def train(entry: ThirdPartyEnv, packages: Path, folder: Path) -> subprocess.Comp
     """Train the agent of an entry for a moment, with its own options, in a folder."""
     words = ["train", entry.agents[0], "--env", entry.env, *entry.flags, *entry.agent_flags, "--steps", STEPS]
     words += ["--num-envs", "2", "--eval-episodes", "1", "--eval-max-steps", "20"]
-    if entry.agents[0] != "reinforce":  # which has no replay memory
+    if entry.agents[0] != "ppo":  # which has no replay memory
         words += ["--learning-starts", "50"]
     command = [sys.executable, "-m", "rl_lab", *words, "--wandb", "disabled"]
     environment = {**third_party.environment(packages), "CUDA_VISIBLE_DEVICES": ""}
