@@ -98,7 +98,28 @@ def test_extending_file_overrides_the_extended_one_and_presets_override_all_defa
     dueling_double_dqn = config.resolve("dueling_double_dqn", pong, {}).settings
     assert (dueling_double_dqn.n_step, dueling_double_dqn.lr) == (dqn.n_step, dqn.lr / 2)
     paper = config.resolve("dueling_double_dqn", breakout, {}, preset="paper").settings
-    assert (paper.lr, paper.target_every, paper.replay_ratio) == (6.25e-5, 30_000, 8)
+    assert (paper.lr, paper.target_every, paper.replay_ratio) == (6.25e-5, 7_500, 8)
+
+
+def paper_settings(agent: str) -> Any:
+    """Return the settings of the preset `paper` on Atari."""
+    return config.resolve(agent, resolve_env("Breakout"), {}, preset="paper").settings
+
+
+def test_paper_preset_of_dqn_counts_in_agent_steps_as_the_code_of_its_authors():
+    """run_gpu of DQN 3.0: eps_endt 1,000,000 after learn_start 50,000; target_q 10,000; update_freq 4."""
+    settings = paper_settings("dqn")
+    assert settings.epsilon_hold == settings.learning_starts == 50_000
+    assert settings.epsilon_steps - settings.epsilon_hold == 1_000_000
+    agent_steps_per_update = settings.batch_size / settings.replay_ratio
+    assert agent_steps_per_update == 4
+    assert settings.target_every * agent_steps_per_update == 10_000
+
+
+def test_paper_presets_of_dueling_agents_clip_gradients():
+    """Wang et al. 2015, section 4.2. The gradient of DQN itself is not clipped."""
+    clips = {agent: paper_settings(agent).grad_clip for agent in ("dqn", "double_dqn", "dueling_dqn", "rainbow")}
+    assert clips == {"dqn": 0, "double_dqn": 0, "dueling_dqn": 10, "rainbow": 10}
 
 
 @pytest.mark.parametrize("agent", ["dqn", "double_dqn", "dueling_dqn", "dueling_double_dqn", "rainbow", "drqn"])
