@@ -9,6 +9,7 @@ from typing import Any
 
 from rl_lab.compare.labels import group_labels
 from rl_lab.compare.run_result import RunResult
+from rl_lab.compare.scores import score_scale
 
 # Coverage of a 95% bootstrap interval of the interquartile mean, measured on 600 sets of normally distributed scores:
 # about 90% with 5 seeds, about 75% with 3 seeds.
@@ -44,7 +45,11 @@ def _properties(result: RunResult) -> dict[str, Any]:
 
 
 def find_caveats(results: Sequence[RunResult]) -> list[str]:
-    """Return warnings about repeated seeds, runs of different length, selected scores and groups with few seeds."""
+    """Return warnings about a comparison.
+
+    They are about repeated seeds, runs of different length, selected scores, groups with few seeds, and games without
+    normalised scores.
+    """
     groups: dict[tuple[str, str], list[RunResult]] = defaultdict(list)
     for label, result in zip(group_labels(results), results, strict=True):
         groups[label, result.env_spec.name].append(result)
@@ -62,7 +67,17 @@ def find_caveats(results: Sequence[RunResult]) -> list[str]:
             f"intervals from fewer than {RECOMMENDED_SEEDS} seeds are too narrow: a 95% interval from 3 seeds contains"
             " the true value in about 75% of cases"
         )
-    return caveats
+    return caveats + _games_without_scale(results)
+
+
+def _games_without_scale(results: Sequence[RunResult]) -> list[str]:
+    """Return a message for each Atari game that has no normalised score."""
+    env_specs = {result.env_spec.name: result.env_spec for result in results}
+    return [
+        f"{name} is left out of the normalised scores: the scores of a random policy and of a human are not known"
+        for name, env_spec in env_specs.items()
+        if env_spec.backend == "ale" and score_scale(env_spec) is None
+    ]
 
 
 def _group_caveats(label: str, env: str, results: Sequence[RunResult]) -> list[str]:

@@ -73,3 +73,10 @@ def test_scores_that_ended_their_run_are_a_caveat(make_run):
         "dqn on CartPole-v1: 4 of 5 runs ended at an evaluation that reached the target (stop_at_target), so their"
         " final scores are too high; `eval` measures them"
     ]
+
+
+def test_a_game_without_reference_scores_is_a_caveat(make_run):
+    results, _ = read_results([make_run(env=env, seed=seed) for env in ("AirRaid", "Alien") for seed in range(5)])
+    assert find_caveats(results) == [
+        "AirRaid is left out of the normalised scores: the scores of a random policy and of a human are not known"
+    ]
