@@ -38,7 +38,8 @@ class PlayOptions:
     run: RunName
     """A run folder, "latest", an unambiguous part of its name, or "demo"."""
     seed: Seed = 0
-    """Seed of the episodes. `watch`, and `eval` with one episode, play the same episode for the same seed."""
+    """Seed of the episodes, which are never those of training. `watch`, and `eval` with one episode, play the same
+    episode for the same seed."""
     checkpoint: str = "auto"
     """The checkpoint: "best", "last" or an agent step. "auto" is the best one, or else the last one."""
     runs_dir: str = "runs"

@@ -13,11 +13,15 @@ from torch import Tensor
 
 from agents.core.types import Carry, PolicyOutput, ValueScaling
 from envs.global_random import global_generators_seeded
-from envs.stream import Episode, Row, Stream
+from envs.stream import Episode, Row, Stream, spread_seeds
 from rl_lab.system.device import on_device
 
 COMPACTED_ROWS = 1000
 """Rows after which the tensors of an evaluation are moved to the host, and joined into one array."""
+
+
+EVALUATION_KEY = 1
+"""Second number of the sequence from which `evaluation_seed` derives a seed."""
 
 
 class EvaluatedAgent(Protocol):
@@ -57,7 +61,7 @@ class Evaluation:
     lengths: list[int]
     """Lengths of the episodes in agent steps."""
     value: float
-    """Mean of the agent's value estimates over the states of complete episodes, without their last states."""
+    """Mean of the agent's value estimates over the states of the episodes above, without their last states."""
     realised: float
     """Mean of the discounted returns that followed the same states, with rewards scaled and clipped as in training."""
     num_cut: int = 0
@@ -153,7 +157,7 @@ def evaluate(
         record.finish(output.value)
 
         results = [episode for episodes_of_env in counted for episode in episodes_of_env]
-        value, realised = _mean_values(record, agent.value_scaling)
+        value, realised = _mean_values(record, agent.value_scaling, quota)
         return Evaluation(
             returns=[episode.score for episode in results],
             lengths=[episode.length for episode in results],
@@ -161,6 +165,17 @@ def evaluate(
             realised=realised,
             num_cut=sum(episode.is_cut for episode in results),
         )
+
+
+def evaluation_seed(seed: int, training_seed: int) -> int:
+    """Return a seed with which the environments begin other games than those of training.
+
+    Training and an evaluation derive the seeds of their environments from one number each, in the same way. So the
+    number `training_seed` is replaced by another one, derived from it. Every other seed is returned as it is.
+    """
+    if seed != training_seed:
+        return seed
+    return int(spread_seeds([seed, EVALUATION_KEY], 1)[0])
 
 
 def random_legal_actions(rng: np.random.Generator, stream: Stream, row: Row) -> NDArray[Any]:
@@ -213,7 +228,7 @@ def _policy_output(agent: EvaluatedAgent, row: Row, carry: Carry, device: torch.
         return agent.policy_output(on_device(row.obs, device), on_device(row.is_first, device), carry)
 
 
-def _mean_values(record: _Record, scaling: ValueScaling) -> tuple[float, float]:
+def _mean_values(record: _Record, scaling: ValueScaling, quota: NDArray[np.int64]) -> tuple[float, float]:
     """Return the mean value estimate, and the mean of the returns that the values estimate.
 
     The return G_t of state s_t has the scaled and clipped reward r_t and the discount gamma:
@@ -223,8 +238,9 @@ def _mean_values(record: _Record, scaling: ValueScaling) -> tuple[float, float]:
         G_t = r_t + gamma G_{t+1}          otherwise
 
     Row t + 1 of the record holds the reward, the termination and the truncation that follow the action of row t. The
-    means are over all states of the episodes that ended, except the last state of each episode, at which no action is
-    taken.
+    means are over all states of the first `quota` i64[N] episodes of each environment, whose scores count, except the
+    last state of each episode, at which no action is taken. Short episodes would be overrepresented if the means were
+    over all episodes that ended.
     """
     limit = scaling.reward_clip or np.inf
     values = np.concatenate(record.values)
@@ -237,7 +253,6 @@ def _mean_values(record: _Record, scaling: ValueScaling) -> tuple[float, float]:
         next_return = np.where(is_last[t + 1], values[t + 1], next_return)
         next_return = reward[t + 1] + scaling.gamma * np.where(terminated[t + 1], 0.0, next_return)
         returns[t] = next_return
-    # bool[T, N], True where an episode ends at row t or later.
-    ends_later = is_last[::-1].cumsum(0)[::-1] > 0
-    counted = ~is_last & ends_later
+    episodes_before = is_last.cumsum(0)  # i64[T, N]: episodes of the environment that have ended, up to row t
+    counted = ~is_last & (episodes_before < quota)
     return float(values[counted].mean()), float(returns[counted].mean())

@@ -2,20 +2,26 @@
 
 import json
 import weakref
-from typing import Any
+from typing import Any, ClassVar
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
+from torch import Tensor
 from toy_envs import NumberedSteps
 
+import rl_lab
 from agents.configs.dqn import DQNConfig
-from agents.core.types import EnvSpaces
+from agents.core.types import Carry, EnvSpaces, PolicyOutput, ValueScaling
 from agents.dqn import DQN
 from agents.nn.normalization import find_normalization
 from envs.stream import Row, Stream
 from rl_lab import api
+from rl_lab.training import evaluation, hooks
 from rl_lab.training.evaluation import Evaluation, EvaluationProgress, evaluate
 
 CPU = torch.device("cpu")
@@ -158,6 +164,57 @@ def test_value_is_compared_with_the_discounted_return_that_followed(scale: float
     assert result.realised == pytest.approx(np.mean(returns), rel=1e-5)
 
 
+class Countdown(gymnasium.Env):
+    """An environment with episodes of random lengths. The observation is the number of steps left, every reward is 1.
+
+    The lengths are from 1 to `max_length`.
+    """
+
+    def __init__(self, max_length: int) -> None:
+        self.max_length = max_length
+        self.observation_space = Box(0, np.inf, (1,), np.float32)
+        self.action_space = Discrete(2)
+        self.left = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        super().reset(seed=seed)
+        self.left = int(self.np_random.integers(1, self.max_length + 1))
+        return np.array([self.left], np.float32), {}
+
+    def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        self.left -= 1
+        return np.array([self.left], np.float32), 1.0, self.left == 0, False, {}
+
+
+class ExactAgent:
+    """An agent that knows V = 1 + gamma + ... + gamma^(left - 1) of every state of `Countdown`."""
+
+    value_scaling = ValueScaling(gamma=0.9)
+
+    def initial_carry(self, n: int) -> Carry:
+        return ()
+
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
+        left = obs[:, 0]
+        value = (1 - 0.9**left) / (1 - 0.9)
+        return PolicyOutput(torch.zeros(len(left), dtype=torch.int64), torch.zeros(len(left), 2), value), carry
+
+
+@pytest.mark.parametrize(("episodes", "seed"), [(3, 0), (4, 1), (7, 2), (20, 3)])
+def test_value_and_realised_are_means_over_the_states_of_the_counted_episodes(episodes: int, seed: int):
+    """An environment with short episodes plays many more than its share while another plays a long one."""
+    makers = [lambda length=length: Countdown(length) for length in (2, 5, 60)]
+    stream = Stream(SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP))
+    result = evaluate(ExactAgent(), stream, episodes=episodes, epsilon=0.0, seed=seed, device=CPU)
+    values: list[float] = []
+    for length in result.lengths:
+        values += [sum(0.9**i for i in range(left)) for left in range(length, 0, -1)]
+    assert result.value == pytest.approx(np.mean(values), rel=1e-5)
+    assert result.realised == pytest.approx(np.mean(values), rel=1e-5)
+
+
 @pytest.mark.parametrize("agent_name", ["dqn", "reinforce"])
 def test_evaluation_of_a_run_uses_the_statistics_of_training(agent_name: str, train: Any):
     """Episodes, values and returns are those of the evaluation that training made with its own agent.
@@ -178,3 +235,42 @@ def test_evaluation_of_a_run_uses_the_statistics_of_training(agent_name: str, tr
     assert result.realised < 0.5 * result.mean
     statistics.mean += 1
     assert api.evaluate_agent(run, loaded, options).value != pytest.approx(result.value, rel=1e-3)
+
+
+class SeedRecorder(NumberedSteps):
+    """An environment that records the seeds of its resets, in training and in evaluations."""
+
+    in_evaluation = False
+    training_seeds: ClassVar[set[int]] = set()
+    evaluation_seeds: ClassVar[set[int]] = set()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        if seed is not None:
+            seeds = SeedRecorder.evaluation_seeds if SeedRecorder.in_evaluation else SeedRecorder.training_seeds
+            seeds.add(seed)
+        return super().reset(seed=seed, options=options)
+
+
+def evaluate_recorded(*args: Any, **options: Any) -> Evaluation:
+    """Evaluate, and let the environments know."""
+    SeedRecorder.in_evaluation = True
+    try:
+        return evaluate(*args, **options)
+    finally:
+        SeedRecorder.in_evaluation = False
+
+
+def test_evaluations_use_no_environment_seed_of_training(train: Any, monkeypatch: pytest.MonkeyPatch):
+    """Evaluations are those during training, and those of `evaluate` with the seed of training and with another one."""
+    monkeypatch.setattr(hooks, "evaluate", evaluate_recorded)
+    monkeypatch.setattr(evaluation, "evaluate", evaluate_recorded)
+    run = train(env=SeedRecorder, seed=5, num_envs=4, steps=600, eval_every=200)
+    during_training = set(SeedRecorder.evaluation_seeds)
+    for seed in (5, 6):
+        rl_lab.evaluate(run, env=SeedRecorder, seed=seed, episodes=4)
+    assert len(during_training) >= 3 * 4
+    assert len(SeedRecorder.evaluation_seeds - during_training) == 2 * 4
+    assert len(SeedRecorder.training_seeds) >= 4
+    assert not SeedRecorder.training_seeds & SeedRecorder.evaluation_seeds
