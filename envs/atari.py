@@ -2,16 +2,17 @@
 
 A protocol is a set of emulator settings. Scores are comparable only under the same protocol.
 
-    classic   up to 30 no-ops at the start, minimal action set, no sticky actions; a lost life stops bootstrapping. This
-              is the protocol of Mnih et al. 2015, and of ids such as PongNoFrameskip-v4 with the usual wrappers.
+    classic   0 to 29 no-ops at the start, minimal action set, no sticky actions; a lost life stops bootstrapping. This
+              is the protocol of Mnih et al. 2015, and of ids such as PongNoFrameskip-v4 with the usual wrappers. Both
+              start with 1 to 30 no-ops; ALE's vector environment draws one less.
     machado   sticky actions with probability 0.25, all 18 actions, no signal of lost lives (Machado et al. 2018).
     v5        sticky actions with probability 0.25, minimal action set, no signal of lost lives. These are the settings
               of ids such as ALE/Pong-v5.
 
-With a sticky action, the emulator repeats its previous action. The minimal action set has only the actions that have an
-effect in the game. All protocols repeat an action for 4 frames (frame skip). By default, an observation is the maximum
-of the last two of these frames, pixel by pixel, scaled to 84 x 84 grey levels. Episodes are truncated after 108,000
-frames (30 minutes at 60 frames per second).
+A no-op lasts one frame. With a sticky action, the emulator repeats its previous action. The minimal action set has only
+the actions that have an effect in the game. All protocols repeat an action for 4 frames (frame skip). By default, an
+observation is the maximum of the last two of these frames, pixel by pixel, scaled to 84 x 84 grey levels. Episodes are
+truncated after 108,000 frames (30 minutes at 60 frames per second).
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class EnvSpec:
     # each part after the other
     frame_skip: int | None = 1  # emulator frames per agent step; None if the environment draws it at random
     sticky: float = 0.0  # probability that the emulator repeats the previous action
-    noop_max: int = 0  # maximum number of no-op actions at the start of an episode
+    noop_max: int = 0  # an episode starts with 0 to noop_max - 1 no-ops of one frame each; 0 means none
     life_loss: bool = False  # a lost life counts as a termination for bootstrapping; the episode continues
     max_frames: int | None = None  # episodes are truncated after this number of emulator frames
     flicker: float = 0.0  # probability that an observation is blank (Hausknecht and Stone 2015)
@@ -210,7 +210,7 @@ class EnvSpec:
         if is_atari:
             parts.append(f"sticky {self.sticky:g}")
         if self.noop_max:
-            parts.append(f"up to {self.noop_max} no-ops")
+            parts.append(f"0 to {self.noop_max - 1} no-ops")
         if self.global_random:
             parts.append("draws from the global random generators")
         return parts

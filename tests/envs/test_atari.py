@@ -1,5 +1,9 @@
-"""Tests that episodes of `INDEPENDENT_GAMES` are independent, by comparing the complete states of the emulator."""
+"""Tests of Atari games: independent episodes, no-ops and sticky actions.
 
+That episodes are independent is checked by comparing the complete states of the emulator.
+"""
+
+from dataclasses import replace
 from typing import Any
 
 import ale_py
@@ -8,8 +12,9 @@ import pytest
 from ale_py import roms
 from numpy.typing import NDArray
 
-from envs.atari import INDEPENDENT_GAMES, games, has_independent_episodes
+from envs.atari import INDEPENDENT_GAMES, games, has_independent_episodes, make_vector_env
 from envs.make import resolve
+from envs.spec import EnvSpec
 
 FRAME_COUNTER = range(8, 12)  # bytes of a state that count frames over all episodes
 RESET_COUNTER = range(6790, 6794)  # bytes of a state that count resets
@@ -61,3 +66,48 @@ def test_episodes_are_independent_only_in_listed_games_without_sticky_actions():
     assert not has_independent_episodes(resolve("ALE/Pong-v5"))
     assert not has_independent_episodes(resolve("Seaquest"))
     assert not has_independent_episodes(resolve("CartPole-v1"))
+
+
+def frames_before_first_action(env_spec: EnvSpec, num_resets: int) -> set[int]:
+    """Return the numbers of frames that the emulators of eight environments have run after each reset."""
+    env = make_vector_env(env_spec, 8)
+    _, info = env.reset(seed=0)
+    frames = set(info["episode_frame_number"].tolist())
+    for _ in range(num_resets - 1):
+        _, info = env.reset()  # with a seed, the emulator would load the game again
+        frames |= set(info["episode_frame_number"].tolist())
+    env.close()
+    return frames
+
+
+def test_games_of_the_classic_protocol_start_with_0_to_29_no_ops():
+    """Each number is missing with probability (29 / 30)^400, about 1e-6."""
+    env_spec = resolve("Pong")
+    assert frames_before_first_action(env_spec, 50) == set(range(30))
+    assert "0 to 29 no-ops" in str(env_spec)
+
+
+@pytest.mark.parametrize("protocol", ["machado", "v5"])
+def test_games_of_other_protocols_start_at_once(protocol):
+    env_spec = resolve("Pong", protocol)
+    assert frames_before_first_action(env_spec, 2) == {0}
+    assert "no-ops" not in str(env_spec)
+
+
+def play(sticky: float, seed: int, actions: list[int]) -> NDArray[np.uint8]:
+    """Return the last observation of Pong after these actions, without no-ops at the start."""
+    env = make_vector_env(replace(resolve("Pong", "v5"), sticky=sticky), 1)
+    obs, _ = env.reset(seed=seed)
+    for action in actions:
+        obs = env.step(np.array([action]))[0]
+    env.close()
+    return obs
+
+
+def test_sticky_actions_repeat_the_previous_action_at_random():
+    """Without sticky actions, only the actions decide. With probability 1, the no-op of the reset is repeated."""
+    up_and_down = [2, 3] * 40
+    assert np.array_equal(play(0.0, 1, up_and_down), play(0.0, 2, up_and_down))
+    assert not np.array_equal(play(0.25, 1, up_and_down), play(0.25, 2, up_and_down))
+    assert not np.array_equal(play(0.25, 1, up_and_down), play(0.0, 1, up_and_down))
+    assert np.array_equal(play(1.0, 1, up_and_down), play(1.0, 2, [0] * 80))
