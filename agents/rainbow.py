@@ -28,6 +28,7 @@ from agents.nn.init import initialize_weights
 from agents.nn.mixed_precision import Linear
 from agents.nn.networks import DistributionalQNetwork, QNetwork
 from agents.nn.noisy import NoisyLinear, remove_noise, sample_noise
+from agents.nn.pixel_convolutions import PreprocessedImages
 
 
 class Rainbow(DQN):
@@ -83,7 +84,10 @@ class Rainbow(DQN):
         return super().epsilon
 
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """Choose actions as in DQN, with new noise in every call, or without noise if `explore` is False."""
+        """Choose actions as in DQN, with new noise in every call, or without noise if `explore` is False.
+
+        The environments of a row share the noise of the call, as the transitions of a batch share that of an update.
+        """
         # Both functions change noisy layers only. They do nothing if `noisy` is false.
         if explore:
             sample_noise(self.policy_network, self.generator)
@@ -109,10 +113,23 @@ class Rainbow(DQN):
 
     def update(self, batch: TransitionBatch) -> Metrics:
         """Make one update as in DQN. With noisy layers, draw new noise for both networks before."""
-        if self.config.noisy:
-            sample_noise(self.online_network, self.generator)
-            sample_noise(self.target_network, self.generator)
+        # Both calls do nothing if `noisy` is false.
+        sample_noise(self.online_network, self.generator)
+        sample_noise(self.target_network, self.generator)
         return super().update(batch)
+
+    def choosing_q(self, next_obs: Tensor | PreprocessedImages) -> Tensor:
+        """Return Q(s', .) of the online network, f32[B, A], which chooses the action a* of the target.
+
+        Then draw new noise for this network, so that the noise of the loss is independent of the noise of the choice
+        (Fortunato et al. 2018, algorithm 1).
+
+        Args:
+            next_obs: Stacks of the next states, preprocessed.
+        """
+        next_q = self.online_network.eval()(next_obs)
+        sample_noise(self.online_network, self.generator)
+        return next_q
 
     def td_loss(self, batch: TransitionBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Compute the loss of each transition.
@@ -146,7 +163,7 @@ class Rainbow(DQN):
         preprocessed = self.online_network.preprocess(batch.next_obs)
         next_log_p = self.target_network.log_probabilities(preprocessed)  # [B, A, atoms]
         if self.config.double:
-            next_q = self.online_network.eval()(preprocessed)
+            next_q = self.choosing_q(preprocessed)
         else:
             next_q = self.target_network.means(next_log_p, preprocessed)
         best_action = next_q.argmax(1)  # [B]
@@ -160,7 +177,7 @@ class Rainbow(DQN):
         next_target_q = self.target_network(preprocessed)
         if not self.config.double:
             return max_value(next_target_q)
-        next_q = self.online_network.eval()(preprocessed)
+        next_q = self.choosing_q(preprocessed)
         return double_value(next_q, next_target_q)
 
     def capture_graphs(self, wrapper: Wrapper = CudaGraphFunction) -> None:

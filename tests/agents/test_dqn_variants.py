@@ -147,6 +147,20 @@ def test_dueling_head_computes_equation_9():
     assert torch.allclose(q.mean(1, keepdim=True), value, atol=1e-6)  # the centred advantages have the mean 0
 
 
+def test_dueling_head_with_atoms_centres_the_advantages_over_actions_for_each_atom():
+    head = DuelingHead(10, 4, atoms=3)
+    features = torch.randn(6, 10)
+    q = head(features).detach().numpy()
+    value = head.value(features[:, :5]).detach().numpy()
+    advantage = head.advantage(features[:, 5:]).detach().numpy()
+    for i in range(6):
+        for atom in range(3):
+            advantages = [advantage[i, 3 * action + atom] for action in range(4)]
+            for action in range(4):
+                expected = value[i, atom] + advantages[action] - sum(advantages) / 4
+                assert q[i, 3 * action + atom] == pytest.approx(expected, abs=1e-5)
+
+
 def test_scale_gradient_scales_gradient_but_not_output():
     x = torch.randn(3, requires_grad=True)
     y = ScaleGradient(0.5)(x)
@@ -222,6 +236,71 @@ def test_rainbow_explores_by_noise_and_acts_greedily_without_noise():
 
 def test_rainbow_without_noisy_layers_explores_by_epsilon():
     assert make_rainbow(noisy=False).epsilon == 1
+
+
+class NoiseRecorder:
+    """Records the noise of a noisy layer in each call of the layer. None stands for no noise."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.noise: list[list[float] | None] = []
+        self.layer = next(layer for layer in network.modules() if isinstance(layer, NoisyLinear))
+        self.layer.register_forward_pre_hook(self._record)
+
+    def _record(self, *_: Any) -> None:
+        noise = self.layer.noise
+        self.noise.append(None if noise is None else noise.outputs.tolist())
+
+
+@pytest.mark.parametrize("distributional", [True, False])
+def test_choice_target_and_loss_of_every_update_have_noise_of_their_own(distributional: bool):
+    agent = make_rainbow(distributional=distributional)
+    online = NoiseRecorder(agent.online_network)
+    target = NoiseRecorder(agent.target_network)
+    for _ in range(3):
+        agent.update(random_batch())
+    assert len(online.noise) == 2 * 3  # of the choice and of the loss
+    assert len(target.noise) == 3
+    noise = online.noise + target.noise
+    assert None not in noise
+    assert len({str(sample) for sample in noise}) == 3 * 3
+
+
+def test_acting_draws_new_noise_in_every_row():
+    agent = make_rainbow()
+    recorder = NoiseRecorder(agent.network)
+    for _ in range(3):
+        agent.act(torch.randn(2, 3), torch.tensor([True, True]), agent.initial_carry(2), explore=True)
+    assert None not in recorder.noise
+    assert len({str(sample) for sample in recorder.noise}) == 3
+
+
+@pytest.mark.parametrize("distributional", [True, False])
+def test_output_of_rainbow_has_no_noise(distributional: bool):
+    """A new agent with the same seed has the same weights, and has never drawn noise."""
+    agent = make_rainbow(distributional=distributional)
+    obs = torch.randn(2, 3)
+    is_first = torch.tensor([True, True])
+    agent.act(obs, is_first, agent.initial_carry(2), explore=True)
+    output, _ = agent.policy_output(obs, is_first, agent.initial_carry(2))
+    expected = make_rainbow(distributional=distributional).network(obs[:, None])
+    assert torch.equal(output.scores, expected)
+    assert torch.equal(output.value, expected.amax(1))
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_rainbow_without_distributions_chooses_with_the_online_network_if_double(double: bool):
+    agent = make_rainbow(double=double, distributional=False, noisy=False)
+    agent.target_network = make_rainbow(seed=1, distributional=False, noisy=False).target_network
+    batch = random_batch()
+    target_q = agent.target_network(batch.next_obs).tolist()
+    choosing_q = agent.online_network(batch.next_obs).tolist() if double else target_q
+    expected = []
+    for i in range(16):
+        best_action = choosing_q[i].index(max(choosing_q[i]))
+        expected.append(target_q[i][best_action])
+    next_value = agent.next_state_value(batch.next_obs)
+    assert next_value.tolist() == pytest.approx(expected)
+    assert (next_value < agent.target_network(batch.next_obs).amax(1) - 1e-6).any() == double
 
 
 def probabilities(network: nn.Module, obs: Tensor) -> NDArray[np.float64]:
