@@ -133,8 +133,8 @@ def test_update_takes_huber_gradient_step():
     agent.online_network = nn.Sequential(nn.Flatten(), online)
     agent.target_network = nn.Sequential(nn.Flatten(), target)
     agent.optimizer = torch.optim.SGD(agent.online_network.parameters(), lr=1.0)
-    weight = online.weight.detach().clone()
-    target_weight = target.weight.detach()
+    matrix = online.weight.detach().clone()
+    target_matrix = target.weight.detach()
     rng = torch.Generator().manual_seed(3)
     batch = TransitionBatch(
         obs=torch.randn(4, 1, 2, generator=rng) * 3,
@@ -142,20 +142,21 @@ def test_update_takes_huber_gradient_step():
         ret=torch.tensor([0.1, -4.0, 5.0, 0.3]),
         discount=torch.tensor([0.9, 0.0, 0.81, 0.9]),
         next_obs=torch.randn(4, 1, 2, generator=rng),
-        weight=torch.ones(4),
+        weight=torch.tensor([1.0, 0.5, 0.2, 0.9]),
         cell=torch.arange(4),
     )
     metrics = agent.update(batch)
-    expected = weight.clone()
+    expected = matrix.clone()
     losses = []
     for i in range(4):
         obs = batch.obs[i, 0]
         action = int(batch.action[i])
-        next_value = (target_weight @ batch.next_obs[i, 0]).max()
-        td_error = float(batch.ret[i] + batch.discount[i] * next_value - weight[action] @ obs)
-        losses.append(0.5 * td_error**2 if abs(td_error) < 1 else abs(td_error) - 0.5)
+        next_value = (target_matrix @ batch.next_obs[i, 0]).max()
+        td_error = float(batch.ret[i] + batch.discount[i] * next_value - matrix[action] @ obs)
+        weight = float(batch.weight[i])
+        losses.append(weight * (0.5 * td_error**2 if abs(td_error) < 1 else abs(td_error) - 0.5))
         clipped_error = max(-1.0, min(1.0, td_error))
-        expected[action] += clipped_error * obs / 4
+        expected[action] += weight * clipped_error * obs / 4
     assert torch.allclose(online.weight, expected, atol=1e-6)
     assert float(metrics["loss"]) == pytest.approx(np.mean(losses), abs=1e-5)
 
