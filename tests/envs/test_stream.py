@@ -103,6 +103,28 @@ def test_rows_equal_those_of_single_environments(kind, lengths, life_loss, max_s
         assert np.allclose(scores, [episode.score for episode in expected_episodes], atol=1e-4)
 
 
+class WithoutLives(NumberedSteps):
+    """`NumberedSteps` that does not report lives."""
+
+    def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        obs, reward, terminated, truncated, _ = super().step(action)
+        return obs, reward, terminated, truncated, {}
+
+    def reset(self, **options: Any) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        obs, _ = super().reset(**options)
+        return obs, {}
+
+
+def test_episodes_of_environments_without_lives_are_cut():
+    stream = Stream(SyncVectorEnv([WithoutLives] * N, autoreset_mode=AutoresetMode.NEXT_STEP), max_steps=2)
+    stream.reset(7)
+    for _ in range(8):
+        stream.send(np.zeros(N, np.int64))
+        stream.recv()
+    episodes = [episode for episode in stream.pop_episodes() if episode.env == 0]
+    assert [(episode.length, episode.is_cut) for episode in episodes] == [(2, True), (2, True), (1, False)]
+
+
 @pytest.mark.parametrize(("game", "max_frames"), [("Breakout", 100_000), ("Breakout", 600), ("Pong", 400)])
 def test_atari_rows_equal_those_of_ales_vector_environment(game, max_frames):
     """A second vector environment with the same seeds and actions is read by the rules of `naive_rows`."""

@@ -136,6 +136,14 @@ def test_huge_spaces_are_counted(spaces: EnvSpaces, part: str):
     assert needs[part].bytes > 10**10
 
 
+@pytest.mark.parametrize("stack", [1, 4])
+def test_the_rows_in_flight_are_two_rows_and_a_stack_of_each_environment(stack: int):
+    """Observations are so large that the outputs of the network, which are counted too, are negligible."""
+    spaces = dataclasses.replace(VECTORS, obs_shape=(10**6,))
+    need = needs_of(DQN, spaces, frame_stack=stack, hidden=4)["the rows of the environments"]
+    assert need.bytes == pytest.approx(8 * (stack + 2) * 4e6, rel=1e-4)
+
+
 def test_the_needs_of_a_table_are_its_bytes():
     one_hot = EnvSpaces((10**9,), torch.float32, 4, 8, one_hot=True)
     (need,) = TabularSarsa.memory_needs(TabularConfig(), one_hot)

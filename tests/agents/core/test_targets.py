@@ -149,3 +149,37 @@ def test_munchausen_terms_equal_their_sums_over_actions(seed: int, tau: float):
         assert float(value[i]) == pytest.approx(expected, abs=1e-4)
         log_pi = (values[0] - max(values)) / tau - math.log(sum(weights))
         assert float(bonus[i]) == pytest.approx(0.9 * min(max(tau * log_pi, -1.0), 0.0), abs=1e-4)
+
+
+def naive_projection(ret: float, discount: float, next_p: list[float], support: list[float]) -> list[float]:
+    """Return the projected distribution, one shifted atom at a time (Bellemare et al. 2017, algorithm 1)."""
+    spacing = support[1] - support[0]
+    projected = [0.0] * len(support)
+    for atom, probability in zip(support, next_p, strict=True):
+        shifted = min(max(ret + discount * atom, support[0]), support[-1])
+        lower = min(int((shifted - support[0]) / spacing), len(support) - 2)
+        upper_share = (shifted - support[lower]) / spacing
+        projected[lower] += probability * (1 - upper_share)
+        projected[lower + 1] += probability * upper_share
+    return projected
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    low=st.floats(-8, 2),
+    width=st.floats(0.5, 9),
+    atoms=st.integers(2, 9),
+    discount=st.sampled_from([0.0, 0.5, 0.97, 1.0]),
+)
+def test_categorical_projection_equals_naive_loop(seed: int, low: float, width: float, atoms: int, discount: float):
+    rng = np.random.default_rng(seed)
+    support = np.linspace(low, low + width, atoms)
+    next_p = rng.dirichlet(np.ones(atoms), size=5)
+    ret = rng.normal(size=5, scale=width)
+    projected = categorical_projection(
+        torch.from_numpy(ret), torch.full((5,), discount), torch.from_numpy(next_p), torch.from_numpy(support)
+    )
+    for i in range(5):
+        expected = naive_projection(float(ret[i]), discount, next_p[i].tolist(), support.tolist())
+        assert projected[i].tolist() == pytest.approx(expected, abs=1e-6)

@@ -145,6 +145,8 @@ def test_every_row_is_used_once_with_naive_advantage(seed, baseline, points, gam
             assert float(batch.advantage[i]) == pytest.approx(advantage, abs=1e-4)
             assert float(batch.ret[i]) == pytest.approx(advantage + acted[key].value, abs=1e-4)
     assert len(used) == len(set(used))
+    if baseline and not games:  # 60 agent steps in 3 environments are 20 rows
+        assert [newest_row for _, newest_row in taken] == list(range(20, 150, 20))
     if baseline:  # the batches contain all rows before the newest row of the last batch
         last_newest_row = taken[-1].newest_row if taken else 0
         assert set(used) == {key for key in active if row_of[key] < last_newest_row}
