@@ -307,6 +307,15 @@ def test_dqn_raises_if_replay_is_smaller_than_batch():
         toy_loop(dataclasses.replace(SMALL, replay_size=8), 1)
 
 
+@pytest.mark.parametrize("cls", [DQN, DRQN, Rainbow])
+@pytest.mark.parametrize(("num_envs", "batch_size"), [(1, 4), (1, 300), (64, 4)])
+def test_example_update_works_for_any_number_of_environments_and_samples(cls, num_envs, batch_size):
+    config = cls.config_class(hidden=8, batch_size=batch_size, replay_size=1000)
+    spaces = EnvSpaces((3,), torch.float32, 4, num_envs)
+    update = cls.example_update(config, spaces, device=CPU, dtype=torch.float32)
+    assert torch.isfinite(update()["loss"])
+
+
 def random_image_batch() -> TransitionBatch:
     """Return 32 transitions with images of random squares, which resemble games more than noise does."""
     generator = torch.Generator().manual_seed(0)

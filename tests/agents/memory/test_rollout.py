@@ -16,7 +16,7 @@ from toy_envs import NumberedSteps
 
 from agents.configs.reinforce import ReinforceConfig
 from agents.core.types import EnvSpaces, Metrics
-from agents.memory.rollout import RolloutBatch
+from agents.memory.rollout import Rollout, RolloutBatch
 from agents.reinforce import Reinforce
 
 SMALL = ReinforceConfig(hidden=8, batch_size=60, gamma=0.9, trace_decay=0.8)
@@ -153,6 +153,28 @@ def test_every_row_is_used_once_with_naive_advantage(seed, baseline, points, gam
     if not baseline and p_end == 0.4 and len(taken) > 1:  # short episodes: no finished row waits longer than one batch
         finished = {key for key in active if row_of[key] < taken[-2].newest_row - 20}
         assert finished <= set(used)
+
+
+@pytest.mark.parametrize("batch_size", [3, 5, 6, 61])
+def test_rollout_is_complete_one_row_after_the_rows_of_a_batch(batch_size: int):
+    """The row after a batch gives the values to bootstrap from."""
+    rollout = Rollout(
+        SPACES,
+        batch_size=batch_size,
+        stack=1,
+        gamma=0.9,
+        trace_decay=0.8,
+        generator=torch.Generator(),
+        device=CPU,
+    )
+    rows = RandomRows.make(np.random.default_rng(0), 3, 30, 0.0, 0.0, 0.0)
+    completed = []
+    for step in rows.steps:
+        rollout.add(step, torch.zeros(3), torch.zeros(3))
+        completed.append(rollout.complete)
+    assert completed.index(True) == batch_size // 3
+    assert len(rollout.take().action) > 0
+    assert not rollout.complete
 
 
 def test_long_and_short_episodes_are_used_completely():
