@@ -20,6 +20,7 @@ from agents.drqn import DRQN
 from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.expected_sarsa import ExpectedSarsa
 from agents.memory.replay import TransitionBatch
+from agents.pqn import PQN
 from agents.rainbow import Rainbow
 from envs.make import make_stream, resolve
 from rl_lab.training.overlapped_loop import OverlappedLoop
@@ -305,6 +306,15 @@ def test_epsilon_follows_schedule(steps, epsilon):
 def test_dqn_raises_if_replay_is_smaller_than_batch():
     with pytest.raises(ConfigError, match="replay_size is 8; it must be at least batch_size, 32"):
         toy_loop(dataclasses.replace(SMALL, replay_size=8), 1)
+
+
+@pytest.mark.parametrize("cls", [DQN, DRQN, Rainbow, PQN])
+def test_agents_with_action_values_refuse_more_than_4096_combinations_of_action_parts(cls):
+    config = cls.config_class(hidden=4)
+    many = EnvSpaces((3,), torch.float32, 4_096, 1, action_parts=(64, 64))
+    assert cls(config, many, seed=0, device=CPU).spaces is many
+    with pytest.raises(ConfigError, match="an action has 2 parts with 4,160 combinations; agents that learn action"):
+        cls(config, dataclasses.replace(many, num_actions=4_160, action_parts=(64, 65)), seed=0, device=CPU)
 
 
 @pytest.mark.parametrize("cls", [DQN, DRQN, Rainbow])

@@ -303,6 +303,18 @@ def test_restored_stream_equals_the_saved_one(kind, independent):
     restored.close()
 
 
+def test_restore_repeats_only_the_saved_resets():
+    """The restored stream would reset its environments with new seeds after 20 steps, the saved one never."""
+    saved = numbered_stream("sync", independent=False)
+    restored = numbered_stream("sync", independent=False)
+    saved.reseed_after = 10**9
+    row = saved.reset(5)
+    for _ in range(100):
+        saved.send(np.zeros(N, np.int64))
+        row = saved.recv()
+    assert np.array_equal(restored.restore(5, saved.state()).obs, row.obs)
+
+
 def test_restore_accepts_states_without_skipped_resets():
     """Old checkpoints hold the actions of all episodes since the seeded reset, also if episodes are independent."""
 

@@ -186,6 +186,12 @@ def test_priorities_and_weights_equal_naive_table(seed, num_envs, stack, n_step,
     np.testing.assert_allclose(priorities[priorities > 0], np.sort(list(table.values())))
 
 
+def assert_equal_samples(replay: Replay, other: Replay) -> None:
+    """Assert that two replay memories draw the same transitions."""
+    for field, other_field in zip(replay.sample(500), other.sample(500), strict=True):
+        assert torch.equal(field, other_field)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.6])
 @pytest.mark.parametrize("rows_before", [0, 1, 7, 30, 60])
 def test_restored_replay_draws_same_samples(rows_before, alpha):
@@ -199,11 +205,12 @@ def test_restored_replay_draws_same_samples(rows_before, alpha):
         replay.set_priorities(batch.cell, batch.ret)
         restored.generator.set_state(replay.generator.get_state())
     restored.load_state_dict(replay.state_dict())
+    if replay.num_starts:
+        assert_equal_samples(replay, restored)
     for step in data.steps[rows_before:]:
         replay.add(step)
         restored.add(step)
-    for field, restored_field in zip(replay.sample(500), restored.sample(500), strict=True):
-        assert torch.equal(field, restored_field)
+    assert_equal_samples(replay, restored)
 
 
 def test_load_state_dict_raises_if_capacity_differs():
