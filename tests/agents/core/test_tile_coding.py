@@ -33,6 +33,13 @@ def test_bounds_are_covered():
     assert corners.max() < coding.num_tiles
 
 
+def test_vectors_beyond_the_bounds_have_the_tiles_of_the_nearest_corner():
+    coding = TileCoding(((0.0, 1.0), (-2.0, 2.0)), tilings=4, tiles=3)
+    beyond = coding(np.array([[7.0, 9.0], [-7.0, -9.0], [7.0, -9.0]]))
+    corners = coding(np.array([[1.0, 2.0], [0.0, -2.0], [1.0, -2.0]]))
+    np.testing.assert_array_equal(beyond, corners)
+
+
 def test_near_vectors_share_tiles_and_distant_vectors_do_not():
     coding = TileCoding(((0.0, 1.0), (-2.0, 2.0)), tilings=4, tiles=3)
     near = coding(np.array([[0.5, 0.0], [0.51, 0.01]]))
