@@ -36,7 +36,7 @@ from agents.memory.replay import ExtraFields, Replay
 from agents.memory.sequences import SequenceBatch, SequenceSampler
 from agents.nn.encoders import build_encoder
 from agents.nn.init import initialize_weights
-from agents.nn.recurrent import RecurrentQNetwork
+from agents.nn.recurrent import RecurrentQNetwork, state_fields
 
 
 class DRQN(DQN):
@@ -291,16 +291,10 @@ def _sequence_length(config: DRQNConfig) -> int:
 
 
 def _stored_states(config: DRQNConfig) -> ExtraFields:
-    """Return the fields of the replay memory that hold h_t.
-
-    "state0" is the hidden state of the core. "state1" is the cell state, which only an LSTM has.
-    """
+    """Return the fields of the replay memory that hold h_t."""
     if config.start_state == "zero":
         return {}
-    fields = {"state0": (config.hidden,)}
-    if config.core == "lstm":
-        fields["state1"] = (config.hidden,)
-    return fields
+    return state_fields(config.core, config.hidden)
 
 
 def _check_settings(config: DRQNConfig, spaces: EnvSpaces) -> None:

@@ -53,14 +53,16 @@ class PPO(PolicyGradient):
         config = self.config
         # Step 4: Standardise the advantages.
         if config.standardize == "batch":
-            batch = batch._replace(advantage=standardized(batch.advantage))
+            batch = self.with_standardized_advantages(batch)
         metrics: list[Metrics] = []
         for _ in range(config.epochs):
             epoch_metrics: list[Metrics] = []
             # Step 5: Divide the batch into minibatches.
             for minibatch in self.shuffled_minibatches(batch, config.minibatch_size):
+                if config.standardize == "minibatch":
+                    minibatch = self.with_standardized_advantages(minibatch)
                 # Step 6: Take a gradient step.
-                update_metrics = self.update(self.with_standardized_advantages(minibatch))
+                update_metrics = self.update(minibatch)
                 epoch_metrics.append(update_metrics)
             metrics += epoch_metrics
             # Step 7: Make no further epoch if the policy has moved too far.
@@ -68,11 +70,9 @@ class PPO(PolicyGradient):
                 break
         return mean_metrics(metrics)
 
-    def with_standardized_advantages(self, minibatch: RolloutBatch) -> RolloutBatch:
-        """Return a minibatch whose advantages are standardised, if the settings say so."""
-        if self.config.standardize != "minibatch":
-            return minibatch
-        return minibatch._replace(advantage=standardized(minibatch.advantage))
+    def with_standardized_advantages(self, batch: RolloutBatch) -> RolloutBatch:
+        """Return the batch or minibatch with standardised advantages."""
+        return batch._replace(advantage=standardized(batch.advantage))
 
     def policy_loss(self, ratio: Tensor, advantage: Tensor) -> Tensor:
         """Return the clipped objective times -1, f32[], of ratios r f32[B] and advantages A f32[B]."""

@@ -37,7 +37,7 @@ from agents.core.stopwatch import Stopwatch
 from agents.core.types import Carry, EnvSpaces, Metrics, StepResult, ValueScaling
 from agents.memory.rollout import Rollout, RolloutBatch
 from agents.nn.init import build_seeded
-from agents.nn.normalization import find_normalization
+from agents.nn.normalization import ObservationNormalization, find_normalization
 from agents.nn.packed import observed_vectors
 
 MAX_EXAMPLE_SIZE = 1_024
@@ -83,9 +83,9 @@ class RolloutAgent(ABC):
         self.updates = 0
         self.seconds = Stopwatch()
         self.rollout = self.build_rollout()
-        self.acting_records: deque[tuple[Tensor, Tensor]] = deque()
+        self.acting_records: deque[tuple[Tensor, ...]] = deque()
         """log pi(a | s) (0 for PQN) and V(s), f32[N] each, for each row for which `act` has explored and which
-        `observe` has not received yet, oldest first."""
+        `observe` has not received yet, oldest first. Recurrent agents add the recurrent state before the row."""
 
         self.network: Any = build_seeded(self.build_learning_network, seed=seed, device=device)
         self.normalization = find_normalization(self.network)
@@ -146,21 +146,29 @@ class RolloutAgent(ABC):
         Returns:
             The metrics, averaged over the updates that were made, or None if no update was made.
         """
-        log_prob, value = self.acting_records.popleft()
+        log_prob, value, *state = self.acting_records.popleft()
         with self.seconds("sampling"):
-            self.rollout.add(self.reward_scaling(step), log_prob, value)
+            self.rollout.add(self.reward_scaling(step), log_prob, value, state)
         self.steps += step.num_active
         if not self.rollout.complete:
             return None
         with self.seconds("sampling"):
-            batch = self.rollout.take()
+            batch = self.take_batch()
         if len(batch.action) == 0:  # without a baseline, if no return is complete
             return None
         with self.seconds("updating"):
             metrics = self.learn(batch)
             if self.normalization is not None:
-                self.normalization.update(observed_vectors(batch.obs[:, -1], self.spaces))
+                self.update_normalization(self.normalization, batch)
         return metrics
+
+    def take_batch(self) -> RolloutBatch:
+        """Return the batch of a complete rollout, and begin the next one."""
+        return self.rollout.take()
+
+    def update_normalization(self, normalization: ObservationNormalization, batch: RolloutBatch) -> None:
+        """Add the observations of a batch to their running mean and variance."""
+        normalization.update(observed_vectors(batch.obs[:, -1], self.spaces))
 
     @abstractmethod
     def learn(self, batch: RolloutBatch) -> Metrics | None:
@@ -279,7 +287,7 @@ class RolloutAgent(ABC):
         self.reward_scaling.load_state_dict(state.get("reward_scaling", {}))  # absent without normalize_reward
         self.steps = int(state["steps"])
         self.updates = int(state["updates"])
-        self.acting_records = deque((log_prob, value) for log_prob, value in state["acting_records"])
+        self.acting_records = deque(tuple(record) for record in state["acting_records"])
         if self.uses_cuda_graphs:
             self.capture_graphs()  # graphs read memory by address, and the optimiser has new tensors
 

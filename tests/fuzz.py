@@ -86,7 +86,18 @@ TEXTS = [
 ]
 """Values that nobody expects."""
 
-AGENTS = ["dqn", "rainbow", "drqn", "reinforce", "ppo", "a2c", "pqn", "tabular_q_learning", "double_dqn"]
+AGENTS = [
+    "dqn",
+    "rainbow",
+    "drqn",
+    "reinforce",
+    "ppo",
+    "recurrent_ppo",
+    "a2c",
+    "pqn",
+    "tabular_q_learning",
+    "double_dqn",
+]
 ENVS = ["odd_envs:Plain-v0", "CartPole-v1", "FrozenLake-v1", "odd_envs:Codes-v0", "odd_envs:NumpyRandom-v0"]
 COSTLY_SETTINGS = {"steps", "eval_episodes", "eval_max_steps", "num_envs", "collectors", "vectorization", "device"}
 """Settings of which random values would make a trial long. Trials set them to small values."""

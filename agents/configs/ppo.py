@@ -1,4 +1,4 @@
-"""Settings of PPO."""
+"""Settings of PPO and of recurrent PPO."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agents.configs.policy_gradient import PolicyGradientConfig
-from agents.core.settings import Count, NonNegative
+from agents.configs.shared import Core
+from agents.core.settings import Count, NonNegative, Positive
 
 Standardize = Literal["none", "batch", "minibatch"]
 
@@ -30,3 +31,15 @@ class PPOConfig(PolicyGradientConfig):
     standardize: Standardize = "batch"
     """Shift and scale the advantages to mean 0 and standard deviation 1, over each "batch" or each "minibatch". "none"
     leaves them as they are."""
+
+
+@dataclass(frozen=True)
+class RecurrentPPOConfig(PPOConfig):
+    """Settings of recurrent PPO. A minibatch consists of whole sequences, at least one."""
+
+    core: Core = "lstm"
+    """Recurrent core, with `hidden` units."""
+    unroll: Count = 16
+    """Largest number of rows in a sequence. Gradients flow through the rows of a sequence, but not into the recurrent
+    state before its first row, which is stored."""
+    policy_scale: Positive = 1.0

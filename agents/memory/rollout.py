@@ -5,6 +5,8 @@ A row is one time step of all N environments. A cell is the part of a row that b
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -37,6 +39,29 @@ class RolloutBatch(NamedTuple):
         return RolloutBatch(*(field.index_select(0, index) for field in self))
 
 
+class RolloutSequences(NamedTuple):
+    """S sequences of L successive rows of one environment each, for recurrent agents.
+
+    A sequence may contain the end of one episode and the start of the next.
+    """
+
+    obs: Tensor  # [L, S, k, *obs_shape], dtype of the observations
+    is_first: Tensor  # bool[L, S]: an episode begins
+    learned: Tensor  # bool[L, S]: the cell has a loss
+    action: Tensor  # i64[L, S]
+    log_prob: Tensor  # f32[L, S]: log pi(a | s) of the policy that played the action
+    value: Tensor  # f32[L, S]: V(s) when the action was played
+    advantage: Tensor  # f32[L, S]: generalised advantage
+    ret: Tensor  # f32[L, S]: advantage + V(s)
+    state: tuple[Tensor, ...]  # f32[S, hidden] each: recurrent state before the first row, as it was in acting
+
+    def select(self, index: Tensor) -> RolloutSequences:
+        """Return the sequences with these indices i64[n], in this order."""
+        *fields, state = self
+        selected = [field.index_select(1, index) for field in fields]
+        return RolloutSequences(*selected, state=tuple(part.index_select(0, index) for part in state))
+
+
 class Rollout:
     """Memory that uses every cell in at most one batch.
 
@@ -62,6 +87,7 @@ class Rollout:
             only rows count.
         baseline: True if `add` receives learned values V(s). Otherwise the values that `add` receives must be 0.
         points_end_returns: End a return at every reward that is not 0.
+        state_fields: Names and shapes of the recurrent state that `add` receives for each cell, for `take_sequences`.
     """
 
     def __init__(
@@ -77,6 +103,7 @@ class Rollout:
         batch_games: int = 0,
         baseline: bool = True,
         points_end_returns: bool = False,
+        state_fields: ExtraFields | None = None,
     ) -> None:
         self.num_envs = spaces.num_envs
         self.batch_rows = batch_size // spaces.num_envs
@@ -86,6 +113,7 @@ class Rollout:
         self.baseline = baseline
         self.points_end_returns = points_end_returns
         self.device = device
+        self.state_fields = state_fields or {}
         self.memory = Replay(
             spaces,
             self.capacity(spaces, batch_size, stack),
@@ -94,7 +122,7 @@ class Rollout:
             gamma=gamma,
             device=device,
             generator=generator,
-            extra_fields=EXTRA_FIELDS,
+            extra_fields={**EXTRA_FIELDS, **self.state_fields},
         )
         # The newest row when the last batch was taken. That batch excluded the row, so the next batch begins with it.
         self.batch_end = 0
@@ -112,17 +140,24 @@ class Rollout:
         return (2 * (batch_size // spaces.num_envs) + 1 + stack) * spaces.num_envs
 
     @staticmethod
-    def bytes_needed(spaces: EnvSpaces, batch_size: int, stack: int) -> int:
+    def bytes_needed(spaces: EnvSpaces, batch_size: int, stack: int, state_fields: ExtraFields | None = None) -> int:
         """Return the bytes that the memory allocates."""
         capacity = Rollout.capacity(spaces, batch_size, stack)
-        return Replay.bytes_needed(spaces, capacity, extra_fields=EXTRA_FIELDS)
+        return Replay.bytes_needed(spaces, capacity, extra_fields={**EXTRA_FIELDS, **(state_fields or {})})
 
-    def add(self, step: StepResult, log_prob: Tensor, value: Tensor) -> None:
+    def add(self, step: StepResult, log_prob: Tensor, value: Tensor, state: Sequence[Tensor] = ()) -> None:
         """Store a row with log pi(a | s) of its actions and its values V(s), both f32[N].
 
         Without a baseline, `value` must be 0. Then advantages are returns, and a truncated return gets no bootstrap.
+
+        Args:
+            step: The row.
+            log_prob: log pi(a | s).
+            value: V(s).
+            state: The recurrent state before the row, one tensor f32[N, hidden] for each of `state_fields`.
         """
-        self.memory.add(step, {"log_prob": log_prob, "value": value})
+        states = dict(zip(self.state_fields, state, strict=True))
+        self.memory.add(step, {"log_prob": log_prob, "value": value, **states})
         self.finished_episodes += self.num_envs - step.num_active
 
     @property
@@ -171,6 +206,45 @@ class Rollout:
         )
         return cells.select(used_indices)
 
+    @torch.no_grad()
+    def take_sequences(self, max_length: int) -> RolloutSequences:
+        """Return the next batch as sequences, and mark its cells as used. Call this when `complete` is True.
+
+        The rows of each environment are cut into the fewest equally long sequences of at most `max_length` rows. If
+        their number of rows is not a multiple of the length, the last sequence begins before the end of the one before.
+        Its first rows then have no loss. So every active cell has a loss in exactly one sequence, and all sequences of
+        a batch can be computed together. The last row of an episode has no loss either, because its action is ignored.
+
+        A baseline is required.
+        """
+        newest = self.memory.total_rows - 1
+        begin = max(self.batch_end, self.memory.first_whole_row)
+        self.finished_episodes = 0
+        self.batch_end = newest
+        rows = SequenceSampler(self.memory, newest + 1 - begin).latest()  # [T + 1, N, ...]
+        value = rows.extra["value"]  # [T + 1, N]
+        advantage = generalized_advantage(
+            rows.reward[:-1], rows.terminated[:-1], rows.truncated[:-1], value, self.gamma, self.trace_decay
+        )  # [T, N]
+        num_rows = newest - begin
+        num_pieces = math.ceil(num_rows / max_length)
+        length = math.ceil(num_rows / num_pieces)
+        first_learned = length * torch.arange(num_pieces, device=self.device)  # [C]: the first row with a loss
+        first = first_learned.clamp(max=num_rows - length)  # [C]: the first row
+        row = first + torch.arange(length, device=self.device)[:, None]  # [L, C]
+        is_learned_row = (row >= first_learned).repeat_interleave(self.num_envs, 1)  # [L, C * N]
+        return RolloutSequences(
+            obs=_cut(rows.obs, row),
+            is_first=_cut(rows.is_first, row),
+            learned=is_learned_row & ~_cut(rows.is_last, row),
+            action=_cut(rows.action, row),
+            log_prob=_cut(rows.extra["log_prob"], row),
+            value=_cut(value, row),
+            advantage=_cut(advantage, row),
+            ret=_cut(advantage + value[:-1], row),
+            state=tuple(rows.extra[name].index_select(0, first).flatten(0, 1) for name in self.state_fields),
+        )
+
     def _use_complete_returns(self, rows: SequenceBatch, ends_return: Tensor, begin: int) -> Tensor:
         """Select the active cells of complete returns, and mark them as used.
 
@@ -208,3 +282,13 @@ class Rollout:
         self.first_unused.copy_(state["open"])
         self.batch_end = int(state["batch_ended"])
         self.finished_episodes = int(state["games"])
+
+
+def _cut(field: Tensor, row: Tensor) -> Tensor:
+    """Return pieces of a field [T, N, ...] as sequences [L, C * N, ...], ordered by piece, then by environment.
+
+    Args:
+        field: The field.
+        row: Row i64[L, C] of the field, for each row of each of the C pieces.
+    """
+    return field.index_select(0, row.flatten()).unflatten(0, row.shape).flatten(1, 2)

@@ -92,6 +92,7 @@ class ActorCritic(nn.Module):
         encoder: Encoder of observations [B, k, *obs_shape].
         policy: Distribution of the actions.
         baseline: Include the head for V(s).
+        features: Inputs of both heads. None means the features of the encoder.
         initial_std: Initial standard deviation of each entry of a continuous action.
     """
 
@@ -101,14 +102,17 @@ class ActorCritic(nn.Module):
         policy: ActionDistribution,
         *,
         baseline: bool,
+        features: int | None = None,
         initial_std: float = 1.0,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.packed = encoder.packed  # the layout of packed observations, which may hold action masks
         self.distribution = policy
-        self.policy = nn.Linear(encoder.features, policy.num_outputs)
-        self.value = nn.Linear(encoder.features, 1) if baseline else None
+        if features is None:
+            features = encoder.features
+        self.policy = nn.Linear(features, policy.num_outputs)
+        self.value = nn.Linear(features, 1) if baseline else None
         self.log_std: nn.Parameter | None = None  # f32[D], with continuous actions
         if policy.is_continuous:
             self.log_std = nn.Parameter(torch.full((policy.num_outputs,), math.log(initial_std)))
@@ -118,17 +122,19 @@ class ActorCritic(nn.Module):
 
         V is 0 without a baseline.
         """
-        features = self.encoder(obs).float()
-        parameters = self.policy_parameters(features, obs)
-        if self.value is None:
-            return parameters, features.new_zeros(len(features))
-        return parameters, self.value(features).squeeze(1)
+        return self.heads(self.encoder(obs).float(), obs)
 
-    def policy_parameters(self, features: Tensor, obs: Tensor) -> Tensor:
-        """Return the parameters of pi(. | s) float32[B, P], from features float32[B, F] and the observations."""
+    def heads(self, features: Tensor, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the results of `forward`, from features float32[B, features] of observations.
+
+        The observations are needed for their action masks only.
+        """
         outputs = self.policy(features)
         if self.log_std is not None:
             outputs = torch.cat([outputs, self.log_std.expand_as(outputs)], 1)
         else:
             outputs = mask_illegal(outputs, obs, self.packed)
-        return self.distribution.parameters(outputs)
+        parameters = self.distribution.parameters(outputs)
+        if self.value is None:
+            return parameters, features.new_zeros(len(features))
+        return parameters, self.value(features).squeeze(1)

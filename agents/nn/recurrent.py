@@ -1,4 +1,4 @@
-"""The network of recurrent agents: an encoder, a recurrent core over time, and a head."""
+"""The networks of recurrent agents: an encoder, a recurrent core over time, and heads."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agents.configs.shared import Core
+from agents.core.action_distribution import ActionDistribution
 from agents.nn.encoders import Encoder
 from agents.nn.heads import DuelingHead
 from agents.nn.mixed_precision import cast_parameter
+from agents.nn.networks import ActorCritic
 from agents.nn.packed import mask_illegal
 
 RecurrentState = tuple[Tensor, ...]
@@ -18,10 +20,6 @@ RecurrentState = tuple[Tensor, ...]
 
 class RecurrentQNetwork(nn.Module):
     """A Q-network with a recurrent core between the encoder and the head.
-
-    The parameters of the core are those of nn.LSTMCell or nn.GRUCell. The product of the features and the input weights
-    is computed for all rows at once, in the dtype of the features. The recurrence is computed in float32, row by row:
-    where an episode begins in the middle of a sequence, the state must be reset. nn.LSTM and nn.GRU cannot do this.
 
     In shapes, L is the number of rows, B the number of sequences, A the number of actions, and k the number of
     observations in a stack.
@@ -46,15 +44,13 @@ class RecurrentQNetwork(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.packed = encoder.packed  # the layout of packed observations, which may hold action masks
-        cell_class = nn.LSTMCell if core == "lstm" else nn.GRUCell
-        self.core = cell_class(encoder.features, hidden)
+        self.core = build_core(core, encoder.features, hidden)
         head_class = DuelingHead if dueling else nn.Linear
         self.head = head_class(hidden, num_actions)
 
     def initial_state(self, n: int, device: torch.device) -> RecurrentState:
         """Return the state of the core at the beginning of n episodes: tensors of zeros, float32[n, hidden] each."""
-        parts = 2 if isinstance(self.core, nn.LSTMCell) else 1
-        return tuple(torch.zeros(n, self.core.hidden_size, device=device) for _ in range(parts))
+        return initial_state(self.core, n, device)
 
     def forward(self, obs: Tensor, is_first: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """Compute action values along sequences of L rows.
@@ -67,22 +63,107 @@ class RecurrentQNetwork(nn.Module):
         Returns:
             Action values Q float32[L, B, A], and the state of the core after the last row.
         """
-        core = self.core
-        features = self.encoder(obs.flatten(0, 1))
-        weight = cast_parameter(core.weight_ih, features.dtype)
-        bias = cast_parameter(core.bias_ih, features.dtype)
-        inputs = F.linear(features, weight, bias).float().unflatten(0, obs.shape[:2])
-        outputs = []
-        for row_input, row_is_first in zip(inputs, is_first, strict=True):
-            state = tuple(part * ~row_is_first[:, None] for part in state)
-            recurrent = F.linear(state[0], core.weight_hh, core.bias_hh)
-            if isinstance(core, nn.LSTMCell):
-                state = _lstm_step(row_input, recurrent, state[1])
-            else:
-                state = _gru_step(row_input, recurrent, state[0])
-            outputs.append(state[0])
-        q = mask_illegal(self.head(torch.cat(outputs)), obs.flatten(0, 1), self.packed)
+        stacks = obs.flatten(0, 1)
+        hidden_states, state = unroll_core(self.core, self.encoder(stacks), is_first, state)
+        q = mask_illegal(self.head(hidden_states), stacks, self.packed)
         return q.unflatten(0, obs.shape[:2]), state
+
+
+class RecurrentActorCritic(ActorCritic):
+    """A policy pi(. | h, s) and a value V(h, s), with one recurrent core between the encoder and both heads.
+
+    In shapes, L is the number of rows, B the number of sequences, and k the number of observations in a stack. A
+    dimension L * B is ordered by row, then by sequence.
+
+    Args:
+        encoder: Encoder of stacks of observations [B, k, *obs_shape].
+        core: "lstm" (Hochreiter and Schmidhuber 1997) or "gru" (Chung et al. 2014).
+        hidden: Units of the core.
+        policy: Distribution of the actions.
+    """
+
+    def __init__(self, encoder: Encoder, core: Core, hidden: int, policy: ActionDistribution) -> None:
+        super().__init__(encoder, policy, baseline=True, features=hidden)
+        self.core = build_core(core, encoder.features, hidden)
+
+    def initial_state(self, n: int, device: torch.device) -> RecurrentState:
+        """Return the state of the core at the beginning of n episodes: tensors of zeros, float32[n, hidden] each."""
+        return initial_state(self.core, n, device)
+
+    def forward(  # type: ignore[override]
+        self, obs: Tensor, is_first: Tensor, state: RecurrentState
+    ) -> tuple[Tensor, Tensor, RecurrentState]:
+        """Compute policies and values along sequences of L rows.
+
+        Args:
+            obs: Stacks of observations [L, B, k, *obs_shape].
+            is_first: bool[L, B], True where an episode begins. The state is set to zeros before such a row.
+            state: State of the core before the first row, float32[B, hidden] each.
+
+        Returns:
+            log pi float32[L * B, outputs], as `ActionDistribution` describes it; V float32[L * B]; and the state of the
+            core after the last row.
+        """
+        stacks = obs.flatten(0, 1)
+        hidden_states, state = unroll_core(self.core, self.encoder(stacks), is_first, state)
+        log_pi, value = self.heads(hidden_states, stacks)
+        return log_pi, value, state
+
+
+def build_core(core: Core, inputs: int, hidden: int) -> nn.LSTMCell | nn.GRUCell:
+    """Return a new recurrent core, for `unroll_core`."""
+    cell_class = nn.LSTMCell if core == "lstm" else nn.GRUCell
+    return cell_class(inputs, hidden)
+
+
+def state_fields(core: Core, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of the tensors in the state of one environment, for a memory that stores states.
+
+    "state0" is the hidden state of the core. "state1" is the cell state, which only an LSTM has.
+    """
+    fields = {"state0": (hidden,)}
+    if core == "lstm":
+        fields["state1"] = (hidden,)
+    return fields
+
+
+def initial_state(core: nn.LSTMCell | nn.GRUCell, n: int, device: torch.device) -> RecurrentState:
+    """Return the state of a core at the beginning of n episodes: tensors of zeros, float32[n, hidden] each."""
+    parts = 2 if isinstance(core, nn.LSTMCell) else 1
+    return tuple(torch.zeros(n, core.hidden_size, device=device) for _ in range(parts))
+
+
+def unroll_core(
+    core: nn.LSTMCell | nn.GRUCell, features: Tensor, is_first: Tensor, state: RecurrentState
+) -> tuple[Tensor, RecurrentState]:
+    """Compute the hidden states of a core along B sequences of L rows.
+
+    The parameters of the core are those of nn.LSTMCell or nn.GRUCell. The product of the features and the input weights
+    is computed for all rows at once, in the dtype of the features. The recurrence is computed in float32, row by row:
+    where an episode begins in the middle of a sequence, the state must be reset. nn.LSTM and nn.GRU cannot do this.
+
+    Args:
+        core: The core.
+        features: Inputs of the core [L * B, inputs], ordered by row, then by sequence.
+        is_first: bool[L, B], True where an episode begins. The state is set to zeros before such a row.
+        state: State of the core before the first row, float32[B, hidden] each.
+
+    Returns:
+        The hidden states float32[L * B, hidden], and the state after the last row.
+    """
+    weight = cast_parameter(core.weight_ih, features.dtype)
+    bias = cast_parameter(core.bias_ih, features.dtype)
+    inputs = F.linear(features, weight, bias).float().unflatten(0, is_first.shape)
+    outputs = []
+    for row_input, row_is_first in zip(inputs, is_first, strict=True):
+        state = tuple(part * ~row_is_first[:, None] for part in state)
+        recurrent = F.linear(state[0], core.weight_hh, core.bias_hh)
+        if isinstance(core, nn.LSTMCell):
+            state = _lstm_step(row_input, recurrent, state[1])
+        else:
+            state = _gru_step(row_input, recurrent, state[0])
+        outputs.append(state[0])
+    return torch.cat(outputs), state
 
 
 def _lstm_step(inputs: Tensor, recurrent: Tensor, c: Tensor) -> RecurrentState:

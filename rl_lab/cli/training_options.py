@@ -39,6 +39,8 @@ SHORT_HELP = frozenset(
             "epsilon_steps",
             "epochs",
             "baseline",
+            "core",
+            "unroll",
             "entropy_weight",
             "alpha",
             "learning_rate",

@@ -174,6 +174,13 @@ BUILT_IN_AGENTS = [
         "clipped policy gradient: Schulman et al. 2017, Proximal policy optimization algorithms",
     ),
     _built_in(
+        "recurrent_ppo",
+        "agents.recurrent_ppo:RecurrentPPO",
+        "agents.configs.ppo:RecurrentPPOConfig",
+        "ppo with a memory: an LSTM or GRU, with stored states as in Kapturowski et al. 2019, Recurrent experience"
+        " replay",
+    ),
+    _built_in(
         "a2c",
         "agents.a2c:A2C",
         "agents.configs.a2c:A2CConfig",

@@ -30,8 +30,8 @@ from rl_lab.training.overlapped_loop import OverlappedLoop
 
 CPU = torch.device("cpu")
 AGENTS = (
-    "dqn double_dqn dueling_dqn dueling_double_dqn drqn rainbow expected_sarsa reinforce ppo a2c pqn tabular_sarsa"
-    " tabular_expected_sarsa tabular_q_learning tabular_sarsa_lambda"
+    "dqn double_dqn dueling_dqn dueling_double_dqn drqn rainbow expected_sarsa reinforce ppo recurrent_ppo a2c pqn"
+    " tabular_sarsa tabular_expected_sarsa tabular_q_learning tabular_sarsa_lambda"
 ).split()
 SMALL = {
     "num_envs": 8,
@@ -48,7 +48,7 @@ def small_settings(agent: str) -> dict[str, object]:
         return {**SMALL, "batch_size": 64, "hidden": 16}
     if agent == "reinforce":
         return {**SMALL, "batch_size": 64, "hidden": 16}
-    if agent in ("ppo", "pqn"):
+    if agent in ("ppo", "recurrent_ppo", "pqn"):
         return {**SMALL, "batch_size": 64, "minibatch_size": 32, "hidden": 16}
     return {**SMALL, "hidden": 16, "learning_starts": 50, "batch_size": 8, "replay_ratio": 2, "epsilon_steps": 500}
 
@@ -74,7 +74,7 @@ def test_no_illegal_action_is_taken(agent):
 
 
 @pytest.mark.parametrize("env_id", ["MaskedPlanes-v0", "MaskedVector-v0"])
-@pytest.mark.parametrize("agent", ["dqn", "drqn", "rainbow", "reinforce", "ppo", "a2c", "pqn"])
+@pytest.mark.parametrize("agent", ["dqn", "drqn", "rainbow", "reinforce", "ppo", "recurrent_ppo", "a2c", "pqn"])
 def test_no_illegal_action_is_taken_with_planes_and_vectors(agent, env_id):
     play(agent, env_id, 500)
 

@@ -8,7 +8,7 @@ import pytest
 import rl_lab
 from rl_lab.experiment.run import Run
 
-WITHOUT_REPLAY = ("reinforce", "ppo", "a2c", "pqn")
+WITHOUT_REPLAY = ("reinforce", "ppo", "recurrent_ppo", "a2c", "pqn")
 SHORT_RUN = {"steps": 1200, "eval_every": 500, "eval_episodes": 4, "log_every": 200, "checkpoint_every": 400}
 
 

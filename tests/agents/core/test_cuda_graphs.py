@@ -16,7 +16,7 @@ import rl_lab
 from agents.a2c import A2C
 from agents.configs.a2c import A2CConfig
 from agents.configs.dqn import DQNConfig, DRQNConfig, RainbowConfig
-from agents.configs.ppo import PPOConfig
+from agents.configs.ppo import PPOConfig, RecurrentPPOConfig
 from agents.configs.pqn import PQNConfig
 from agents.configs.reinforce import ReinforceConfig
 from agents.core.cuda_graphs import (
@@ -41,6 +41,7 @@ from agents.memory.sequences import SequenceSampler
 from agents.ppo import PPO
 from agents.pqn import PQN
 from agents.rainbow import Rainbow
+from agents.recurrent_ppo import RecurrentPPO
 from agents.reinforce import Reinforce
 
 SMALL = DQNConfig(
@@ -189,6 +190,7 @@ def test_captured_policy_gradient_learns_the_same_weights(normalize: bool):
     ("cls", "config"),
     [
         (PPO, PPOConfig(hidden=8, batch_size=64, minibatch_size=20, target_kl=0.01)),
+        (RecurrentPPO, RecurrentPPOConfig(hidden=8, batch_size=64, minibatch_size=20, unroll=5)),
         (A2C, A2CConfig(hidden=8, batch_size=20, optimizer="adam")),
         (PQN, PQNConfig(hidden=8, batch_size=64, minibatch_size=20, optimizer="adam")),
     ],
@@ -254,7 +256,7 @@ def test_gpu_and_cpu_learn_the_same_weights(cls: Any, graphs: bool, monkeypatch:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", ["dqn", "drqn", "reinforce", "ppo"])
+@pytest.mark.parametrize("name", ["dqn", "drqn", "reinforce", "ppo", "recurrent_ppo"])
 def test_run_with_cuda_graphs_has_the_same_losses(name: str, tmp_path: Any):
     """Runs of 1000 agent steps with and without graphs make equally many updates, and their first losses agree."""
     losses = []
@@ -262,7 +264,7 @@ def test_run_with_cuda_graphs_has_the_same_losses(name: str, tmp_path: Any):
         options: dict[str, Any] = {"frame_stack": 1, "eval_every": 0, "eval_episodes": 1, "log_every": 100}
         if name == "reinforce":
             options |= {"batch_size": 64}
-        elif name == "ppo":
+        elif name in ("ppo", "recurrent_ppo"):
             options |= {"batch_size": 256, "minibatch_size": 64}
         else:
             options |= {"learning_starts": 200}

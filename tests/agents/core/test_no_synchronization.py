@@ -24,6 +24,7 @@ from agents.expected_sarsa import ExpectedSarsa
 from agents.ppo import PPO
 from agents.pqn import PQN
 from agents.rainbow import Rainbow
+from agents.recurrent_ppo import RecurrentPPO
 from agents.reinforce import Reinforce
 
 NUM_ENVS = 8
@@ -95,6 +96,9 @@ class ConstantEnvironment:
         (DRQN, SEQUENCES | NORMALIZED),
         (Reinforce, {"batch_size": 64} | NORMALIZED),
         (PPO, {"batch_size": 64, "minibatch_size": 32, "value_clip": 0.2, "standardize": "minibatch"}),
+        (RecurrentPPO, {"batch_size": 64, "minibatch_size": 32, "unroll": 3, "value_clip": 0.2}),
+        (RecurrentPPO, {"batch_size": 64, "unroll": 4, "core": "gru", "standardize": "minibatch"}),
+        (RecurrentPPO, {"batch_size": 64, "minibatch_size": 32} | NORMALIZED),
         (A2C, {"batch_size": 40}),
         (PQN, {"batch_size": 64, "minibatch_size": 32, "frame_stack": 4}),
         (DQN, REPLAY | {"advantage_alpha": 0.9, "advantage_persistent": True}),

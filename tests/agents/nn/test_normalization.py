@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from toy_envs import NumberedSteps
 
 from agents.configs.dqn import DQNConfig, DRQNConfig, RainbowConfig
+from agents.configs.ppo import RecurrentPPOConfig
 from agents.configs.reinforce import ReinforceConfig
 from agents.configs.shared import NetworkConfig
 from agents.core.settings import ConfigError
@@ -27,6 +28,7 @@ from agents.memory.rollout import RolloutBatch
 from agents.nn.encoders import MLP, build_encoder
 from agents.nn.normalization import ObservationNormalization, find_normalization
 from agents.rainbow import Rainbow
+from agents.recurrent_ppo import RecurrentPPO
 from agents.reinforce import Reinforce
 from rl_lab import checkpoint
 
@@ -44,6 +46,12 @@ VALUE_AGENTS = [
     pytest.param(DRQN, DRQNConfig(**VALUE_SETTINGS, unroll=4), id="drqn"),
 ]
 REINFORCE = ReinforceConfig(hidden=8, batch_size=48, lr=0.01, normalize_obs=True)
+RECURRENT_PPO = RecurrentPPOConfig(hidden=8, batch_size=48, minibatch_size=16, unroll=5, normalize_obs=True)
+AGENTS = [
+    *VALUE_AGENTS,
+    pytest.param(Reinforce, REINFORCE, id="reinforce"),
+    pytest.param(RecurrentPPO, RECURRENT_PPO, id="recurrent_ppo"),
+]
 
 
 def normalized(obs: NDArray[np.float32], samples: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -144,7 +152,7 @@ def test_value_agent_counts_every_row_once(cls: Any, config: Any):
     assert copied_rows > 0
 
 
-@pytest.mark.parametrize(("cls", "config"), [*VALUE_AGENTS, pytest.param(Reinforce, REINFORCE, id="reinforce")])
+@pytest.mark.parametrize(("cls", "config"), AGENTS)
 def test_a_viewer_normalises_by_the_statistics_of_training(cls: Any, config: Any):
     agent, loop = toy_loop(config, 3, cls=cls)
     for _ in range(60):
@@ -197,7 +205,7 @@ def test_policy_gradient_learns_a_batch_with_the_statistics_that_played_it(monke
         assert not np.allclose(ratio[:6], 1, atol=1e-6)
 
 
-@pytest.mark.parametrize(("cls", "config"), [*VALUE_AGENTS, pytest.param(Reinforce, REINFORCE, id="reinforce")])
+@pytest.mark.parametrize(("cls", "config"), AGENTS)
 def test_resumed_agent_equals_an_uninterrupted_one(cls: Any, config: Any):
     """Two loops over deterministic environments, one of whose agents is replaced by a restored one in the middle."""
     config = dataclasses.replace(config, normalize_reward=True, reward_scale=0.5)

@@ -64,7 +64,7 @@ def test_vectors_are_normalised_by_default(agent: str, changes: dict[str, Any], 
     assert config.resolve(agent, env_spec, {"norm_obs": not expected}).settings.normalize_obs != expected
 
 
-@pytest.mark.parametrize("agent", ["dqn", "drqn", "reinforce", "ppo", "a2c", "pqn"])
+@pytest.mark.parametrize("agent", ["dqn", "drqn", "reinforce", "ppo", "recurrent_ppo", "a2c", "pqn"])
 def test_run_of_an_older_version_is_not_normalised(agent: str):
     """Its config.yaml lacks the settings, and its network the statistics."""
     settings = config.from_dict({"agent": agent, "env": "MountainCar-v0"}, "here").settings

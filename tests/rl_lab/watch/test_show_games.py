@@ -31,7 +31,9 @@ def write_video(
     return show_games(player, video, title=lambda: "title", episodes=1, smooth=smooth), video.fps
 
 
-@pytest.mark.parametrize("agent", ["dqn", "rainbow", "drqn", "reinforce", "ppo", "pqn", "tabular_sarsa", "sb3_ppo"])
+@pytest.mark.parametrize(
+    "agent", ["dqn", "rainbow", "drqn", "reinforce", "ppo", "recurrent_ppo", "pqn", "tabular_sarsa", "sb3_ppo"]
+)
 def test_video_has_the_right_rate_length_and_moving_frames(agent, tmp_path):
     av = pytest.importorskip("av")
     env = "RandomWalk-v0" if agent.startswith("tabular") else "CartPole-v1"

@@ -1,0 +1,244 @@
+"""Recurrent PPO: proximal policy optimisation (Schulman et al. 2017) with a recurrent core.
+
+The network has a core (LSTM: Hochreiter and Schmidhuber 1997; GRU: Chung et al. 2014) in place of the last hidden
+layer. The policy and the value share it. The network receives one row at a time, that is, one time step of all
+environments. Its input is the stack of the latest `frame_stack` observations, by default one observation. The state of
+the core keeps information about earlier observations.
+
+Symbols in this file: s_t is the stack of observations of row t, and h_t the recurrent state before row t, which is zero
+where an episode begins. So pi(. | h_t, s_t) is the policy of row t, and V(h_t, s_t) its value.
+
+The steps are those of PPO (agents/ppo.py). Three of them differ:
+
+    1. Record h_t, too.
+    3. Cut the batch into sequences of successive rows. A sequence starts from the h_t that was recorded in acting
+       ("stored states": Kapturowski et al. 2019, "Recurrent experience replay in distributed reinforcement learning").
+    5. Divide the sequences, not single agent steps, into minibatches.
+
+A loss computes h_t along each sequence with the current weights, and zeros it where an episode begins. Gradients flow
+through the rows of a sequence, but not into the stored state. The last row of an episode has no loss, because its
+action is ignored.
+
+Before the first update of a batch, each ratio r_t is 1 up to rounding, with one exception. The first two rows of a
+batch were played before the last update of the batch before. So ratios differ from 1 in the first sequence of each
+environment, until an episode begins after its second row. The first batch has no such rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from agents.configs.ppo import RecurrentPPOConfig
+from agents.core.example_updates import random_observations
+from agents.core.frame_stack import stack_frames
+from agents.core.settings import ConfigError
+from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
+from agents.memory.rollout import Rollout, RolloutBatch, RolloutSequences
+from agents.nn.encoders import build_encoder
+from agents.nn.normalization import ObservationNormalization
+from agents.nn.packed import observed_vectors
+from agents.nn.recurrent import RecurrentActorCritic, state_fields
+from agents.ppo import PPO
+from agents.rollout_agent import MAX_EXAMPLE_SIZE
+
+
+class RecurrentPPO(PPO):
+    """PPO with a recurrent network, which learns from sequences.
+
+    In shapes, N is the number of environments, L the number of rows in a sequence, and S the number of sequences in a
+    batch or minibatch. A dimension L * S is ordered by row, then by sequence.
+    """
+
+    config_class = RecurrentPPOConfig
+    batch_settings = "minibatch_size, unroll or batch_size"
+    config: RecurrentPPOConfig  # type: ignore[assignment]
+    network: RecurrentActorCritic  # type: ignore[assignment]
+
+    def check_settings(self) -> None:
+        """Raise ConfigError if settings contradict each other or the environment."""
+        super().check_settings()
+        # Layer normalisation belongs to the hidden layers, of which the core replaces the last.
+        if self.config.norm != "none":
+            raise ConfigError(f"norm is {self.config.norm}; with recurrent_ppo it must be none")
+
+    def build_rollout(self) -> Rollout:
+        """Return an empty rollout, with fields for h_t."""
+        config = self.config
+        return Rollout(
+            self.spaces,
+            batch_size=config.batch_size,
+            stack=config.frame_stack,
+            gamma=config.gamma,
+            trace_decay=config.trace_decay,
+            generator=self.generator,
+            device=self.device,
+            state_fields=state_fields(config.core, config.hidden),
+        )
+
+    def build_network(self) -> RecurrentActorCritic:
+        """Return a new network: an encoder without its last hidden layer, the core, and heads for pi and V."""
+        config = self.config
+        encoder = build_encoder(self.spaces, config, include_last=False, dtype=self.dtype)
+        network = RecurrentActorCritic(encoder, config.core, config.hidden, self.policy)
+        self.initialized(network)
+        return network
+
+    # --- Acting -------------------------------------------------------------------------------------------------------
+
+    def initial_carry(self, n: int) -> Carry:
+        """Return the carry of n environments: PPO's carry, followed by the state of the core, f32[n, hidden] each.
+
+        All tensors are zeros. The state of an LSTM has two tensors, that of a GRU one.
+        """
+        return (*super().initial_carry(n), *self.network.initial_state(n, self.device))
+
+    def policy_and_value(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
+        """Return log pi f32[N, outputs] (`ActionDistribution`) and V f32[N] of a row, and the next carry.
+
+        The arguments are those of `act`.
+        """
+        history, *state = carry
+        stack, history = stack_frames(obs, is_first, history)
+        # The row is N sequences of one row each.
+        log_pi, value, next_state = self.network.eval()(stack[None], is_first[None], tuple(state))
+        return log_pi, value, (history, *next_state)
+
+    def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
+        """Choose actions as PPO does. If `explore` is True, add h_t to the record of the row."""
+        state = carry[1:]
+        action, carry = super().act(obs, is_first, carry, explore=explore)
+        if explore:
+            self.acting_records[-1] += state
+        return action, carry
+
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
+        """Return the output of PPO, with the norm of the core's hidden state after the row."""
+        output, carry = super().policy_output(obs, is_first, carry)
+        hidden_state = carry[1]  # f32[N, hidden]
+        return output._replace(state_norm=hidden_state.norm(dim=1)), carry
+
+    # --- Learning -----------------------------------------------------------------------------------------------------
+
+    def take_batch(self) -> RolloutSequences:  # type: ignore[override]
+        """Return the batch of a complete rollout as sequences, and begin the next one."""
+        return self.rollout.take_sequences(self.config.unroll)
+
+    def shuffled_minibatches(self, batch: RolloutSequences, size: int) -> Iterator[RolloutSequences]:  # type: ignore[override]
+        """Yield minibatches of whole sequences, about `size` cells each, in a random order.
+
+        Together they are the batch. Their numbers of sequences differ by at most 1.
+        """
+        length, num_sequences = batch.action.shape[:2]
+        num_minibatches = max(1, round(length * num_sequences / size))
+        order = torch.randperm(num_sequences, generator=self.generator, device=self.device)
+        for index in order.tensor_split(min(num_minibatches, num_sequences)):
+            yield batch.select(index)
+
+    def with_standardized_advantages(self, batch: RolloutSequences) -> RolloutSequences:  # type: ignore[override]
+        """Return the batch or minibatch with advantages standardised over the cells that have a loss."""
+        return batch._replace(advantage=standardized_where(batch.learned, batch.advantage))
+
+    def loss(self, batch: RolloutSequences) -> tuple[Tensor, Metrics]:  # type: ignore[override]
+        """Compute the loss of PPO, whose means are taken over the cells that have a loss.
+
+        Returns:
+            The loss f32[], differentiable, and the metrics f32[] of `PolicyGradient.loss`.
+        """
+        config = self.config
+        log_pi, value, _ = self.network.train()(batch.obs, batch.is_first, batch.state)
+        learned = batch.learned.flatten()  # [L * S]
+        log_ratio = self.policy.log_prob(log_pi, batch.action.flatten(0, 1)) - batch.log_prob.flatten()
+        ret = batch.ret.flatten()
+        # Cells without a loss get numbers with which they add 0 to every sum. Selecting the other cells would be
+        # simpler, but their number is not known without waiting for a GPU.
+        log_ratio = torch.where(learned, log_ratio, 0.0)
+        ratio = log_ratio.exp()
+        cells = RolloutBatch(
+            obs=batch.obs,
+            action=batch.action,
+            log_prob=batch.log_prob,
+            value=torch.where(learned, batch.value.flatten(), ret),
+            advantage=torch.where(learned, batch.advantage.flatten(), 0.0),
+            ret=ret,
+        )
+        # The mean over all cells, divided by the share of cells with a loss, is the mean over the latter.
+        share = learned.float().mean().clamp(min=1e-6)
+        policy_loss = self.policy_loss(ratio, cells.advantage) / share
+        value_loss = self.value_loss(torch.where(learned, value, ret), cells) / share
+        entropy = (learned * self.policy.entropy(log_pi)).mean() / share
+        metrics = {
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy": entropy,
+            "v_mean": (learned * value).mean() / share,
+            "kl": (ratio - 1 - log_ratio).mean() / share,  # as in `PolicyGradient.loss`
+        }
+        return policy_loss + config.value_weight * value_loss - config.entropy_weight * entropy, metrics
+
+    def update_normalization(self, normalization: ObservationNormalization, batch: RolloutSequences) -> None:  # type: ignore[override]
+        """Add the observations of the cells that have a loss to the running mean and variance."""
+        vectors = observed_vectors(batch.obs[:, :, -1].flatten(0, 1), self.spaces)
+        normalization.update(vectors, counted=batch.learned.flatten())
+
+    # --- State --------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def bytes_needed(config: RecurrentPPOConfig, spaces: EnvSpaces) -> int:
+        """Return the bytes that the rollout allocates, including stored states."""
+        fields = state_fields(config.core, config.hidden)
+        return Rollout.bytes_needed(spaces, config.batch_size, config.frame_stack, fields)
+
+    @staticmethod
+    def update_size(config: RecurrentPPOConfig) -> int:  # type: ignore[override]
+        """Return the number of cells of an update."""
+        return min(max(config.minibatch_size, config.unroll), config.batch_size)
+
+    @classmethod
+    def example_update(
+        cls, config: RecurrentPPOConfig, spaces: EnvSpaces, *, device: torch.device, dtype: torch.dtype
+    ) -> Callable[[], object]:
+        """Return a function that makes one update of a new agent on random sequences (`MeasurableUpdates`)."""
+        agent = cls(config, spaces, seed=0, device=device, dtype=dtype)
+        size = min(cls.update_size(config), MAX_EXAMPLE_SIZE)
+        length = min(config.unroll, size)
+        num_sequences = max(1, size // length)
+        shape = (length, num_sequences)
+        obs = random_observations(spaces, (*shape, config.frame_stack), device)
+        is_first = torch.zeros(shape, dtype=torch.bool, device=device)
+        state = agent.network.initial_state(num_sequences, device)
+        with torch.no_grad():
+            log_pi, value, _ = agent.network(obs, is_first, state)
+        action = agent.policy.sample(log_pi, agent.generator)
+        log_prob = agent.policy.log_prob(log_pi, action).unflatten(0, shape)
+        value = value.unflatten(0, shape)
+        batch = RolloutSequences(
+            obs=obs,
+            is_first=is_first,
+            learned=~is_first,
+            action=action.unflatten(0, shape),
+            log_prob=log_prob,
+            value=value,
+            advantage=torch.ones_like(value),
+            ret=value,
+            state=state,
+        )
+        return partial(agent.update, batch)  # type: ignore[arg-type]
+
+
+def standardized_where(counted: Tensor, advantage: Tensor) -> Tensor:
+    """Return advantages of any shape, shifted and scaled so that the counted ones have mean 0 and deviation 1.
+
+    The standard deviation of a single advantage is undefined. Advantages then stay as they are.
+
+    Args:
+        counted: bool, in the shape of the advantages.
+        advantage: f32.
+    """
+    count = counted.sum()
+    mean = (counted * advantage).sum() / count.clamp(min=1)
+    variance = (counted * (advantage - mean).square()).sum() / (count - 1).clamp(min=1)
+    return torch.where(count < 2, advantage, (advantage - mean) / (variance.sqrt() + 1e-8))
