@@ -42,4 +42,4 @@ class RecurrentPPOConfig(PPOConfig):
     unroll: Count = 16
     """Largest number of rows in a sequence. Gradients flow through the rows of a sequence, but not into the recurrent
     state before its first row, which is stored."""
-    policy_scale: Positive = 1.0
+    policy_scale: Positive = 1.0  # a small factor also makes the gradient of the policy in the core small
