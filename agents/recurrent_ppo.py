@@ -83,7 +83,7 @@ class RecurrentPPO(PPO):
         """Return a new network: an encoder without its last hidden layer, the core, and heads for pi and V."""
         config = self.config
         encoder = build_encoder(self.spaces, config, include_last=False, dtype=self.dtype)
-        network = RecurrentActorCritic(encoder, config.core, config.hidden, self.policy)
+        network = RecurrentActorCritic(encoder, config.core, config.hidden, self.policy, initial_std=config.initial_std)
         self.initialized(network)
         return network
 
@@ -97,15 +97,15 @@ class RecurrentPPO(PPO):
         return (*super().initial_carry(n), *self.network.initial_state(n, self.device))
 
     def policy_and_value(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
-        """Return log pi f32[N, outputs] (`ActionDistribution`) and V f32[N] of a row, and the next carry.
+        """Return the parameters of pi f32[N, P] (`ActionDistribution`) and V f32[N] of a row, and the next carry.
 
         The arguments are those of `act`.
         """
         history, *state = carry
         stack, history = stack_frames(obs, is_first, history)
         # The row is N sequences of one row each.
-        log_pi, value, next_state = self.network.eval()(stack[None], is_first[None], tuple(state))
-        return log_pi, value, (history, *next_state)
+        parameters, value, next_state = self.network.eval()(stack[None], is_first[None], tuple(state))
+        return parameters, value, (history, *next_state)
 
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
         """Choose actions as PPO does. If `explore` is True, add h_t to the record of the row."""
@@ -149,9 +149,9 @@ class RecurrentPPO(PPO):
             The loss f32[], differentiable, and the metrics f32[] of `PolicyGradient.loss`.
         """
         config = self.config
-        log_pi, value, _ = self.network.train()(batch.obs, batch.is_first, batch.state)
+        parameters, value, _ = self.network.train()(batch.obs, batch.is_first, batch.state)
         learned = batch.learned.flatten()  # [L * S]
-        log_ratio = self.policy.log_prob(log_pi, batch.action.flatten(0, 1)) - batch.log_prob.flatten()
+        log_ratio = self.policy.log_prob(parameters, batch.action.flatten(0, 1)) - batch.log_prob.flatten()
         ret = batch.ret.flatten()
         # Cells without a loss get numbers with which they add 0 to every sum. Selecting the other cells would be
         # simpler, but their number is not known without waiting for a GPU.
@@ -169,7 +169,7 @@ class RecurrentPPO(PPO):
         share = learned.float().mean().clamp(min=1e-6)
         policy_loss = self.policy_loss(ratio, cells.advantage) / share
         value_loss = self.value_loss(torch.where(learned, value, ret), cells) / share
-        entropy = (learned * self.policy.entropy(log_pi)).mean() / share
+        entropy = (learned * self.policy.entropy(parameters)).mean() / share
         metrics = {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
@@ -211,9 +211,9 @@ class RecurrentPPO(PPO):
         is_first = torch.zeros(shape, dtype=torch.bool, device=device)
         state = agent.network.initial_state(num_sequences, device)
         with torch.no_grad():
-            log_pi, value, _ = agent.network(obs, is_first, state)
-        action = agent.policy.sample(log_pi, agent.generator)
-        log_prob = agent.policy.log_prob(log_pi, action).unflatten(0, shape)
+            parameters, value, _ = agent.network(obs, is_first, state)
+        action = agent.policy.sample(parameters, agent.generator)
+        log_prob = agent.policy.log_prob(parameters, action).unflatten(0, shape)
         value = value.unflatten(0, shape)
         batch = RolloutSequences(
             obs=obs,

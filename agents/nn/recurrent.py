@@ -80,10 +80,13 @@ class RecurrentActorCritic(ActorCritic):
         core: "lstm" (Hochreiter and Schmidhuber 1997) or "gru" (Chung et al. 2014).
         hidden: Units of the core.
         policy: Distribution of the actions.
+        initial_std: Initial standard deviation of each entry of a continuous action.
     """
 
-    def __init__(self, encoder: Encoder, core: Core, hidden: int, policy: ActionDistribution) -> None:
-        super().__init__(encoder, policy, baseline=True, features=hidden)
+    def __init__(
+        self, encoder: Encoder, core: Core, hidden: int, policy: ActionDistribution, *, initial_std: float = 1.0
+    ) -> None:
+        super().__init__(encoder, policy, baseline=True, features=hidden, initial_std=initial_std)
         self.core = build_core(core, encoder.features, hidden)
 
     def initial_state(self, n: int, device: torch.device) -> RecurrentState:
@@ -101,13 +104,13 @@ class RecurrentActorCritic(ActorCritic):
             state: State of the core before the first row, float32[B, hidden] each.
 
         Returns:
-            log pi float32[L * B, outputs], as `ActionDistribution` describes it; V float32[L * B]; and the state of the
-            core after the last row.
+            The parameters of pi float32[L * B, P] (`ActionDistribution`); V float32[L * B]; and the state of the core
+            after the last row.
         """
         stacks = obs.flatten(0, 1)
         hidden_states, state = unroll_core(self.core, self.encoder(stacks), is_first, state)
-        log_pi, value = self.heads(hidden_states, stacks)
-        return log_pi, value, state
+        parameters, value = self.heads(hidden_states, stacks)
+        return parameters, value, state
 
 
 def build_core(core: Core, inputs: int, hidden: int) -> nn.LSTMCell | nn.GRUCell:

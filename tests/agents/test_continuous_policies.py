@@ -14,11 +14,12 @@ from loops import CPU, toy_loop
 
 from agents.a2c import A2C
 from agents.configs.a2c import A2CConfig
-from agents.configs.ppo import PPOConfig
+from agents.configs.ppo import PPOConfig, RecurrentPPOConfig
 from agents.configs.reinforce import ReinforceConfig
 from agents.core.types import EnvSpaces
 from agents.memory.rollout import RolloutBatch
 from agents.ppo import PPO
+from agents.recurrent_ppo import RecurrentPPO
 from agents.reinforce import Reinforce
 
 SPACES = EnvSpaces((3,), torch.float32, 0, 2, action_dim=2)
@@ -92,7 +93,11 @@ def test_rows_keep_the_sampled_action_and_its_probability(squashed: bool):
 
 @pytest.mark.parametrize(
     ("cls", "config"),
-    [(PPO, PPOConfig(batch_size=128, minibatch_size=128)), (A2C, A2CConfig(batch_size=32))],
+    [
+        (PPO, PPOConfig(batch_size=128, minibatch_size=128)),
+        (RecurrentPPO, RecurrentPPOConfig(batch_size=128, minibatch_size=128, unroll=4)),
+        (A2C, A2CConfig(batch_size=32)),
+    ],
 )
 @pytest.mark.parametrize("squashed", [False, True])
 def test_the_best_action_of_one_step_is_learned(cls: Any, config: Any, squashed: bool):
