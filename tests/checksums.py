@@ -38,7 +38,7 @@ SMALL = f"{STARTS} --replay-size 2000"
 TABULAR = f"--env CliffWalking-v1 --steps 2000 --eval-every 0 --eval-epsilon 0.3 {COMMON}"
 TILES = f"--env MountainCar-v0 --steps 2000 --eval-every 0 {COMMON}"
 
-VALUE_AGENTS = "dqn double_dqn dueling_dqn dueling_double_dqn expected_sarsa drqn".split()
+VALUE_AGENTS = "dqn double_dqn dueling_dqn dueling_double_dqn qr_dqn expected_sarsa drqn".split()
 TABULAR_AGENTS = "tabular_sarsa tabular_expected_sarsa tabular_q_learning tabular_sarsa_lambda".split()
 
 RUNS: dict[str, str] = {

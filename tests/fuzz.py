@@ -89,6 +89,7 @@ TEXTS = [
 AGENTS = [
     "dqn",
     "rainbow",
+    "qr_dqn",
     "drqn",
     "reinforce",
     "ppo",

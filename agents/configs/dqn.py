@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from agents.configs.shared import Core, NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig
-from agents.core.settings import Count, CountOrZero, Fraction, Positive, Range
+from agents.core.settings import Count, CountOrZero, Fraction, NonNegative, Positive, Range
 
 
 @dataclass(frozen=True)
@@ -95,3 +95,18 @@ class RainbowConfig(DQNConfig):
     """Return of the lowest atom. Lower returns count as the lowest atom."""
     value_high: float = 10.0
     """Return of the highest atom. Higher returns count as the highest atom."""
+
+
+@dataclass(frozen=True)
+class QRDQNConfig(DQNConfig):
+    """Settings of QR-DQN."""
+
+    num_quantiles: Count = 200
+    """Number of quantiles of the return of each action."""
+    kappa: NonNegative = 1.0
+    """Largest error whose loss is quadratic, in units of the return: kappa of the quantile Huber loss. 0 is the loss of
+    plain quantile regression. Dabney et al. 2018 call the agent QR-DQN-kappa and report 0 and 1."""
+    double: bool = False
+    """Select the action of the target with the online network (van Hasselt et al. 2015)."""
+    dueling: bool = False
+    """Use a dueling network, for each quantile (Wang et al. 2015)."""

@@ -82,6 +82,35 @@ class DistributionalQNetwork(QNetwork):
         return self.means(self.log_probabilities(obs), obs)
 
 
+class QuantileQNetwork(QNetwork):
+    """A Q-network that predicts quantiles of the return (QR-DQN: Dabney et al. 2018).
+
+    Args:
+        encoder: Encoder of observations [B, k, *obs_shape].
+        head: Layers from features float32[B, features] to quantiles float32[B, A * num_quantiles].
+        num_quantiles: Number of quantiles of each action, N.
+    """
+
+    midpoints: Tensor  # float32[N]: tau_i = (2i - 1) / 2N, the probabilities of the quantiles
+
+    def __init__(self, encoder: Encoder, head: nn.Module, *, num_quantiles: int) -> None:
+        super().__init__(encoder, head)
+        edge = 0.5 / num_quantiles
+        self.register_buffer("midpoints", torch.linspace(edge, 1 - edge, num_quantiles))
+
+    def quantiles(self, obs: Tensor | PreprocessedImages) -> Tensor:
+        """Return the quantiles theta_i(s, a), float32[B, A, N]."""
+        return self.head(self.encoder(obs).float()).unflatten(1, (-1, len(self.midpoints)))
+
+    def means(self, quantiles: Tensor, obs: Tensor | PreprocessedImages) -> Tensor:
+        """Return the mean 1/N sum_i theta_i(s, a), float32[B, A], of quantiles float32[B, A, N] of observations."""
+        return self.masked(quantiles.mean(2), obs)
+
+    def forward(self, obs: Tensor | PreprocessedImages) -> Tensor:
+        """Return Q(s, a), the mean of the quantiles, float32[B, A]."""
+        return self.means(self.quantiles(obs), obs)
+
+
 class ActorCritic(nn.Module):
     """An encoder with two linear heads: the policy pi(. | s) and, optionally, the value V(s).
 

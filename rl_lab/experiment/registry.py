@@ -155,6 +155,12 @@ BUILT_IN_AGENTS = [
         "DQN with six extensions: Hessel et al. 2018, Rainbow",
     ),
     _built_in(
+        "qr_dqn",
+        "agents.qr_dqn:QRDQN",
+        "agents.configs.dqn:QRDQNConfig",
+        "quantiles of the return: Dabney et al. 2018, Distributional RL with quantile regression",
+    ),
+    _built_in(
         "expected_sarsa",
         "agents.expected_sarsa:ExpectedSarsa",
         "agents.configs.dqn:DQNConfig",

@@ -29,6 +29,7 @@ EQUIVALENT_NAMES = (
     ("value_low", "v_min"),
     ("value_high", "v_max"),
     ("atoms", "n_atoms"),
+    ("num_quantiles", "n_quantiles"),
     ("ratio_clip", "clip_range", "clip_coef"),
     ("value_clip", "clip_range_vf"),
     ("normalize_obs", "norm_obs"),

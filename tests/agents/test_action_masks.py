@@ -7,7 +7,7 @@ import pytest
 import torch
 from masked_env import GAMMA, NUM_ACTIONS, NUM_STATES, legal, optimal_q
 
-from agents.configs.dqn import DQNConfig, DuelingDQNConfig, RainbowConfig
+from agents.configs.dqn import DQNConfig, DuelingDQNConfig, QRDQNConfig, RainbowConfig
 from agents.configs.tabular import TabularConfig
 from agents.core.action_masks import ILLEGAL
 from agents.core.targets import epsilon_greedy_value
@@ -19,6 +19,7 @@ from agents.expected_sarsa import ExpectedSarsa
 from agents.memory.replay import TransitionBatch
 from agents.nn.heads import DuelingHead
 from agents.nn.networks import ActorCritic, DistributionalQNetwork, QNetwork
+from agents.qr_dqn import QRDQN
 from agents.rainbow import Rainbow
 from agents.tabular import TabularExpectedSarsa, TabularQLearning, TabularSarsa, TabularSarsaLambda
 from envs.make import make_stream, resolve
@@ -30,7 +31,7 @@ from rl_lab.training.overlapped_loop import OverlappedLoop
 
 CPU = torch.device("cpu")
 AGENTS = (
-    "dqn double_dqn dueling_dqn dueling_double_dqn drqn rainbow expected_sarsa reinforce ppo recurrent_ppo a2c pqn"
+    "dqn double_dqn dueling_dqn dueling_double_dqn drqn rainbow qr_dqn expected_sarsa reinforce ppo recurrent_ppo a2c pqn"
     " tabular_sarsa tabular_expected_sarsa tabular_q_learning tabular_sarsa_lambda"
 ).split()
 SMALL = {
@@ -74,7 +75,9 @@ def test_no_illegal_action_is_taken(agent):
 
 
 @pytest.mark.parametrize("env_id", ["MaskedPlanes-v0", "MaskedVector-v0"])
-@pytest.mark.parametrize("agent", ["dqn", "drqn", "rainbow", "reinforce", "ppo", "recurrent_ppo", "a2c", "pqn"])
+@pytest.mark.parametrize(
+    "agent", ["dqn", "drqn", "rainbow", "qr_dqn", "reinforce", "ppo", "recurrent_ppo", "a2c", "pqn"]
+)
 def test_no_illegal_action_is_taken_with_planes_and_vectors(agent, env_id):
     play(agent, env_id, 500)
 
@@ -146,7 +149,10 @@ def agent_that_likes_cheating(cls: type[DQN], config: DQNConfig) -> DQN:
         assert isinstance(layer, torch.nn.Linear)
         with torch.no_grad():
             bias = layer.bias.view(NUM_ACTIONS, -1)
-            bias[3] += 50 if bias.shape[1] == 1 else torch.linspace(-50, 50, bias.shape[1])
+            if isinstance(network, DistributionalQNetwork):
+                bias[3] += torch.linspace(-50, 50, bias.shape[1])  # logits of the atoms
+            else:
+                bias[3] += 50
     return agent
 
 
@@ -191,13 +197,10 @@ def test_expected_sarsa_averages_over_legal_actions():
         assert value[state] == pytest.approx(0.6 * max(legal_q) + 0.4 * sum(legal_q) / len(legal_q), rel=1e-5)
 
 
-@pytest.mark.parametrize("double", [False, True])
-def test_distribution_of_the_target_is_that_of_a_legal_action(double):
-    config = RainbowConfig(hidden=16, noisy=False, double=double, value_low=-50, value_high=50, atoms=11)
-    agent = agent_that_likes_cheating(Rainbow, config)
-    assert isinstance(agent, Rainbow)
+def batch_to_the_same_states() -> TransitionBatch:
+    """Return a transition from each state to itself, with reward 0 and discount 1."""
     n = len(STATES)
-    batch = TransitionBatch(
+    return TransitionBatch(
         obs=packed_stack(STATES),
         action=torch.zeros(n, dtype=torch.int64),
         ret=torch.zeros(n),
@@ -206,6 +209,14 @@ def test_distribution_of_the_target_is_that_of_a_legal_action(double):
         weight=torch.ones(n),
         cell=torch.zeros(n, dtype=torch.int64),
     )
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_distribution_of_the_target_is_that_of_a_legal_action(double):
+    config = RainbowConfig(hidden=16, noisy=False, double=double, value_low=-50, value_high=50, atoms=11)
+    agent = agent_that_likes_cheating(Rainbow, config)
+    assert isinstance(agent, Rainbow)
+    batch = batch_to_the_same_states()
     target = agent.target_distribution(batch)
     chooser = agent.online_network if double else agent.target_network
     q = unmasked_q(chooser, STATES)
@@ -217,6 +228,28 @@ def test_distribution_of_the_target_is_that_of_a_legal_action(double):
         torch.testing.assert_close(target[state], probabilities[state, best], atol=1e-5, rtol=0)
     losses, _, all_q = agent.td_loss(batch)
     assert losses.isfinite().all()
+    assert (all_q[:, 3] == ILLEGAL).all()
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+@pytest.mark.parametrize("double", [False, True])
+def test_quantiles_of_the_target_are_those_of_a_legal_action(double, dueling):
+    config = QRDQNConfig(hidden=16, num_quantiles=5, double=double, dueling=dueling)
+    agent = agent_that_likes_cheating(QRDQN, config)
+    assert isinstance(agent, QRDQN)
+    batch = batch_to_the_same_states()
+    target = agent.target_quantiles(batch)
+    chooser = agent.online_network if double else agent.target_network
+    q = unmasked_q(chooser, STATES)
+    with torch.no_grad():
+        quantiles = agent.target_network.quantiles(packed_stack(STATES))
+    for state in STATES:
+        assert q[state].argmax() == 3
+        best = max((a for a in range(NUM_ACTIONS) if legal(state)[a]), key=lambda a: q[state][a])
+        assert target[state].tolist() == pytest.approx(quantiles[state, best].tolist(), rel=1e-5)
+    losses, td_error, all_q = agent.td_loss(batch)
+    assert losses.isfinite().all()
+    assert td_error.isfinite().all()
     assert (all_q[:, 3] == ILLEGAL).all()
 
 

@@ -12,7 +12,7 @@ from loops import CPU, step_both, toy_loop
 from torch import Tensor, nn
 from toy_envs import NumberedSteps, TwoArms
 
-from agents.configs.dqn import DQNConfig, DRQNConfig, RainbowConfig
+from agents.configs.dqn import DQNConfig, DRQNConfig, QRDQNConfig, RainbowConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
 from agents.dqn import DQN
@@ -21,6 +21,7 @@ from agents.dueling_double_dqn import DuelingDoubleDQN
 from agents.expected_sarsa import ExpectedSarsa
 from agents.memory.replay import TransitionBatch
 from agents.pqn import PQN
+from agents.qr_dqn import QRDQN
 from agents.rainbow import Rainbow
 from envs.make import make_stream, resolve
 from rl_lab.training.overlapped_loop import OverlappedLoop
@@ -217,6 +218,8 @@ def test_targets_of_options_equal_their_definition(settings):
         ),
         (DRQN, DRQNConfig(advantage_alpha=0.5), "advantage_alpha is 0.5; with drqn it must be 0"),
         (Rainbow, RainbowConfig(munchausen_alpha=0.9), "munchausen_alpha is 0.9; with distributional rainbow"),
+        (QRDQN, QRDQNConfig(advantage_alpha=0.9), "advantage_alpha is 0.9; with qr_dqn it must be 0"),
+        (QRDQN, QRDQNConfig(munchausen_alpha=0.9), "munchausen_alpha is 0.9; with qr_dqn it must be 0"),
         (ExpectedSarsa, DQNConfig(munchausen_alpha=0.9), "munchausen_alpha is 0.9; with expected_sarsa"),
     ],
 )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from toy_envs import TwoArms
 
-from agents.configs.dqn import DQNConfig, DuelingDQNConfig, RainbowConfig
+from agents.configs.dqn import DQNConfig, DuelingDQNConfig, QRDQNConfig, RainbowConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
 from agents.double_dqn import DoubleDQN
@@ -27,6 +27,7 @@ from agents.nn.gradient_scale import ScaleGradient
 from agents.nn.heads import DuelingHead
 from agents.nn.networks import DistributionalQNetwork
 from agents.nn.noisy import NoisyLinear, remove_noise, sample_noise
+from agents.qr_dqn import QRDQN
 from agents.rainbow import Rainbow
 
 SPACES = EnvSpaces((3,), torch.float32, 4, 2)
@@ -360,6 +361,9 @@ CASES = [
     pytest.param(DuelingDoubleDQN, DuelingDQNConfig(**SMALL), id="dueling_double_dqn"),
     pytest.param(ExpectedSarsa, DQNConfig(**SMALL), id="expected_sarsa"),
     pytest.param(DQN, DQNConfig(**SMALL, priority_alpha=0.6), id="prioritised_dqn"),
+    pytest.param(QRDQN, QRDQNConfig(**SMALL, num_quantiles=7), id="qr_dqn"),
+    pytest.param(QRDQN, QRDQNConfig(**SMALL, num_quantiles=7, dueling=True, double=True), id="dueling_double_qr_dqn"),
+    pytest.param(QRDQN, QRDQNConfig(**SMALL, num_quantiles=7, kappa=0.1, priority_alpha=0.6), id="prioritised_qr_dqn"),
     pytest.param(Rainbow, RAINBOW, id="rainbow"),
     pytest.param(Rainbow, dataclasses.replace(RAINBOW, double=False), id="rainbow_without_double"),
     pytest.param(Rainbow, dataclasses.replace(RAINBOW, dueling=False), id="rainbow_without_dueling"),

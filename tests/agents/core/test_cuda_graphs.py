@@ -15,7 +15,7 @@ from oracles import RandomRows
 import rl_lab
 from agents.a2c import A2C
 from agents.configs.a2c import A2CConfig
-from agents.configs.dqn import DQNConfig, DRQNConfig, RainbowConfig
+from agents.configs.dqn import DQNConfig, DRQNConfig, QRDQNConfig, RainbowConfig
 from agents.configs.ppo import PPOConfig, RecurrentPPOConfig
 from agents.configs.pqn import PQNConfig
 from agents.configs.reinforce import ReinforceConfig
@@ -40,6 +40,7 @@ from agents.memory.replay import Replay, TransitionBatch
 from agents.memory.sequences import SequenceSampler
 from agents.ppo import PPO
 from agents.pqn import PQN
+from agents.qr_dqn import QRDQN
 from agents.rainbow import Rainbow
 from agents.recurrent_ppo import RecurrentPPO
 from agents.reinforce import Reinforce
@@ -155,10 +156,11 @@ def assert_equal_weights(network: torch.nn.Module, other: torch.nn.Module) -> No
         (DQN, SMALL),
         (DuelingDoubleDQN, DuelingDoubleDQN.config_class(**SMALL_FIELDS)),
         (Rainbow, RainbowConfig(**SMALL_FIELDS | {"priority_alpha": 0.5, "noisy": False, "distributional": False})),
+        (QRDQN, QRDQNConfig(**SMALL_FIELDS, num_quantiles=5)),
         (DRQN, DRQNConfig(**SMALL_FIELDS, unroll=4)),
         (DQN, dataclasses.replace(SMALL, normalize_obs=True, normalize_reward=True)),
     ],
-    ids=["dqn", "dueling_double_dqn", "rainbow", "drqn", "normalised dqn"],
+    ids=["dqn", "dueling_double_dqn", "rainbow", "qr_dqn", "drqn", "normalised dqn"],
 )
 def test_captured_value_agent_learns_the_same_weights(cls: Any, config: DQNConfig):
     plain, captured = train_plain_and_captured(cls, config, 60)

@@ -19,6 +19,7 @@ from agents.dqn import DQN
 from agents.drqn import DRQN
 from agents.dueling_dqn import DuelingDQN
 from agents.ppo import PPO
+from agents.qr_dqn import QRDQN
 from agents.rainbow import Rainbow
 from agents.reinforce import Reinforce
 from agents.tabular import TabularSarsa, TabularSarsaLambda
@@ -26,7 +27,7 @@ from agents.tabular import TabularSarsa, TabularSarsaLambda
 CPU = torch.device("cpu")
 IMAGES = EnvSpaces((84, 84), torch.uint8, 6, 8)
 VECTORS = EnvSpaces((4,), torch.float32, 2, 8)
-AGENTS: list[Any] = [DQN, DoubleDQN, DuelingDQN, Rainbow, DRQN, Reinforce, PPO]
+AGENTS: list[Any] = [DQN, DoubleDQN, DuelingDQN, Rainbow, QRDQN, DRQN, Reinforce, PPO]
 
 
 def tensor_bytes(module: torch.nn.Module) -> int:
@@ -100,6 +101,7 @@ def test_the_size_of_a_huge_network_is_computed_at_once_without_memory(
         (DQN, IMAGES, {"batch_size": 10**9}, "a batch", "lower batch_size"),
         (DQN, IMAGES, {"frame_stack": 16, "batch_size": 10**8}, "a batch", "lower batch_size"),
         (DRQN, VECTORS, {"unroll": 10**9}, "a batch", "lower batch_size, unroll or burn_in"),
+        (QRDQN, VECTORS, {"num_quantiles": 10**5}, "a batch", "lower batch_size or num_quantiles"),
         (Rainbow, VECTORS, {"atoms": 10**9}, "the network with gradient and optimiser", "lower hidden, atoms"),
         (PPO, IMAGES, {"batch_size": 10**9, "minibatch_size": 10}, "the rollout", "lower batch_size"),
         (

@@ -23,6 +23,7 @@ from agents.dueling_dqn import DuelingDQN
 from agents.expected_sarsa import ExpectedSarsa
 from agents.ppo import PPO
 from agents.pqn import PQN
+from agents.qr_dqn import QRDQN
 from agents.rainbow import Rainbow
 from agents.recurrent_ppo import RecurrentPPO
 from agents.reinforce import Reinforce
@@ -87,6 +88,7 @@ class ConstantEnvironment:
         (DuelingDoubleDQN, REPLAY),
         (ExpectedSarsa, REPLAY),
         (Rainbow, REPLAY),
+        (QRDQN, REPLAY | {"num_quantiles": 9, "double": True, "dueling": True}),
         (DRQN, SEQUENCES),
         (DRQN, SEQUENCES | {"priority_alpha": 0.0, "core": "gru", "start_state": "stored"}),
         (Reinforce, {"batch_size": 64, "frame_stack": 4}),

@@ -14,7 +14,7 @@ from loops import CPU, toy_loop
 from numpy.typing import NDArray
 from toy_envs import NumberedSteps
 
-from agents.configs.dqn import DQNConfig, DRQNConfig, RainbowConfig
+from agents.configs.dqn import DQNConfig, DRQNConfig, QRDQNConfig, RainbowConfig
 from agents.configs.ppo import RecurrentPPOConfig
 from agents.configs.reinforce import ReinforceConfig
 from agents.configs.shared import NetworkConfig
@@ -27,6 +27,7 @@ from agents.memory.ring import Ring
 from agents.memory.rollout import RolloutBatch
 from agents.nn.encoders import MLP, build_encoder
 from agents.nn.normalization import ObservationNormalization, find_normalization
+from agents.qr_dqn import QRDQN
 from agents.rainbow import Rainbow
 from agents.recurrent_ppo import RecurrentPPO
 from agents.reinforce import Reinforce
@@ -43,6 +44,7 @@ VALUE_AGENTS = [
     pytest.param(DQN, DQNConfig(**VALUE_SETTINGS, target_tau=0.1), id="dqn with tau"),
     pytest.param(DuelingDoubleDQN, DuelingDoubleDQN.config_class(**VALUE_SETTINGS), id="dueling_double_dqn"),
     pytest.param(Rainbow, RainbowConfig(**VALUE_SETTINGS), id="rainbow"),
+    pytest.param(QRDQN, QRDQNConfig(**VALUE_SETTINGS, num_quantiles=5), id="qr_dqn"),
     pytest.param(DRQN, DRQNConfig(**VALUE_SETTINGS, unroll=4), id="drqn"),
 ]
 REINFORCE = ReinforceConfig(hidden=8, batch_size=48, lr=0.01, normalize_obs=True)

@@ -122,7 +122,9 @@ def test_paper_presets_of_dueling_agents_clip_gradients():
     assert clips == {"dqn": 0, "double_dqn": 0, "dueling_dqn": 10, "rainbow": 10}
 
 
-@pytest.mark.parametrize("agent", ["dqn", "double_dqn", "dueling_dqn", "dueling_double_dqn", "rainbow", "drqn"])
+@pytest.mark.parametrize(
+    "agent", ["dqn", "double_dqn", "dueling_dqn", "dueling_double_dqn", "rainbow", "qr_dqn", "drqn"]
+)
 def test_paper_preset_is_the_same_on_every_game(agent: str):
     """The preset overrides every setting that is tuned for Pong."""
     pong = config.resolve(agent, resolve_env("Pong"), {}, preset="paper")

@@ -38,6 +38,7 @@ def settings_of(agent: str) -> set[str]:
         ("dqn", "exploration_final_eps", "epsilon_end"),
         ("dqn", "batch-size", "batch_size"),
         ("rainbow", "v_min", "value_low"),
+        ("qr_dqn", "n_quantiles", "num_quantiles"),
         ("ppo", "clip_coef", "ratio_clip"),
         ("reinforce", "ent_coef", "entropy_weight"),
         ("ppo", "update_epochs", "epochs"),

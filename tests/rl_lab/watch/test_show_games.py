@@ -32,7 +32,8 @@ def write_video(
 
 
 @pytest.mark.parametrize(
-    "agent", ["dqn", "rainbow", "drqn", "reinforce", "ppo", "recurrent_ppo", "pqn", "tabular_sarsa", "sb3_ppo"]
+    "agent",
+    ["dqn", "rainbow", "qr_dqn", "drqn", "reinforce", "ppo", "recurrent_ppo", "pqn", "tabular_sarsa", "sb3_ppo"],
 )
 def test_video_has_the_right_rate_length_and_moving_frames(agent, tmp_path):
     av = pytest.importorskip("av")
