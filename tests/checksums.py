@@ -59,6 +59,8 @@ RUNS: dict[str, str] = {
     "sb3_dqn CartPole": f"sb3_dqn {CARTPOLE} --learning-starts 200",
     "sb3_ppo CartPole": f"sb3_ppo {CARTPOLE}",
     "sb3_a2c CartPole": f"sb3_a2c {CARTPOLE} --rmsprop-tf-like",
+    "sb3_qrdqn CartPole": f"sb3_qrdqn {CARTPOLE} --learning-starts 200",
+    "sb3_recurrent_ppo CartPole": f"sb3_recurrent_ppo {CARTPOLE}",
     "sb3_dqn Pong": f"sb3_dqn {PONG} --learning-starts 200 --buffer-size 2000",
     "sb3_ppo Pong": f"sb3_ppo {PONG}",
     "sb3_a2c Pong": f"sb3_a2c {PONG}",

@@ -1,1 +1,1 @@
-"""Agents of Stable-Baselines3, to compare this project's agents with."""
+"""Agents of Stable-Baselines3 and SB3-Contrib, to compare this project's agents with."""

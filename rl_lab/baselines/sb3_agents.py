@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 import torch
 from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
@@ -43,10 +44,19 @@ class SB3Agent:
     """An algorithm of Stable-Baselines3. Subclasses define the class of the algorithm and the class of its settings."""
 
     config_class: ClassVar[type[SB3Config]] = SB3Config
-    algorithm: ClassVar[type[DQN | PPO | A2C]]
+    algorithm: ClassVar[type[Any]]
+    """Class of the algorithm, a `BaseAlgorithm`."""
+    mlp_policy: ClassVar[str] = "MlpPolicy"
+    """Stable-Baselines3's name of the policy for vectors."""
+    cnn_policy: ClassVar[str] = "CnnPolicy"
+    """Stable-Baselines3's name of the policy for images."""
+    ends_at_lost_life: ClassVar[bool] = True
+    """A lost life ends an episode for the algorithm, if the environment's protocol says so."""
     abilities = Abilities(resumable=False, bfloat16=False)
     buffer_setting: ClassVar[str] = "buffer_size"
     """The setting that decides the size of the buffer, for messages."""
+    size_settings: ClassVar[str] = "hidden or frame_stack"
+    """The settings that decide the size of the network, for messages."""
 
     def __init__(
         self,
@@ -72,8 +82,8 @@ class SB3Agent:
         self.device = device
         box, discrete = sb3_spaces(spaces.obs_shape, spaces.is_image, spaces.num_actions, config.frame_stack)
         self._has_image_obs = len(box.shape) == 3
-        self.model = self.algorithm(
-            "CnnPolicy" if self._has_image_obs else "MlpPolicy",
+        self.model: BaseAlgorithm = self.algorithm(
+            self.cnn_policy if self._has_image_obs else self.mlp_policy,
             PlaceholderVecEnv(spaces.num_envs, box, discrete),
             seed=seed,
             device=device,
@@ -96,7 +106,7 @@ class SB3Agent:
         return self.network.normalization
 
     def algorithm_arguments(self) -> dict[str, Any]:
-        """Return the settings as arguments of the algorithm's constructor."""
+        """Return the settings as arguments of the algorithm's constructor. Subclasses change them."""
         arguments = {name: value for name, value in vars(self.config).items() if name not in NOT_ARGUMENTS}
         if self.config.linear_schedule:
             for name in arguments.keys() & {"learning_rate", "clip_range"}:
@@ -114,12 +124,17 @@ class SB3Agent:
     @classmethod
     def memory_needs(cls, config: Any, spaces: EnvSpaces) -> list[MemoryNeed]:
         """Return what the buffer and the networks take of the memory. The advice names the setting of the subclass."""
-        size = NetworkSize(FLOAT_BYTES * _count_weights(config, spaces), 2 * config.hidden + spaces.num_actions)
+        size = NetworkSize(FLOAT_BYTES * cls.count_weights(config, spaces), 2 * config.hidden + spaces.num_actions)
         return [
             MemoryNeed("the buffer", cls.bytes_needed(config, spaces), f"lower {cls.buffer_setting}"),
-            learning_needs(size, copies=2, optimizer="adam", advice="lower hidden or frame_stack"),
+            learning_needs(size, copies=2, optimizer="adam", advice=f"lower {cls.size_settings}"),
             row_needs(spaces, size, stack=config.frame_stack),
         ]
+
+    @classmethod
+    def count_weights(cls, config: Any, spaces: EnvSpaces) -> int:
+        """Return the number of weights of the network, or of its largest layers."""
+        return count_weights(config, spaces, outputs=spaces.num_actions)
 
     @property
     def value_scaling(self) -> ValueScaling:
@@ -192,6 +207,7 @@ class SB3Agent:
             reward_clip=self.config.reward_clip,
             gamma=self.config.gamma,
             is_image=self.spaces.is_image,
+            ends_at_lost_life=self.ends_at_lost_life,
             agent_seconds=self.seconds,
         )
 
@@ -200,12 +216,8 @@ class SB3Agent:
         self.network.load_state_dict(weights)
 
     def gauges(self) -> dict[str, float]:
-        """Return the number of updates and, for DQN, epsilon."""
-        gauges: dict[str, float] = {}
-        if isinstance(self.model, DQN):
-            gauges["epsilon"] = self.model.exploration_rate
-        gauges["updates"] = self.model._n_updates
-        return gauges
+        """Return the number of updates."""
+        return {"updates": self.model._n_updates}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights. Stable-Baselines3 does not save everything that an exact continuation would need."""
@@ -216,16 +228,25 @@ class SB3Agent:
         self.start_from(state["network"])
 
 
-class SB3DQN(SB3Agent):
-    """Stable-Baselines3's DQN."""
-
-    config_class = SB3DQNConfig
-    algorithm = DQN
+class SB3ReplayAgent(SB3Agent):
+    """An algorithm of Stable-Baselines3 with a replay buffer and epsilon-greedy exploration."""
 
     @staticmethod
     def bytes_needed(config: SB3DQNConfig, spaces: EnvSpaces) -> int:
         """Return the bytes of the replay buffer: two stacks of observations per transition, for s and s'."""
-        return 2 * config.buffer_size * _observation_bytes(config, spaces)
+        return 2 * config.buffer_size * observation_bytes(config, spaces)
+
+    def gauges(self) -> dict[str, float]:
+        """Return epsilon and the number of updates."""
+        model: Any = self.model  # BaseAlgorithm does not declare the attribute
+        return {"epsilon": model.exploration_rate, **super().gauges()}
+
+
+class SB3DQN(SB3ReplayAgent):
+    """Stable-Baselines3's DQN."""
+
+    config_class = SB3DQNConfig
+    algorithm = DQN
 
 
 class SB3OnPolicyAgent(SB3Agent):
@@ -236,7 +257,7 @@ class SB3OnPolicyAgent(SB3Agent):
     @staticmethod
     def bytes_needed(config: SB3OnPolicyConfig, spaces: EnvSpaces) -> int:
         """Return the bytes of the rollout buffer: one stack of observations per agent step."""
-        return config.n_steps * spaces.num_envs * _observation_bytes(config, spaces)
+        return config.n_steps * spaces.num_envs * observation_bytes(config, spaces)
 
 
 class SB3PPO(SB3OnPolicyAgent):
@@ -268,19 +289,24 @@ class SB3A2C(SB3OnPolicyAgent):
         return arguments
 
 
-def _count_weights(config: SB3Config, spaces: EnvSpaces) -> int:
+def count_weights(config: SB3Config, spaces: EnvSpaces, *, outputs: int) -> int:
     """Return the number of weights of the hidden layers and the output layer, for vector observations.
 
     The Nature CNN of images has a fixed size, apart from its hidden layer over 64 feature maps.
+
+    Args:
+        config: Settings.
+        spaces: Shapes and types of observations and actions.
+        outputs: Units of the output layer.
     """
     entries = config.frame_stack * math.prod(spaces.obs_shape)
     if spaces.is_image:
         units = 512
-        return units * (math.prod(spaces.obs_shape) // 144 * 64 + spaces.num_actions)
-    return config.hidden * (entries + config.hidden + spaces.num_actions)
+        return units * (math.prod(spaces.obs_shape) // 144 * 64 + outputs)
+    return config.hidden * (entries + config.hidden + outputs)
 
 
-def _observation_bytes(config: SB3Config, spaces: EnvSpaces) -> int:
+def observation_bytes(config: SB3Config, spaces: EnvSpaces) -> int:
     """Return the bytes of one stack of observations."""
     item_bytes = torch.empty(0, dtype=spaces.dtype).element_size()
     return config.frame_stack * int(np.prod(spaces.obs_shape)) * item_bytes

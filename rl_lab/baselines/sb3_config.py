@@ -1,16 +1,19 @@
-"""Settings of Stable-Baselines3's agents. Names and meanings are those of Stable-Baselines3 unless stated otherwise."""
+"""Settings of the agents of Stable-Baselines3 and SB3-Contrib.
+
+Names and meanings are those of the two packages unless stated otherwise.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from agents.core.settings import Count, CountOrZero, Fraction, NonNegative, Positive, Range
 
 
 @dataclass(frozen=True)
 class SB3Config:
-    """Settings that DQN, PPO and A2C have in common."""
+    """Settings that all algorithms have in common."""
 
     learning_rate: Positive = 1e-4
     """Learning rate."""
@@ -53,8 +56,21 @@ class SB3DQNConfig(SB3Config):
 
 
 @dataclass(frozen=True)
+class SB3QRDQNConfig(SB3DQNConfig):
+    """Settings of SB3-Contrib's QR-DQN."""
+
+    learning_rate: Positive = 5e-5
+    max_grad_norm: NonNegative = 0.0
+    """Maximum norm of the gradient of all parameters. 0 disables clipping."""
+    exploration_fraction: Fraction = 0.005
+    exploration_final_eps: Fraction = 0.01
+    n_quantiles: Count = 200
+    """Quantiles of the return of each action."""
+
+
+@dataclass(frozen=True)
 class SB3OnPolicyConfig(SB3Config):
-    """Settings that PPO and A2C have in common."""
+    """Settings that the on-policy algorithms have in common."""
 
     n_steps: Count = 128
     """Steps of each environment in a rollout."""
@@ -96,3 +112,20 @@ class SB3A2CConfig(SB3OnPolicyConfig):
     """Epsilon in the denominator of RMSProp."""
     rmsprop_tf_like: bool = False
     """Use TensorFlow's RMSProp, which adds epsilon inside the square root."""
+
+
+@dataclass(frozen=True)
+class SB3RecurrentPPOConfig(SB3PPOConfig):
+    """Settings of SB3-Contrib's recurrent PPO. The LSTM lies between the encoder and the hidden layers."""
+
+    batch_size: Annotated[int, Range(2)] = 128
+    lstm_hidden_size: Count = 256
+    """Units of the LSTM."""
+    enable_critic_lstm: bool = True
+    """Use an LSTM of its own for the values. False: the values depend on the newest observations only."""
+    hidden_layers: Annotated[int, Range(0, 8)] = 2
+    """Hidden layers of the policy, and of the values, after the LSTM, for vector observations."""
+    activation: Literal["tanh", "relu"] = "tanh"
+    """Activation of the hidden layers after the LSTM."""
+    ortho_init: bool = True
+    """Initialise the weights outside the LSTM orthogonally."""

@@ -73,7 +73,14 @@ class StreamVecEnv(_PlainVecEnv):
     """
 
     def __init__(
-        self, streams: Sequence[Stream], frame_stack: int, reward_clip: float, seed: int = 0, *, is_image: bool = False
+        self,
+        streams: Sequence[Stream],
+        frame_stack: int,
+        reward_clip: float,
+        seed: int = 0,
+        *,
+        is_image: bool = False,
+        ends_at_lost_life: bool = True,
     ) -> None:
         """Wrap the streams.
 
@@ -83,6 +90,7 @@ class StreamVecEnv(_PlainVecEnv):
             reward_clip: Rewards are clipped to [-reward_clip, reward_clip]; 0 disables clipping.
             seed: Seed from which the seeds of the environments are derived.
             is_image: The observations are images [H, W] or [C, H, W].
+            ends_at_lost_life: Return "done" after a lost life too, if the environment's protocol says so.
         """
         first = streams[0]
         super().__init__(len(streams), *sb3_spaces(first.obs_shape, is_image, first.num_actions, frame_stack))
@@ -92,6 +100,7 @@ class StreamVecEnv(_PlainVecEnv):
         self._frame_stack = frame_stack
         self._reward_limit = reward_clip or np.inf
         self._seed = seed
+        self._ends_at_lost_life = ends_at_lost_life
         self._histories: list[NDArray[Any]] = []  # the last k-1 observations of each environment, [1, k-1, *obs_shape]
 
     def reset(self) -> NDArray[Any]:
@@ -115,7 +124,7 @@ class StreamVecEnv(_PlainVecEnv):
 
         Returns:
             Stacked observations [N, k, H, W] or [N, k * D]; clipped rewards [N]; flags "done" [N], True after the last
-            step of an episode and, if the environment's protocol says so, after a lost life; and N infos.
+            step of an episode and, with `ends_at_lost_life`, after a lost life; and N infos.
         """
         stacks = []
         rewards = []
@@ -127,6 +136,8 @@ class StreamVecEnv(_PlainVecEnv):
                 row = stream.recv()
                 stack = self._stack(i, row)
                 is_done = bool(row.terminated[0] | row.truncated[0])
+                if not self._ends_at_lost_life:
+                    is_done = bool(row.is_last[0])
                 info: dict[str, Any] = {"TimeLimit.truncated": bool(row.truncated[0])}
                 if is_done:
                     info["terminal_observation"] = stack

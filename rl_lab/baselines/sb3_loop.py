@@ -40,6 +40,7 @@ class SB3Loop:
         reward_clip: float,
         gamma: float,
         is_image: bool,
+        ends_at_lost_life: bool,
         agent_seconds: Stopwatch,
     ) -> None:
         """Connect the algorithm with its environments.
@@ -52,11 +53,14 @@ class SB3Loop:
             reward_clip: Rewards are clipped to [-reward_clip, reward_clip]; 0 disables clipping.
             gamma: Discount of the returns by which rewards are normalised, where the policy normalises observations.
             is_image: The observations are images [H, W] or [C, H, W].
+            ends_at_lost_life: A lost life ends an episode for the algorithm, if the environment's protocol says so.
             agent_seconds: Stopwatch that measures "updating".
         """
         self._model = model
         self._agent_seconds = agent_seconds
-        self._env = StreamVecEnv(streams, frame_stack, reward_clip, seed, is_image=is_image)
+        self._env = StreamVecEnv(
+            streams, frame_stack, reward_clip, seed, is_image=is_image, ends_at_lost_life=ends_at_lost_life
+        )
         self._new_metrics: Metrics = {}  # metrics of updates since the last row
         self.seconds = self._env.seconds
         layer = find_normalization(model.policy)

@@ -46,6 +46,8 @@ SHORT_HELP = frozenset(
             "learning_rate",
             "n_steps",
             "buffer_size",
+            "num_quantiles",
+            "n_quantiles",
         ),
     }
 )

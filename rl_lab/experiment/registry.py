@@ -217,6 +217,18 @@ BUILT_IN_AGENTS = [
         "Stable-Baselines3's A2C, for comparison",
     ),
     _built_in(
+        "sb3_qrdqn",
+        "rl_lab.baselines.sb3_contrib_agents:SB3QRDQN",
+        "rl_lab.baselines.sb3_config:SB3QRDQNConfig",
+        "SB3-Contrib's QR-DQN, for comparison",
+    ),
+    _built_in(
+        "sb3_recurrent_ppo",
+        "rl_lab.baselines.sb3_contrib_agents:SB3RecurrentPPO",
+        "rl_lab.baselines.sb3_config:SB3RecurrentPPOConfig",
+        "SB3-Contrib's PPO with an LSTM, for comparison",
+    ),
+    _built_in(
         "tabular_sarsa",
         "agents.tabular:TabularSarsa",
         "agents.configs.tabular:TabularConfig",

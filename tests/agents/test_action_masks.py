@@ -31,7 +31,8 @@ from rl_lab.training.overlapped_loop import OverlappedLoop
 
 CPU = torch.device("cpu")
 AGENTS = (
-    "dqn double_dqn dueling_dqn dueling_double_dqn drqn rainbow qr_dqn expected_sarsa reinforce ppo recurrent_ppo a2c pqn"
+    "dqn double_dqn dueling_dqn dueling_double_dqn drqn rainbow qr_dqn expected_sarsa"
+    " reinforce ppo recurrent_ppo a2c pqn"
     " tabular_sarsa tabular_expected_sarsa tabular_q_learning tabular_sarsa_lambda"
 ).split()
 SMALL = {

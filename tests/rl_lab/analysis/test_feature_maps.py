@@ -46,7 +46,13 @@ def test_receptive_field_contains_exactly_the_pixels_with_a_gradient():
 
 
 @pytest.mark.parametrize(
-    ("agent_name", "settings"), [("sb3_dqn", {"buffer_size": 100}), ("sb3_ppo", {"n_steps": 8, "batch_size": 64})]
+    ("agent_name", "settings"),
+    [
+        ("sb3_dqn", {"buffer_size": 100}),
+        ("sb3_qrdqn", {"buffer_size": 100}),
+        ("sb3_ppo", {"n_steps": 8, "batch_size": 64}),
+        ("sb3_recurrent_ppo", {"n_steps": 8, "batch_size": 64}),
+    ],
 )
 def test_only_the_convolutions_of_the_policy_are_recorded(train, agent_name, settings):
     """SB3's DQN also contains a target network, and its PPO could run the encoder a second time for the critic."""

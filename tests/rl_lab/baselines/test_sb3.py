@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from sb3_contrib import QRDQN, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
@@ -21,12 +22,19 @@ from rl_lab.baselines.sb3_envs import StreamVecEnv
 from rl_lab.errors import LabError
 from rl_lab.training.faults import how_to_resume
 
-ALGORITHMS = {"sb3_dqn": DQN, "sb3_ppo": PPO, "sb3_a2c": A2C}
+ALGORITHMS: dict[str, Any] = {
+    "sb3_dqn": DQN,
+    "sb3_ppo": PPO,
+    "sb3_a2c": A2C,
+    "sb3_qrdqn": QRDQN,
+    "sb3_recurrent_ppo": RecurrentPPO,
+}
 
 
 @pytest.mark.parametrize("agent", ALGORITHMS)
 def test_evaluation_equals_evaluate_policy(agent, train):
-    run = train(agent, steps=2000)
+    settings = {"normalize": False} if agent == "sb3_recurrent_ppo" else {}
+    run = train(agent, steps=2000, **settings)
     assert any("loss" in line or "value_loss" in line for line in run.metrics())
     assert any("train/return" in line for line in run.metrics())
     ours = api.evaluate(run, episodes=6, epsilon=0.0, seed=5)
@@ -71,12 +79,13 @@ def test_pong_has_the_same_protocol_as_for_other_agents(train):
     assert len(api.evaluate(run, episodes=1).returns) == 1
 
 
-def test_step_returns_last_observation_in_info_and_first_observation_of_next_episode():
+@pytest.mark.parametrize("ends_at_lost_life", [True, False])
+def test_step_returns_last_observation_in_info_and_first_observation_of_next_episode(ends_at_lost_life):
     lengths = (3, -5, 1, -1, 8)
     streams = [
         Stream(SyncVectorEnv([NumberedSteps], autoreset_mode=AutoresetMode.NEXT_STEP), life_loss=True) for _ in range(2)
     ]
-    env = StreamVecEnv(streams, frame_stack=2, reward_clip=0.5)
+    env = StreamVecEnv(streams, frame_stack=2, reward_clip=0.5, ends_at_lost_life=ends_at_lost_life)
     obs: Any = env.reset()
     episode = [0, 0]
     step = [0, 0]
@@ -94,7 +103,7 @@ def test_step_returns_last_observation_in_info_and_first_observation_of_next_epi
             loses_life = bool(action[i]) and lives[i] > 1
             lives[i] -= loses_life
             assert reward[i] == pytest.approx(min(0.001 * step[i] + action[i], 0.5))
-            assert done[i] == (ends or loses_life)
+            assert done[i] == (ends or (loses_life and ends_at_lost_life))
             assert infos[i]["TimeLimit.truncated"] == (ends and length < 0)
             reached = infos[i]["terminal_observation"] if done[i] else obs[i]
             assert reached[4:].tolist() == [episode[i], step[i]]

@@ -33,7 +33,19 @@ def write_video(
 
 @pytest.mark.parametrize(
     "agent",
-    ["dqn", "rainbow", "qr_dqn", "drqn", "reinforce", "ppo", "recurrent_ppo", "pqn", "tabular_sarsa", "sb3_ppo"],
+    [
+        "dqn",
+        "rainbow",
+        "qr_dqn",
+        "drqn",
+        "reinforce",
+        "ppo",
+        "recurrent_ppo",
+        "pqn",
+        "tabular_sarsa",
+        "sb3_ppo",
+        "sb3_recurrent_ppo",
+    ],
 )
 def test_video_has_the_right_rate_length_and_moving_frames(agent, tmp_path):
     av = pytest.importorskip("av")
