@@ -20,7 +20,8 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 from gymnasium.envs.registration import load_env_creator
 
-import envs.textbook  # noqa: F401  # registers its environments
+import envs.textbook  # registers its environments
+import envs.worlds  # noqa: F401  # registers its environments
 from envs.errors import EnvError
 from envs.guard import describe
 

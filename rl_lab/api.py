@@ -18,6 +18,7 @@ from envs.gymnasium_envs import trainable_ids
 from envs.options import DEFAULT_OPTIONS, EnvOptions
 from envs.registration import register_object
 from envs.spec import AtariProtocol, EnvSpec
+from envs.worlds import WORLDS
 from rl_lab import checkpoint
 from rl_lab.errors import LabError
 from rl_lab.experiment import config, factory, launch
@@ -296,9 +297,10 @@ def _provide_env(run: Run, env: gymnasium.Env | Callable[[], gymnasium.Env] | No
 
 
 def environments() -> dict[str, list[str]]:
-    """Return the names of all environments by kind: Atari games, Gymnasium ids, those of installed packages."""
+    """Return the names of all environments by kind: Atari games, Gymnasium ids, worlds, those of installed packages."""
     plugins = load_env_plugins()
-    names = {"Atari games": list(games()), "Gymnasium": trainable_ids()}
+    gymnasium_ids = [env_id for env_id in trainable_ids() if env_id not in WORLDS]
+    names = {"Atari games": list(games()), "Gymnasium": gymnasium_ids, "worlds (docs/worlds.md)": list(WORLDS)}
     if plugins:
         names["installed packages"] = plugins
     return names

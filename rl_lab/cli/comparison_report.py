@@ -95,9 +95,12 @@ def _print_table(summaries: Sequence[GroupSummary]) -> None:
 
 
 def _render_table(summaries: Sequence[GroupSummary]) -> Table:
-    """Return the table. The columns about the target are left out if no group has a target."""
+    """Return the table. The columns about the target and the optimum are left out if no group has one."""
     has_target = any(summary.target is not None for summary in summaries)
+    has_optimum = any(summary.optimum is not None for summary in summaries)
     headings = ["agent", "env", "seeds", "final", "best", "normalised"]
+    if has_optimum:
+        headings += ["optimum", "regret"]
     if has_target:
         headings += ["target", "seeds at target", "steps to target", "minutes to target"]
     headings.append("steps/s")
@@ -107,6 +110,8 @@ def _render_table(summaries: Sequence[GroupSummary]) -> Table:
     for summary in summaries:
         cells = [summary.agent, summary.env, str(len(summary.seeds)), str(summary.final), str(summary.best)]
         cells.append(_cell(summary.normalised))
+        if has_optimum:
+            cells += [_cell(summary.optimum, ".2f"), _cell(summary.regret)]
         if has_target:
             cells += _target_cells(summary)
         cells.append("" if np.isnan(summary.steps_per_s) else f"{summary.steps_per_s:,.0f}")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from envs.spec import EnvSpec
 from rl_lab.compare.labels import group_labels
+from rl_lab.compare.optima import known_optimum
 from rl_lab.compare.run_result import RunResult, TargetTime
 from rl_lab.compare.scores import score_scale
 from rl_lab.compare.statistics import Estimate, Statistic, curve_band, estimate, iqm, mean, median
@@ -52,6 +53,8 @@ class GroupSummary:
     minutes_to_target: float | None  # median over seeds of the minutes, None if not all seeds reached the target
     steps_per_s: float  # median over seeds of the training speed in agent steps per second
     normalised: Estimate | None  # IQM of `RunGroup.normalised_scores`, None if there are none
+    optimum: float | None  # expected score of an optimal policy, None if it is not known
+    regret: Estimate | None  # optimum - final, None if the optimum is not known
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,10 @@ class RunGroup:
             return None
         return (self.final_values - scale.zero) / (scale.one - scale.zero)
 
+    def optimum(self) -> float | None:
+        """Return the expected score of an optimal policy. None if it is not known, or if the metric is not a score."""
+        return known_optimum(self.env_spec) if self.metric.endswith(RETURN_SUFFIXES) else None
+
     def curve(self, axis: XAxis) -> Curve:
         """Return the learning curve over the range of x that all seeds cover. It is empty if there is no such range.
 
@@ -116,6 +123,8 @@ class RunGroup:
 
     def summary(self) -> GroupSummary:
         """Return the row of the group in the table."""
+        final = estimate([self.final_values], iqm)
+        optimum = self.optimum()
         times = self._target_times()
         all_reached = len(times) == len(self.results)
         normalised = self.normalised_scores()
@@ -123,7 +132,7 @@ class RunGroup:
             agent=self.label,
             env=self.env_spec.name,
             seeds=sorted(result.seed for result in self.results),
-            final=estimate([self.final_values], iqm),
+            final=final,
             best=estimate([self.best_values], iqm),
             target=self.target,
             reached=len(times),
@@ -131,6 +140,10 @@ class RunGroup:
             minutes_to_target=float(np.median([time.minutes for time in times])) if all_reached else None,
             steps_per_s=float(np.median([result.steps_per_s for result in self.results])),
             normalised=None if normalised is None else estimate([normalised], iqm),
+            optimum=optimum,
+            regret=None
+            if optimum is None
+            else Estimate(optimum - final.value, optimum - final.high, optimum - final.low),
         )
 
     def _target_times(self) -> list[TargetTime]:

@@ -26,6 +26,8 @@ COLUMNS = (  # fields of GroupSummary in the published table
     "final",
     "best",
     "normalised",
+    "optimum",
+    "regret",
     "target",
     "reached",
     "steps_to_target",
