@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 Color = tuple[int, int, int]
 
-WIDTH = 480  # pixels
-HEIGHT = 320
+WIDTH = 500  # pixels; viewers show a picture of this width unscaled
+HEIGHT = 400
 PAPER: Color = (250, 250, 247)
 INK: Color = (40, 44, 52)
 GREY: Color = (176, 182, 190)

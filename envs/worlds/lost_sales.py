@@ -106,17 +106,17 @@ class LostSales(gymnasium.Env):
         return self._obs(), reward, False, self.period == PERIODS, info
 
     def render(self) -> NDArray[np.uint8]:
-        """Return a picture u8[320, 480, 3]: stock and outstanding orders above, the history of the episode below."""
+        """Return a picture u8[400, 500, 3]: stock and outstanding orders above, the history of the episode below."""
         picture = Picture()
         picture.text(f"period {self.period} of {PERIODS}", 20, 24)
         picture.text(self.last_event, 160, 24)
         labels = ["on hand", *[f"in {i}" for i in range(1, self.lead_time)]]
         colors = [BLUE, *[ORANGE] * (self.lead_time - 1)]
-        picture.bars(Area(20, 60, 460, 160), self.state, labels, colors, top=20)
-        history = Area(20, 215, 460, 305)
-        picture.text("on hand", 20, 205, BLUE)
-        picture.text("lost sales", 100, 205, RED)
-        picture.text("0 to 20 units", 370, 205, GREY)
+        picture.bars(Area(20, 70, 480, 205), self.state, labels, colors, top=20)
+        history = Area(20, 265, 480, 380)
+        picture.text("on hand", 20, 250, BLUE)
+        picture.text("lost sales", 100, 250, RED)
+        picture.text("0 to 20 units", 385, 250, GREY)
         picture.axis(history)
         picture.line(history, self.on_hand_history, PERIODS, 0, 20, BLUE)
         picture.line(history, self.lost_history, PERIODS, 0, 20, RED)

@@ -93,17 +93,17 @@ class MeanReversion(gymnasium.Env):
         return self._obs(), reward, False, len(self.position_history) == STEPS, {}
 
     def render(self) -> NDArray[np.uint8]:
-        """Return a picture u8[320, 480, 3]: the price, green where the position is long and red where it is short."""
+        """Return a picture u8[400, 500, 3]: the price, green where the position is long and red where it is short."""
         picture = Picture()
         picture.text(f"step {len(self.position_history)} of {STEPS}", 20, 24)
         picture.text(f"price {self.price:.2f}", 150, 24, BLUE)
         picture.text(f"position {POSITION_NAMES[self.position]}", 250, 24)
         picture.text(f"profit {self.profit:.2f}", 375, 24)
         scale = 3.5 * self.deviation
-        chart = Area(20, 45, 460, 275)
+        chart = Area(20, 45, 480, 345)
         colors = [POSITION_COLORS[position] for position in self.position_history]
-        picture.columns(Area(20, 280, 460, 296), colors, STEPS + 1)
-        picture.text("position: green long, red short", 20, 312, GREY)
+        picture.columns(Area(20, 352, 480, 370), colors, STEPS + 1)
+        picture.text("position: green long, red short", 20, 390, GREY)
         picture.level(chart, 0, -scale, scale)
         picture.line(chart, self.price_history, STEPS + 1, -scale, scale)
         return picture.pixels

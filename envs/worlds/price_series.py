@@ -131,7 +131,7 @@ class PriceSeries(gymnasium.Env):
         return self._obs(), reward, False, len(self.position_history) == self.num_steps, {}
 
     def render(self) -> NDArray[np.uint8]:
-        """Return a picture u8[320, 480, 3]: prices and positions, green where long and red where short."""
+        """Return a picture u8[400, 500, 3]: prices and positions, green where long and red where short."""
         picture = Picture()
         picture.text(f"step {len(self.position_history)} of {self.num_steps}", 20, 24)
         picture.text(f"price {self.prices[self._index()]:g}", 150, 24, BLUE)
@@ -139,9 +139,9 @@ class PriceSeries(gymnasium.Env):
         picture.text(f"profit {self.profit:.2f}%", 370, 24)
         shown = self.prices[self.first : self._index() + 1].tolist()
         colors = [POSITION_COLORS[position] for position in self.position_history]
-        picture.columns(Area(20, 280, 460, 296), colors, self.num_steps + 1)
-        picture.text("position: green long, red short", 20, 312, GREY)
-        picture.line(Area(20, 45, 460, 275), shown, self.num_steps + 1, min(shown), max(shown))
+        picture.columns(Area(20, 352, 480, 370), colors, self.num_steps + 1)
+        picture.text("position: green long, red short", 20, 390, GREY)
+        picture.line(Area(20, 45, 480, 345), shown, self.num_steps + 1, min(shown), max(shown))
         return picture.pixels
 
     def _index(self) -> int:

@@ -115,7 +115,7 @@ class SerialSupply(gymnasium.Env):
         return self._obs(), -cost, False, self.period == PERIODS, info
 
     def render(self) -> NDArray[np.uint8]:
-        """Return a picture u8[320, 480, 3]: the stocks above, the costs of the episode below."""
+        """Return a picture u8[400, 500, 3]: the stocks above, the costs of the episode below."""
         picture = Picture()
         picture.text(f"period {self.period} of {PERIODS}", 20, 24)
         picture.text(self.last_event, 160, 24)
@@ -124,10 +124,10 @@ class SerialSupply(gymnasium.Env):
         shop_color = BLUE if shop >= 0 else RED
         values = [self.in_transit, factory, warehouse, abs(shop)]
         labels = ["on the way", "factory", "warehouse", shop_label]
-        picture.bars(Area(20, 60, 460, 160), values, labels, [ORANGE, BLUE, BLUE, shop_color], top=15)
-        history = Area(20, 215, 460, 305)
-        picture.text("cost of a period", 20, 205, RED)
-        picture.text("0 to 150", 400, 205, GREY)
+        picture.bars(Area(20, 70, 480, 205), values, labels, [ORANGE, BLUE, BLUE, shop_color], top=15)
+        history = Area(20, 265, 480, 380)
+        picture.text("cost of a period", 20, 250, RED)
+        picture.text("0 to 150", 415, 250, GREY)
         picture.axis(history)
         picture.line(history, self.cost_history, PERIODS, 0, 150, RED)
         return picture.pixels
