@@ -60,7 +60,7 @@ def test_only_the_convolutions_of_the_policy_are_recorded(train, agent_name, set
     agent = api.load(run)
     obs = torch.zeros(1, 84, 84, dtype=torch.uint8)
     obs[:, 30:40, 50:60] = 200
-    carry = (obs[:, None].expand(1, 3, 84, 84),)
+    carry = (obs[:, None].expand(1, 3, 84, 84), *agent.initial_carry(1)[1:])
     _, convolutions, maps = record_feature_maps(agent, obs, IS_FIRST, carry)
     assert receptive_field(convolutions) == (36, 8, 17.5)
     assert len(maps) == 3
