@@ -431,6 +431,11 @@ def test_agent_restored_within_a_rollout_continues_bit_for_bit(core: Any):
         loop.step()
     restored, _ = toy_loop(config, 2, seed=9, cls=RecurrentPPO)
     restored.load_state_dict(copy.deepcopy(agent.state_dict()))
+    (record,) = agent.acting_records
+    (restored_record,) = restored.acting_records
+    assert record[2].abs().sum() > 0
+    for part, restored_part in zip(record, restored_record, strict=True):
+        assert torch.equal(part, restored_part)
     updates = agent.updates
     step_both(loop, restored, 80)
     assert restored.updates == agent.updates > updates
