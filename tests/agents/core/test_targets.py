@@ -15,6 +15,7 @@ from agents.core.action_masks import ILLEGAL
 from agents.core.targets import (
     action_gap,
     categorical_projection,
+    epsilon_greedy_value,
     generalized_advantage,
     max_value,
     munchausen_bonus,
@@ -149,6 +150,24 @@ def test_munchausen_terms_equal_their_sums_over_actions(seed: int, tau: float):
         assert float(value[i]) == pytest.approx(expected, abs=1e-4)
         log_pi = (values[0] - max(values)) / tau - math.log(sum(weights))
         assert float(bonus[i]) == pytest.approx(0.9 * min(max(tau * log_pi, -1.0), 0.0), abs=1e-4)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
+def test_epsilon_greedy_value_is_the_mean_over_the_policy(epsilon: float):
+    """The policy has the probability epsilon / 4 for each of 4 actions, and 1 - epsilon more for the greedy one."""
+    q = np.random.default_rng(0).normal(size=(20, 4))
+    value = epsilon_greedy_value(torch.from_numpy(q), epsilon)
+    for i in range(20):
+        policy = [epsilon / 4] * 4
+        policy[int(q[i].argmax())] += 1 - epsilon
+        assert float(value[i]) == pytest.approx(sum(p * x for p, x in zip(policy, q[i], strict=True)))
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
+def test_epsilon_greedy_value_leaves_out_illegal_actions(epsilon: float):
+    q = torch.tensor([[1.0, ILLEGAL, 3.0, ILLEGAL]])
+    value = epsilon_greedy_value(q, epsilon, has_masks=True)
+    assert float(value) == pytest.approx((1 - epsilon) * 3 + epsilon * 2)
 
 
 def naive_projection(ret: float, discount: float, next_p: list[float], support: list[float]) -> list[float]:

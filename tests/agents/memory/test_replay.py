@@ -234,6 +234,12 @@ def test_prioritised_replay_raises_on_mps_which_has_no_float64():
         make_replay(2, 10, 1, 1, device=mps, priority_alpha=0.5)
 
 
+@pytest.mark.parametrize(("num_actions", "action_bytes"), [(256, 1), (257, 4), (2**31, 4), (2**31 + 1, 8)])
+def test_actions_are_stored_in_the_smallest_type(num_actions: int, action_bytes: int):
+    one = Replay.bytes_needed(EnvSpaces((3,), torch.float32, 2, 1), 1000)
+    assert Replay.bytes_needed(EnvSpaces((3,), torch.float32, num_actions, 1), 1000) == one + 1000 * (action_bytes - 1)
+
+
 def test_million_atari_frames_fit_in_seven_gigabytes():
     spaces = EnvSpaces((84, 84), torch.uint8, 6, 8)
     replay = Replay(spaces, 1_000_000, stack=4, n_step=3, gamma=0.99, device=CPU, generator=torch.Generator())

@@ -101,6 +101,19 @@ def naive_advantage(
     return total
 
 
+def is_complete(
+    rows: RandomRows, key: ObsKey, config: ReinforceConfig, newest_row: int, row_of: dict[ObsKey, int]
+) -> bool:
+    """Return True if the return from a row ends before the newest row."""
+    env, number, position = key
+    episode = rows.episodes[env, number]
+    for i in range(position - 1, len(episode.action)):
+        is_point = config.points_end_returns and episode.reward[i] != 0
+        if episode.terminated[i] or episode.truncated[i] or is_point:
+            return row_of[env, number, i + 1] < newest_row
+    return False
+
+
 def drop_most_rewards(rows: RandomRows, rng: np.random.Generator) -> None:
     """Set nine of ten rewards to 0, as in Pong."""
     for step in rows.steps:
@@ -139,6 +152,7 @@ def test_every_row_is_used_once_with_naive_advantage(seed, baseline, points, gam
             env, number, position = key
             used.append(key)
             assert key in active
+            assert baseline or is_complete(rows, key, config, newest_row, row_of)
             assert int(batch.action[i]) == rows.episodes[env, number].action[position - 1]
             assert float(batch.log_prob[i]) == acted[key].log_prob
             advantage = naive_advantage(rows, acted, key, config, newest_row, row_of)
