@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -86,6 +87,20 @@ def test_rewards_do_not_depend_on_their_unit():
     scaling, other = make_scaling(settings), make_scaling(settings)
     for row, other_row in zip(random_rows(factor=1.0), random_rows(factor=1000.0), strict=True):
         assert torch.allclose(scaling(row).reward, other(other_row).reward, rtol=1e-4)
+
+
+def test_restored_scaling_goes_on_with_the_running_episodes():
+    settings = RewardConfig(normalize_reward=True)
+    scaling, restored = make_scaling(settings), make_scaling(settings)
+    rows = random_rows()
+    for row in rows[:40]:
+        scaling(row)
+    assert scaling.moments is not None
+    assert restored.moments is not None
+    restored.moments.load_state_dict(scaling.moments.state_dict())
+    restored.load_state_dict(copy.deepcopy(scaling.state_dict()))
+    for row in rows[40:]:
+        assert torch.equal(restored(row).reward, scaling(row).reward)
 
 
 @pytest.mark.parametrize(("scale", "clip"), [(1.0, 0.0), (1.0, 2.0), (0.1, 0.0), (0.1, 2.0)])
