@@ -138,6 +138,21 @@ def test_huge_spaces_are_counted(spaces: EnvSpaces, part: str):
     assert needs[part].bytes > 10**10
 
 
+@pytest.mark.parametrize(
+    ("spaces", "positions"),
+    [
+        (EnvSpaces((84, 84), torch.uint8, 6, 8), 21 * 21),  # the first convolution has a stride of 4
+        (EnvSpaces((4, 10, 10), torch.uint8, 6, 8, kind="planes"), 10 * 10),
+    ],
+    ids=["image", "planes"],
+)
+def test_a_batch_holds_the_outputs_of_the_first_convolution(spaces: EnvSpaces, positions: int):
+    """They count three times, before and after ReLU and as a gradient: 4 bytes for each sample, filter and position."""
+    few = needs_of(DQN, spaces, filters=8)["a batch"].bytes
+    many = needs_of(DQN, spaces, filters=108)["a batch"].bytes
+    assert many - few == 3 * 4 * 32 * 100 * positions
+
+
 @pytest.mark.parametrize("stack", [1, 4])
 def test_the_rows_in_flight_are_two_rows_and_a_stack_of_each_environment(stack: int):
     """Observations are so large that the outputs of the network, which are counted too, are negligible."""
