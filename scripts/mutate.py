@@ -465,6 +465,10 @@ def parse_arguments() -> argparse.Namespace:
     for path in args.files:
         if path.parts[0] not in PACKAGES or not (ROOT / path).exists():
             parser.error(f"--files {path} must be a file or folder of {' or '.join(PACKAGES)}")
+    if args.sample is not None and args.sample < 1:
+        parser.error(f"--sample is {args.sample}; it must be at least 1")
+    if args.jobs < 1:
+        parser.error(f"--jobs is {args.jobs}; it must be at least 1")
     return args
 
 
