@@ -14,6 +14,7 @@ from envs.worlds.drawing import BLUE, GREY, ORANGE, RED, Area, Picture
 from envs.worlds.lost_sales_optimum import least_cost
 
 MAX_ORDER = 10
+MAX_PENALTY = 1_000.0  # a larger penalty leads to more stock than the grid of the solver has
 HOLDING = 1.0  # cost of a unit that is left at the end of a period
 PERIODS = 200  # of an episode
 
@@ -42,7 +43,7 @@ class LostSales(gymnasium.Env):
 
         Args:
             lead_time: Periods from an order to its arrival, 1 to 10.
-            penalty: Cost p of a lost sale.
+            penalty: Cost p of a lost sale, 0 to 1,000.
             demand: Mean demand of a period, 1 to 10.
             render_mode: None or "rgb_array".
 
@@ -50,7 +51,7 @@ class LostSales(gymnasium.Env):
             EnvError: An argument is out of its range.
         """
         self.lead_time = parameters.whole_number("lead_time", lead_time, 1, 10)
-        self.penalty = parameters.number("penalty", penalty)
+        self.penalty = parameters.number("penalty", penalty, 0, MAX_PENALTY)
         self.demand = parameters.number("demand", demand, 1, MAX_ORDER)
         self.render_mode = parameters.render_mode(render_mode)
         self.start = (round(self.demand),) * self.lead_time

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from envs.worlds import lost_sales_optimum
 from envs.worlds.lost_sales import LostSales
 from envs.worlds.lost_sales_optimum import LostSalesSolver
 
@@ -43,6 +44,14 @@ def test_least_cost_of_an_episode(lead_time, cost):
     optimum = LostSales(lead_time=lead_time).optimum()
     assert optimum is not None
     assert round(optimum, 1) == -cost
+
+
+@pytest.mark.parametrize(("lead_time", "penalty", "demand"), [(1, 1000.0, 1.0), (2, 1000.0, 8.0), (1, 4.0, 10.0)])
+def test_more_levels_of_stock_do_not_change_the_least_cost(monkeypatch, lead_time, penalty, demand):
+    start = (round(demand),) * lead_time
+    cost = LostSalesSolver(lead_time, penalty, demand).least_cost(200, start)
+    monkeypatch.setattr(lost_sales_optimum, "TAIL_DEVIATIONS", 8.0)
+    assert LostSalesSolver(lead_time, penalty, demand).least_cost(200, start) == pytest.approx(cost, rel=1e-6)
 
 
 def test_optimum_of_long_lead_times_is_not_known():
