@@ -78,7 +78,7 @@ class Reinforce(PolicyGradient):
             ActorCritic(encoder, self.policy, baseline=config.baseline, initial_std=config.initial_std)
         )
 
-    def learn(self, batch: RolloutBatch) -> Metrics:
+    def learn(self, batch: RolloutBatch) -> Metrics | None:
         """Take one gradient step on the batch, and return its metrics."""
         # Step 4: Standardise the advantages.
         if self.config.standardize:

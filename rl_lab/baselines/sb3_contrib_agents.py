@@ -96,7 +96,7 @@ class SB3RecurrentPPO(SB3OnPolicyAgent):
         return arguments
 
     @staticmethod
-    def bytes_needed(config: SB3RecurrentPPOConfig, spaces: EnvSpaces) -> int:
+    def bytes_needed(config: Any, spaces: EnvSpaces) -> int:
         """Return the bytes of the rollout buffer: a stack of observations and the LSTM states per agent step."""
         state_bytes = NUM_STATES * FLOAT_BYTES * config.lstm_hidden_size
         return SB3OnPolicyAgent.bytes_needed(config, spaces) + config.n_steps * spaces.num_envs * state_bytes

@@ -132,7 +132,10 @@ def test_largest_and_smallest_combination_of_many_parts(space):
         (Tuple((Discrete(2), Discrete(2))), "agents need a Discrete, MultiDiscrete, MultiBinary or Box one"),
         (Box(0, 5, (2,), np.int64), "X-v0 has a Box of actions of type int64; it must be float32 or float64"),
         (Box(0.0, np.inf, (2,)), r"X-v0: entry 0 of an action is in \[0, inf\]; agents need finite bounds"),
-        (Box(np.float32([0, 1]), np.float32([1, 1])), r"X-v0: entry 1 of an action is in \[1, 1\]; agents need"),
+        (
+            Box(np.array([0, 1], np.float32), np.array([1, 1], np.float32)),
+            r"X-v0: entry 1 of an action is in \[1, 1\]; agents need",
+        ),
         (Box(-1.0, 1.0, (0,)), "X-v0 has actions with 0 entries; agents take from 1 to 100,000"),
     ],
 )

@@ -42,6 +42,7 @@ def test_grad_cam_equals_its_equation(network_agent):
 def test_heatmaps_with_continuous_actions_are_of_the_value_and_of_the_action(continuous_network_agent):
     """The left half of the picture decides the value alone, the right half the action alone."""
     convolution, head = nn.Conv2d(1, 1, 1), nn.Linear(400, 3)
+    assert convolution.bias is not None
     nn.init.ones_(convolution.weight)
     nn.init.zeros_(convolution.bias)
     is_left = torch.arange(20).repeat(20) < 10
