@@ -56,11 +56,17 @@ def follow_trend(obs: Observation) -> int:
     return 2 if obs[:-1].sum() > 0 else 0
 
 
+def feedback(obs: Observation) -> NDArray[np.float32]:
+    """Move towards 0 with the velocity -x."""
+    return -obs
+
+
 SCENES = [
     Scene("LostSales-v0", capped_base_stock, 120),
     Scene("SerialSupply-v0", echelon_base_stock, 60),
     Scene("MeanReversion-v0", thresholds, 180),
     Scene("PriceSeries-v0", follow_trend, 150),
+    Scene("Regulator-v0", feedback, 25),
 ]
 
 

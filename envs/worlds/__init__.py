@@ -13,6 +13,7 @@ WORLDS = {  # Gymnasium id -> class
     "SerialSupply-v0": "envs.worlds.serial_supply:SerialSupply",
     "MeanReversion-v0": "envs.worlds.mean_reversion:MeanReversion",
     "PriceSeries-v0": "envs.worlds.price_series:PriceSeries",
+    "Regulator-v0": "envs.worlds.regulator:Regulator",
 }
 
 for env_id, entry_point in WORLDS.items():

@@ -16,7 +16,7 @@ from envs.worlds import WORLDS
 from rl_lab import api
 from rl_lab.cli.main import main
 
-KNOWN_OPTIMA = ["LostSales-v0", "MeanReversion-v0", "SerialSupply-v0"]
+KNOWN_OPTIMA = ["LostSales-v0", "MeanReversion-v0", "Regulator-v0", "SerialSupply-v0"]
 
 
 @pytest.fixture
@@ -81,6 +81,9 @@ def test_a_person_need_not_import_the_worlds(env_id):
         ("LostSales-v0", {"demand": "many"}, "demand is 'many'; it must be a number from 1 to 10"),
         ("LostSales-v0", {"render_mode": "human"}, "render_mode is 'human'; it must be rgb_array or None"),
         ("SerialSupply-v0", {"penalty": -0.5}, "penalty is -0.5; it must be a number of at least 0"),
+        ("Regulator-v0", {"dt": 0}, "dt is 0; it must be a number from 0.001 to 1"),
+        ("Regulator-v0", {"levels": 1}, "levels is 1; it must be a whole number from 2 to 201"),
+        ("Regulator-v0", {"levels": 500}, "levels is 500; it must be a whole number from 0 to 201"),
         ("MeanReversion-v0", {"cost": -0.1}, "cost is -0.1; it must be a number of at least 0"),
         ("MeanReversion-v0", {"decay": 1.0}, "decay is 1.0; it must be a number from 0 to 0.99"),
     ],
