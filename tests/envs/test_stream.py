@@ -303,6 +303,25 @@ def test_restored_stream_equals_the_saved_one(kind, independent):
     restored.close()
 
 
+def test_stream_can_be_restored_at_every_row():
+    """Where some episodes begin, others end and others go on."""
+
+    def make() -> Stream:
+        makers = [lambda lengths=lengths: NumberedSteps(lengths) for lengths in ((3,), (-4,), (5,))]
+        return Stream(SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP), independent_episodes=True)
+
+    saved = make()
+    saved.reset(5)
+    actions = np.zeros(N, np.int64)
+    for _ in range(40):
+        restored = make()
+        restored.restore(5, saved.state())
+        saved.send(actions)
+        restored.send(actions)
+        for field, restored_field in zip(saved.recv(), restored.recv(), strict=True):
+            assert np.array_equal(field, restored_field)
+
+
 def test_restore_repeats_only_the_saved_resets():
     """The restored stream would reset its environments with new seeds after 20 steps, the saved one never."""
     saved = numbered_stream("sync", independent=False)
