@@ -1,4 +1,4 @@
-"""Environments whose exact optimum is known, so that a score is a regret. Importing this package registers them.
+"""Environments with known scores; where the optimum is known, a score is a regret. Importing this package registers them.
 
 Each world is a Gymnasium environment that works without the lab. Its method `optimum()` returns the expected score of
 an optimal policy, or None where no solver can compute it. docs/worlds.md describes the worlds.
@@ -14,7 +14,15 @@ WORLDS = {  # Gymnasium id -> class
     "MeanReversion-v0": "envs.worlds.mean_reversion:MeanReversion",
     "PriceSeries-v0": "envs.worlds.price_series:PriceSeries",
     "Regulator-v0": "envs.worlds.regulator:Regulator",
+    "BatteryRadio-v0": "envs.worlds.battery_radio:BatteryRadio",
+    "Traffic-v0": "envs.worlds.traffic:Traffic",
+    "Survival-v0": "envs.worlds.survival:Survival",
+}
+
+MAX_STEPS = {  # steps after which an episode is truncated, where the world itself does not truncate it
+    "BatteryRadio-v0": 100_000,  # discrete states would otherwise be cut after 1,000 steps: envs/gymnasium_envs.py
+    "Traffic-v0": 67,  # decisions of 30 frames: the 2,000 frames of DeepTraffic's evaluation
 }
 
 for env_id, entry_point in WORLDS.items():
-    gymnasium.register(env_id, entry_point)
+    gymnasium.register(env_id, entry_point, max_episode_steps=MAX_STEPS.get(env_id))
