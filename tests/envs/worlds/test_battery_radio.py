@@ -145,6 +145,18 @@ def test_observation_shows_the_channel_of_the_slot_only_after_listening_and_send
             env.reset()
 
 
+def test_only_packets_that_are_left_after_sending_cost():
+    env = BatteryRadio(battery=1000.0)
+    env.reset(seed=0)
+    rewards = set()
+    for _ in range(100):
+        env.queue, env.channel = 3, GOOD
+        _, reward, *_, info = env.step(SEND)
+        rewards.add(round(reward, 6))
+    assert rewards == {1 - 0.02 * 2, -0.02 * 3}
+    assert info["delivered"] > 80
+
+
 def test_shown_channel_is_the_channel_of_the_next_slot():
     env = BatteryRadio(shown=True, battery=1000.0)
     obs, _ = env.reset(seed=0)

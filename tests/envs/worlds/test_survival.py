@@ -126,6 +126,17 @@ def test_enemies_prefer_moves_towards_the_agent_as_in_the_formula():
     assert counts / counts.sum() == pytest.approx(expected, abs=0.015)
 
 
+def test_enemies_do_not_enter_cells_of_other_enemies():
+    env = Survival()
+    env.reset(seed=0)
+    middle = Position(6, 9)
+    for _ in range(20):
+        env.agent = Position(6, 12)
+        env.enemies = [middle, *(Position(middle.row + dy, middle.column + dx) for dy, dx in MOVES)]
+        env._move_enemies()
+        assert env.enemies[0] == middle
+
+
 def test_the_same_seed_gives_the_same_world_and_another_seed_another_one():
     first, second, third = Survival(), Survival(), Survival()
     for env, seed in ((first, 7), (second, 7), (third, 8)):
