@@ -1,4 +1,4 @@
-"""Environments with known scores; where the optimum is known, a score is a regret. Importing this package registers them.
+"""Environments with known scores. Where the optimum is known, a score is a regret. The import registers the worlds.
 
 Each world is a Gymnasium environment that works without the lab. Its method `optimum()` returns the expected score of
 an optimal policy, or None where no solver can compute it. docs/worlds.md describes the worlds.

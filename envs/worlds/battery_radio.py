@@ -17,6 +17,7 @@ import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
+from envs.worlds import parameters
 from envs.worlds.battery_radio_optimum import (
     DELIVERY_PROBABILITY_BAD,
     DELIVERY_PROBABILITY_GOOD,
@@ -77,16 +78,13 @@ class BatteryRadio(gymnasium.Env):
             render_mode: None or "rgb_array".
 
         Raises:
-            ValueError: A number is out of its range.
+            EnvError: An argument is out of its range.
         """
-        _check("arrival", arrival, 0, 1)
-        _check("change", change, 0.02, 0.5)
-        _check("battery", battery, 1, 1_000)
+        self.arrival = parameters.number("arrival", arrival, 0, 1)
+        self.change = parameters.number("change", change, 0.02, 0.5)
+        self.battery = parameters.number("battery", battery, 1, 1_000)
         self.shown = shown
-        self.arrival = arrival
-        self.change = change
-        self.battery = battery
-        self.render_mode = render_mode
+        self.render_mode = parameters.render_mode(render_mode)
         self.observation_space = MultiDiscrete([QUEUE_SIZE + 1, 3])
         self.action_space = Discrete(3)
         self.queue = 0
@@ -142,12 +140,6 @@ class BatteryRadio(gymnasium.Env):
     def render(self) -> NDArray[np.uint8]:
         """Return a picture u8[400, 560, 3] of the queue, the channel and the last slots."""
         return draw_radio(self)
-
-
-def _check(name: str, value: float, low: float, high: float) -> None:
-    """Raise ValueError if a parameter is not a number between two bounds."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValueError(f"{name} is {value!r}; it must be a number from {low} to {high:,}")
 
 
 BACKGROUND = (246, 247, 248)

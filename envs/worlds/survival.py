@@ -15,6 +15,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
+from envs.worlds import parameters
+
 SIZE = 25
 WALLS_OF_UPPER_HALF = (  # for each of the rows 0 to 12, the columns of the walls; the other rows mirror them
     (0, 1, 2, 3, 4, 5, 19, 20, 21, 22, 23, 24),
@@ -89,13 +91,11 @@ class Survival(gymnasium.Env):
             render_mode: None or "rgb_array".
 
         Raises:
-            ValueError: A number is out of its range.
+            EnvError: An argument is out of its range.
         """
-        _check("enemies", enemies, 0, len(ENEMY_STARTS))
-        _check("pieces", pieces, 1, 100)
-        self.pieces = pieces
-        self.num_enemies = enemies
-        self.render_mode = render_mode
+        self.num_enemies = parameters.whole_number("enemies", enemies, 0, len(ENEMY_STARTS))
+        self.pieces = parameters.whole_number("pieces", pieces, 1, 100)
+        self.render_mode = parameters.render_mode(render_mode)
         self.observation_space = Box(0.0, 1.0, (NUM_INPUTS,), np.float32)
         self.action_space = Discrete(4)
         self.agent = Position(*AGENT_START)
@@ -276,12 +276,6 @@ def _neighbour(cell: Position, action: int) -> Position:
     """Return the cell that a move leads to, whether it is free or not."""
     row_step, column_step = MOVES[action]
     return Position(cell.row + row_step, cell.column + column_step)
-
-
-def _check(name: str, value: int, low: int, high: int) -> None:
-    """Raise ValueError if a parameter is not a whole number between two bounds."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
 
 
 CELL = 20

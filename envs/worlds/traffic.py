@@ -15,6 +15,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
+from envs.worlds import parameters
+
 LANES = 7
 ROWS = 70
 """Visible cells of each lane. A cell is as wide as the lane."""
@@ -295,17 +297,13 @@ class Traffic(gymnasium.Env):
             render_mode: None or "rgb_array".
 
         Raises:
-            ValueError: A number is out of its range.
+            EnvError: An argument is out of its range.
         """
-        _check("lanes_side", lanes_side, 0, LANES - 1)
-        _check("patches_ahead", patches_ahead, 1, 60)
-        _check("patches_behind", patches_behind, 0, 60)
-        _check("learners", learners, 1, MAX_LEARNERS)
-        self.lanes_side = lanes_side
-        self.patches_ahead = patches_ahead
-        self.patches_behind = patches_behind
-        self.learners = learners
-        self.render_mode = render_mode
+        self.lanes_side = parameters.whole_number("lanes_side", lanes_side, 0, LANES - 1)
+        self.patches_ahead = parameters.whole_number("patches_ahead", patches_ahead, 1, 60)
+        self.patches_behind = parameters.whole_number("patches_behind", patches_behind, 0, 60)
+        self.learners = parameters.whole_number("learners", learners, 1, MAX_LEARNERS)
+        self.render_mode = parameters.render_mode(render_mode)
         cells = (2 * lanes_side + 1) * (patches_ahead + patches_behind)
         self.observation_space = Box(0.0, 1.0, (learners * cells,), np.float32)
         self.action_space = Discrete(5) if learners == 1 else MultiDiscrete([5] * learners)
@@ -384,12 +382,6 @@ def _y_of(car: Car) -> float:
 def _overlap(a: range, b: range) -> bool:
     """Return True if two ranges of lanes have a lane in common."""
     return a.start < b.stop and b.start < a.stop
-
-
-def _check(name: str, value: int, low: int, high: int) -> None:
-    """Raise ValueError if a parameter is not a whole number between two bounds."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
 
 
 def nearest_ahead(view: NDArray[np.float32], lane: int, patches_ahead: int) -> tuple[int, float]:

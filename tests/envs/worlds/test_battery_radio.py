@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from envs.errors import EnvError
 from envs.worlds.battery_radio import BAD, GOOD, UNSEEN, BatteryRadio
 from envs.worlds.battery_radio_optimum import LISTEN, SEND, SLEEP
 
@@ -183,10 +184,10 @@ def test_picture_is_an_image():
     [
         ({"arrival": 1.5}, "arrival is 1.5; it must be a number from 0 to 1"),
         ({"change": 0.0}, "change is 0.0; it must be a number from 0.02 to 0.5"),
-        ({"battery": float("nan")}, "battery is nan; it must be a number from 1 to 1,000"),
-        ({"battery": "full"}, "battery is 'full'; it must be a number from 1 to 1,000"),
+        ({"battery": float("nan")}, "battery is nan; it must be a number from 1 to 1000"),
+        ({"battery": "full"}, "battery is 'full'; it must be a number from 1 to 1000"),
     ],
 )
 def test_bad_parameters_get_one_line(parameters, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(EnvError, match=message):
         BatteryRadio(**parameters)

@@ -10,6 +10,7 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envs.errors import EnvError
 from envs.worlds.survival import Position, Survival, is_wall
 
 MOVES = [(-1, 0), (0, 1), (1, 0), (0, -1)]
@@ -250,5 +251,5 @@ def test_picture_is_an_image():
     ],
 )
 def test_bad_parameters_get_one_line(parameters, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(EnvError, match=message):
         Survival(**parameters)

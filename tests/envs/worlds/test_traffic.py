@@ -10,6 +10,7 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envs.errors import EnvError
 from envs.worlds.traffic import (
     ACCELERATE,
     DECELERATE,
@@ -283,5 +284,5 @@ def test_picture_is_an_image():
     ],
 )
 def test_bad_parameters_get_one_line(parameters, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(EnvError, match=message):
         Traffic(**parameters)

@@ -47,7 +47,10 @@ def test_every_step_of_an_episode_changes_the_picture(env_id, arguments):
     for before, after in pairwise(pictures):
         assert isinstance(before, np.ndarray)
         assert isinstance(after, np.ndarray)
-        assert (after.shape, after.dtype) == ((400, 500, 3), np.uint8)
+        height, width, channels = after.shape
+        assert 300 <= width <= 600
+        assert height >= 300
+        assert (channels, after.dtype) == (3, np.uint8)
         assert (before != after).any()
 
 
