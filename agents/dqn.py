@@ -15,6 +15,8 @@ one time step of N environments.
     8. Take a gradient step on the Huber loss of y - Q(s, a).
     9. Every `target_every` updates, copy the weights of Q to Q^.
 
+Steps 5 and 6 are those of every agent with a replay memory (agents/off_policy_agent.py).
+
 Options extend the algorithm: n-step returns, prioritised sampling, Polyak averaging of the target network, and the
 targets of advantage learning and of Munchausen DQN (agents/core/targets.py). The defaults are not those of the paper;
 `--preset paper` selects the settings of the paper.
@@ -26,9 +28,6 @@ number of observations in a stack.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -38,46 +37,36 @@ from torch import Tensor, nn
 from agents.configs.dqn import DQNConfig
 from agents.core.action_combinations import check_combinations
 from agents.core.action_masks import mean_of_legal
-from agents.core.agent import Abilities
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
-from agents.core.example_updates import random_rows
 from agents.core.exploration import RepeatedActions, epsilon_greedy, random_actions
-from agents.core.frame_stack import empty_history, stack_frames
+from agents.core.frame_stack import stack_frames
 from agents.core.memory_needs import (
     MemoryNeed,
-    NetworkSize,
-    agent_network_size,
-    batch_needs,
-    learning_needs,
-    row_needs,
 )
 from agents.core.optimizers import build_optimizer, clipped_gradient_step, load_optimizer_state, set_learning_rate
-from agents.core.reward_scaling import RewardScaling, add_return_moments
+from agents.core.polyak import polyak_step
+from agents.core.reward_scaling import RewardScaling
 from agents.core.schedules import linear_schedule
 from agents.core.settings import ConfigError
-from agents.core.stopwatch import Stopwatch
 from agents.core.targets import action_gap, max_value, munchausen_bonus, soft_value, td_target
 from agents.core.types import (
     Carry,
     EnvSpaces,
     Metrics,
     PolicyOutput,
-    StepResult,
-    ValueScaling,
-    mean_metrics,
 )
-from agents.memory.replay import Replay, TransitionBatch
+from agents.memory.replay import TransitionBatch
 from agents.nn.encoders import build_encoder
 from agents.nn.init import build_seeded, initialize_weights
 from agents.nn.networks import QNetwork
 from agents.nn.normalization import find_normalization
-from agents.nn.packed import observed_vectors
+from agents.off_policy_agent import OffPolicyAgent
 
 MUNCHAUSEN_LOW = -1.0
 """Lower bound of tau log pi in the target of Munchausen DQN (Vieillard et al. 2020, l_0)."""
 
 
-class DQN:
+class DQN(OffPolicyAgent):
     """Deep Q-network agent.
 
     The numbered comments refer to the steps of the algorithm in the module docstring. Variants override
@@ -95,9 +84,6 @@ class DQN:
     """
 
     config_class = DQNConfig
-    abilities = Abilities(packed_observations=True, collectors=True)
-    size_settings = "hidden, filters or frame_stack"
-    """The settings that decide the size of the network, for messages."""
 
     def __init__(
         self,
@@ -108,27 +94,14 @@ class DQN:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if config.replay_size < config.batch_size:
-            raise ConfigError(
-                f"replay_size is {config.replay_size}; it must be at least batch_size, {config.batch_size}"
-            )
         check_combinations(spaces)
         check_targets(config)
-        self.config = config
-        self.spaces = spaces
-        self.device = device
-        self.dtype = dtype
-        self.generator = torch.Generator(device).manual_seed(seed)
-        self.steps = 0  # agent steps observed
-        self.updates = 0
-        self.seconds = Stopwatch()
+        # Step 1: Initialise the replay memory.
+        super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
 
         self.repeated_actions: RepeatedActions | None = None
         if config.epsilon_zeta:
             self.repeated_actions = RepeatedActions(config.epsilon_zeta, self.generator)
-
-        # Step 1: Initialise the replay memory.
-        self.replay = self.build_replay()
 
         # Step 2: Initialise the online network with random weights.
         self.online_network = build_seeded(self.build_learning_network, seed=seed, device=device)
@@ -145,34 +118,15 @@ class DQN:
         self.target_network.requires_grad_(config.target_tau > 0)
         self.policy_network = self.target_network if config.target_tau else self.online_network
 
-        self.uses_cuda_graphs = config.cuda_graphs and device.type == "cuda"
         self.optimizer = build_optimizer(config, self.online_network.parameters(), capturable=self.uses_cuda_graphs)
         if self.uses_cuda_graphs:
             self.capture_graphs()
-
-    def build_replay(self) -> Replay:
-        """Return an empty replay memory."""
-        config = self.config
-        return Replay(
-            self.spaces,
-            config.replay_size,
-            stack=config.frame_stack,
-            n_step=config.n_step,
-            gamma=config.gamma,
-            device=self.device,
-            generator=self.generator,
-            priority_alpha=config.priority_alpha,
-        )
 
     def build_network(self) -> nn.Module:
         """Return a new Q-network: an encoder and a linear layer with one output for each action."""
         encoder = build_encoder(self.spaces, self.config, dtype=self.dtype)
         head = nn.Linear(encoder.features, self.spaces.num_actions)
         return initialize_weights(QNetwork(encoder, head), self.config.init)
-
-    def build_learning_network(self) -> nn.Module:
-        """Return a new network of `build_network`, with the statistics that `normalize_reward` needs."""
-        return add_return_moments(self.build_network(), self.config)
 
     # --- Step 4: act with an epsilon-greedy policy -------------------------------------------------------------------
 
@@ -181,10 +135,10 @@ class DQN:
 
         With `epsilon_zeta`, the repeated actions follow (`RepeatedActions`).
         """
-        history = empty_history(n, self.config.frame_stack - 1, self.spaces, self.device)
+        carry = super().initial_carry(n)
         if self.repeated_actions is None:
-            return (history,)
-        return (history, *self.repeated_actions.initial_carry(n))
+            return carry
+        return (*carry, *self.repeated_actions.initial_carry(n))
 
     def q_values(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
         """Return Q(s, .) f32[N, A] of the acting network, and the next carry. The arguments are those of `act`."""
@@ -228,54 +182,7 @@ class DQN:
         q, carry = self.q_values(obs, is_first, carry)
         return PolicyOutput(q.argmax(1), q, q.amax(1)), carry
 
-    # --- Steps 5 to 9: learn from the replay memory ------------------------------------------------------------------
-
-    def observe(self, step: StepResult) -> Metrics | None:
-        """Store the row, then make the updates that are due: `replay_ratio / samples_per_update` per agent step.
-
-        Returns:
-            The metrics, averaged over the updates that were made, or None if no update was due.
-        """
-        # Step 5: Store the row in the replay memory.
-        with self.seconds("sampling"):
-            if self.normalization is not None:
-                self.normalization.update(observed_vectors(step.obs, self.spaces))
-            self.store(self.reward_scaling(step))
-        self.steps += step.num_active
-
-        metrics_per_update = []
-        while self.updates < self.updates_due():
-            # Step 6: Sample a random batch of transitions.
-            with self.seconds("sampling"):
-                batch = self.sample()
-            with self.seconds("updating"):
-                metrics_per_update.append(self.update(batch))
-        return mean_metrics(metrics_per_update)
-
-    @classmethod
-    def example_update(
-        cls, config: DQNConfig, spaces: EnvSpaces, *, device: torch.device, dtype: torch.dtype
-    ) -> Callable[[], object]:
-        """Return a function that makes one update of a new agent on random data (`MeasurableUpdates`)."""
-        num_rows = cls.rows_for_example_update(config)
-        small = replace(config, replay_size=max(config.batch_size, 2 * num_rows * spaces.num_envs))
-        agent = cls(small, spaces, seed=0, device=device, dtype=dtype)
-        for row in random_rows(agent, spaces, num_rows, device):
-            agent.store(row)
-        return partial(agent.update, agent.sample())
-
-    @staticmethod
-    def rows_for_example_update(config: DQNConfig) -> int:
-        """Return a number of rows from which a batch can be sampled."""
-        return 2 * (config.n_step + config.frame_stack) + 8
-
-    def store(self, step: StepResult) -> None:
-        """Add a row to the replay memory."""
-        self.replay.add(step)
-
-    def sample(self) -> TransitionBatch:
-        """Return the batch of the next update."""
-        return self.replay.sample(self.config.batch_size, beta=self.beta)
+    # --- Steps 7 to 9: learn from a batch ----------------------------------------------------------------------------
 
     def update(self, batch: TransitionBatch) -> Metrics:
         """Make one update: a gradient step, new priorities of the sampled cells, and the step of the target network."""
@@ -358,19 +265,11 @@ class DQN:
     def update_target(self) -> None:
         """Move the target network after an update: by a Polyak step, or by a copy every `target_every` updates."""
         if self.config.target_tau:
-            self._polyak_step()
+            # In place of step 9: move the weights of Q^ by a share of their distance to those of Q.
+            polyak_step(self.target_network, self.online_network, self.config.target_tau)
         elif self.updates % self.config.target_every == 0:
             # Step 9: Copy the weights of the online network to the target network.
             self.target_network.load_state_dict(self.online_network.state_dict())
-
-    def _polyak_step(self) -> None:
-        """Set w^ <- w^ + tau (w - w^) for the parameters w^ of Q^ and w of Q, in place of step 9."""
-        target_params = tuple(self.target_network.parameters())
-        online_params = tuple(self.online_network.parameters())
-        torch._foreach_lerp_(target_params, online_params, self.config.target_tau)
-        # Buffers are copied: they are running statistics already.
-        for target, online in zip(self.target_network.buffers(), self.online_network.buffers(), strict=True):
-            target.copy_(online)
 
     # --- Schedules ----------------------------------------------------------------------------------------------------
 
@@ -382,34 +281,6 @@ class DQN:
             config.epsilon_start, config.epsilon_end, config.epsilon_steps, self.steps, hold=config.epsilon_hold
         )
 
-    @property
-    def lr(self) -> float:
-        """Return the learning rate after the agent steps observed so far."""
-        return self.config.learning_rate(self.steps)
-
-    @property
-    def beta(self) -> float:
-        """Return the exponent beta of the importance-sampling weights after the agent steps observed so far."""
-        return linear_schedule(self.config.priority_beta, 1.0, self.config.priority_beta_steps, self.steps)
-
-    @property
-    def samples_per_update(self) -> int:
-        """Return the number of transitions in the batch of an update."""
-        return self.config.batch_size
-
-    def updates_due(self) -> int:
-        """Return the number of updates, since the beginning, that are due after the agent steps observed so far.
-
-        Updates begin after `learning_starts` agent steps, or after `batch_size` agent steps if that is later. From then
-        on, their number is proportional to the agent steps, for any number of environments. While the replay memory has
-        nothing to sample, no update is due. The missed updates become due afterwards.
-        """
-        config = self.config
-        learning_steps = self.steps - max(config.learning_starts, config.batch_size)
-        if learning_steps < 0 or self.replay.num_starts == 0:
-            return 0
-        return int(learning_steps * config.replay_ratio / self.samples_per_update)
-
     # --- State and other methods of the `Agent` protocol --------------------------------------------------------------
 
     @property
@@ -417,51 +288,15 @@ class DQN:
         """Return the network that acts."""
         return self.policy_network
 
-    @property
-    def value_scaling(self) -> ValueScaling:
-        """Return the discount, and the clip and the present scale of the rewards, behind the Q-values."""
-        return self.reward_scaling.value_scaling()
-
-    @staticmethod
-    def bytes_needed(config: DQNConfig, spaces: EnvSpaces) -> int:
-        """Return the bytes that the replay memory allocates."""
-        return Replay.bytes_needed(spaces, config.replay_size, priority_alpha=config.priority_alpha)
-
-    @classmethod
-    def network_size(cls, config: DQNConfig, spaces: EnvSpaces) -> NetworkSize:
-        """Return the size of a network of these settings, without allocating the network."""
-        return agent_network_size(cls, config, spaces)
-
     @classmethod
     def memory_needs(cls, config: DQNConfig, spaces: EnvSpaces) -> list[MemoryNeed]:
         """Return what the parts of the agent take of the memory."""
         check_combinations(spaces)
-        size = cls.network_size(config, spaces)
-        replay_bytes = cls.bytes_needed(config, spaces)
-        samples, batch_settings = cls.batch_rows(config)
-        return [
-            MemoryNeed("the replay", replay_bytes, "lower replay_size", replay_bytes),
-            learning_needs(size, copies=2, optimizer=config.optimizer, advice=f"lower {cls.size_settings}"),
-            batch_needs(
-                spaces,
-                size,
-                samples=samples,
-                stack=config.frame_stack,
-                filters=config.filters,
-                stacks=2,
-                advice=f"lower {batch_settings}",
-            ),
-            row_needs(spaces, size, stack=config.frame_stack),
-        ]
-
-    @staticmethod
-    def batch_rows(config: Any) -> tuple[int, str]:
-        """Return the number of rows in a batch, and the settings that decide this number."""
-        return config.batch_size, "batch_size"
+        return super().memory_needs(config, spaces)
 
     def gauges(self) -> dict[str, float]:
         """Return epsilon, the learning rate, the number of updates, and the number of filled cells of the replay."""
-        return {"epsilon": self.epsilon, "lr": self.lr, "updates": self.updates, "replay/size": self.replay.size}
+        return {"epsilon": self.epsilon, **super().gauges()}
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Load these weights into both networks. Raises RuntimeError if they do not fit."""
@@ -471,18 +306,12 @@ class DQN:
     def state_dict(self) -> dict[str, Any]:
         """Return the full state: networks, optimiser, replay memory, random generator and counters."""
         other_name, other_network = self._other_network()
-        state = {
+        return {
             "network": self.policy_network.state_dict(),
             other_name: other_network.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
-            "replay": self.replay.state_dict(),
-            "generator": self.generator.get_state(),
-            "steps": self.steps,
-            "updates": self.updates,
+            **super().state_dict(),
         }
-        if self.config.normalize_reward:
-            state["reward_scaling"] = self.reward_scaling.state_dict()
-        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state that `state_dict` returned. Raises ValueError or RuntimeError if shapes do not fit."""
@@ -490,11 +319,7 @@ class DQN:
         self.policy_network.load_state_dict(state["network"])
         other_network.load_state_dict(state[other_name])
         load_optimizer_state(self.optimizer, state.get("optimizer", {}))  # absent before the first update
-        self.replay.load_state_dict(state["replay"])
-        self.generator.set_state(state["generator"].cpu())
-        self.reward_scaling.load_state_dict(state.get("reward_scaling", {}))  # absent without normalize_reward
-        self.steps = int(state["steps"])
-        self.updates = int(state["updates"])
+        super().load_state_dict(state)
         if self.uses_cuda_graphs:
             self.capture_graphs()  # graphs read memory by address, and the optimiser and the replay have new tensors
 
