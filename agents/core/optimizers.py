@@ -55,6 +55,8 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 def clipped_gradient_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, grad_clip: float) -> Tensor:
     """Take one optimiser step on the gradient of the loss.
 
+    Only the parameters of the optimiser receive gradients, also if the loss depends on other ones.
+
     Args:
         optimizer: Optimiser of the parameters.
         loss: Loss, float32[].
@@ -64,9 +66,9 @@ def clipped_gradient_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, gra
     Returns:
         Norm of the gradient before clipping, float32[].
     """
-    optimizer.zero_grad()
-    loss.backward()
     params = [param for group in optimizer.param_groups for param in group["params"]]
+    optimizer.zero_grad()
+    loss.backward(inputs=params)
     norm = nn.utils.get_total_norm([param.grad for param in params if param.grad is not None])
     # On a CPU, gradients that are short enough need no scaling. On a GPU, the comparison would wait for the device, so
     # every gradient is scaled, a short one by 1.

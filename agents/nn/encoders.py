@@ -76,6 +76,26 @@ def build_encoder(
     return _build_mlp(spaces, config, (hidden, hidden) if include_last else (hidden,), linear)
 
 
+def build_feature_encoder(spaces: EnvSpaces, config: NetworkConfig, *, dtype: torch.dtype) -> Encoder:
+    """Return the encoder of networks whose heads have hidden layers of their own.
+
+    For vectors it has no layers: the features are the flattened stack, normalised with `normalize_obs`. For all other
+    observations it is that of `build_encoder`.
+
+    Args:
+        spaces: Shapes and types of observations.
+        config: Settings of the network.
+        dtype: Dtype in which an image encoder computes, torch.float32 or torch.bfloat16.
+
+    Raises:
+        ConfigError: `normalize_obs` is true, and the observations are images.
+    """
+    if spaces.obs_kind != "vector":
+        return build_encoder(spaces, config, dtype=dtype)
+    _check_settings(spaces, config)
+    return _build_mlp(spaces, config, (), Linear)
+
+
 def _build_mlp(spaces: EnvSpaces, config: NetworkConfig, layer_sizes: tuple[int, ...], linear: type[nn.Linear]) -> MLP:
     """Return the encoder of vectors."""
     inputs = config.frame_stack * math.prod(spaces.obs_shape)
@@ -323,7 +343,8 @@ class MLP(nn.Module):
 
     Args:
         inputs: Entries of a flattened stack, k * D.
-        layer_sizes: Units of each layer. The last number is the number of features.
+        layer_sizes: Units of each layer. The last number is the number of features. () means no layers: the features
+            are the inputs.
         config: Settings of the network.
         linear: Class of the fully connected layers.
         normalization: Layer that normalises the observations, or None.

@@ -13,6 +13,9 @@ from agents.configs.shared import Init
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
+RELU_MODULES = frozenset({"encoder", "hidden"})
+"""Names of modules whose layers are all followed by ReLU."""
+
 
 def build_seeded(build: Callable[[], NetworkT], *, seed: int, device: torch.device) -> NetworkT:
     """Build a network whose initial weights depend on the seed only, and move it to a device.
@@ -44,17 +47,16 @@ def initialize_weights(network: NetworkT, init: Init) -> NetworkT:
     - "xavier": uniform in +-g sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)
     - "lecun": normal with variance 1 / fan_in (LeCun et al. 1998)
 
-    g is sqrt(2) for the layers of `network.encoder`, which are followed by ReLU, and 1 for all other layers.
+    g is sqrt(2) for the layers of modules named `encoder` or `hidden`, which are followed by ReLU, and 1 for all other
+    layers.
     """
     if init == "torch":
         return network
-    for name, part in network.named_children():
-        gain = 1.0
-        if name == "encoder" and init != "lecun":
-            gain = math.sqrt(2)
-        for layer in part.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                _initialize_layer(layer, init, gain)
+    for path, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            is_before_relu = not RELU_MODULES.isdisjoint(path.split("."))
+            gain = math.sqrt(2) if is_before_relu and init != "lecun" else 1.0
+            _initialize_layer(layer, init, gain)
     return network
 
 

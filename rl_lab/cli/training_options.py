@@ -48,6 +48,9 @@ SHORT_HELP = frozenset(
             "buffer_size",
             "num_quantiles",
             "n_quantiles",
+            "temperature",
+            "learn_temperature",
+            "exploration_noise",
         ),
     }
 )

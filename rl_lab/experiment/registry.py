@@ -199,6 +199,18 @@ BUILT_IN_AGENTS = [
         "Q-learning without a replay memory: Gallici et al. 2024, Simplifying deep temporal difference learning",
     ),
     _built_in(
+        "sac",
+        "agents.sac:SAC",
+        "agents.configs.sac:SACConfig",
+        "for continuous actions: Haarnoja et al. 2018, Soft actor-critic algorithms and applications",
+    ),
+    _built_in(
+        "td3",
+        "agents.td3:TD3",
+        "agents.configs.sac:TD3Config",
+        "for continuous actions: Fujimoto et al. 2018, Addressing function approximation error in actor-critic methods",
+    ),
+    _built_in(
         "sb3_dqn",
         "rl_lab.baselines.sb3_agents:SB3DQN",
         "rl_lab.baselines.sb3_config:SB3DQNConfig",

@@ -1,0 +1,42 @@
+"""The squashed Gaussian: actions a = tanh(u) of a Gaussian u (Haarnoja et al. 2018, appendix C).
+
+    u = mu + sigma * noise,   noise ~ N(0, 1)
+    log pi(a | s) = sum_d (log N(u_d; mu_d, sigma_d) - log(1 - tanh(u_d)^2))
+
+The sum is over the D entries of an action, which are independent given the state. Every function takes the noise as an
+argument, so that an action is a differentiable function of mu and sigma (the reparameterisation trick).
+
+In shapes, B is the number of states.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Return actions and their log-probability densities, both differentiable.
+
+    log(1 - tanh(u)^2) is computed as 2 (log 2 - u - softplus(-2 u)), which is exact also where tanh(u) rounds to 1.
+
+    Args:
+        mean: mu, float32[B, D].
+        log_std: log sigma, float32[B, D].
+        noise: Samples of the standard normal distribution, float32[B, D].
+
+    Returns:
+        Actions float32[B, D], in [-1, 1], and log pi(a | s) float32[B].
+    """
+    u = mean + log_std.exp() * noise
+    log_normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    log_slope = 2 * (math.log(2) - u - F.softplus(-2 * u))  # of tanh at u
+    return torch.tanh(u), (log_normal - log_slope).sum(1)
+
+
+def squashed_std(mean: Tensor, log_std: Tensor) -> Tensor:
+    """Return the standard deviation of the actions to first order, sigma (1 - tanh(mu)^2), float32[B, D]."""
+    return log_std.exp() * (1 - torch.tanh(mean).square())
