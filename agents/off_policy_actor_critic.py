@@ -53,7 +53,7 @@ class OffPolicyActorCritic(OffPolicyAgent):
         ConfigError: The settings contradict each other.
     """
 
-    abilities = Abilities(packed_observations=True, discrete_actions=False, continuous_actions=True)
+    abilities = Abilities(packed_observations=True, discrete_actions=False, continuous_actions=True, collectors=True)
 
     def __init__(
         self,
