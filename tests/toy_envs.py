@@ -61,6 +61,19 @@ class NumberedSteps(gymnasium.Env):
         return self._obs(), reward, ends and length > 0, ends and length < 0, {"lives": self.lives}
 
 
+class ContinuousSteps(NumberedSteps):
+    """`NumberedSteps` with actions of two real numbers from -2 to 2. Their sum takes the place of the action."""
+
+    def __init__(self, lengths: tuple[int, ...] = (3, -5, 1, -1, 8)) -> None:
+        """Create the environment with these lengths of its episodes."""
+        super().__init__(lengths)
+        self.action_space = Box(-2, 2, (2,), np.float32)
+
+    def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Count the step."""
+        return super().step(float(np.sum(action)))  # type: ignore[arg-type]
+
+
 class TwoArms(gymnasium.Env):
     """A bandit with episodes of one step. The reward is the action, 0 or 1. Agents learn it in seconds."""
 

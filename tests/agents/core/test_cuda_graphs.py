@@ -11,6 +11,7 @@ import pytest
 import torch
 from loops import CPU, step_both, toy_loop
 from oracles import RandomRows
+from toy_envs import ContinuousSteps, NumberedSteps
 
 import rl_lab
 from agents.a2c import A2C
@@ -44,6 +45,8 @@ from agents.qr_dqn import QRDQN
 from agents.rainbow import Rainbow
 from agents.recurrent_ppo import RecurrentPPO
 from agents.reinforce import Reinforce
+from agents.sac import SAC
+from agents.td3 import TD3
 
 SMALL = DQNConfig(
     hidden=8, learning_starts=64, epsilon_steps=500, target_every=7, replay_size=4096, lr_steps=400, lr_end=1e-6
@@ -135,8 +138,9 @@ def test_capture_methods_replaces_methods_of_one_instance():
 
 def train_plain_and_captured(cls: Any, config: Any, rows: int) -> tuple[Any, Any]:
     """Return an agent and an agent with captured methods, trained on the same rows."""
-    plain, loop = toy_loop(config, 4, cls=cls)
-    captured, _ = toy_loop(config, 4, cls=cls)
+    env = NumberedSteps if cls.abilities.discrete_actions else ContinuousSteps
+    plain, loop = toy_loop(config, 4, env, cls=cls)
+    captured, _ = toy_loop(config, 4, env, cls=cls)
     captured.capture_graphs(strict_wrapper(captured))
     captured.act(torch.from_numpy(loop.row.obs), torch.from_numpy(loop.row.is_first), loop.carry, explore=True)
     loop.step()
@@ -170,6 +174,18 @@ def test_captured_value_agent_learns_the_same_weights(cls: Any, config: DQNConfi
     if cls is not DRQN:  # DRQN samples sequences, which are not captured
         assert len(captured.replay.transitions.graphs) == 1
     assert_equal_weights(plain.online_network, captured.online_network)
+
+
+@pytest.mark.parametrize("cls", [SAC, TD3])
+def test_captured_actor_critic_learns_the_same_weights(cls: Any):
+    """The noise of an update is not part of the graph, so it is new in every update."""
+    settings = {"hidden": 8, "learning_starts": 64, "batch_size": 16, "replay_ratio": 8, "replay_size": 4096}
+    plain, captured = train_plain_and_captured(cls, cls.config_class(**settings, normalize_obs=True), 60)
+    assert captured.updates > 2 * WARM_UP_CALLS
+    for method in (captured.acting_policy, captured.critic_step, captured.actor_step, captured.replay.transitions):
+        assert len(method.graphs) == 1
+    assert_equal_weights(plain.network, captured.network)
+    assert_equal_weights(plain.target_critics, captured.target_critics)
 
 
 @pytest.mark.parametrize("normalize", [False, True])

@@ -22,12 +22,22 @@ from agents.ppo import PPO
 from agents.qr_dqn import QRDQN
 from agents.rainbow import Rainbow
 from agents.reinforce import Reinforce
+from agents.sac import SAC
 from agents.tabular import TabularSarsa, TabularSarsaLambda
+from agents.td3 import TD3
 
 CPU = torch.device("cpu")
 IMAGES = EnvSpaces((84, 84), torch.uint8, 6, 8)
 VECTORS = EnvSpaces((4,), torch.float32, 2, 8)
-AGENTS: list[Any] = [DQN, DoubleDQN, DuelingDQN, Rainbow, QRDQN, DRQN, Reinforce, PPO]
+CONTINUOUS = EnvSpaces((4,), torch.float32, 0, 8, action_dim=3)
+AGENTS: list[Any] = [DQN, DoubleDQN, DuelingDQN, Rainbow, QRDQN, DRQN, Reinforce, PPO, SAC, TD3]
+
+
+def fitting(spaces: EnvSpaces, agent_class: Any) -> EnvSpaces:
+    """Return the spaces, with continuous actions if the agent needs them."""
+    if agent_class.abilities.discrete_actions:
+        return spaces
+    return dataclasses.replace(spaces, num_actions=0, action_dim=3)
 
 
 def tensor_bytes(module: torch.nn.Module) -> int:
@@ -44,7 +54,8 @@ def needs_of(agent_class: Any, spaces: EnvSpaces, **settings: Any) -> dict[str, 
 @pytest.mark.parametrize("agent_class", AGENTS)
 @pytest.mark.parametrize("settings", [{}, {"norm": "batch"}, {"pixels": "frames", "frame_stack": 3, "filters": 5}])
 def test_network_size_is_that_of_the_network(agent_class: Any, spaces: EnvSpaces, settings: dict[str, Any]):
-    if agent_class.__name__ in ("DRQN", "Reinforce", "PPO"):
+    spaces = fitting(spaces, agent_class)
+    if agent_class.__name__ in ("DRQN", "Reinforce", "PPO", "SAC", "TD3"):
         settings = {name: value for name, value in settings.items() if name != "norm"}
     config = dataclasses.replace(agent_class.config_class(), hidden=12, **settings)
     agent = agent_class(config, spaces, seed=0, device=CPU)
@@ -54,8 +65,9 @@ def test_network_size_is_that_of_the_network(agent_class: Any, spaces: EnvSpaces
 @pytest.mark.parametrize("agent_class", AGENTS)
 def test_network_size_includes_the_statistics_of_observations_and_returns(agent_class: Any):
     config = dataclasses.replace(agent_class.config_class(), hidden=12, normalize_obs=True, normalize_reward=True)
-    agent = agent_class(config, VECTORS, seed=0, device=CPU)
-    assert agent_class.network_size(config, VECTORS).weight_bytes == tensor_bytes(agent.network)
+    spaces = fitting(VECTORS, agent_class)
+    agent = agent_class(config, spaces, seed=0, device=CPU)
+    assert agent_class.network_size(config, spaces).weight_bytes == tensor_bytes(agent.network)
 
 
 @pytest.mark.parametrize("optimizer", typing.get_args(OptimizerName))
@@ -80,6 +92,7 @@ def test_the_needs_of_the_network_are_those_of_weights_gradient_and_optimiser(op
 def test_the_size_of_a_huge_network_is_computed_at_once_without_memory(
     agent_class: Any, spaces: EnvSpaces, hidden: int
 ):
+    spaces = fitting(spaces, agent_class)
     start = time.perf_counter()
     tracemalloc.start()
     try:
@@ -102,6 +115,8 @@ def test_the_size_of_a_huge_network_is_computed_at_once_without_memory(
         (DQN, IMAGES, {"frame_stack": 16, "batch_size": 10**8}, "a batch", "lower batch_size"),
         (DRQN, VECTORS, {"unroll": 10**9}, "a batch", "lower batch_size, unroll or burn_in"),
         (QRDQN, VECTORS, {"num_quantiles": 10**5}, "a batch", "lower batch_size or num_quantiles"),
+        (SAC, CONTINUOUS, {"hidden": 10**9}, "the network with gradient and optimiser", "lower hidden"),
+        (TD3, CONTINUOUS, {"batch_size": 10**9}, "a batch", "lower batch_size"),
         (Rainbow, VECTORS, {"atoms": 10**9}, "the network with gradient and optimiser", "lower hidden, atoms"),
         (PPO, IMAGES, {"batch_size": 10**9, "minibatch_size": 10}, "the rollout", "lower batch_size"),
         (

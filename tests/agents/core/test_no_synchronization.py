@@ -6,6 +6,7 @@ PyTorch's meta device, which has shapes but no numbers, both raise an error. So 
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -27,10 +28,13 @@ from agents.qr_dqn import QRDQN
 from agents.rainbow import Rainbow
 from agents.recurrent_ppo import RecurrentPPO
 from agents.reinforce import Reinforce
+from agents.sac import SAC
+from agents.td3 import TD3
 
 NUM_ENVS = 8
 IMAGES = EnvSpaces((84, 84), torch.uint8, 6, NUM_ENVS)
 VECTORS = EnvSpaces((5,), torch.float32, 6, NUM_ENVS)
+CONTINUOUS = {"num_actions": 0, "action_dim": 2}
 REPLAY = {"learning_starts": 32, "replay_size": 240, "replay_ratio": 1.0, "frame_stack": 4, "priority_alpha": 0.5}
 SEQUENCES = REPLAY | {"frame_stack": 1, "unroll": 4, "replay_ratio": 4.0}
 NORMALIZED = {"normalize_obs": True, "normalize_reward": True, "reward_scale": 2.0}
@@ -105,6 +109,9 @@ class ConstantEnvironment:
         (PQN, {"batch_size": 64, "minibatch_size": 32, "frame_stack": 4}),
         (DQN, REPLAY | {"advantage_alpha": 0.9, "advantage_persistent": True}),
         (DQN, REPLAY | {"munchausen_alpha": 0.9}),
+        (SAC, REPLAY | {"batch_size": 16, "n_step": 3}),
+        (SAC, REPLAY | NORMALIZED | {"batch_size": 16, "learn_temperature": False}),
+        (TD3, REPLAY | {"batch_size": 16, "grad_clip": 1.0}),
     ],
 )
 def test_agent_does_not_wait_for_its_device(cls, settings, dtype, device_type, monkeypatch):
@@ -113,6 +120,8 @@ def test_agent_does_not_wait_for_its_device(cls, settings, dtype, device_type, m
         monkeypatch.setattr(torch, "Generator", CpuGenerator)
         settings = {"optimizer": "rmsprop"} | settings  # adam's fused kernel does not exist on the meta device
     spaces = VECTORS if "normalize_obs" in settings else IMAGES
+    if not cls.abilities.discrete_actions:
+        spaces = dataclasses.replace(spaces, **CONTINUOUS)
     agent = cls(cls.config_class(**settings), spaces, seed=1, device=torch.device(device_type), dtype=dtype)
     environment = ConstantEnvironment(agent)
     environment.run(15)  # allocates all memory

@@ -12,15 +12,19 @@ import torch
 from loops import toy_loop
 from oracles import RandomRows
 from torch import nn
+from toy_envs import ContinuousSteps, NumberedSteps
 
 from agents.configs.dqn import DQNConfig, DRQNConfig
 from agents.configs.reinforce import ReinforceConfig
+from agents.configs.sac import SACConfig, TD3Config
 from agents.configs.shared import RewardConfig
 from agents.core.reward_scaling import RewardScaling, add_return_moments
 from agents.core.types import StepResult, ValueScaling
 from agents.dqn import DQN
 from agents.drqn import DRQN
 from agents.reinforce import Reinforce
+from agents.sac import SAC
+from agents.td3 import TD3
 
 NUM_ENVS = 3
 GAMMA = 0.9
@@ -118,13 +122,28 @@ def test_rewards_are_scaled_and_then_clipped(scale: float, clip: float):
 
 
 VALUE_SETTINGS = {"hidden": 8, "learning_starts": 20, "replay_size": 400, "gamma": GAMMA, "target_every": 5}
-NORMALIZED = {"normalize_reward": True, "reward_scale": 3.0}
+CONTINUOUS_SETTINGS: dict[str, Any] = {
+    "hidden": 8,
+    "learning_starts": 20,
+    "replay_size": 400,
+    "gamma": GAMMA,
+    "batch_size": 16,
+    "replay_ratio": 16,
+}
+NORMALIZED: dict[str, Any] = {"normalize_reward": True, "reward_scale": 3.0}
 AGENTS = [
     pytest.param(DQN, DQNConfig(**VALUE_SETTINGS, **NORMALIZED), id="dqn"),
     pytest.param(DQN, DQNConfig(**VALUE_SETTINGS, **NORMALIZED, target_tau=0.1), id="dqn with tau"),
     pytest.param(DRQN, DRQNConfig(**VALUE_SETTINGS, **NORMALIZED, unroll=4), id="drqn"),
     pytest.param(Reinforce, ReinforceConfig(hidden=8, gamma=GAMMA, batch_size=48, **NORMALIZED), id="reinforce"),
+    pytest.param(SAC, SACConfig(**CONTINUOUS_SETTINGS, **NORMALIZED), id="sac"),
+    pytest.param(TD3, TD3Config(**CONTINUOUS_SETTINGS, **NORMALIZED), id="td3"),
 ]
+
+
+def env_of(cls: Any) -> Any:
+    """Return a toy environment whose actions the agent can choose."""
+    return ContinuousSteps if cls in (SAC, TD3) else NumberedSteps
 
 
 def observed_rows(agent: Any, loop: Any, num_rows: int) -> list[StepResult]:
@@ -139,7 +158,7 @@ def observed_rows(agent: Any, loop: Any, num_rows: int) -> list[StepResult]:
 
 @pytest.mark.parametrize(("cls", "config"), AGENTS)
 def test_agents_store_normalised_rewards(cls: Any, config: Any):
-    agent, loop = toy_loop(config, NUM_ENVS, cls=cls)
+    agent, loop = toy_loop(config, NUM_ENVS, env_of(cls), cls=cls)
     rows = observed_rows(agent, loop, 16)
     expected = normalized_rewards(rows, scale=3.0, limit=10.0)
     memory = agent.rollout.memory if cls is Reinforce else agent.replay
@@ -151,10 +170,10 @@ def test_agents_store_normalised_rewards(cls: Any, config: Any):
 @pytest.mark.parametrize(("cls", "config"), AGENTS)
 def test_present_scale_travels_with_the_weights(cls: Any, config: Any):
     """A viewer loads the weights only. With Polyak averaging it acts with the target network."""
-    agent, loop = toy_loop(config, NUM_ENVS, cls=cls)
+    agent, loop = toy_loop(config, NUM_ENVS, env_of(cls), cls=cls)
     observed_rows(agent, loop, 60)
     assert agent.updates > 0
-    viewer, _ = toy_loop(config, 1, cls=cls, seed=2)
+    viewer, _ = toy_loop(config, 1, env_of(cls), cls=cls, seed=2)
     viewer.start_from(agent.network.state_dict())
     assert viewer.value_scaling.reward_scale != 3.0
     assert viewer.value_scaling == agent.value_scaling
@@ -164,8 +183,8 @@ def test_present_scale_travels_with_the_weights(cls: Any, config: Any):
 def test_a_state_without_the_returns_is_accepted(cls: Any, config: Any):
     """Checkpoints that were written without normalize_reward have no such state."""
     plain = dataclasses.replace(config, normalize_reward=False)
-    agent, _ = toy_loop(plain, NUM_ENVS, cls=cls)
+    agent, _ = toy_loop(plain, NUM_ENVS, env_of(cls), cls=cls)
     assert "reward_scaling" not in agent.state_dict()
-    other, _ = toy_loop(plain, NUM_ENVS, cls=cls, seed=2)
+    other, _ = toy_loop(plain, NUM_ENVS, env_of(cls), cls=cls, seed=2)
     other.load_state_dict(agent.state_dict())
     assert other.value_scaling == ValueScaling(GAMMA, 0.0, 3.0)

@@ -12,11 +12,12 @@ import torch
 from identical import assert_equal_tensors
 from loops import CPU, toy_loop
 from numpy.typing import NDArray
-from toy_envs import NumberedSteps
+from toy_envs import ContinuousSteps, NumberedSteps
 
 from agents.configs.dqn import DQNConfig, DRQNConfig, QRDQNConfig, RainbowConfig
 from agents.configs.ppo import RecurrentPPOConfig
 from agents.configs.reinforce import ReinforceConfig
+from agents.configs.sac import SACConfig, TD3Config
 from agents.configs.shared import NetworkConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
@@ -31,6 +32,8 @@ from agents.qr_dqn import QRDQN
 from agents.rainbow import Rainbow
 from agents.recurrent_ppo import RecurrentPPO
 from agents.reinforce import Reinforce
+from agents.sac import SAC
+from agents.td3 import TD3
 from rl_lab import checkpoint
 
 VECTOR = EnvSpaces((3,), torch.float32, 2, 3)
@@ -47,12 +50,22 @@ VALUE_AGENTS = [
     pytest.param(QRDQN, QRDQNConfig(**VALUE_SETTINGS, num_quantiles=5), id="qr_dqn"),
     pytest.param(DRQN, DRQNConfig(**VALUE_SETTINGS, unroll=4), id="drqn"),
 ]
+CONTINUOUS_SETTINGS: dict[str, Any] = {
+    "hidden": 8,
+    "learning_starts": 20,
+    "replay_size": 400,
+    "batch_size": 16,
+    "replay_ratio": 16,
+    "normalize_obs": True,
+}
 REINFORCE = ReinforceConfig(hidden=8, batch_size=48, lr=0.01, normalize_obs=True)
 RECURRENT_PPO = RecurrentPPOConfig(hidden=8, batch_size=48, minibatch_size=16, unroll=5, normalize_obs=True)
 AGENTS = [
     *VALUE_AGENTS,
     pytest.param(Reinforce, REINFORCE, id="reinforce"),
     pytest.param(RecurrentPPO, RECURRENT_PPO, id="recurrent_ppo"),
+    pytest.param(SAC, SACConfig(**CONTINUOUS_SETTINGS), id="sac"),
+    pytest.param(TD3, TD3Config(**CONTINUOUS_SETTINGS), id="td3"),
 ]
 
 
@@ -156,10 +169,11 @@ def test_value_agent_counts_every_row_once(cls: Any, config: Any):
 
 @pytest.mark.parametrize(("cls", "config"), AGENTS)
 def test_a_viewer_normalises_by_the_statistics_of_training(cls: Any, config: Any):
-    agent, loop = toy_loop(config, 3, cls=cls)
+    env = NumberedSteps if cls.abilities.discrete_actions else ContinuousSteps
+    agent, loop = toy_loop(config, 3, env, cls=cls)
     for _ in range(60):
         loop.step()
-    viewer, _ = toy_loop(config, 1, cls=cls, seed=2)
+    viewer, _ = toy_loop(config, 1, env, cls=cls, seed=2)
     viewer.start_from(agent.network.state_dict())
     assert float(normalization_of(viewer.network).count) > 0
     obs, is_first = torch.tensor([[3.0, 8.0, 2.0]]), torch.tensor([True])
