@@ -225,18 +225,20 @@ def test_policy_gradient_learns_a_batch_with_the_statistics_that_played_it(monke
 def test_resumed_agent_equals_an_uninterrupted_one(cls: Any, config: Any):
     """Two loops over deterministic environments, one of whose agents is replaced by a restored one in the middle."""
     config = dataclasses.replace(config, normalize_reward=True, reward_scale=0.5)
-    agent, loop = toy_loop(config, 3, NumberedSteps, cls=cls)
+    env = NumberedSteps if cls.abilities.discrete_actions else ContinuousSteps
+    agent, loop = toy_loop(config, 3, env, cls=cls)
     for _ in range(41):
         loop.step()
     state = copy.deepcopy(agent.state_dict())
-    restored, other_loop = toy_loop(config, 3, NumberedSteps, cls=cls, seed=7)
+    restored, other_loop = toy_loop(config, 3, env, cls=cls, seed=7)
     restored.load_state_dict(state)
     other_loop.restore(copy.deepcopy(loop.state_dict()), 1)
     for _ in range(40):
         loop.step()
         other_loop.step()
     expected = tensors_of(agent.state_dict())
-    assert {"network/encoder.normalization.mean", "reward_scaling/discounted_return"} < expected.keys()
+    assert any(name.endswith("encoder.normalization.mean") for name in expected)
+    assert "reward_scaling/discounted_return" in expected
     assert_equal_tensors(expected, tensors_of(restored.state_dict()))
 
 
