@@ -45,6 +45,18 @@ PONG: dict[str, Any] = {
     "checkpoint_every": 200,
 }
 BREAKOUT = {**PONG, "env": "Breakout"}  # no sticky actions: the action log skips finished episodes
+PENDULUM: dict[str, Any] = {
+    "env": "Pendulum-v1",
+    "steps": 700,
+    "hidden": 8,
+    "batch_size": 16,
+    "replay_ratio": 8,
+    "learning_starts": 150,
+    "log_every": 100,
+    "eval_every": 300,
+    "eval_episodes": 1,
+    "checkpoint_every": 150,
+}
 REINFORCE: dict[str, Any] = {"agent": "reinforce", "batch_size": 96}
 MINIBATCHES: dict[str, Any] = {"batch_size": 96, "minibatch_size": 24}
 NORMALIZED: dict[str, Any] = {"normalize_obs": True, "normalize_reward": True, "reward_scale": 2.0}
@@ -71,6 +83,8 @@ PPO_PONG = PONG_WITHOUT_REPLAY | MINIBATCHES | {"agent": "ppo"}
         {**CARTPOLE, "agent": "a2c", "batch_size": 40},
         {**CARTPOLE, **MINIBATCHES, "agent": "pqn"},
         {**CARTPOLE, "env": "Taxi-v4", "steps": 1000, "hidden": 16, "learning_starts": 200, "epsilon_zeta": 2.0},
+        {**PENDULUM, **NORMALIZED, "agent": "sac", "priority_alpha": 0.5, "num_envs": 2},
+        pytest.param({**PENDULUM, "agent": "td3", "n_step": 3}, marks=pytest.mark.slow),
         PONG,
         pytest.param(BREAKOUT, marks=pytest.mark.slow),
         pytest.param(REINFORCE_PONG, marks=pytest.mark.slow),
@@ -92,6 +106,8 @@ PPO_PONG = PONG_WITHOUT_REPLAY | MINIBATCHES | {"agent": "ppo"}
         "a2c on cartpole",
         "pqn on cartpole",
         "dqn with repeated actions and masks on taxi",
+        "sac on pendulum",
+        "td3 on pendulum",
         "pong",
         "breakout",
         "reinforce on pong",
