@@ -90,10 +90,9 @@ class OffPolicyActorCritic(OffPolicyAgent):
     def build_actor(self, features: int) -> GaussianActor | DeterministicActor:
         """Return a new actor over this number of features."""
 
-    def build_optimizer(self, *modules: nn.Module) -> torch.optim.Optimizer:
-        """Return an optimiser of the parameters of these modules."""
-        params = [param for module in modules for param in module.parameters()]
-        return build_optimizer(self.config, params, capturable=self.uses_cuda_graphs)
+    def build_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
+        """Return an optimiser of the parameters of a module."""
+        return build_optimizer(self.config, module.parameters(), capturable=self.uses_cuda_graphs)
 
     # --- Acting -------------------------------------------------------------------------------------------------------
 

@@ -395,6 +395,7 @@ def test_restored_agent_continues_bit_for_bit(cls, options):
     assert agent.updates % 2  # TD3: between two updates of the actor
     restored = make_agent(cls, spaces, seed=9, **options)
     restored.load_state_dict(copy.deepcopy(agent.state_dict()))
+    assert_equal_states(agent.state_dict(), restored.state_dict())
     toy.play(20, restored)
     assert restored.updates == agent.updates > 25
     assert_equal_states(agent.state_dict(), restored.state_dict())
