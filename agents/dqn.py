@@ -40,21 +40,14 @@ from agents.core.action_masks import mean_of_legal
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
 from agents.core.exploration import RepeatedActions, epsilon_greedy, random_actions
 from agents.core.frame_stack import stack_frames
-from agents.core.memory_needs import (
-    MemoryNeed,
-)
+from agents.core.memory_needs import MemoryNeed
 from agents.core.optimizers import build_optimizer, clipped_gradient_step, load_optimizer_state, set_learning_rate
 from agents.core.polyak import polyak_step
 from agents.core.reward_scaling import RewardScaling
 from agents.core.schedules import linear_schedule
 from agents.core.settings import ConfigError
 from agents.core.targets import action_gap, max_value, munchausen_bonus, soft_value, td_target
-from agents.core.types import (
-    Carry,
-    EnvSpaces,
-    Metrics,
-    PolicyOutput,
-)
+from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
 from agents.memory.replay import TransitionBatch
 from agents.nn.encoders import build_encoder
 from agents.nn.init import build_seeded, initialize_weights

@@ -81,7 +81,7 @@ class OffPolicyAgent(ABC):
         self.dtype = dtype
         self.generator = torch.Generator(device).manual_seed(seed)
         self.steps = 0  # agent steps observed
-        self.updates = 0
+        self.updates: int = 0
         self.seconds = Stopwatch()
         self.uses_cuda_graphs = config.cuda_graphs and device.type == "cuda"
         self.replay = self.build_replay()

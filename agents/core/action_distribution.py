@@ -26,9 +26,9 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from agents.core.squashed_gaussian import log_tanh_slope, squashed_std
 from agents.core.types import EnvSpaces
 
 MAX_SQUASHED = 1 - 1e-6
@@ -218,7 +218,7 @@ class SquashedGaussianDistribution(GaussianDistribution):
     def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor:
         """Return log pi(a | s) f32[B] of actions f32[B, D]. Actions of magnitude 1 count as `MAX_SQUASHED`."""
         u = action.clamp(-MAX_SQUASHED, MAX_SQUASHED).atanh()
-        return super().log_prob(parameters, u) - _log_slope(u).sum(1)
+        return super().log_prob(parameters, u) - log_tanh_slope(u).sum(1)
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """Return H(pi) f32[B] in nats: H(N) + sum_d E[log(1 - tanh(u_d)^2)], the expectation by quadrature."""
@@ -227,15 +227,10 @@ class SquashedGaussianDistribution(GaussianDistribution):
         points, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE_POINTS)
         log_slope = torch.zeros_like(mean)
         for point, weight in zip(points.tolist(), (weights / weights.sum()).tolist(), strict=True):
-            log_slope = log_slope + weight * _log_slope(mean + std * point)
+            log_slope = log_slope + weight * log_tanh_slope(mean + std * point)
         return super().entropy(parameters) + log_slope.sum(1)
 
     def std(self, parameters: Tensor) -> Tensor:
-        """Return the standard deviation f32[B, D] of the action to first order: sigma (1 - tanh(mu)^2)."""
-        mean = parameters.chunk(2, 1)[0]
-        return super().std(parameters) * _log_slope(mean).exp()
-
-
-def _log_slope(u: Tensor) -> Tensor:
-    """Return log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2 u)), without the rounding error of the left side."""
-    return 2 * (math.log(2) - u - F.softplus(-2 * u))
+        """Return the standard deviation f32[B, D] of the action to first order."""
+        mean, log_std = parameters.chunk(2, 1)
+        return squashed_std(mean, log_std)

@@ -21,8 +21,6 @@ from torch import Tensor
 def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Return actions and their log-probability densities, both differentiable.
 
-    log(1 - tanh(u)^2) is computed as 2 (log 2 - u - softplus(-2 u)), which is exact also where tanh(u) rounds to 1.
-
     Args:
         mean: mu, float32[B, D].
         log_std: log sigma, float32[B, D].
@@ -33,10 +31,17 @@ def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tenso
     """
     u = mean + log_std.exp() * noise
     log_normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
-    log_slope = 2 * (math.log(2) - u - F.softplus(-2 * u))  # of tanh at u
-    return torch.tanh(u), (log_normal - log_slope).sum(1)
+    return torch.tanh(u), (log_normal - log_tanh_slope(u)).sum(1)
 
 
 def squashed_std(mean: Tensor, log_std: Tensor) -> Tensor:
     """Return the standard deviation of the actions to first order, sigma (1 - tanh(mu)^2), float32[B, D]."""
     return log_std.exp() * (1 - torch.tanh(mean).square())
+
+
+def log_tanh_slope(u: Tensor) -> Tensor:
+    """Return log(1 - tanh(u)^2) of each entry, computed as 2 (log 2 - u - softplus(-2 u)).
+
+    This is exact also where tanh(u) rounds to 1.
+    """
+    return 2 * (math.log(2) - u - F.softplus(-2 * u))

@@ -248,7 +248,8 @@ def test_restored_agent_continues_bit_for_bit(start_state, alpha):
     restored, _ = toy_loop(config, 2, seed=9, cls=DRQN)
     restored.load_state_dict(copy.deepcopy(agent.state_dict()))
     step_both(loop, restored, 50)
-    assert restored.updates == agent.updates > 10
+    assert agent.updates > 10
+    assert restored.updates == agent.updates
     for param, restored_param in zip(agent.network.parameters(), restored.network.parameters(), strict=True):
         assert torch.equal(param, restored_param)
 
