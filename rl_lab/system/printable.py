@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -30,6 +31,17 @@ def print_line(text: object, *, file: TextIO | None = None) -> None:
     line = printable(text)
     encoding = getattr(stream, "encoding", None) or "utf-8"
     print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def wrapped(text: object, width: int) -> list[str]:
+    """Return a text as printable lines of at most `width` characters, broken between words.
+
+    Words are never broken: a longer word, such as a path, has a line of its own. All lines but the first are indented.
+    """
+    lines = textwrap.wrap(
+        printable(text), width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return lines or [""]
 
 
 def plain_text(text: object) -> Text:

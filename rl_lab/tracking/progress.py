@@ -1,4 +1,4 @@
-"""The progress on the console: a progress bar on a terminal, a plain line every 30 seconds elsewhere."""
+"""The progress on the console: a bar with two lines of numbers on a terminal, elsewhere a plain line every 30 s."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-from rl_lab.system.printable import plain_text
+from rl_lab.system.printable import plain_text, printable, wrapped
 
 BAR_INTERVAL = 0.5  # seconds between two updates of the bar on a terminal
 LINE_INTERVAL = 30.0  # seconds between two lines where the output is no terminal
+MIN_BAR_WIDTH = 5  # columns; a shorter bar is left out
+MAX_BAR_WIDTH = 40  # columns
+GAP = "  "  # between two numbers
 
 
 class EvaluationStatus(Protocol):
@@ -39,6 +46,7 @@ class ProgressStatus:
     steps_per_s: float = 0.0
     return_100: float | None = None  # mean score of the last 100 training episodes
     epsilon: float | None = None
+    entropy: float | None = None  # entropy of the policy
     last_eval: float | None = None  # mean score of the last evaluation
     best_eval: float | None = None
     solved_at: int | None = None  # agent steps at the first evaluation that reached the target score
@@ -48,30 +56,54 @@ class ProgressStatus:
         """Return the remaining time at the current speed as h:mm:ss."""
         if not self.steps_per_s:
             return "-:--:--"
-        seconds = int((total - self.step) / self.steps_per_s)
+        seconds = int(max(total - self.step, 0) / self.steps_per_s)
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+    def percent(self, total: int) -> int:
+        """Return the share of the agent steps that are done, rounded down: 100 only at the end."""
+        return min(100 * self.step // total, 100)
 
     def line(self, total: int) -> str:
         """Return all numbers in one line. `total` is the number of agent steps of the whole run."""
-        parts = [f"step {self.step:,}/{total:,}"]
-        if self.solved_at is not None:  # near the beginning, because a narrow terminal shows only that
-            parts.append(f"solved at {self.solved_at:,}")
-        parts += [
-            f"{self.steps_per_s:,.0f} steps/s",
-            f"ETA {self.eta(total)}",
-            f"return {_format(self.return_100)}",
-        ]
-        if self.epsilon is not None:
-            parts.append(f"epsilon {self.epsilon:.3f}")
-        parts.append(f"eval {_format(self.last_eval)} (best {_format(self.best_eval)})")
+        parts = [f"step {self.step:,}/{total:,}", *self._speed_parts(total), *self._score_parts()]
         if self.activity:
             parts.append(self.activity)
-        return "  ".join(parts)
+        return GAP.join(parts)
 
+    def speed_line(self, total: int) -> str:
+        """Return what stands beside the bar: percent, agent steps, speed, remaining time, and when it was solved."""
+        return GAP.join([f"{self.percent(total):3}%", f"{self.step:,} steps", *self._speed_parts(total)])
 
-def _format(score: float | None) -> str:
-    """Return a score with two digits, or "-" if there is none."""
-    return "-" if score is None else f"{score:.2f}"
+    def score_line(self, width: int) -> str:
+        """Return scores, exploration and the activity in at most `width` columns.
+
+        Parts that do not fit are left out, the last one first. The activity comes before all others.
+        """
+        parts = [self.activity] if self.activity else []
+        parts += self._score_parts()
+        while len(parts) > 1 and len(GAP.join(parts)) > width:
+            parts.pop()
+        return GAP.join(parts)[:width]
+
+    def _speed_parts(self, total: int) -> list[str]:
+        parts = [f"{self.steps_per_s:,.0f} steps/s", f"ETA {self.eta(total)}"]
+        if self.solved_at is not None:
+            parts.append(f"solved at {self.solved_at:,}")
+        return parts
+
+    def _score_parts(self) -> list[str]:
+        """Return the numbers that exist so far, the most important ones first."""
+        parts = []
+        if self.return_100 is not None:
+            parts.append(f"return of 100 games {self.return_100:.2f}")
+        if self.last_eval is not None:
+            best = "" if self.best_eval is None else f", best {self.best_eval:.2f}"
+            parts.append(f"eval {self.last_eval:.2f}{best}")
+        if self.epsilon is not None:
+            parts.append(f"epsilon {self.epsilon:.3f}")
+        if self.entropy is not None:
+            parts.append(f"entropy {self.entropy:.3f}")
+        return parts
 
 
 class ProgressDisplay:
@@ -80,24 +112,30 @@ class ProgressDisplay:
     def __init__(self, total: int, *, quiet: bool = False) -> None:
         """`total` is the number of agent steps of the run; `quiet` disables all output."""
         self.total = total
-        self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
-        self.bar = Progress(BarColumn(20), TextColumn("{task.description}"), console=self.console, refresh_per_second=4)
-        self.task = self.bar.add_task("", total=total)
+        self.console = Console(quiet=quiet, highlight=False)
+        self.status = ProgressStatus()
+        self.live = Live(console=self.console, refresh_per_second=4, get_renderable=self._render)
         self.shown_at = time.monotonic()
         self.interval = BAR_INTERVAL if self.console.is_terminal else LINE_INTERVAL
 
     def __enter__(self) -> ProgressDisplay:
         if self.console.is_terminal:
-            self.bar.start()
+            self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.console.is_terminal:
-            self.bar.stop()
+            self.live.stop()
 
     def print_line(self, line: str) -> None:
-        """Print a line above the bar. The line is not interpreted as rich markup."""
-        self.console.print(plain_text(line))
+        """Print a line above the bar, on a terminal broken between words. The line has no rich markup."""
+        lines = wrapped(line, self.console.width) if self.console.is_terminal else [line]
+        for part in lines:
+            self.print_command(part)
+
+    def print_command(self, line: str) -> None:
+        """Print a line above the bar without breaking it, so that a person can copy a command."""
+        self.console.print(plain_text(line), soft_wrap=True)
 
     def is_due(self) -> bool:
         """Return True if the last update is at least one interval ago."""
@@ -106,10 +144,21 @@ class ProgressDisplay:
     def show(self, status: ProgressStatus) -> None:
         """Update the bar, or print the status as a line."""
         self.shown_at = time.monotonic()
-        if self.console.is_terminal:
-            self.bar.update(self.task, completed=status.step, description=status.line(self.total))
-        else:
+        self.status = status
+        if not self.console.is_terminal:
             self.print_line(status.line(self.total))
+
+    def _render(self) -> Group:
+        """Return the two lines of the bar."""
+        speed_line = self.status.speed_line(self.total)
+        width = min(self.console.width - len(speed_line) - 1, MAX_BAR_WIDTH)
+        first_line = Table.grid(padding=(0, 1))
+        if width >= MIN_BAR_WIDTH:
+            bar = ProgressBar(self.total, min(self.status.step, self.total), width=width)
+            first_line.add_row(bar, Text(speed_line, no_wrap=True))
+        else:
+            first_line.add_row(Text(speed_line, no_wrap=True))
+        return Group(first_line, Text(printable(self.status.score_line(self.console.width)), no_wrap=True))
 
 
 @contextmanager

@@ -55,6 +55,7 @@ class LogMetrics:
         speed = state.speed()  # before `last_log` is set, because the speed is measured since the previous line
         state.last_log = LastLog(state.steps, state.loop_seconds)
         values = session.window.close()
+        session.entropy = values.get("entropy", session.entropy)
         values |= session.agent.gauges()
         values |= session.loop.gauges()
         values["train/games"] = state.episodes

@@ -41,6 +41,8 @@ class TrainingSession:
     checkpoint may be due by the clock, and lines at steps chosen by the clock would differ from run to run."""
     target_reached: TargetReached | None = None
     """The first evaluation that reached the target score. A resumed run reads it from metrics.jsonl."""
+    entropy: float | None = None
+    """Mean entropy of the policy in the last line of training metrics; None if the agent logs none."""
     stop_signal: int | None = None
     """Number of the signal that asked training to stop."""
 
@@ -75,6 +77,7 @@ class TrainingSession:
             steps_per_s=state.speed(),
             return_100=state.mean_recent_score,
             epsilon=self.agent.gauges().get("epsilon"),
+            entropy=self.entropy,
             last_eval=state.last_eval.score if state.last_eval else None,
             best_eval=state.best_score,
             solved_at=self.target_reached.steps if self.target_reached else None,

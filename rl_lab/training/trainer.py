@@ -172,12 +172,12 @@ class Trainer:
                     if state.evaluation_due:  # a signal interrupted this evaluation before the run was resumed
                         evaluation.evaluate()
                     self._run_loop(hooks)
-                    progress.show()
                 if session.stop_signal is not None:
                     session.display.print_line("stopped after this step, saving")
                 try:
                     with session.watchdog:
                         evaluation.evaluate_if_missing()
+                    progress.show()  # with the last evaluation
                 finally:  # the learned weights are saved even if the evaluation fails
                     checkpoints.save()
                 # The metrics of this checkpoint have to be logged here, because no line of training metrics follows.
@@ -272,7 +272,8 @@ class Trainer:
         if state.best_score is not None:
             folder = checkpoint.find(self.run.path).relative_to(self.run.path)
             print_line(f"best evaluation {state.best_score:.2f}, saved in {self.run}/{folder}")
-        print_line(f"next:  {shell_command('eval', self.run, '--episodes', 30)}")
-        print_line(f"       {shell_command('watch', self.run)}")
+        print_command = self.session.display.print_command
+        print_command(f"next:  {shell_command('eval', self.run, '--episodes', 30)}")
+        print_command(f"       {shell_command('watch', self.run)}")
         if not reached and is_resumable(self.plan.config.agent):
-            print_line(f"       {shell_command('resume', self.run, '--steps', 2 * settings.steps)}")
+            print_command(f"       {shell_command('resume', self.run, '--steps', 2 * settings.steps)}")
