@@ -18,11 +18,16 @@ class CompareOptions:
     """The options of `compare`."""
 
     runs: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Runs: run folders, folders of runs (runs/Pong), glob patterns, groups, agents, environments or parts of paths."""
+    """Runs: run folders, folders of runs (runs/Pong) or of sweeps (runs/sweeps), glob patterns, groups, agents,
+    environments or parts of paths."""
     html: str = "comparison.html"
     """File for the HTML page; an empty name writes no page."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON object instead of the table."""
+    wide: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print all columns. By default a terminal shows only the columns that fit."""
+    mix_lengths: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Put runs of different length into one row. By default runs with other numbers of steps have rows of their own."""
     metric: str = SCORE_METRIC
     """Metric to compare: a name from metrics.jsonl."""
     x: XAxis = "steps"

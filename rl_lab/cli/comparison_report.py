@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -18,7 +19,7 @@ from rl_lab.compare.run_result import read_results
 from rl_lab.compare.runs import find_runs
 from rl_lab.errors import LabError
 from rl_lab.experiment.registry import load_env_plugins
-from rl_lab.system.printable import plain_text, print_line
+from rl_lab.system.printable import plain_text, print_line, printable, wrapped
 from rl_lab.tracking.metric_names import XAxis
 from rl_lab.tracking.wandb_mode import NO_WANDB_KEY, find_wandb_key
 
@@ -26,6 +27,23 @@ if TYPE_CHECKING:
     from rl_lab.cli.compare import CompareOptions
 
 FILE_WIDTH = 200  # columns of the table where the output is no terminal
+
+COLUMNS = (
+    *("agent", "env", "seeds", "final", "best", "normalised", "optimum", "regret"),
+    *("target", "seeds at target", "steps to target", "minutes to target", "steps/s"),
+)
+"""Headings of the table, from left to right."""
+
+COLUMN_GAP = 2  # spaces between two columns
+
+TEXT_COLUMNS = ("agent", "env")
+"""Columns that are aligned at the left."""
+
+DROP_ORDER = (
+    *("steps/s", "minutes to target", "best", "normalised", "optimum", "target", "steps to target"),
+    *("seeds at target", "regret"),
+)
+"""Columns that are left out on a narrow terminal, the first one first."""
 
 
 def report_comparison(options: CompareOptions) -> None:
@@ -47,8 +65,8 @@ def report_comparison(options: CompareOptions) -> None:
     incompatibilities = find_incompatibilities(results)
     if incompatibilities and not options.force:
         raise LabError(f"{'; '.join(incompatibilities)}; --force compares the runs anyway")
-    warnings = incompatibilities + find_caveats(results)
-    comparison = Comparison.from_results(results, options.metric, options.target)
+    warnings = incompatibilities + find_caveats(results, mix_lengths=options.mix_lengths)
+    comparison = Comparison.from_results(results, options.metric, options.target, mix_lengths=options.mix_lengths)
     page = Path(options.html) if options.html else None
     if page:
         _write_page(comparison, page, options.x, warnings + problems)
@@ -59,7 +77,7 @@ def report_comparison(options: CompareOptions) -> None:
     if options.json:
         _print_json(summaries, options.metric, warnings, problems)
     else:
-        _print_table(summaries)
+        _print_table(summaries, wide=options.wide)
         _print_lines(stderr, [f"WARNING: {warning}" for warning in warnings])
         if page:
             print_line(f"page: {page}")
@@ -77,9 +95,10 @@ def _write_page(comparison: Comparison, path: Path, x: XAxis, warnings: list[str
 
 
 def _print_lines(console: Console, lines: Sequence[str]) -> None:
-    """Print lines as they are, without rich markup and line breaks."""
+    """Print lines without rich markup, on a terminal broken between words."""
     for line in lines:
-        console.print(plain_text(line), soft_wrap=True)
+        for part in wrapped(line, console.width) if console.is_terminal else [line]:
+            console.print(plain_text(part), soft_wrap=True)
 
 
 def _print_json(summaries: list[GroupSummary], metric: str, warnings: list[str], problems: list[str]) -> None:
@@ -87,36 +106,70 @@ def _print_json(summaries: list[GroupSummary], metric: str, warnings: list[str],
     print(json.dumps(content))
 
 
-def _print_table(summaries: Sequence[GroupSummary]) -> None:
+def _print_table(summaries: Sequence[GroupSummary], *, wide: bool) -> None:
+    """Print the table. A terminal shows the columns that fit, unless `wide`; a file receives all of them."""
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=FILE_WIDTH)
-    console.print(_render_table(summaries))
+    columns = _table_columns(summaries)
+    if wide or not console.is_terminal:
+        console = Console(highlight=False, width=max(FILE_WIDTH, _width(columns)))
+    left_out = _drop_columns(columns, console.width)
+    table = Table(box=None, pad_edge=False, padding=(0, COLUMN_GAP, 0, 0))
+    for heading, column_width in _widths(columns, console.width).items():
+        justify = "left" if heading in TEXT_COLUMNS else "right"
+        table.add_column(heading, justify=justify, width=column_width)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*map(plain_text, cells))
+    console.print(table, crop=False)
+    if left_out:
+        console.print(plain_text(f"--wide shows more columns: {', '.join(left_out)}"))
 
 
-def _render_table(summaries: Sequence[GroupSummary]) -> Table:
-    """Return the table. The columns about the target and the optimum are left out if no group has one."""
-    has_target = any(summary.target is not None for summary in summaries)
-    has_optimum = any(summary.optimum is not None for summary in summaries)
-    headings = ["agent", "env", "seeds", "final", "best", "normalised"]
-    if has_optimum:
-        headings += ["optimum", "regret"]
-    if has_target:
-        headings += ["target", "seeds at target", "steps to target", "minutes to target"]
-    headings.append("steps/s")
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("agent", "env") else "right", overflow="fold")
+def _table_columns(summaries: Sequence[GroupSummary]) -> dict[str, list[str]]:
+    """Return the columns: heading -> one cell for each group. A column without any number is left out."""
+    columns: dict[str, list[str]] = {heading: [] for heading in COLUMNS}
     for summary in summaries:
         cells = [summary.agent, summary.env, str(len(summary.seeds)), str(summary.final), str(summary.best)]
         cells.append(_cell(summary.normalised))
-        if has_optimum:
-            cells += [_cell(summary.optimum, ".2f"), _cell(summary.regret)]
-        if has_target:
-            cells += _target_cells(summary)
+        cells += [_cell(summary.optimum, ".2f"), _cell(summary.regret)]
+        cells += _target_cells(summary)
         cells.append("" if np.isnan(summary.steps_per_s) else f"{summary.steps_per_s:,.0f}")
-        table.add_row(*map(plain_text, cells))
-    return table
+        for heading, cell in zip(COLUMNS, cells, strict=True):
+            columns[heading].append(cell)
+    return {heading: cells for heading, cells in columns.items() if any(cells)}
+
+
+def _drop_columns(columns: dict[str, list[str]], width: int) -> list[str]:
+    """Remove columns, the least important one first, until each row fits in one line. Return their headings."""
+    left_out = []
+    for heading in DROP_ORDER:
+        if _width(columns) <= width:
+            break
+        if heading in columns:
+            del columns[heading]
+            left_out.append(heading)
+    return [heading for heading in COLUMNS if heading in left_out]
+
+
+def _width(columns: dict[str, list[str]]) -> int:
+    """Return the smallest width of the table."""
+    return _total(_widths(columns, 0))
+
+
+def _widths(columns: dict[str, list[str]], width: int) -> dict[str, int]:
+    """Return the widths of columns whose cells are not broken: heading -> characters.
+
+    Headings are broken between words if the table would be wider than `width` otherwise.
+    """
+    of_cells = {heading: max(cell_len(printable(cell)) for cell in cells) for heading, cells in columns.items()}
+    unbroken = {heading: max(len(heading), widest) for heading, widest in of_cells.items()}
+    if _total(unbroken) <= width:
+        return unbroken
+    return {heading: max(widest, *map(len, heading.split())) for heading, widest in of_cells.items()}
+
+
+def _total(widths: dict[str, int]) -> int:
+    """Return the width of a table with columns of these widths."""
+    return sum(widths.values()) + COLUMN_GAP * (len(widths) - 1)
 
 
 def _target_cells(summary: GroupSummary) -> list[str]:

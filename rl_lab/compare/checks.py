@@ -7,15 +7,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from rl_lab.compare.labels import group_labels
+from rl_lab.compare.labels import LENGTH_TOLERANCE, group_labels
 from rl_lab.compare.run_result import RunResult
 from rl_lab.compare.scores import score_scale
 
 # Coverage of a 95% bootstrap interval of the interquartile mean, measured on 600 sets of normally distributed scores:
 # about 90% with 5 seeds, about 75% with 3 seeds.
 RECOMMENDED_SEEDS = 5
-
-LENGTH_TOLERANCE = 1.05  # ratio of agent steps from which runs count as of different length
 
 
 def find_incompatibilities(results: Sequence[RunResult]) -> list[str]:
@@ -44,14 +42,18 @@ def _properties(result: RunResult) -> dict[str, Any]:
     return {**values, "eval_epsilon": result.config.run.eval_epsilon}
 
 
-def find_caveats(results: Sequence[RunResult]) -> list[str]:
+def find_caveats(results: Sequence[RunResult], *, mix_lengths: bool = False) -> list[str]:
     """Return warnings about a comparison.
 
     They are about repeated seeds, runs of different length, selected scores, groups with few seeds, and games without
     normalised scores.
+
+    Args:
+        results: The runs.
+        mix_lengths: Runs of different length form one group (`group_labels`).
     """
     groups: dict[tuple[str, str], list[RunResult]] = defaultdict(list)
-    for label, result in zip(group_labels(results), results, strict=True):
+    for label, result in zip(group_labels(results, mix_lengths=mix_lengths), results, strict=True):
         groups[label, result.env_spec.name].append(result)
     caveats = []
     lengths: dict[str, dict[str, float]] = defaultdict(dict)  # environment -> label -> agent steps of the longest run

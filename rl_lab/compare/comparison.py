@@ -164,16 +164,19 @@ class Comparison:
     """Name of the metric that is compared."""
 
     @classmethod
-    def from_results(cls, results: Sequence[RunResult], metric: str, target: float | None = None) -> Comparison:
+    def from_results(
+        cls, results: Sequence[RunResult], metric: str, target: float | None = None, *, mix_lengths: bool = False
+    ) -> Comparison:
         """Group the runs.
 
         Args:
             results: The runs.
             metric: The metric that is compared.
             target: Target score. None uses for each environment the `common_target` of its runs.
+            mix_lengths: Runs of different length form one group (`group_labels`).
         """
         by_env_and_label: dict[tuple[str, str], list[RunResult]] = {}
-        for label, result in zip(group_labels(results), results, strict=True):
+        for label, result in zip(group_labels(results, mix_lengths=mix_lengths), results, strict=True):
             by_env_and_label.setdefault((result.env_spec.name, label), []).append(result)
         groups = []
         for env, label in sorted(by_env_and_label, key=lambda key: key[0]):

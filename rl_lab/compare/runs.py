@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.run_search import find_run_folders
+from rl_lab.sweep.sweep import Sweep
 
 
 @dataclass
@@ -59,14 +60,34 @@ def _find_by_name(name: str, runs_dir: str) -> FoundRuns:
     in_folders = runs_below(*map(Path, paths))
     if in_folders.runs or in_folders.problems:
         return in_folders
+    of_sweeps = _runs_of_sweeps(map(Path, paths))
+    if of_sweeps:
+        return FoundRuns(of_sweeps)
     if name in ("latest", "demo"):
         return FoundRuns([Run.find(name, runs_dir)])
     in_runs_dir = runs_below(Path(runs_dir))
     matches = Run.of_group(name, runs_dir) or _matching_paths(name, in_runs_dir.runs, Path(runs_dir))
     if not matches:
-        advice = in_runs_dir.problems[0] if in_runs_dir.problems else f"`ls {runs_dir}/*/*` lists the runs"
+        advice = in_runs_dir.problems[0] if in_runs_dir.problems else "`list runs` shows all runs"
         raise LabError(f"no run matches {name!r}, here or in {runs_dir}; {advice}")
     return FoundRuns(matches, in_runs_dir.problems)
+
+
+def _runs_of_sweeps(folders: Iterable[Path]) -> list[Run]:
+    """Return the runs of sweeps. The run folders of a sweep do not lie in its own folder.
+
+    Args:
+        folders: Folders of sweeps (runs/sweeps/GROUP), and folders that contain such folders.
+
+    Raises:
+        LabError: A file sweep.json is damaged.
+    """
+    runs = []
+    for folder in folders:
+        for file in sorted([*folder.glob("sweep.json"), *folder.glob("*/sweep.json")]):
+            sweep = Sweep.read(str(file.parent))
+            runs += Run.of_group(sweep.group, sweep.runs_dir)
+    return runs
 
 
 def _matching_paths(name: str, runs: Sequence[Run], runs_dir: Path) -> list[Run]:

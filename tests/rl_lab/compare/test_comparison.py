@@ -63,7 +63,10 @@ def test_curve_in_frames_and_in_minutes(study):
 def test_curve_covers_the_steps_that_all_seeds_reached(make_run):
     longer = [(1000, 0.5, 0.0), (2000, 1.0, 10.0), (3000, 1.5, 20.0), (4000, 2.0, 30.0)]
     shorter = [(1000, 0.5, 0.0), (2000, 1.0, 20.0)]
-    (group,) = compare([make_run(seed=1, evaluations=longer), make_run(seed=2, evaluations=shorter)]).groups
+    runs = [make_run(seed=1, evaluations=longer), make_run(seed=2, evaluations=shorter)]
+    assert len(compare(runs).groups) == 2, "runs of different length are groups of their own"
+    results, _ = read_results(runs)
+    (group,) = Comparison.from_results(results, SCORE_METRIC, mix_lengths=True).groups
     found = group.curve("steps")
     assert (found.x[0], found.x[-1]) == (1000, 2000)
     assert (found.y[0], found.y[-1]) == (0, 15)

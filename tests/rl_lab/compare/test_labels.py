@@ -21,3 +21,16 @@ def test_labels_name_steps_only_for_agents_that_cannot_resume(make_run):
     assert set(group_labels(resumable)) == {"dqn"}
     not_resumable, _ = read_results([make_run("sb3_dqn", seed=1, steps=77), make_run("sb3_dqn", seed=2, steps=78)])
     assert group_labels(not_resumable) == ["sb3_dqn steps=77", "sb3_dqn steps=78"]
+
+
+def test_runs_of_different_length_have_different_labels(make_run):
+    """5% more steps are still the same length. A run that stopped at its target counts with its whole budget."""
+    runs = [
+        make_run(seed=1, evaluations=((2000, 1.0, 1.0),)),
+        make_run(seed=2, evaluations=((2050, 1.0, 1.0),)),
+        make_run(seed=3, evaluations=((8000, 4.0, 1.0),)),
+        make_run(seed=4, steps=8000, target=5.0, stop_at_target=True, evaluations=((500, 1.0, 6.0),)),
+    ]
+    results, _ = read_results(runs)
+    assert group_labels(results) == ["dqn steps=2,050", "dqn steps=2,050", "dqn steps=8,000", "dqn steps=8,000"]
+    assert group_labels(results, mix_lengths=True) == ["dqn"] * 4

@@ -7,6 +7,7 @@ import pytest
 
 from rl_lab.compare.runs import find_runs
 from rl_lab.errors import LabError
+from rl_lab.sweep.sweep import Sweep
 
 
 def test_find_runs_by_folder_pattern_group_agent_env_or_part_of_path(make_run, tmp_path, monkeypatch):
@@ -71,3 +72,15 @@ def test_find_runs_by_group_that_yaml_quotes(make_run, tmp_path):
     """YAML writes a group that looks like a date with quotes."""
     group = make_run(seed=9, group="2026-11-21").config.run.group
     assert len(find_runs([str(group)], str(tmp_path / "runs")).runs) == 1
+
+
+def test_find_runs_of_sweeps_by_their_folders(make_run, tmp_path):
+    """The run folders of a sweep lie beside runs/sweeps, so they are found by the group of the sweep."""
+    runs_dir = str(tmp_path / "runs")
+    first = make_run(seed=1, group="first")
+    second = make_run(seed=2, group="second")
+    make_run(seed=3)
+    for group in ("first", "second"):
+        Sweep("grid", "20260101-000000", group, runs_dir, 1.0, 0.0, 3, {"trials": []}).write()
+    assert find_runs([f"{runs_dir}/sweeps"], runs_dir).runs == [first, second]
+    assert find_runs(["sweeps/second"], runs_dir).runs == [second]
