@@ -255,10 +255,11 @@ def _hangup_blocked() -> Iterator[None]:
 
 def trainable_ids() -> list[str]:
     """Return the Gymnasium ids that agents can be trained on: newest versions only, without Atari games."""
-    newest: dict[str, str] = {}  # id of the newest version, by name; the registry lists older versions first
+    # Id of the newest version, by namespace and name. The registry lists older versions first.
+    newest: dict[tuple[str | None, str], str] = {}
     for env_id, spec in gymnasium.registry.items():
-        if spec.namespace is None and not str(spec.entry_point).startswith("ale_py"):
-            newest[spec.name] = env_id
+        if not str(spec.entry_point).startswith("ale_py"):
+            newest[spec.namespace, spec.name] = env_id
     return sorted(env_id for env_id in newest.values() if _is_trainable(env_id))
 
 

@@ -25,6 +25,7 @@ checksums; if one does not match, the previous generation is used. The rows of a
 share segments. Tensors are safetensors and everything else is JSON, so loading a checkpoint cannot execute code.
 """
 
+from rl_lab.checkpoint.cleaning import files_for_resume
 from rl_lab.checkpoint.flat_names import flatten, unflatten
 from rl_lab.checkpoint.folders import discard_newer, find, generations, step_of
 from rl_lab.checkpoint.loading import WRONG_STATE, load, load_network, read_state, wrong_state_error
@@ -37,6 +38,7 @@ __all__ = [
     "SavedCheckpoint",
     "bytes_to_write",
     "discard_newer",
+    "files_for_resume",
     "find",
     "flatten",
     "generations",

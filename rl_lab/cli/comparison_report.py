@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 
+from rl_lab.cli.fitted_table import print_fitted
 from rl_lab.compare.checks import find_caveats, find_incompatibilities
 from rl_lab.compare.comparison import Comparison, GroupSummary
 from rl_lab.compare.page import to_json, write_page
@@ -19,22 +18,18 @@ from rl_lab.compare.run_result import read_results
 from rl_lab.compare.runs import find_runs
 from rl_lab.errors import LabError
 from rl_lab.experiment.registry import load_env_plugins
-from rl_lab.system.printable import plain_text, print_line, printable, wrapped
+from rl_lab.system.printable import plain_text, print_line, wrapped
 from rl_lab.tracking.metric_names import XAxis
 from rl_lab.tracking.wandb_mode import NO_WANDB_KEY, find_wandb_key
 
 if TYPE_CHECKING:
     from rl_lab.cli.compare import CompareOptions
 
-FILE_WIDTH = 200  # columns of the table where the output is no terminal
-
 COLUMNS = (
     *("agent", "env", "seeds", "final", "best", "normalised", "optimum", "regret"),
     *("target", "seeds at target", "steps to target", "minutes to target", "steps/s"),
 )
 """Headings of the table, from left to right."""
-
-COLUMN_GAP = 2  # spaces between two columns
 
 TEXT_COLUMNS = ("agent", "env")
 """Columns that are aligned at the left."""
@@ -108,20 +103,9 @@ def _print_json(summaries: list[GroupSummary], metric: str, warnings: list[str],
 
 def _print_table(summaries: Sequence[GroupSummary], *, wide: bool) -> None:
     """Print the table. A terminal shows the columns that fit, unless `wide`; a file receives all of them."""
-    console = Console(highlight=False)
-    columns = _table_columns(summaries)
-    if wide or not console.is_terminal:
-        console = Console(highlight=False, width=max(FILE_WIDTH, _width(columns)))
-    left_out = _drop_columns(columns, console.width)
-    table = Table(box=None, pad_edge=False, padding=(0, COLUMN_GAP, 0, 0))
-    for heading, column_width in _widths(columns, console.width).items():
-        justify = "left" if heading in TEXT_COLUMNS else "right"
-        table.add_column(heading, justify=justify, width=column_width)
-    for cells in zip(*columns.values(), strict=True):
-        table.add_row(*map(plain_text, cells))
-    console.print(table, crop=False)
+    left_out = print_fitted(_table_columns(summaries), text_columns=TEXT_COLUMNS, drop_order=DROP_ORDER, wide=wide)
     if left_out:
-        console.print(plain_text(f"--wide shows more columns: {', '.join(left_out)}"))
+        print_line(f"--wide shows more columns: {', '.join(left_out)}")
 
 
 def _table_columns(summaries: Sequence[GroupSummary]) -> dict[str, list[str]]:
@@ -136,40 +120,6 @@ def _table_columns(summaries: Sequence[GroupSummary]) -> dict[str, list[str]]:
         for heading, cell in zip(COLUMNS, cells, strict=True):
             columns[heading].append(cell)
     return {heading: cells for heading, cells in columns.items() if any(cells)}
-
-
-def _drop_columns(columns: dict[str, list[str]], width: int) -> list[str]:
-    """Remove columns, the least important one first, until each row fits in one line. Return their headings."""
-    left_out = []
-    for heading in DROP_ORDER:
-        if _width(columns) <= width:
-            break
-        if heading in columns:
-            del columns[heading]
-            left_out.append(heading)
-    return [heading for heading in COLUMNS if heading in left_out]
-
-
-def _width(columns: dict[str, list[str]]) -> int:
-    """Return the smallest width of the table."""
-    return _total(_widths(columns, 0))
-
-
-def _widths(columns: dict[str, list[str]], width: int) -> dict[str, int]:
-    """Return the widths of columns whose cells are not broken: heading -> characters.
-
-    Headings are broken between words if the table would be wider than `width` otherwise.
-    """
-    of_cells = {heading: max(cell_len(printable(cell)) for cell in cells) for heading, cells in columns.items()}
-    unbroken = {heading: max(len(heading), widest) for heading, widest in of_cells.items()}
-    if _total(unbroken) <= width:
-        return unbroken
-    return {heading: max(widest, *map(len, heading.split())) for heading, widest in of_cells.items()}
-
-
-def _total(widths: dict[str, int]) -> int:
-    """Return the width of a table with columns of these widths."""
-    return sum(widths.values()) + COLUMN_GAP * (len(widths) - 1)
 
 
 def _target_cells(summary: GroupSummary) -> list[str]:

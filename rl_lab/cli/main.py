@@ -32,7 +32,10 @@ commands:
   sweep grid|search         train many agents on this machine or on a cluster, with Ray
   sync [RUN...]             upload metrics that were logged offline to Weights & Biases
   dash [RUN]                show the W&B view of a run in the terminal
-  list [agents|envs]        list the agents and the environments
+  list [runs|agents|envs|presets]
+                            list the runs, the agents, the environments, or the presets of agents
+  rm RUN...                 remove run folders
+  clean [RUN...]            free the disk space of finished runs: remove what only `resume` needs
   doctor                    describe this machine, and report problems of the installation
 
 RUN is a run folder, "latest", an unambiguous part of its name, or "demo", an agent that is part of the lab. compare and
@@ -52,6 +55,8 @@ COMMANDS = {
     "sync": "rl_lab.cli.sync",
     "dash": "rl_lab.cli.dash",
     "list": "rl_lab.cli.listing",
+    "rm": "rl_lab.cli.remove",
+    "clean": "rl_lab.cli.clean",
     "doctor": "rl_lab.cli.doctor",
 }
 """Modules by command. A module defines the function `COMMAND_command(args)`."""

@@ -134,6 +134,24 @@ def preset_layers(presets: Path | None, env_spec: EnvSpec | None, preset: str) -
     return layers
 
 
+def preset_sections(presets: Path | None) -> dict[str, list[str]]:
+    """Return the presets of an agent, `default` included, with the names of the sections that have settings.
+
+    Args:
+        presets: The agent's YAML file, or None if the agent has none.
+
+    Raises:
+        ConfigError: A file cannot be read.
+    """
+    sections_by_preset: dict[str, list[str]] = {DEFAULT_PRESET: []}
+    for file in _files_from_base_to_agent(presets):
+        own = {name: file.sections[name] for name in file.sections if name != "presets"}
+        for preset, sections in {DEFAULT_PRESET: own, **file.presets()}.items():
+            names = sections_by_preset.setdefault(preset, [])
+            names += [name for name, settings in sections.items() if settings and name not in names]
+    return sections_by_preset
+
+
 def file_layer(file: ConfigFile | None, agent: str) -> list[Layer]:
     """Return the layer of a `--config` file, as a list. The file may be the config.yaml of a run.
 

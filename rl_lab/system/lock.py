@@ -15,12 +15,12 @@ RETRY_SECONDS = 0.2
 
 
 @contextmanager
-def lock_run(run: Path, *, timeout: float = 0) -> Iterator[None]:
+def lock_run(run: Path, *, timeout: float = RETRY_SECONDS) -> Iterator[None]:
     """Hold the lock of a run folder. The kernel releases the lock when the process ends, even after a crash.
 
     Args:
         run: The run folder. The file `lock` in the folder holds the process id of the owner.
-        timeout: Seconds to wait for another process to release the lock.
+        timeout: Seconds to wait for another process to release the lock. `is_locked` holds it for a moment.
 
     Raises:
         LabError: Another process holds the lock, or the folder is not writable.
@@ -46,3 +46,18 @@ def lock_run(run: Path, *, timeout: float = 0) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def is_locked(run: Path) -> bool:
+    """Return True if a process trains the run."""
+    try:
+        file = os.open(run / "lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:  # there is no such file: the run was never trained here
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False

@@ -86,9 +86,12 @@ CARTPOLE = ["--env", "CartPole-v1"]
         (
             ["trian"],
             "unknown command 'trian'; the commands are: train, resume, eval, watch, look, compare, sweep, sync, dash,"
-            " list, doctor",
+            " list, rm, clean, doctor",
         ),
-        (["list", "everything"], "the usage is list, list agents, list envs or list envs MODULE"),
+        (
+            ["list", "everything"],
+            "the usage is list, list runs, list agents, list envs [MODULE] or list presets [AGENT]",
+        ),
         (["doctor", "--fix"], "doctor takes no options, not --fix"),
         (["train"], "which agent?"),
         (["train", "dqn"], "which environment? add --env NAME"),
@@ -204,7 +207,7 @@ def test_help_of_eval_lists_its_options(tmp_path: Path):
             "watch",
         ],
         *["look", "compare", "sweep", "sweep grid", "sweep search", "sweep resume", "sweep status", "sync", "dash"],
-        *["list", "doctor"],
+        *["list", "list runs", "rm", "clean", "doctor"],
     ],
 )
 def test_help_imports_no_slow_package(command: str, tmp_path: Path):

@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from rl_lab.cli import comparison_report
+from rl_lab.cli import comparison_report, fitted_table
 from rl_lab.compare.comparison import GroupSummary
 from rl_lab.compare.statistics import Estimate
 
@@ -25,7 +25,7 @@ def summary(agent: str) -> GroupSummary:
 def print_table(monkeypatch: pytest.MonkeyPatch, width: int, *, wide: bool = False, terminal: bool = True) -> None:
     """Print the table of two groups on a console of a given width."""
     monkeypatch.setattr(
-        comparison_report,
+        fitted_table,
         "Console",
         lambda **options: Console(**{"width": width, **options}, force_terminal=terminal, color_system=None),
     )

@@ -1,0 +1,70 @@
+"""Tables that fit the width of the terminal, with one line for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+
+from rl_lab.system.printable import plain_text, printable
+
+FILE_WIDTH = 200  # least width of a table where the output is no terminal
+COLUMN_GAP = 2  # spaces between two columns
+
+Columns = dict[str, list[str]]
+"""Heading -> one cell for each row."""
+
+
+def print_fitted(
+    columns: Columns, *, text_columns: Collection[str], drop_order: Sequence[str], wide: bool = False
+) -> list[str]:
+    """Print a table. A terminal shows the columns that fit; a file receives all of them.
+
+    Args:
+        columns: The columns, from left to right.
+        text_columns: Headings of the columns that are aligned at the left. All others are aligned at the right.
+        drop_order: Headings of the columns that may be left out, the least important one first.
+        wide: Print all columns on a terminal too.
+
+    Returns:
+        The headings of the columns that were left out.
+    """
+    console = Console(highlight=False)
+    if wide or not console.is_terminal:
+        console = Console(highlight=False, width=max(FILE_WIDTH, _smallest_width(columns)))
+    shown = dict(columns)
+    for heading in drop_order:
+        if _smallest_width(shown) <= console.width:
+            break
+        shown.pop(heading, None)
+    table = Table(box=None, pad_edge=False, padding=(0, COLUMN_GAP, 0, 0))
+    for heading, width in _widths(shown, console.width).items():
+        table.add_column(heading, justify="left" if heading in text_columns else "right", width=width)
+    for cells in zip(*shown.values(), strict=True):
+        table.add_row(*map(plain_text, cells))
+    console.print(table, crop=False)
+    return [heading for heading in columns if heading not in shown]
+
+
+def _smallest_width(columns: Columns) -> int:
+    """Return the smallest width of a table whose cells are not broken."""
+    return _total(_widths(columns, 0))
+
+
+def _widths(columns: Columns, width: int) -> dict[str, int]:
+    """Return the widths of columns whose cells are not broken: heading -> characters.
+
+    Headings are broken between words if the table would be wider than `width` otherwise.
+    """
+    of_cells = {heading: max(cell_len(printable(cell)) for cell in cells) for heading, cells in columns.items()}
+    unbroken = {heading: max(len(heading), widest) for heading, widest in of_cells.items()}
+    if _total(unbroken) <= width:
+        return unbroken
+    return {heading: max(widest, *map(len, heading.split())) for heading, widest in of_cells.items()}
+
+
+def _total(widths: dict[str, int]) -> int:
+    """Return the width of a table with columns of these widths."""
+    return sum(widths.values()) + COLUMN_GAP * (len(widths) - 1)
