@@ -2,8 +2,14 @@
 
 import os
 import signal
+import sys
+from pathlib import Path
 
 import torch
+
+# Messages name commands as `python -m rl_lab`, also if the script `rl-lab` is on the path (rl_lab.system.shell).
+SCRIPTS = str(Path(sys.executable).parent)
+os.environ["PATH"] = os.pathsep.join(folder for folder in os.environ["PATH"].split(os.pathsep) if folder != SCRIPTS)
 
 # One thread: the networks of the tests are small, and the results do not depend on the number of threads.
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start

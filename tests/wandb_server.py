@@ -38,6 +38,7 @@ class StoredRun:
     job_type: str = ""
     display_name: str = ""
     tags: list[str] = field(default_factory=list)
+    notes: str = ""
     config: Json = field(default_factory=dict)
     summary: Json = field(default_factory=dict)
     lines: dict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))  # file -> line number -> text
@@ -184,7 +185,8 @@ class GraphQLOperations:
         """Create or change a run."""
         is_new = name not in self.server.runs
         run = self.server.runs.setdefault(name, StoredRun(name, project))
-        attributes = {"groupName": "group", "jobType": "job_type", "displayName": "display_name", "tags": "tags"}
+        attributes = {"groupName": "group", "jobType": "job_type", "displayName": "display_name"}
+        attributes |= {"tags": "tags", "notes": "notes"}
         for variable, attribute in attributes.items():
             if variables.get(variable) is not None:
                 setattr(run, attribute, variables[variable])

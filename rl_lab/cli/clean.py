@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
 from rl_lab.cli.confirmation import confirm, megabytes
-from rl_lab.cli.parsing import parse
+from rl_lab.cli.parsing import RunNames, parse
 from rl_lab.errors import USER_ERRORS, LabError
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.run_removal import check_removable, find_exact_run, locked_for_removal
@@ -20,7 +19,7 @@ from rl_lab.system.printable import count_of, print_line
 class CleanOptions:
     """The options of `clean`."""
 
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    runs: RunNames = ()
     """Runs: run folders, complete names as `list runs` shows them, or "latest". Default: all runs in runs_dir."""
     yes: tyro.conf.FlagCreatePairsOff[bool] = False
     """Remove without a question."""

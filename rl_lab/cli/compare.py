@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import tyro
 
 from agents.core.settings import check_fields
-from rl_lab.cli.parsing import parse
+from rl_lab.cli.parsing import RunNames, parse
 from rl_lab.errors import LabError
 from rl_lab.tracking.metric_names import SCORE_METRIC, XAxis
 
@@ -17,7 +16,7 @@ from rl_lab.tracking.metric_names import SCORE_METRIC, XAxis
 class CompareOptions:
     """The options of `compare`."""
 
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    runs: RunNames = ()
     """Runs: run folders, folders of runs (runs/Pong) or of sweeps (runs/sweeps), glob patterns, groups, agents,
     environments or parts of paths."""
     html: str = "comparison.html"

@@ -6,11 +6,11 @@ import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import tyro
 
-from rl_lab.cli.parsing import parse
+from rl_lab.cli.parsing import RunNames, parse
 from rl_lab.errors import USER_ERRORS, LabError
 from rl_lab.experiment.run import Run
 from rl_lab.system.lock import is_locked
@@ -27,7 +27,7 @@ DROP_ORDER = ("minutes", "best", "steps", "env")
 class ListRunsOptions:
     """The options of `list runs`."""
 
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    runs: RunNames = ()
     """Runs: folders, patterns, groups or parts of names. Default: all runs in runs_dir."""
     wide: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print all columns. By default a terminal shows only the columns that fit."""

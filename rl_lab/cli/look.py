@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tyro
+
 from agents.core.settings import Count, Positive, Range, check_fields
 from rl_lab.cli.parsing import PlayOptions, parse
 from rl_lab.errors import LabError
@@ -23,7 +25,9 @@ class LookOptions(PlayOptions):
     """Agent step of the game whose feature maps are drawn."""
     units: Annotated[int, Range(1, 64)] = 8
     """Units of each convolution whose preferred inputs are drawn."""
-    attack: tuple[Literal["fgsm"], Positive] | None = None
+    attack: Annotated[
+        tuple[Literal["fgsm"], Positive] | None, tyro.conf.arg(metavar="fgsm FLOAT", help_behavior_hint="")
+    ] = None
     """Draw no images. Play with perturbed observations and print the scores (Huang et al. 2017): `--attack fgsm 0.01`.
     The number is the size of the perturbation: for images a share of the pixel range, for vectors in the unit of the
     observation."""

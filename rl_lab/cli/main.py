@@ -17,6 +17,7 @@ from pathlib import Path
 from rl_lab.errors import LabError
 from rl_lab.system.exit_codes import DISK_ERRORS, exit_with_error, run_command
 from rl_lab.system.shell import PROG, VERBOSE
+from rl_lab.version import __version__
 
 USAGE = f"""usage: {PROG} COMMAND ...
 
@@ -36,13 +37,14 @@ commands:
                             list the runs, the agents, the environments, or the presets of agents
   rm RUN...                 remove run folders
   clean [RUN...]            free the disk space of finished runs: remove what only `resume` needs
+  completion SHELL          print a script that completes words in bash, zsh or fish
   doctor                    describe this machine, and report problems of the installation
 
 RUN is a run folder, "latest", an unambiguous part of its name, or "demo", an agent that is part of the lab. compare and
 sync accept several: folders of runs, patterns, groups of --seeds, parts of names.
 {PROG} COMMAND --help shows the options with their types, defaults and units; of train the most used ones,
 and --help-all all of them.
-{PROG} COMMAND --verbose also prints the traceback of an error."""
+{PROG} COMMAND --verbose also prints the traceback of an error; {PROG} --version prints the version."""
 
 COMMANDS = {
     "train": "rl_lab.cli.train",
@@ -58,6 +60,7 @@ COMMANDS = {
     "rm": "rl_lab.cli.remove",
     "clean": "rl_lab.cli.clean",
     "doctor": "rl_lab.cli.doctor",
+    "completion": "rl_lab.cli.completion",
 }
 """Modules by command. A module defines the function `COMMAND_command(args)`."""
 
@@ -75,6 +78,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = [arg for arg in args if arg != VERBOSE]
     if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE)
+        sys.exit(0)
+    if args[0] in ("--version", "version"):
+        print(f"rl-lab {__version__}")
         sys.exit(0)
     name, *rest = args
     if name not in COMMANDS:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
 import re
+import shutil
+import sys
+import types
+import typing
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from rl_lab.experiment.config import parse_whole_number
 from rl_lab.experiment.run_config import Seed
 from rl_lab.experiment.setting_names import canonical_name
 from rl_lab.system.exit_codes import exit_with_error
+from rl_lab.system.printable import wrapped
 from rl_lab.system.shell import PROG
 
 RunName = Annotated[str, tyro.conf.Positional]
+RunNames = Annotated[
+    tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...", help_behavior_hint="(any number)")
+]
+"""Several runs; an option of this type may be left out."""
 
 WIDTH = 10_000
 """Columns in which tyro writes errors: enough that no line is broken."""
@@ -29,6 +40,47 @@ MESSAGES = {
     r"invalid literal for int\(\) with base 10: ('.*?')": r"\1 is \2; it must be a whole number",
     r"expected argument count \d+ of `\[bold\](.*?)\[/bold\]`": r"\1 takes \2",
 }
+
+
+REGISTRY = ConstructorRegistry()
+"""How the help shows values: TEXT in place of STR, and "none" or "empty" in place of {None} and ''."""
+
+
+@REGISTRY.primitive_rule
+def _text_rule(type_info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
+    """Return how a text is read and shown."""
+    if type_info.type is not str:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="TEXT",
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda text: [text or "empty"],
+    )
+
+
+@REGISTRY.primitive_rule
+def _optional_rule(type_info: PrimitiveTypeInfo) -> Any:
+    """Return how a value is read and shown that may be None: as the value without None, or the word "none"."""
+    options = typing.get_args(type_info.type)
+    others = [option for option in options if option is not types.NoneType]
+    if type_info.type_origin not in (types.UnionType, typing.Union) or len(others) != 1 or len(options) != 2:
+        return None
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(others[0], type_info.markers))
+    if not isinstance(spec, PrimitiveConstructorSpec) or spec.nargs != 1:
+        return None
+
+    def from_words(words: list[str]) -> Any:
+        return None if words[0].lower() == "none" else spec.instance_from_str(words)
+
+    return dataclasses.replace(
+        spec,
+        instance_from_str=from_words,
+        is_instance=lambda value: value is None or spec.is_instance(value),
+        str_from_instance=lambda value: ["none"] if value is None else spec.str_from_instance(value),
+        choices=None,
+    )
 
 
 @dataclass(frozen=True)
@@ -68,7 +120,8 @@ def parse(options: Any, args: list[str], command: str, description: str, **kwarg
         return tyro.cli(
             options,
             prog=f"{PROG} {command}",
-            description=description,
+            description=_wrapped(description),
+            registry=REGISTRY,
             args=[_without_exponent(arg) for arg in args],
             config=(tyro.conf.OmitArgPrefixes,),
             **kwargs,
@@ -87,6 +140,13 @@ def parse(options: Any, args: list[str], command: str, description: str, **kwarg
         except SystemExit:
             pass
     exit_with_error(f"{_error_line(errors.getvalue())} (see {PROG} {command} --help)")
+
+
+def _wrapped(description: str) -> str:
+    """Return the description, on a terminal broken between words: tyro would break it anywhere."""
+    if not sys.stdout.isatty():
+        return description
+    return "\n".join(wrapped(description, shutil.get_terminal_size().columns)).replace("\n  ", "\n")
 
 
 def canonical_args(args: list[str], known: Collection[str]) -> list[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import tyro
 
 from rl_lab.cli.confirmation import confirm, megabytes
-from rl_lab.cli.parsing import parse
+from rl_lab.cli.parsing import RunNames, parse
 from rl_lab.errors import LabError
 from rl_lab.experiment.run_removal import check_removable, find_exact_run, remove_run, size_of
 from rl_lab.system.printable import count_of, print_line
@@ -18,7 +17,7 @@ from rl_lab.system.printable import count_of, print_line
 class RemoveOptions:
     """The options of `rm`."""
 
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    runs: RunNames = ()
     """Runs: run folders, complete names as `list runs` shows them, or "latest". Parts of names are refused."""
     yes: tyro.conf.FlagCreatePairsOff[bool] = False
     """Remove without a question."""

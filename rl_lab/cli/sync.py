@@ -6,11 +6,8 @@ import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from rl_lab.cli.parsing import parse
+from rl_lab.cli.parsing import RunNames, parse
 from rl_lab.compare.runs import FoundRuns, find_runs, runs_below
 from rl_lab.errors import USER_ERRORS, Fault, LabError
 from rl_lab.experiment.run import Run
@@ -25,7 +22,7 @@ UPLOAD_TIMEOUT = 300.0  # seconds to upload one run
 class SyncOptions:
     """Options of `sync`."""
 
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    runs: RunNames = ()
     """Runs: folders, patterns, groups or parts of names. Default: all runs in runs_dir."""
     runs_dir: str = "runs"
     """Folder of the run folders."""

@@ -13,6 +13,7 @@ import tyro
 from agents.core.settings import Count
 from envs.spec import EnvSpec
 from rl_lab.cli.parsing import value_of
+from rl_lab.cli.printed_config import print_config, sources_of_settings
 from rl_lab.cli.training_options import (
     OptionsField,
     args_of_jobs,
@@ -32,12 +33,17 @@ from rl_lab.system.printable import print_line
 from rl_lab.system.quiet_output import quiet_if_lost
 from rl_lab.system.shell import PROG, VERBOSE, shell_command
 
+Flag = tyro.conf.FlagCreatePairsOff[bool]
 PROGRAM = [sys.executable, "-m", "rl_lab"]
 SEEDS_HELP = "Train these seeds as one group of runs: 1..5 or 1,3,8."
 JOBS_HELP = "Seeds that are trained side by side. They share the cores of the processor."
-GROUP_OPTIONS = [
+PRINT_CONFIG_HELP = "Print all settings as YAML, each with the layer that it comes from, and train nothing."
+DRY_RUN_HELP = "Make environments and agent, print the settings, and end before the first step. Nothing is written."
+TRAIN_OPTIONS = [
     OptionsField("seeds", Annotated[str, tyro.conf.arg(help=SEEDS_HELP)], ""),
     OptionsField("jobs", Annotated[Count, tyro.conf.arg(help=JOBS_HELP)], 1),
+    OptionsField("print_config", Annotated[Flag, tyro.conf.arg(help=PRINT_CONFIG_HELP)], False),
+    OptionsField("dry_run", Annotated[Flag, tyro.conf.arg(help=DRY_RUN_HELP)], False),
 ]
 
 
@@ -52,9 +58,17 @@ def train_command(args: list[str]) -> None:
     if not args or args[0].startswith("-"):
         exit_with_error(f"which agent? {usage}")
     name, *args = args
-    args = canonical_training_args(name, args, GROUP_OPTIONS)
+    args = canonical_training_args(name, args, TRAIN_OPTIONS)
     file = read_config_file(args)
-    options, config, env_spec = parse_training_options(name, args, GROUP_OPTIONS, file=file)
+    options, config, env_spec = parse_training_options(name, args, TRAIN_OPTIONS, file=file)
+    if options.print_config:
+        print_config(config, sources_of_settings(config, env_spec, args, file))
+        return
+    if options.dry_run:
+        from rl_lab.experiment import launch
+
+        launch.dry_run(config, env_spec)
+        return
     if options.jobs > 1 and not options.seeds:
         raise LabError(f"jobs is {options.jobs}; more than one job needs --seeds, such as --seeds 1..5")
     if options.seeds:

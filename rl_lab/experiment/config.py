@@ -63,15 +63,10 @@ def resolve(
     Raises:
         ConfigError: A setting is unknown, has the wrong type or is out of range, or a YAML file cannot be read.
     """
-    entry = find_agent(agent)
-    settings_class = entry.load_config_class()
+    settings_class = find_agent(agent).load_config_class()
     if isinstance(file, str):
         file = ConfigFile.read(file)
-    layers = [
-        *preset_layers(entry.presets, env_spec, preset),
-        *file_layer(file, agent),
-        Layer("the call", overrides),
-    ]
+    layers = [*_yaml_layers(agent, env_spec, preset, file), Layer("the call", overrides)]
     types = _setting_types(settings_class)
     values: dict[str, Any] = {}
     for layer in layers:
@@ -80,6 +75,21 @@ def resolve(
         values.setdefault("env", env_spec.name)
     values["preset"] = preset
     return _make_config(agent, settings_class, values)
+
+
+def setting_sources(
+    agent: str, env_spec: EnvSpec | None, *, preset: str = DEFAULT_PRESET, file: ConfigFile | None = None
+) -> dict[str, str]:
+    """Return the YAML layer from which each setting comes: setting -> file and section.
+
+    Settings that have the default of their dataclass are left out. The arguments are those of `resolve`.
+    """
+    types = _setting_types(find_agent(agent).load_config_class())
+    sources: dict[str, str] = {}
+    for layer in _yaml_layers(agent, env_spec, preset, file):
+        for name in canonical_names(layer.settings, types, layer.source):
+            sources[name] = layer.source
+    return sources
 
 
 def from_dict(data: dict[str, Any], source: str) -> Config:
@@ -143,6 +153,11 @@ def parse_whole_number(text: str) -> Any:
     if re.fullmatch(r"\d+(\.\d+)?[eE]\+?\d{1,2}", text) and float(text).is_integer():
         return int(float(text))
     return text
+
+
+def _yaml_layers(agent: str, env_spec: EnvSpec | None, preset: str, file: ConfigFile | None) -> list[Layer]:
+    """Return the layers between the defaults of the dataclasses and the flags, as `resolve` applies them."""
+    return [*preset_layers(find_agent(agent).presets, env_spec, preset), *file_layer(file, agent)]
 
 
 def _make_config(agent: str, settings_class: type, values: dict[str, Any]) -> Config:

@@ -51,6 +51,38 @@ def train(
         Interrupted: A signal stopped training. A checkpoint was saved.
         Fault: An error ended training.
     """
+    plan = _plan_new_run(config, env_spec)
+    with torch_threads(plan.compute.threads):  # also for the initial weights, which depend on the threads
+        return _train_planned(plan, quiet=quiet, path=path, listener=listener)
+
+
+def dry_run(config: Config, env_spec: EnvSpec) -> None:
+    """Make everything that a new run needs, print its settings, and end without an agent step or a run folder.
+
+    Args:
+        config: The configuration.
+        env_spec: The environment, as for `train`.
+
+    Raises:
+        LabError, ConfigError, EnvError: The run cannot start.
+    """
+    plan = _plan_new_run(config, env_spec)
+    with torch_threads(plan.compute.threads):
+        agent = plan.make_agent()
+        if plan.config.run.init_from:
+            plan = _initialise_from_run(plan, agent)
+        trainer = Trainer(plan, Run(Run.folder_of(plan.config, plan.env_spec)), agent, quiet=False)
+        try:
+            trainer.print_settings()
+            num_weights = sum(weight.numel() for weight in agent.network.parameters())
+            trainer.session.display.print_line(f"network of {num_weights:,} weights")
+            trainer.session.display.print_line("dry run: the run can start; no step was taken, nothing was written")
+        finally:
+            trainer.session.loop.close()
+
+
+def _plan_new_run(config: Config, env_spec: EnvSpec) -> TrainingPlan:
+    """Return the plan of a new run after all checks. The arguments and exceptions are those of `train`."""
     settings = config.run
     check_env_options(settings, env_spec)
     env_spec = adapt(
@@ -62,8 +94,7 @@ def train(
     )
     plan = plan_training(config, env_spec)
     plan.check_disk()
-    with torch_threads(plan.compute.threads):  # also for the initial weights, which depend on the threads
-        return _train_planned(plan, quiet=quiet, path=path, listener=listener)
+    return plan
 
 
 def _train_planned(plan: TrainingPlan, *, quiet: bool, path: Path | None, listener: MetricsSink | None) -> Run:

@@ -1,6 +1,6 @@
 """A run on disk: its folder and the files that describe it, and how runs are found by name.
 
-runs/<env>/<agent>/<time>-s<seed>/
+runs/<env>/<agent>/<time>-s<seed>[-<name>]/
     config.yaml       the resolved configuration
     env.json          the environment spec
     metrics.jsonl     logged metrics, one JSON object a line
@@ -71,7 +71,7 @@ class Run:
             LabError: The folder exists already, or cannot be written.
         """
         try:
-            folder = _create_folder(cls.folder_of(config, env_spec), config.run.seed, path)
+            folder = _create_folder(cls.folder_of(config, env_spec), config, path)
             (folder / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
             (folder / "env.json").write_text(json.dumps(env_spec.to_dict(), indent=2) + "\n")
         except OSError as error:
@@ -166,12 +166,14 @@ class Run:
         return self.shown_path
 
 
-def _create_folder(parent: Path, seed: int, path: Path | None) -> Path:
-    """Create and return the folder `path`, or one in `parent` whose name is the time and the seed."""
+def _create_folder(parent: Path, config: Config, path: Path | None) -> Path:
+    """Create and return the folder `path`, or one in `parent` whose name is the time, the seed and the run's name."""
     if path is not None:
         candidates = [path]
     else:
-        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-s{seed}"
+        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-s{config.run.seed}"
+        if config.run.name:
+            stem += f"-{portable_name(config.run.name)}"
         suffixes = ["", *(f"-{number}" for number in range(2, MAX_RUNS_PER_SECOND))]
         candidates = [parent / f"{stem}{suffix}" for suffix in suffixes]
     for folder in candidates:

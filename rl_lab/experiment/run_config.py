@@ -62,6 +62,12 @@ class RunConfig:
     """Seed of all random numbers in the run."""
     group: str = ""
     """Name shared by the runs of one study, for `compare` and W&B. W&B uses agent/env if it is empty."""
+    name: str = ""
+    """Name of the run, which ends the name of its folder. W&B shows it too; by default agent, environment and seed."""
+    tags: str = ""
+    """Words about the run, separated by commas, for W&B and config.yaml."""
+    notes: str = ""
+    """A text about the run, for W&B and config.yaml."""
     num_envs: Count = 8
     """Environments that are stepped side by side."""
     emulator_threads: CountOrZero = 0

@@ -28,7 +28,7 @@ from rl_lab.system.signals import handled_signals
 from rl_lab.tracking.run_table import RunRow, RunTable
 
 POLL_INTERVAL = 1.0  # seconds
-SETTINGS_THAT_MAY_DIFFER = ("seed", "runs_dir", "address")
+SETTINGS_THAT_MAY_DIFFER = ("seed", "runs_dir", "address", "name", "tags", "notes")
 AUTOMATIC = {"torch_threads": 0}
 """Values that a run resolves when it starts, of settings for which this value is not "auto"."""
 

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
+from pathlib import Path
 
-PROG = "python -m rl_lab"
+
+def find_program() -> str:
+    """Return "rl-lab" if the shell finds the script of this installation, otherwise "python -m rl_lab"."""
+    script = shutil.which("rl-lab")
+    if script is not None and Path(script).parent == Path(sys.executable).parent:
+        return "rl-lab"
+    return "python -m rl_lab"
+
+
+PROG = find_program()
 
 VERBOSE = "--verbose"
 """Flag of every command: print the traceback of an error too."""

@@ -122,10 +122,11 @@ class WandbSink:
                 settings=settings,
                 project=config.run.wandb_project,
                 id=wandb_run_id(self.run),
-                name=f"{config.agent} {env_name} s{config.run.seed}",
+                name=config.run.name or f"{config.agent} {env_name} s{config.run.seed}",
+                notes=config.run.notes or None,
                 group=config.run.group or f"{config.agent}/{env_name}",
                 job_type="train",
-                tags=[config.agent, env_spec.name, env_spec.family, env_spec.protocol],
+                tags=[config.agent, env_spec.name, env_spec.family, env_spec.protocol, *_words(config.run.tags)],
                 config={**config.to_dict(), "env_card": env_spec.to_dict()},
                 dir=str(self.run.path),
                 resume="allow",
@@ -179,6 +180,11 @@ class WandbSink:
                 f"W&B stopped: {reason}; metrics.jsonl is complete, and `{PROG} sync` uploads the missing lines later",
                 file=sys.stderr,
             )
+
+
+def _words(tags: str) -> list[str]:
+    """Return the words of the setting `tags`."""
+    return [word.strip() for word in tags.split(",") if word.strip()]
 
 
 def wandb_id_file(run: Run) -> Path:

@@ -235,6 +235,12 @@ class Trainer:
 
     def _print_introduction(self, wandb: str) -> None:
         """Print the main settings, warnings about settings, the state of W&B and the run folder."""
+        self.print_settings()
+        self.session.display.print_line(wandb)
+        self.session.display.print_line(f"run folder {self.run}")
+
+    def print_settings(self) -> None:
+        """Print the main settings, and warnings about settings."""
         config = self.plan.config
         settings = config.run
         steps_done = self.session.state.steps
@@ -254,8 +260,6 @@ class Trainer:
             print_line(f"time of an update in ms by threads: {describe(self.plan.compute.measured)}")
         for warning in [*self.plan.env_spec.warnings(), *configuration.warnings(config)]:
             print_line(f"WARNING: {warning}")
-        print_line(wandb)
-        print_line(f"run folder {self.run}")
 
     def _print_result(self) -> None:
         """Print the last and the best score, when the target was reached, and commands to continue with."""

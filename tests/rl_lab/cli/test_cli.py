@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import rl_lab
 from rl_lab.cli.main import main
 from rl_lab.experiment.registry import agents
-from rl_lab.system.shell import shell_command
+from rl_lab.system.shell import find_program, shell_command
 
 QUICK = ["--wandb", "disabled", "--eval-episodes", "2", "--learning-starts", "200"]
 TRAIN_OPTIONS = (
@@ -258,6 +259,41 @@ def test_resume_of_a_run_without_a_full_checkpoint_names_the_alternative(
         main(["resume", str(run)])
     message = "holds no checkpoint to resume from; begin a new run with its best network by --init-from"
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("is_installed", "program"), [(True, "rl-lab"), (False, "python -m rl_lab")])
+def test_commands_are_shown_as_the_script_if_it_is_on_the_path(
+    is_installed: bool, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A script of another installation does not count."""
+    script = tmp_path / "rl-lab"
+    script.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str((tmp_path if is_installed else tmp_path / "other") / "python"))
+    assert find_program() == program
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"rl-lab {rl_lab.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["train dqn", "compare", "eval", "watch", "look", "sync", "sweep grid", "list runs"]
+)
+def test_help_shows_no_types_of_the_parser(command: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help-all" if command.startswith("train") else "--help"])
+    text = capsys.readouterr().out
+    for leftover in ("STR", "{None}", "default: None", "default: ''", "(default: )"):
+        assert leftover not in text
+
+
+def test_none_is_accepted_for_an_optional_number(capsys: pytest.CaptureFixture[str]):
+    main(["train", "dqn", *CARTPOLE, "--print-config", "--target", "none"])
+    assert "target: null " in capsys.readouterr().out
 
 
 def test_shell_command_quotes_words():

@@ -138,6 +138,9 @@ def check_uploaded(server: WandbServer, run: Run) -> StoredRun:
     return stored
 
 
+DESCRIPTION = ("--name", "slow lr", "--tags", "first, second", "--notes", "half the rate")
+
+
 def check_networks(server: WandbServer, run: Run) -> None:
     """Check that the server has the best and the last network."""
     artifacts = [artifact for artifact in server.artifacts.values() if artifact.is_committed]
@@ -147,12 +150,13 @@ def check_networks(server: WandbServer, run: Run) -> None:
 
 
 def test_online_run_is_uploaded_completely(server, tmp_path):
-    output = finish(start_training(tmp_path, "--video-every", "700", "--target", "9"))
+    output = finish(start_training(tmp_path, "--video-every", "700", "--target", "9", *DESCRIPTION))
     run = Run.find("latest", tmp_path)
     stored = check_uploaded(server, run)
     assert "W&B online" in output
     assert (stored.group, stored.job_type, stored.is_complete) == ("dqn/CartPole-v1", "train", True)
-    assert {"dqn", "CartPole-v1"} <= set(stored.tags)
+    assert {"dqn", "CartPole-v1", "first", "second"} <= set(stored.tags)
+    assert (stored.display_name, stored.notes) == ("slow lr", "half the rate")
     assert stored.config["lr"] == run.config.settings.lr
     assert stored.config["env_card"]["name"] == "CartPole-v1"
     assert (stored.summary["target"], stored.summary["steps_to_target"]) == (9, 602)

@@ -1,0 +1,84 @@
+"""The words that shells complete."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rl_lab.cli.completion import OPTIONS, SCRIPTS, candidates
+from rl_lab.cli.main import COMMANDS, main
+from rl_lab.experiment.registry import agents
+
+
+@pytest.fixture(autouse=True)
+def in_folder_with_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "runs/CartPole-v1/dqn/20260101-000000-s1"
+    run.mkdir(parents=True)
+    for name in ("config.yaml", "env.json"):
+        (run / name).touch()
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["tr"], ["train"]),
+        (["train", "dq"], ["dqn"]),
+        (["train", "dqn", "--learn"], ["--learning-starts"]),
+        (["train", "dqn", "--print"], ["--print-config"]),
+        (["train", "ppo", "--ratio"], ["--ratio-clip"]),
+        (["train", "dqn", "--device", ""], ["auto", "cpu", "cuda", "mps"]),
+        (["watch", ""], ["20260101-000000-s1", "demo", "latest"]),
+        (["watch", "demo", "--term"], ["--terminal"]),
+        (["rm", "2026"], ["20260101-000000-s1"]),
+        (["list", "r"], ["runs"]),
+        (["sweep", "grid", "--ag"], ["--agents"]),
+        (["compare", "x", "--html", ""], []),
+        (["nonsense", ""], []),
+    ],
+)
+def test_candidates_begin_with_the_incomplete_word(words: list[str], expected: list[str]) -> None:
+    assert candidates(words) == expected
+
+
+def test_all_commands_and_agents_are_candidates() -> None:
+    assert set(COMMANDS) <= set(candidates([""]))
+    assert set(candidates(["train", ""])) == set(agents())
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_every_command_with_options_has_flags(command: str) -> None:
+    assert "--help" in candidates([*command.split(), "--"])
+    assert len(candidates([*command.split(), "--"])) > 1
+
+
+def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["completion", "csh"])
+    assert "the shells are bash, zsh, fish" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", SCRIPTS)
+def test_the_script_is_valid(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    main(["completion", shell])
+    script = capsys.readouterr().out
+    assert subprocess.run([shell, "-n"], input=script, text=True, capture_output=True).returncode == 0
+
+
+def test_bash_completes_a_word(tmp_path: Path) -> None:
+    if shutil.which("bash") is None:
+        pytest.skip("bash is not installed")
+    program = tmp_path / "rl-lab"
+    root = Path(__file__).parents[3]
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {sys.executable} -m rl_lab "$@"\n')
+    program.chmod(0o755)
+    words = "COMP_WORDS=(rl-lab train rain); COMP_CWORD=2"
+    script = f'eval "$(rl-lab completion bash)"; {words}; _rl_lab; echo "${{COMPREPLY[@]}}"'
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["rainbow"], done.stderr
