@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
-from rl_lab.cli.fitted_table import print_fitted
 from rl_lab.compare.checks import find_caveats, find_incompatibilities
 from rl_lab.compare.comparison import Comparison, GroupSummary
 from rl_lab.compare.page import to_json, write_page
@@ -19,6 +18,7 @@ from rl_lab.compare.runs import find_runs
 from rl_lab.errors import LabError
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.system.printable import plain_text, print_line, wrapped
+from rl_lab.tracking.fitted_table import print_fitted
 from rl_lab.tracking.metric_names import XAxis
 from rl_lab.tracking.wandb_mode import NO_WANDB_KEY, find_wandb_key
 
@@ -103,9 +103,7 @@ def _print_json(summaries: list[GroupSummary], metric: str, warnings: list[str],
 
 def _print_table(summaries: Sequence[GroupSummary], *, wide: bool) -> None:
     """Print the table. A terminal shows the columns that fit, unless `wide`; a file receives all of them."""
-    left_out = print_fitted(_table_columns(summaries), text_columns=TEXT_COLUMNS, drop_order=DROP_ORDER, wide=wide)
-    if left_out:
-        print_line(f"--wide shows more columns: {', '.join(left_out)}")
+    print_fitted(_table_columns(summaries), text_columns=TEXT_COLUMNS, drop_order=DROP_ORDER, wide=wide)
 
 
 def _table_columns(summaries: Sequence[GroupSummary]) -> dict[str, list[str]]:

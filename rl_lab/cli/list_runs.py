@@ -55,8 +55,8 @@ def list_runs_command(args: list[str]) -> None:
         LabError: There are no runs.
     """
     options = parse(ListRunsOptions, args, "list runs", "List the runs, the newest first.")
-    from rl_lab.cli.fitted_table import print_fitted
     from rl_lab.compare.runs import find_runs, runs_below
+    from rl_lab.tracking.fitted_table import print_fitted
 
     found = find_runs(options.runs, options.runs_dir) if options.runs else runs_below(Path(options.runs_dir))
     for problem in found.problems:
@@ -66,9 +66,7 @@ def list_runs_command(args: list[str]) -> None:
     runs = sorted(found.runs, key=lambda run: (run.path.name, run.path), reverse=True)
     overviews = [run_overview(run) for run in runs]
     columns = {heading: [getattr(overview, heading) for overview in overviews] for heading in COLUMNS}
-    left_out = print_fitted(columns, text_columns=TEXT_COLUMNS, drop_order=DROP_ORDER, wide=options.wide)
-    if left_out:
-        print_line(f"--wide shows more columns: {', '.join(left_out)}")
+    print_fitted(columns, text_columns=TEXT_COLUMNS, drop_order=DROP_ORDER, wide=options.wide)
 
 
 def run_overview(run: Run) -> RunOverview:

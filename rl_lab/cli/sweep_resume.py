@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import dataclass
 from typing import Annotated
@@ -53,6 +54,11 @@ def run_sweep(sweep: Sweep, address: str) -> None:
         print_line(f"{len(sweep.request['trials'])} runs, group {sweep.group}, in {sweep.path}")
     else:
         print_line(f"{sweep.request['trials']} trials, group {sweep.group}, in {sweep.path}")
+    cluster = address or os.environ.get("RAY_ADDRESS", "")
+    if cluster in ("", "local"):
+        print_line("starting Ray on this machine, which takes some seconds")
+    else:
+        print_line(f"connecting to the Ray cluster at {cluster}")
     try:
         with connected(address):
             check_resources(sweep.cpu_per_run, sweep.gpu_per_run)
@@ -65,11 +71,17 @@ def run_sweep(sweep: Sweep, address: str) -> None:
         print_line(f"stopped; continue with:  {shell_command('sweep', 'resume', sweep.path)}")
         raise CommandExit(128 + number) from None
     if group is None:
+        print_line(f"next:  {shell_command('list', 'runs', sweep.group, *_runs_dir_args(sweep))}")
         return
-    runs_dir = [] if sweep.runs_dir == "runs" else ["--runs-dir", sweep.runs_dir]
+    runs_dir = _runs_dir_args(sweep)
     if sweep.kind == "search":
         compare_command([group, *runs_dir, "--html", ""])
     print_line(f"next:  {shell_command('compare', group, *runs_dir)}")
+
+
+def _runs_dir_args(sweep: Sweep) -> list[str]:
+    """Return the option --runs-dir of commands about the runs of the sweep, or nothing for the default."""
+    return [] if sweep.runs_dir == "runs" else ["--runs-dir", sweep.runs_dir]
 
 
 def _run_grid(sweep: Sweep) -> str:

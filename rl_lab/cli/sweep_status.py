@@ -34,4 +34,4 @@ def sweep_status_command(args: list[str]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=FILE_WIDTH)
-    console.print(render_table(sweep_rows(sweep), f"group {sweep.group}"))
+    console.print(render_table(sweep_rows(sweep), f"group {sweep.group}", console.width))

@@ -73,11 +73,15 @@ def _trial_row(trial: Trial) -> RunRow:
         path = Path(last_result["run"])
     state = TRIAL_STATES[trial.status]
     if state == "done" and not _is_finished(path):
-        state = "stopped"  # by the scheduler of a search
+        state = "ended early"  # by the scheduler of a search
     error = ""
     if trial.num_failures:
         error = f"{trial.num_failures} time(s): {last_line(trial.get_error() or '')}"
-    return RunRow(_trial_name(trial, spec), state, Run(path), trial.node_ip or "", error)
+    name = f"{spec.label} {spec.config.agent} {spec.config.run.env} s{spec.config.run.seed}".strip()
+    settings = {name: _format(value) for name, value in (trial.config.get("settings") or {}).items()}
+    if settings:
+        name = f"trial {trial.trial_id}"  # the name of the run folder ends with it
+    return RunRow(name, state, Run(path), trial.node_ip or "", error, settings)
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -87,14 +91,6 @@ def _is_finished(path: Path) -> bool:
         return is_finished(Run(path))
     except (*USER_ERRORS, OSError):  # the run folder was removed or damaged
         return False
-
-
-def _trial_name(trial: Trial, spec: TrialSpec) -> str:
-    """Return the settings of the trial in a search; label, agent, environment and seed in a grid."""
-    settings = trial.config.get("settings")
-    if settings:
-        return " ".join(f"{name}={_format(value)}" for name, value in settings.items())
-    return f"{spec.label} {spec.config.agent} {spec.config.run.env} s{spec.config.run.seed}".strip()
 
 
 def _format(value: Any) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
 from rl_lab.system.printable import plain_text
+from rl_lab.tracking.fitted_table import FILE_WIDTH, fitted_table
 from rl_lab.tracking.metric_names import MINUTES_METRIC, SCORE_METRIC, STEP_METRIC
 
 METRIC_COLUMNS = {  # heading -> name and format of the metric
@@ -23,6 +23,10 @@ METRIC_COLUMNS = {  # heading -> name and format of the metric
     "evaluation": (SCORE_METRIC, ".2f"),
     "minutes": (MINUTES_METRIC, ".1f"),
 }
+TEXT_COLUMNS = ("run", "state", "node")
+DROP_ORDER = ("minutes", "steps/s", "return of 100 games", "node", "step")
+"""Columns that are left out on a narrow terminal, the first one first."""
+
 SCORE_STEP = "evaluated_at"  # entry that `newest_metrics` adds: agent step of the last evaluation
 UPDATE_INTERVAL = 1.0  # seconds
 
@@ -32,10 +36,11 @@ class RunRow:
     """One run as the table displays it."""
 
     name: str
-    state: str  # "waiting", "running", "stopped", "failed", "done" or "not done"
+    state: str  # "waiting", "running", "stopped", "ended early", "failed", "done" or "not done"
     run: Run | None  # None if the run folder does not exist yet
     node: str = ""  # address of the cluster node, empty for this machine
     error: str = ""
+    settings: dict[str, str] = field(default_factory=dict)  # settings of a trial that a search varies
 
     @property
     def has_started(self) -> bool:
@@ -100,51 +105,46 @@ class RunTable:
     def update(self, rows: Sequence[RunRow]) -> None:
         """Display the current state of the runs."""
         if self.live:
-            self.live.update(render_table(rows, self.title))
+            self.live.update(render_table(rows, self.title, self.console.width))
             return
+        has_several_nodes = len(_nodes(rows)) > 1
         for row in rows:
-            self._print_if_changed(row)
+            self._print_if_changed(row, has_several_nodes=has_several_nodes)
 
-    def _print_if_changed(self, row: RunRow) -> None:
+    def _print_if_changed(self, row: RunRow, *, has_several_nodes: bool) -> None:
         """Print a line if the run has started and the line differs from the run's last one."""
         newest = row.newest_metrics()
         score = ""
         if SCORE_METRIC in newest:
             score = f", evaluation {newest[SCORE_METRIC]:.2f} at step {newest[SCORE_STEP]:,}"
-        node = f" on {row.node}" if row.node else ""
+        node = f" on {row.node}" if has_several_nodes and row.node else ""
+        settings = "".join(f" {name}={value}" for name, value in row.settings.items())
         error = f": {row.error}" if row.error else ""
-        content = (row.state, score, node, error)
+        content = (row.state, score, row.node, error)
         key = str(row.run or row.name)  # two runs may have the same name
         if row.has_started and self._printed.get(key) != content:
             self._printed[key] = content
-            self.console.print(plain_text(f"{row.name} {row.state}{node}{score}{error}"), soft_wrap=True)
+            self.console.print(plain_text(f"{row.name}{settings} {row.state}{node}{score}{error}"), soft_wrap=True)
 
 
-def render_table(rows: Sequence[RunRow], title: str) -> Table:
-    """Return the runs as a table. The columns "node" and "error" are left out if they would be empty."""
-    has_nodes = any(row.node for row in rows)
-    has_errors = any(row.error for row in rows)
-    headings = ["state"]
-    if has_nodes:
-        headings.append("node")
-    headings += METRIC_COLUMNS
-    table = Table(title=plain_text(title), box=None, title_justify="left")
-    table.add_column("run")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    if has_errors:
-        table.add_column("error")
-    for row in rows:
-        cells = [row.name, row.state]
-        if has_nodes:
-            cells.append(row.node)
-        cells += _metric_cells(row)
-        if has_errors:
-            cells.append(row.error)
-        table.add_row(*map(plain_text, cells))
-    return table
+def render_table(rows: Sequence[RunRow], title: str, width: int = FILE_WIDTH) -> Group:
+    """Return the runs as a table that is at most `width` columns wide, and one line for each error below the table.
+
+    There is a column for each setting in `RunRow.settings`. The column "node" is left out unless there are several.
+    """
+    columns: dict[str, list[str]] = {"run": [row.name for row in rows], "state": [row.state for row in rows]}
+    if len(_nodes(rows)) > 1:
+        columns["node"] = [row.node for row in rows]
+    for name in dict.fromkeys(name for row in rows for name in row.settings):
+        columns[name.replace("_", " ")] = [row.settings.get(name, "") for row in rows]
+    metrics = [row.newest_metrics() for row in rows]
+    for heading, (name, spec) in METRIC_COLUMNS.items():
+        columns[heading] = [format(newest[name], spec) if name in newest else "" for newest in metrics]
+    table = fitted_table(columns, width, text_columns=TEXT_COLUMNS, drop_order=DROP_ORDER, title=title)
+    errors = [plain_text(f"{row.name}: {row.error}") for row in rows if row.error]
+    return Group(table, *errors)
 
 
-def _metric_cells(row: RunRow) -> list[str]:
-    newest = row.newest_metrics()
-    return [format(newest[name], spec) if name in newest else "" for name, spec in METRIC_COLUMNS.values()]
+def _nodes(rows: Sequence[RunRow]) -> set[str]:
+    """Return the addresses of the cluster nodes that have runs."""
+    return {row.node for row in rows if row.node}

@@ -3,9 +3,10 @@
 import pytest
 from rich.console import Console
 
-from rl_lab.cli import comparison_report, fitted_table
+from rl_lab.cli import comparison_report
 from rl_lab.compare.comparison import GroupSummary
 from rl_lab.compare.statistics import Estimate
+from rl_lab.tracking import fitted_table
 
 ALL = [
     *("agent", "env", "seeds", "final", "best", "normalised", "target", "seeds at", "steps to", "minutes to"),

@@ -32,3 +32,34 @@ def test_without_a_terminal_each_change_of_a_started_run_is_printed_once(tmp_pat
             table.update([RunRow("seed 1", "running", run), RunRow("seed 2", "waiting", None)])
         table.update([RunRow("seed 1", "done", Run(tmp_path)), RunRow("seed 2", "failed", None, error=ERROR)])
     assert output.getvalue().splitlines() == ["seed 1 running", "seed 1 done", f"seed 2 failed: {ERROR}"]
+
+
+def trial(number: int, state: str, node: str = "") -> RunRow:
+    settings = {"replay_ratio": "8", "lr": f"{number}e-05"}
+    return RunRow(f"trial {number}", state, None, node, settings=settings)
+
+
+def test_settings_of_trials_are_columns_and_fit_80_columns() -> None:
+    output = io.StringIO()
+    console = Console(file=output, width=80)
+    rows = [trial(number, "ended early") for number in range(3)]
+    console.print(render_table(rows, "group a", 80))
+    lines = output.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    found = [line.split() for line in lines if line.startswith("trial")]
+    assert found == [["trial", str(number), "ended", "early", "8", f"{number}e-05"] for number in range(3)]
+
+
+def test_nodes_are_shown_only_if_there_are_several() -> None:
+    console, output = make_console()
+    console.print(render_table([trial(1, "done", "10.0.0.1"), trial(2, "done", "10.0.0.1")], "group"))
+    assert "10.0.0.1" not in output.getvalue()
+    console.print(render_table([trial(1, "done", "10.0.0.1"), trial(2, "done", "10.0.0.2")], "group"))
+    assert "10.0.0.1" in output.getvalue()
+
+
+def test_lines_name_the_settings_of_a_trial() -> None:
+    console, output = make_console()
+    with RunTable(console, "group") as table:
+        table.update([trial(1, "ended early", "10.0.0.1")])
+    assert output.getvalue() == "trial 1 replay_ratio=8 lr=1e-05 ended early\n"
