@@ -6,6 +6,7 @@ import functools
 import random
 from typing import Any
 
+import optuna
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
@@ -96,6 +97,7 @@ def _optuna_config(request: SearchRequest, space: dict[str, Domain]) -> tune.Tun
     own_settings = request.config.to_dict()
     first_trial = {f"settings/{name}": own_settings[name] for name in space}
     is_inside = all(domain.is_valid(own_settings[name]) for name, domain in space.items())
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce the study above the table
     search = OptunaSearch(
         points_to_evaluate=[first_trial] if is_inside else None,
         seed=request.search_seed,

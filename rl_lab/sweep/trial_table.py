@@ -80,7 +80,7 @@ def _trial_row(trial: Trial) -> RunRow:
     name = f"{spec.label} {spec.config.agent} {spec.config.run.env} s{spec.config.run.seed}".strip()
     settings = {name: _format(value) for name, value in (trial.config.get("settings") or {}).items()}
     if settings:
-        name = f"trial {trial.trial_id}"  # the name of the run folder ends with it
+        name = trial.trial_id  # the name of the run folder ends with it
     return RunRow(name, state, Run(path), trial.node_ip or "", error, settings)
 
 

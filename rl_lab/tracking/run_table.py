@@ -20,7 +20,7 @@ METRIC_COLUMNS = {  # heading -> name and format of the metric
     "step": (STEP_METRIC, ","),
     "steps/s": ("speed/steps_per_s", ",.0f"),
     "return of 100 games": ("train/return_100", ".2f"),
-    "evaluation": (SCORE_METRIC, ".2f"),
+    "eval": (SCORE_METRIC, ".2f"),
     "minutes": (MINUTES_METRIC, ".1f"),
 }
 TEXT_COLUMNS = ("run", "state", "node")
@@ -130,17 +130,21 @@ class RunTable:
 def render_table(rows: Sequence[RunRow], title: str, width: int = FILE_WIDTH) -> Group:
     """Return the runs as a table that is at most `width` columns wide, and one line for each error below the table.
 
-    There is a column for each setting in `RunRow.settings`. The column "node" is left out unless there are several.
+    There is a column for each setting in `RunRow.settings`, as far as they fit. The column "node" is left out unless
+    there are several nodes.
     """
     columns: dict[str, list[str]] = {"run": [row.name for row in rows], "state": [row.state for row in rows]}
     if len(_nodes(rows)) > 1:
         columns["node"] = [row.node for row in rows]
-    for name in dict.fromkeys(name for row in rows for name in row.settings):
-        columns[name.replace("_", " ")] = [row.settings.get(name, "") for row in rows]
+    settings = list(dict.fromkeys(name for row in rows for name in row.settings))
+    headings = [name.replace("_", " ") for name in settings]
+    for name, heading in zip(settings, headings, strict=True):
+        columns[heading] = [row.settings.get(name, "") for row in rows]
     metrics = [row.newest_metrics() for row in rows]
     for heading, (name, spec) in METRIC_COLUMNS.items():
         columns[heading] = [format(newest[name], spec) if name in newest else "" for newest in metrics]
-    table = fitted_table(columns, width, text_columns=TEXT_COLUMNS, drop_order=DROP_ORDER, title=title)
+    drop_order = [*DROP_ORDER, *reversed(headings)]
+    table = fitted_table(columns, width, text_columns=TEXT_COLUMNS, drop_order=drop_order, title=title)
     errors = [plain_text(f"{row.name}: {row.error}") for row in rows if row.error]
     return Group(table, *errors)
 

@@ -67,6 +67,10 @@ class Box(NamedTuple):
     bottom: int
 
 
+SCREEN_BOX = Box(0, 0, SCREEN_WIDTH, FRAME_HEIGHT)
+"""The part of a frame in the middle of which the screen is drawn."""
+
+
 def render_frame(player_step: PlayerStep, screen: RgbImage, env_spec: EnvSpec, title: str) -> RgbImage:
     """Return the frame of a step.
 
@@ -85,7 +89,7 @@ def render_frame(player_step: PlayerStep, screen: RgbImage, env_spec: EnvSpec, t
     if heatmap is not None and part is not None:
         screen = screen.copy()
         screen[part] = overlay_heatmap(screen[part], heatmap)
-    _draw_scaled(frame, screen, Box(0, 0, SCREEN_WIDTH, FRAME_HEIGHT))
+    _draw_scaled(frame, screen, SCREEN_BOX)
     _draw_header(frame, player_step, title)
     y = HEADER_HEIGHT
     bottom = FRAME_HEIGHT - _height_below_observation(player_step)
@@ -128,8 +132,22 @@ def _height_below_observation(player_step: PlayerStep) -> int:
     return height + MIN_CURVES_HEIGHT
 
 
+def screen_part(screen: RgbImage) -> tuple[slice, slice]:
+    """Return the rows and columns of a frame in which `render_frame` draws a screen."""
+    box = _scaled_box(screen, SCREEN_BOX)
+    return slice(box.top, box.bottom), slice(box.left, box.right)
+
+
 def _draw_scaled(frame: RgbImage, image: RgbImage, box: Box) -> None:
-    """Draw an image into the middle of a box, as large as it fits.
+    """Draw an image into the middle of a box, as large as it fits."""
+    part = _scaled_box(image, box)
+    size = (part.right - part.left, part.bottom - part.top)
+    interpolation = cv2.INTER_NEAREST if size[0] >= image.shape[1] else cv2.INTER_AREA
+    frame[part.top : part.bottom, part.left : part.right] = cv2.resize(image, size, interpolation=interpolation)
+
+
+def _scaled_box(image: RgbImage, box: Box) -> Box:
+    """Return the box in the middle of `box` that an image fills, as large as it fits.
 
     An image that is enlarged at least twice is scaled by a whole number, so that its pixels stay sharp.
     """
@@ -139,10 +157,9 @@ def _draw_scaled(frame: RgbImage, image: RgbImage, box: Box) -> None:
         scale = int(scale)
     width = max(1, round(width * scale))  # a side of a long, thin image may become shorter than a pixel
     height = max(1, round(height * scale))
-    interpolation = cv2.INTER_NEAREST if scale >= 1 else cv2.INTER_AREA
     x = (box.left + box.right - width) // 2
     y = (box.top + box.bottom - height) // 2
-    frame[y : y + height, x : x + width] = cv2.resize(image, (width, height), interpolation=interpolation)
+    return Box(x, y, x + width, y + height)
 
 
 def _draw_header(frame: RgbImage, player_step: PlayerStep, title: str) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from agents.core.agent import Agent
 from envs.headless import has_display
+from envs.spec import EnvSpec
 from rl_lab.analysis.saliency import SaliencyMethod, available_saliency_methods
 from rl_lab.errors import LabError
 from rl_lab.experiment.factory import make_cpu_agent
@@ -143,7 +144,8 @@ def _show(
     episodes = options.episodes
     if episodes is None and sink_name == "video":
         episodes = 1
-    sink = _open_sink(sink_name, options, controls, checkpoints, title, frame_rate(player, smooth=options.smooth))
+    fps = frame_rate(player, smooth=options.smooth)
+    sink = _open_sink(sink_name, options, controls, checkpoints, title, fps, run.env_spec)
     result = show_games(
         player,
         sink,
@@ -179,6 +181,7 @@ def _open_sink(
     checkpoints: CheckpointSelector,
     title: Callable[[], str],
     fps: float,
+    env_spec: EnvSpec,
 ) -> FrameSink:
     """Return the sink, after printing where the games are shown. A video has no controls."""
     if controls is None:
@@ -193,7 +196,7 @@ def _open_sink(
         page = WebSink(controls, checkpoints, title, host=options.host, port=options.port)
         print_line(f"on the page {page.address} (Ctrl-C stops); keys: {_describe_keys()}")
         return page
-    return TerminalSink(title)
+    return TerminalSink(title, controls, env_spec)
 
 
 def _describe_keys() -> str:

@@ -50,6 +50,18 @@ def test_settings_of_trials_are_columns_and_fit_80_columns() -> None:
     assert found == [["trial", str(number), "ended", "early", "8", f"{number}e-05"] for number in range(3)]
 
 
+def test_settings_that_do_not_fit_are_left_out_from_the_last_one_on() -> None:
+    settings = {f"setting_number_{number}": "0.00012345" for number in range(9)}
+    output = io.StringIO()
+    Console(file=output, width=80).print(render_table([RunRow("a", "done", None, settings=settings)], "", 80))
+    lines = output.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in output.getvalue()
+    shown = [word for line in lines for word in line.split() if word.isdecimal()]
+    assert shown == [str(number) for number in range(len(shown))]
+    assert len(shown) >= 5
+
+
 def test_nodes_are_shown_only_if_there_are_several() -> None:
     console, output = make_console()
     console.print(render_table([trial(1, "done", "10.0.0.1"), trial(2, "done", "10.0.0.1")], "group"))

@@ -12,12 +12,11 @@ import sys
 import termios
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_lab.watch.sinks.terminal import MOVE_TO_TOP, SHOW_CURSOR, TerminalSink, half_blocks
+from rl_lab.watch.sinks.terminal import MOVE_TO_TOP, SHOW_CURSOR, half_block_lines
 
 CELL = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m▀|▀")
 FRAME_START = MOVE_TO_TOP.encode()
@@ -25,18 +24,7 @@ FRAME_START = MOVE_TO_TOP.encode()
 
 def test_half_blocks_encodes_two_pixels_per_character():
     image = np.array([[[1, 2, 3], [1, 2, 3]], [[4, 5, 6], [4, 5, 6]]], np.uint8)
-    assert half_blocks(image) == "\x1b[38;2;1;2;3;48;2;4;5;6m▀▀\x1b[0m\x1b[K\r\n"
-
-
-def test_the_title_cannot_control_the_terminal(capsys):
-    class Step:
-        score = 1.0
-
-    step: Any = Step()
-    sink = TerminalSink(lambda: "a\x1b[2J\x1b]0;title\x07\n\ud800 z")
-    sink.show(np.zeros((4, 4, 3), np.uint8), step)
-    output = capsys.readouterr().out
-    assert r"score 1   a\x1b[2J\x1b]0;title\x07\n\ud800 z" in output
+    assert half_block_lines(image) == ["\x1b[38;2;1;2;3;48;2;4;5;6m▀▀\x1b[0m"]
 
 
 def decode_half_blocks(text: str) -> NDArray[np.int64]:
@@ -96,9 +84,27 @@ def test_watch_terminal_shows_moving_frames_until_interrupted(tmp_path):
     os.close(terminal)
     text = output.decode(errors="replace")  # the interrupt may cut a character
     frames = [decode_half_blocks(frame) for frame in text.split(MOVE_TO_TOP)[1:40]]
-    assert {frame.shape for frame in frames} == {(72, 100, 3)}, "as wide as the terminal, with the frame's aspect ratio"
+    # Pong's screen has 210 x 160 pixels. It is as wide as 42 columns of text leave room for, in its own proportions.
+    assert {frame.shape for frame in frames} == {(76, 58, 3)}
     assert all(frame.std() > 10 for frame in frames)
     assert np.mean([not np.array_equal(a, b) for a, b in itertools.pairwise(frames)]) > 0.8
     assert 29 / 15 * 0.8 < seconds < 29 / 15 * 4, "15 frames per second"
     assert "Ctrl-C stops" in text
+    for words in ("dqn, Pong, step ", "game 1, step ", "score ", "Q of each action", "> "):
+        assert words in text
     assert text.rstrip().endswith(SHOW_CURSOR)
+
+
+def test_the_key_q_quits_and_the_terminal_is_as_before(tmp_path):
+    process, terminal = start_in_terminal(tmp_path, lines=24, columns=80)
+    before = termios.tcgetattr(terminal)
+    output = b""
+    while output.count(FRAME_START) < 3:
+        output += os.read(terminal, 65536)
+    assert not termios.tcgetattr(terminal)[3] & termios.ICANON
+    os.write(terminal, b"q")
+    output += read_to_end(terminal)
+    assert process.wait(20) == 0
+    assert termios.tcgetattr(terminal) == before
+    os.close(terminal)
+    assert output.decode(errors="replace").rstrip().endswith(SHOW_CURSOR)
