@@ -18,7 +18,7 @@ from rl_lab.compare.runs import find_runs
 from rl_lab.errors import LabError
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.system.printable import plain_text, print_line, wrapped
-from rl_lab.tracking.fitted_table import print_fitted
+from rl_lab.tracking.fitted_table import print_fitted, smallest_width
 from rl_lab.tracking.metric_names import XAxis
 from rl_lab.tracking.wandb_mode import NO_WANDB_KEY, find_wandb_key
 
@@ -103,7 +103,13 @@ def _print_json(summaries: list[GroupSummary], metric: str, warnings: list[str],
 
 def _print_table(summaries: Sequence[GroupSummary], *, wide: bool) -> None:
     """Print the table. A terminal shows the columns that fit, unless `wide`; a file receives all of them."""
-    print_fitted(_table_columns(summaries), text_columns=TEXT_COLUMNS, drop_order=DROP_ORDER, wide=wide)
+    columns = _table_columns(summaries)
+    console = Console(highlight=False)
+    legend: list[str] = []
+    if console.is_terminal and not wide:
+        legend = _shorten_labels(columns, console.width)
+    print_fitted(columns, text_columns=TEXT_COLUMNS, drop_order=DROP_ORDER, wide=wide)
+    _print_lines(console, legend)
 
 
 def _table_columns(summaries: Sequence[GroupSummary]) -> dict[str, list[str]]:
@@ -118,6 +124,24 @@ def _table_columns(summaries: Sequence[GroupSummary]) -> dict[str, list[str]]:
         for heading, cell in zip(COLUMNS, cells, strict=True):
             columns[heading].append(cell)
     return {heading: cells for heading, cells in columns.items() if any(cells)}
+
+
+def _shorten_labels(columns: dict[str, list[str]], width: int) -> list[str]:
+    """Replace long labels such as "dqn lr=0.001 ..." by "dqn 1", if the most important columns do not fit otherwise.
+
+    Returns:
+        One line for each label that was replaced: its number and the label.
+    """
+    important = {heading: cells for heading, cells in columns.items() if heading not in DROP_ORDER}
+    if smallest_width(important) <= width:
+        return []
+    legend = []
+    for index, label in enumerate(columns["agent"]):
+        agent, _, settings = label.partition(" ")
+        if settings:
+            columns["agent"][index] = f"{agent} {len(legend) + 1}"
+            legend.append(f"{columns['agent'][index]}: {settings}")
+    return legend
 
 
 def _target_cells(summary: GroupSummary) -> list[str]:

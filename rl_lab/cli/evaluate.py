@@ -12,7 +12,7 @@ from agents.core.settings import Count, Range, check_fields
 from rl_lab.cli.parsing import PlayOptions, parse
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
-from rl_lab.system.printable import print_line
+from rl_lab.system.printable import print_wrapped
 from rl_lab.tracking.progress import evaluation_progress
 
 
@@ -51,5 +51,5 @@ def eval_command(args: list[str]) -> None:
         origin = {"checkpoint": str(folder), "env": run.env_spec.name, "agent": run.config.agent}
         print(json.dumps(result.to_dict() | origin))
         return
-    print_line(f"{run.config.agent} on {run.env_spec}")
-    print_line(f"checkpoint {folder.name} of step {step:,}: {result}")
+    print_wrapped(f"{run.config.agent} on {run.env_spec}")
+    print_wrapped(f"checkpoint {folder.name} of step {step:,}: {result}")

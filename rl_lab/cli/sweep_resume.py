@@ -13,7 +13,7 @@ from rl_lab.cli.parsing import parse
 from rl_lab.errors import LabError
 from rl_lab.sweep.sweep import Sweep
 from rl_lab.system.exit_codes import CommandExit
-from rl_lab.system.printable import print_line
+from rl_lab.system.printable import print_line, print_wrapped
 from rl_lab.system.quiet_output import quiet_if_lost
 from rl_lab.system.shell import shell_command
 
@@ -51,9 +51,9 @@ def run_sweep(sweep: Sweep, address: str) -> None:
     from rl_lab.sweep.tuner import SweepStopped
 
     if sweep.kind == "grid":
-        print_line(f"{len(sweep.request['trials'])} runs, group {sweep.group}, in {sweep.path}")
+        print_wrapped(f"{len(sweep.request['trials'])} runs, group {sweep.group}, in {sweep.path}")
     else:
-        print_line(f"{sweep.request['trials']} trials, group {sweep.group}, in {sweep.path}")
+        print_wrapped(f"{sweep.request['trials']} trials, group {sweep.group}, in {sweep.path}")
     cluster = address or os.environ.get("RAY_ADDRESS", "")
     if cluster in ("", "local"):
         print_line("starting Ray on this machine, which takes some seconds")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import textwrap
 from typing import TYPE_CHECKING, TextIO
@@ -31,6 +32,15 @@ def print_line(text: object, *, file: TextIO | None = None) -> None:
     line = printable(text)
     encoding = getattr(stream, "encoding", None) or "utf-8"
     print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def print_wrapped(text: object) -> None:
+    """Print a text as printable lines: broken between words on a terminal, in one line elsewhere."""
+    if not sys.stdout.isatty():
+        print_line(text)
+        return
+    for line in wrapped(text, shutil.get_terminal_size().columns):
+        print_line(line)
 
 
 def wrapped(text: object, width: int) -> list[str]:

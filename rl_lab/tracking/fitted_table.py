@@ -30,7 +30,7 @@ def print_fitted(
     """
     console = Console(highlight=False)
     if wide or not console.is_terminal:
-        console = Console(highlight=False, width=max(FILE_WIDTH, _smallest_width(columns)))
+        console = Console(highlight=False, width=max(FILE_WIDTH, smallest_width(columns)))
     table = fitted_table(columns, console.width, text_columns=text_columns, drop_order=drop_order)
     console.print(table, crop=False)
     shown = {str(column.header) for column in table.columns}
@@ -49,7 +49,7 @@ def fitted_table(
     """
     shown = dict(columns)
     for heading in drop_order:
-        if _smallest_width(shown) <= width:
+        if smallest_width(shown) <= width:
             break
         shown.pop(heading, None)
     table = Table(
@@ -66,7 +66,7 @@ def fitted_table(
     return table
 
 
-def _smallest_width(columns: Columns) -> int:
+def smallest_width(columns: Columns) -> int:
     """Return the smallest width of a table whose cells are not broken."""
     return _total(_widths(columns, 0))
 

@@ -23,14 +23,22 @@ def summary(agent: str) -> GroupSummary:
     )
 
 
-def print_table(monkeypatch: pytest.MonkeyPatch, width: int, *, wide: bool = False, terminal: bool = True) -> None:
+def print_table(
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    *,
+    wide: bool = False,
+    terminal: bool = True,
+    label: str = "double_dqn lr=0.001",
+) -> None:
     """Print the table of two groups on a console of a given width."""
-    monkeypatch.setattr(
-        fitted_table,
-        "Console",
-        lambda **options: Console(**{"width": width, **options}, force_terminal=terminal, color_system=None),
-    )
-    comparison_report._print_table([summary("dqn"), summary("double_dqn lr=0.001")], wide=wide)
+    for module in (fitted_table, comparison_report):
+        monkeypatch.setattr(
+            module,
+            "Console",
+            lambda **options: Console(**{"width": width, **options}, force_terminal=terminal, color_system=None),
+        )
+    comparison_report._print_table([summary("dqn"), summary(label)], wide=wide)
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 160])
@@ -50,6 +58,19 @@ def test_the_columns_left_out_are_named(monkeypatch: pytest.MonkeyPatch, capsys:
     out = " ".join(capsys.readouterr().out.split())
     assert "--wide shows more columns: best, normalised, target," in out
     assert "optimum" not in out, "a column without numbers is not left out: it does not exist"
+
+
+def test_labels_of_many_settings_are_numbered_and_stand_below(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = [f"setting_{number}=0.000123" for number in range(8)]
+    print_table(monkeypatch, 80, label=" ".join(["dqn", *settings]))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    rows = [line for line in out.splitlines() if "CartPole-v1" in line]
+    assert [row.split("CartPole-v1")[0].strip() for row in rows] == ["dqn", "dqn 1"]
+    assert all("469.40 (401.25 to 500.00)" in row for row in rows)
+    assert " ".join(["dqn 1:", *settings]) in " ".join(out.split())
 
 
 @pytest.mark.parametrize(("wide", "terminal"), [(True, True), (False, False)])
