@@ -159,7 +159,8 @@ def to_box(space: Box, action: NDArray[np.float32]) -> NDArray[Any]:
     low = space.low.astype(np.float64)
     high = space.high.astype(np.float64)
     share = (np.clip(action.astype(np.float64), -1.0, 1.0).reshape(space.shape) + 1) / 2
-    return np.clip(low + share * (high - low), low, high).astype(space.dtype)
+    mixed = low * (1 - share) + high * share  # high - low may be larger than the largest float64
+    return np.clip(mixed, low, high).astype(space.dtype)
 
 
 def action_bounds(space: gymnasium.Space[Any]) -> tuple[tuple[float, float], ...]:

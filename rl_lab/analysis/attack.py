@@ -14,6 +14,7 @@ from torch import Tensor
 from agents.core.agent import Agent
 from agents.core.types import Carry, PolicyOutput, ValueScaling
 from rl_lab import api
+from rl_lab.analysis.saliency import has_gradient
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
 from rl_lab.training.evaluation import EvaluatedAgent, Evaluation
@@ -105,11 +106,17 @@ def evaluate_attack(
         The evaluations, by their names.
 
     Raises:
-        LabError: The agent has no gradient, as a tabular agent, or the observations have none.
+        LabError: The agent has no gradient, as a tabular agent, or no values, as REINFORCE without a baseline; or the
+            observations have no gradient.
     """
     agent = api.load(run, which=which)
     if not any(parameter.requires_grad for parameter in agent.network.parameters()):
         raise LabError(f"{run.config.agent} has no gradient to attack with")
+    if not has_gradient(agent, run.env_spec):
+        raise LabError(
+            f"{run.config.agent} has learned no values of {run.env_spec.name}; with continuous actions, the"
+            " attack needs values"
+        )
     if run.env_spec.obs_kind == "packed" or getattr(run.config.settings, "codes", "numbers") == "embed":
         raise LabError(
             f"the observations of {run.env_spec.name} cannot be perturbed: they have several parts, masks or codes"

@@ -18,7 +18,7 @@ from rl_lab.analysis.even_sample import EvenSample
 from rl_lab.analysis.feature_maps import record_stack_feature_maps
 from rl_lab.analysis.feature_visualization import draw_feature_maps, draw_filters, draw_preferred_inputs
 from rl_lab.analysis.image_grid import add_caption, image_grid
-from rl_lab.analysis.saliency import available_saliency_methods
+from rl_lab.analysis.saliency import available_saliency_methods, has_gradient
 from rl_lab.errors import LabError
 from rl_lab.watch.frame_rendering import observed_part_of_screen
 from rl_lab.watch.images import RgbImage, observation_to_rgb, overlay_heatmap, to_bgr
@@ -57,10 +57,16 @@ def write_network_report(player: Player, folder: Path, *, step: int, units: int)
         The path of each file with a description of the image.
 
     Raises:
-        LabError: The network has no convolutions, or the folder cannot be written.
+        LabError: The network has no convolutions, the agent has no values although actions are continuous, or the
+            folder cannot be written.
     """
     env_spec = player.env.env_spec
     max_pixel = env_spec.max_pixel
+    if not has_gradient(player.agent, env_spec):
+        raise LabError(
+            f"{type(player.agent).__name__} has learned no values of {env_spec.name}; with continuous actions, look"
+            " needs values"
+        )
     if max_pixel is None or "grad-cam" not in available_saliency_methods(player.agent, env_spec):
         raise LabError(
             f"look needs a network with convolutions; {type(player.agent).__name__} on {env_spec.name} has none"
@@ -119,8 +125,9 @@ def _draw_report(agent: Agent, game: GameSample, step: int, units: int, max_pixe
         images[f"units-{i + 1}.png"] = ReportImage(
             image, f"inputs that most activate units of convolution {i + 1}: synthetic, then from the game"
         )
+    explained = "value of the state" if features.policy_output.is_continuous else "greedy action"
     images["cam.png"] = ReportImage(
-        image_grid(game.heatmaps, zoom=1, columns=6), "Grad-CAM heatmaps of the greedy action over the game"
+        image_grid(game.heatmaps, zoom=1, columns=6), f"Grad-CAM heatmaps of the {explained} over the game"
     )
     return images
 

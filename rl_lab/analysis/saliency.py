@@ -34,13 +34,30 @@ PATCH_STRIDE = 5  # distance between neighbouring patches, in pixels
 
 
 def available_saliency_methods(agent: Agent, env_spec: EnvSpec) -> tuple[SaliencyMethod, ...]:
-    """Return the methods that work for this agent. Both need image observations, and Grad-CAM needs convolutions."""
+    """Return the methods that work for this agent.
+
+    Both need image observations. Grad-CAM needs convolutions and an output with a gradient (`has_gradient`), too.
+    """
     if env_spec.obs_kind != "image":
         return ("off",)
     has_convolutions = any(isinstance(layer, nn.Conv2d) for layer in agent.network.modules())
-    if not has_convolutions:
+    if not has_convolutions or not has_gradient(agent, env_spec):
         return ("off", "occlusion")
     return ("off", "grad-cam", "occlusion")
+
+
+def has_gradient(agent: Agent, env_spec: EnvSpec) -> bool:
+    """Return False if the output that Grad-CAM and the attack differentiate is a constant.
+
+    With continuous actions this output is V(s), which REINFORCE without a baseline does not learn.
+    """
+    if not env_spec.is_continuous:
+        return True
+    obs = torch.zeros((1, *env_spec.frame), dtype=getattr(torch, env_spec.dtype))
+    is_first = torch.ones(1, dtype=torch.bool)
+    with torch.enable_grad():
+        output, _ = agent.policy_output(obs, is_first, agent.initial_carry(1))
+    return output.value.requires_grad
 
 
 def saliency_map(method: SaliencyMethod, agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Heatmap | None:

@@ -169,7 +169,9 @@ def _select_saliency_method(run: Run, agent: Agent, options: WatchOptions) -> Sa
         method = "occlusion"
     available = available_saliency_methods(agent, run.env_spec)
     if method not in available:
-        needed = "grey images as observations" if available == ("off",) else "convolutions; try --occlusion"
+        needed = "grey images as observations"
+        if available != ("off",):
+            needed = "convolutions, and values if actions are continuous; try --occlusion"
         raise LabError(f"{run.config.agent} on {run.env_spec.name} has no {method} map, which needs {needed}")
     return method
 

@@ -181,6 +181,14 @@ def test_continuous_actions_are_clipped_and_mapped_to_the_bounds(low, size, acti
     assert space.contains(got)
 
 
+@pytest.mark.parametrize(("action", "share"), [(-3, -1), (-1, -1), (-0.5, -0.5), (0, 0), (1, 1)])
+def test_bounds_may_be_the_largest_numbers_of_their_type(action, share):
+    largest = np.finfo(np.float64).max
+    space = Box(-largest, largest, (1,), np.float64)
+    got = float(to_box(space, np.array([action], np.float32))[0])
+    assert got == pytest.approx(share * largest, rel=1e-12)
+
+
 def test_environment_receives_continuous_actions_in_its_own_shape_and_type(register):
     received: list[Any] = []
 

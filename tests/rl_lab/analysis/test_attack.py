@@ -81,3 +81,9 @@ def test_attack_raises_for_an_agent_without_gradient(tmp_path):
     run = api.train("tabular_sarsa", env="RandomWalk-v0", quiet=True, **settings, runs_dir=str(tmp_path))
     with pytest.raises(LabError, match="has no gradient to attack with"):
         evaluate_attack(run, 0.1, episodes=1, seed=1)
+
+
+def test_attack_raises_for_continuous_actions_without_values(train):
+    run = train("reinforce", env="Pendulum-v1", baseline=False, steps=20, eval_every=0, eval_episodes=1)
+    with pytest.raises(LabError, match="reinforce has learned no values of Pendulum-v1"):
+        evaluate_attack(run, 0.1, episodes=1, seed=1)

@@ -8,6 +8,7 @@ import pytest
 
 from rl_lab import api
 from rl_lab.analysis.network_report import write_network_report
+from rl_lab.analysis.saliency import available_saliency_methods
 from rl_lab.errors import LabError
 from rl_lab.watch.player import Player
 from rl_lab.watch.rendered_env import RenderedEnv
@@ -60,3 +61,33 @@ def test_report_raises_for_a_network_without_convolutions(train, tmp_path):
     player = Player(api.load(run), run.config, RenderedEnv(run.env_spec), epsilon=0, seed=1)
     with pytest.raises(LabError, match="look needs a network with convolutions; DQN on CartPole-v1 has none"):
         write_network_report(player, tmp_path, step=1, units=1)
+
+
+@pytest.mark.parametrize("baseline", [True, False])
+def test_heatmaps_of_continuous_actions_need_values(baseline, train, tmp_path):
+    run = train(
+        "reinforce",
+        env="Pendulum-v1",
+        view="pixels",
+        image_size=36,
+        frame_stack=1,
+        baseline=baseline,
+        num_envs=1,
+        steps=4,
+        eval_every=0,
+        eval_episodes=1,
+        eval_max_steps=2,
+        vectorization="sync",
+    )
+    agent = api.load(run)
+    assert ("grad-cam" in available_saliency_methods(agent, run.env_spec)) == baseline
+    player = Player(agent, run.config, RenderedEnv(run.env_spec), epsilon=0, seed=1)
+    if baseline:
+        files = write_network_report(player, tmp_path / "look", step=1, units=1)
+        assert files[tmp_path / "look" / "cam.png"] == "Grad-CAM heatmaps of the value of the state over the game"
+        return
+    with pytest.raises(LabError, match="Reinforce has learned no values of Pendulum-v1"):
+        write_network_report(player, tmp_path, step=1, units=1)
+    with pytest.raises(LabError, match="has no grad-cam map, which needs convolutions, and values if actions are"):
+        api.show(run, video=str(tmp_path / "game.mp4"), saliency=True)
+    player.env.close()
