@@ -176,7 +176,8 @@ class SB3Agent:
         actor_features, critic_features = policy.mlp_extractor(features)
         probs = policy.action_net(actor_features).softmax(1)
         value = policy.value_net(critic_features).squeeze(1)
-        return PolicyOutput(probs.argmax(1), probs, value, is_policy=True), (history,)
+        scores = probabilities_by_part(probs, self.spaces.action_parts)
+        return PolicyOutput(probs.argmax(1), scores, value, is_policy=True), (history,)
 
     def _stack(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor]:
         """Return the network's input [N, k, H, W] or [N, k * D], and the history for the next row."""
@@ -287,6 +288,23 @@ class SB3A2C(SB3OnPolicyAgent):
         arguments["policy_kwargs"]["optimizer_class"] = RMSpropTFLike
         arguments["policy_kwargs"]["optimizer_kwargs"] = {"eps": eps}
         return arguments
+
+
+def probabilities_by_part(probs: Tensor, parts: tuple[int, ...]) -> Tensor:
+    """Return the probabilities of the actions of each part, one part after the other, as `PolicyOutput.scores` needs.
+
+    Args:
+        probs: Probabilities of all combinations of parts, the last part fastest, f32[N, A].
+        parts: Number of actions of each part. () means one part, whose probabilities are returned unchanged.
+
+    Returns:
+        f32[N, sum of parts]. The probability of an action is the sum over the combinations that contain the action.
+    """
+    if len(parts) < 2:
+        return probs
+    by_combination = probs.unflatten(1, parts)
+    axes = range(1, len(parts) + 1)
+    return torch.cat([by_combination.sum([other for other in axes if other != axis]) for axis in axes], 1)
 
 
 def count_weights(config: SB3Config, spaces: EnvSpaces, *, outputs: int) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from agents.core.memory_needs import FLOAT_BYTES, MemoryNeed
 from agents.core.types import Carry, EnvSpaces, PolicyOutput
-from rl_lab.baselines.sb3_agents import SB3OnPolicyAgent, SB3ReplayAgent, count_weights
+from rl_lab.baselines.sb3_agents import SB3OnPolicyAgent, SB3ReplayAgent, count_weights, probabilities_by_part
 from rl_lab.baselines.sb3_config import SB3QRDQNConfig, SB3RecurrentPPOConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
@@ -153,7 +153,8 @@ class SB3RecurrentPPO(SB3OnPolicyAgent):
         probs = policy.action_net(policy.mlp_extractor.forward_actor(latent)).softmax(1)
         value = policy.value_net(policy.mlp_extractor.forward_critic(value_latent)).squeeze(1)
         carry = (history, *_from_states(RNNStates(actor_states, critic_states)))
-        output = PolicyOutput(probs.argmax(1), probs, value, state_norm=carry[1].norm(dim=1), is_policy=True)
+        scores = probabilities_by_part(probs, self.spaces.action_parts)
+        output = PolicyOutput(probs.argmax(1), scores, value, state_norm=carry[1].norm(dim=1), is_policy=True)
         return output, carry
 
     def _policy(self) -> RecurrentActorCriticPolicy:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents.core.types import EnvSpaces
+from rl_lab.baselines.sb3_agents import SB3PPO
 from rl_lab.baselines.sb3_config import SB3QRDQNConfig, SB3RecurrentPPOConfig
 from rl_lab.baselines.sb3_contrib_agents import SB3QRDQN, SB3RecurrentPPO
 
@@ -109,6 +112,29 @@ def test_recurrent_ppo_explores_with_the_probabilities_of_its_policy():
     output, _ = agent.policy_output(obs, is_first, agent.initial_carry(n))
     shares = np.bincount(action.numpy(), minlength=4) / n
     assert shares.tolist() == pytest.approx(output.scores[0].tolist(), abs=0.04)  # five standard errors
+
+
+@pytest.mark.parametrize("agent_class", [SB3PPO, SB3RecurrentPPO])
+@pytest.mark.parametrize("parts", [(4,), (2, 2), (2, 1, 2)])
+def test_policies_show_the_probabilities_of_each_part_of_an_action(parts, agent_class):
+    """The oracle adds the probabilities of the combinations, from an agent for which they are single actions."""
+    settings = {name: value for name, value in RECURRENT.items() if hasattr(agent_class.config_class, name)}
+    obs = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for action_parts in ((), parts):
+        spaces = dataclasses.replace(SPACES, action_parts=action_parts)
+        agent = agent_class(agent_class.config_class(**settings), spaces, seed=0, device=CPU)
+        output, _ = agent.policy_output(obs, torch.ones(3, dtype=torch.bool), agent.initial_carry(3))
+        outputs.append(output)
+    whole, by_part = outputs
+    assert torch.equal(by_part.action, whole.action)
+    for probs, scores in zip(whole.scores.tolist(), by_part.scores.tolist(), strict=True):
+        expected = [[0.0] * size for size in parts]
+        combinations = itertools.product(*(range(size) for size in parts))
+        for combination, probability in zip(combinations, probs, strict=True):
+            for part, action in enumerate(combination):
+                expected[part][action] += probability
+        assert scores == pytest.approx([probability for part in expected for probability in part], abs=1e-6)
 
 
 @pytest.mark.parametrize("spaces", [SPACES, EnvSpaces((84, 84), torch.uint8, 4, 2)], ids=["vectors", "images"])
