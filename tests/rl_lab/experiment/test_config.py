@@ -64,6 +64,15 @@ def test_vectors_are_normalised_by_default(agent: str, changes: dict[str, Any], 
     assert config.resolve(agent, env_spec, {"norm_obs": not expected}).settings.normalize_obs != expected
 
 
+@pytest.mark.parametrize("env", ["Pendulum-v1", "MountainCarContinuous-v0"])
+def test_runs_of_all_agents_with_continuous_actions_are_comparable(env: str):
+    """`compare` refuses runs of one environment whose evaluations differ in epsilon."""
+    names = [entry.name for entry in agents().values() if entry.abilities.continuous_actions]
+    assert {"ppo", "recurrent_ppo", "a2c", "reinforce", "sac", "td3"} <= set(names)
+    env_spec = resolve_env(env)
+    assert {config.resolve(name, env_spec, {}).run.eval_epsilon for name in names} == {0.0}
+
+
 @pytest.mark.parametrize("agent", ["dqn", "drqn", "reinforce", "ppo", "recurrent_ppo", "a2c", "pqn"])
 def test_run_of_an_older_version_is_not_normalised(agent: str):
     """Its config.yaml lacks the settings, and its network the statistics."""
