@@ -20,7 +20,7 @@ class RunConfig:
     """The settings of a run that do not depend on its agent. An agent step is one action in one environment."""
 
     env: str = ""
-    """Name of an Atari game (Pong), or a Gymnasium id with discrete actions (CartPole-v1, mymodule:MyEnv-v0)."""
+    """Name of an Atari game (Pong), or a Gymnasium id (CartPole-v1, mymodule:MyEnv-v0)."""
     env_args: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """Keyword arguments of the environment's constructor. The option --env-arg sets one of them."""
     wrappers: Annotated[list[Any], tyro.conf.Suppress] = field(default_factory=list)
