@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from agents.core.agent import Agent
 from agents.core.types import Carry, PolicyOutput, ValueScaling
 from rl_lab import api
-from rl_lab.analysis.saliency import has_gradient
+from rl_lab.analysis.saliency import greedy_log_prob, has_gradient
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
 from rl_lab.training.evaluation import EvaluatedAgent, Evaluation
@@ -24,7 +23,13 @@ class AttackedAgent:
     """An agent that receives perturbed observations: obs + eps * signs."""
 
     def __init__(
-        self, agent: Agent, size: float, max_pixel: int | None, random_signs: torch.Generator | None = None
+        self,
+        agent: Agent,
+        size: float,
+        max_pixel: int | None,
+        random_signs: torch.Generator | None = None,
+        *,
+        action_parts: tuple[int, ...] = (),
     ) -> None:
         """Wrap an agent.
 
@@ -34,11 +39,13 @@ class AttackedAgent:
             max_pixel: Largest pixel value of an image; pixels are clamped to [0, max_pixel]. None for vectors.
             random_signs: Draw the signs with this generator instead of computing them from the gradient. The score
                 under random signs is the baseline of the attack: it shows the effect of noise of the same size.
+            action_parts: Number of actions of each part of an action. () means one part.
         """
         self.agent = agent
         self.size = size
         self.max_pixel = max_pixel
         self.random_signs = random_signs
+        self.action_parts = action_parts
 
     @property
     def value_scaling(self) -> ValueScaling:
@@ -59,11 +66,11 @@ class AttackedAgent:
     def _signs(self, obs: Tensor, is_first: Tensor, carry: Carry) -> Tensor:
         """Return the signs of the perturbation: -1 or 1, or 0 for entries without a gradient."""
         if self.random_signs is None:
-            return fgsm_signs(self.agent, obs, is_first, carry)
+            return fgsm_signs(self.agent, obs, is_first, carry, self.action_parts)
         return torch.randint(0, 2, obs.shape, generator=self.random_signs) * 2.0 - 1
 
 
-def fgsm_signs(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tensor:
+def fgsm_signs(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry, action_parts: tuple[int, ...] = ()) -> Tensor:
     """Return the signs of the fast gradient sign method, in the shape of the observations.
 
     Goodfellow et al. 2015, section 4:
@@ -78,16 +85,16 @@ def fgsm_signs(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Ten
     with torch.enable_grad():
         x = obs.detach().float().requires_grad_(True)
         output, _ = agent.policy_output(x, is_first, carry)
-        loss = -output.value.sum() if output.is_continuous else _cross_entropy(output)
+        loss = -output.value.sum() if output.is_continuous else _cross_entropy(output, action_parts)
         (gradient,) = torch.autograd.grad(loss, x)
     return gradient.sign()
 
 
-def _cross_entropy(output: PolicyOutput) -> Tensor:
+def _cross_entropy(output: PolicyOutput, action_parts: tuple[int, ...]) -> Tensor:
     """Return J = -log max_a pi(a | obs), f32[], summed over observations."""
-    scores = output.scores
-    log_policy = scores.clamp_min(1e-12).log() if output.is_policy else scores.log_softmax(1)
-    return F.nll_loss(log_policy, scores.argmax(1), reduction="sum")
+    if output.is_policy:
+        return -greedy_log_prob(output.scores, action_parts).sum()
+    return -output.scores.log_softmax(1).amax(1).sum()
 
 
 def evaluate_attack(
@@ -127,7 +134,7 @@ def evaluate_attack(
     players: dict[str, EvaluatedAgent] = {
         "no perturbation": agent,
         f"random signs, {size:g}": AttackedAgent(agent, size, max_pixel, noise),
-        f"fgsm, {size:g}": AttackedAgent(agent, size, max_pixel),
+        f"fgsm, {size:g}": AttackedAgent(agent, size, max_pixel, action_parts=run.env_spec.action_parts),
     }
     results: dict[str, Evaluation] = {}
     for name, player in players.items():

@@ -60,7 +60,14 @@ def has_gradient(agent: Agent, env_spec: EnvSpec) -> bool:
     return output.value.requires_grad
 
 
-def saliency_map(method: SaliencyMethod, agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Heatmap | None:
+def saliency_map(
+    method: SaliencyMethod,
+    agent: Agent,
+    obs: Tensor,
+    is_first: Tensor,
+    carry: Carry,
+    action_parts: tuple[int, ...] = (),
+) -> Heatmap | None:
     """Return the saliency map of one observation.
 
     Args:
@@ -69,18 +76,21 @@ def saliency_map(method: SaliencyMethod, agent: Agent, obs: Tensor, is_first: Te
         obs: The observation [1, H, W] or [1, C, H, W], without frame stacking.
         is_first: bool[1], True if an episode begins with the observation.
         carry: The carry of one environment before the observation, as for `Agent.policy_output`.
+        action_parts: Number of actions of each part of an action. () means one part.
 
     Returns:
         The heatmap f32[H, W], scaled so that its largest value is 1, or None if the method is "off".
     """
     if method == "off":
         return None
-    compute = grad_cam if method == "grad-cam" else occlusion
-    heatmap = compute(agent, obs, is_first, carry)
+    if method == "grad-cam":
+        heatmap = grad_cam(agent, obs, is_first, carry, action_parts)
+    else:
+        heatmap = occlusion(agent, obs, is_first, carry)
     return (heatmap / heatmap.max().clamp_min(1e-12)).cpu().numpy()
 
 
-def grad_cam(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tensor:
+def grad_cam(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry, action_parts: tuple[int, ...] = ()) -> Tensor:
     """Return the Grad-CAM heatmap f32[H, W] of one observation [1, H, W] or [1, C, H, W], not scaled.
 
     Selvaraju et al. 2017, equations 1 and 2, with the feature maps A_k of the last convolution, after their ReLU:
@@ -100,12 +110,23 @@ def grad_cam(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carry) -> Tenso
         elif policy_output.is_policy:
             # Policy gradient methods learn by the gradient of log pi. The logarithm only multiplies the heatmap by a
             # factor, because d(log pi) = d(pi) / pi.
-            target = target.clamp_min(1e-12).log()
+            target = greedy_log_prob(policy_output.scores, action_parts).sum()
         (gradient,) = torch.autograd.grad(target, maps[-1])
     alpha = gradient.mean((2, 3), keepdim=True)  # [1, C, 1, 1]
     class_activation = (alpha * maps[-1]).sum(1, keepdim=True).relu()  # [1, 1, h, w]
     height, width = obs.shape[-2:]
     return _resize_to_pixels(class_activation.detach(), receptive_field(convolutions), height, width)
+
+
+def greedy_log_prob(probabilities: Tensor, action_parts: tuple[int, ...]) -> Tensor:
+    """Return log max_a pi(a | s) of each observation, f32[N]: the sum over the parts of an action.
+
+    Args:
+        probabilities: `PolicyOutput.scores` of a policy, f32[N, A].
+        action_parts: Number of actions of each part. () means one part.
+    """
+    parts = probabilities.split(action_parts or (probabilities.shape[1],), 1)
+    return torch.stack([part.amax(1).clamp_min(1e-12).log() for part in parts]).sum(0)
 
 
 @torch.no_grad()

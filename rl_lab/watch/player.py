@@ -142,7 +142,9 @@ class Player:
             random_action = self._draw_random_action(rng, row)
             while True:  # yield the row once, and again as often as `repeat_step` is set
                 self.repeat_step = False
-                heatmap = saliency_map(self.saliency_method, self.agent, obs, is_first, carry)
+                heatmap = saliency_map(
+                    self.saliency_method, self.agent, obs, is_first, carry, self.env.env_spec.action_parts
+                )
                 with torch.no_grad():
                     output, next_carry = self.agent.policy_output(obs, is_first, carry)
                 player_step = _make_step(row, screens, stack, output, random_action, heatmap, game, self.max_steps)

@@ -55,6 +55,22 @@ class ContinuousNetworkAgent(NetworkAgent):
         return PolicyOutput(action, action, value, is_policy=True), carry
 
 
+class PartsNetworkAgent(NetworkAgent):
+    """An agent with a policy over actions of two parts, with 2 and 3 actions. The network returns the logits."""
+
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
+        output, carry = super().policy_output(obs, is_first, carry)
+        parts = [logits.softmax(1) for logits in output.scores.split((2, 3), 1)]
+        action = parts[0].argmax(1) * 3 + parts[1].argmax(1)
+        return PolicyOutput(action, torch.cat(parts, 1), output.value, is_policy=True), carry
+
+
+@pytest.fixture
+def parts_network_agent() -> Any:
+    """Return the class PartsNetworkAgent. Its type is Any, because it implements only a part of the protocol."""
+    return PartsNetworkAgent
+
+
 @pytest.fixture
 def continuous_network_agent() -> Any:
     """Return the class ContinuousNetworkAgent. Its type is Any, because it implements only a part of the protocol."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,26 @@ def test_signs_lower_the_value_of_an_agent_with_continuous_actions(continuous_ne
     obs = torch.randint(0, 256, (1, 20, 20), dtype=torch.uint8)
     signs = fgsm_signs(agent, obs, IS_FIRST, agent.initial_carry(1))
     assert torch.equal(signs.flatten(), -layer.weight.detach()[2].sign())
+
+
+def test_signs_lower_the_probabilities_of_all_parts_of_the_greedy_action(parts_network_agent):
+    """The oracle is the gradient of a linear policy, d log pi(a) / dx = sum_d (w_{a_d} - sum_b pi_d(b) w_b)."""
+    torch.manual_seed(3)
+    layer = nn.Linear(400, 5)
+    layer.weight.data /= 255
+    agent = parts_network_agent(nn.Sequential(nn.Flatten(), layer))
+    obs = torch.randint(0, 256, (1, 20, 20), dtype=torch.uint8)
+    signs = fgsm_signs(agent, obs, IS_FIRST, agent.initial_carry(1), (2, 3))
+    weights = layer.weight.detach().numpy().astype(np.float64)
+    assert layer.bias is not None
+    logits = weights @ obs.numpy().ravel() + layer.bias.detach().numpy()
+    gradient = np.zeros(400)
+    for part in (slice(0, 2), slice(2, 5)):
+        pi = np.exp(logits[part]) / np.exp(logits[part]).sum()
+        gradient += weights[part][pi.argmax()] - pi @ weights[part]
+    certain = np.abs(gradient) > 1e-6
+    assert certain.mean() > 0.9
+    assert np.array_equal(signs.flatten().numpy()[certain], -np.sign(gradient[certain]))
 
 
 @pytest.mark.parametrize("max_pixel", [255, 1])

@@ -3,6 +3,7 @@
 from itertools import islice
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -37,6 +38,30 @@ def test_grad_cam_equals_its_equation(network_agent):
     assert np.allclose(heatmap, np.maximum((alpha[:, None, None] * maps).sum(0), 0), atol=1e-4)
     assert heatmap.max() > 0
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_grad_cam_explains_all_parts_of_the_greedy_action(parts_network_agent):
+    """The oracle is the gradient of a linear policy over the feature maps of a 1 x 1 convolution, summed over parts."""
+    torch.manual_seed(5)
+    convolution, head = nn.Conv2d(1, 3, 1), nn.Linear(3 * 400, 5)
+    convolution.weight.data.abs_().div_(255)
+    head.weight.data += torch.randn(5, 3).repeat_interleave(400, 1) / 100  # each map matters
+    agent = parts_network_agent(nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), head))
+    obs = torch.randint(0, 256, (1, 20, 20), dtype=torch.uint8)
+    heatmap = grad_cam(agent, obs, IS_FIRST, agent.initial_carry(1), (2, 3)).numpy()
+    with torch.no_grad():
+        maps = convolution(obs[:, None].float()).relu()[0].double().numpy()
+    assert head.bias is not None
+    weights = head.weight.detach().double().numpy()
+    logits = weights @ maps.ravel() + head.bias.detach().double().numpy()
+    gradient = np.zeros(3 * 400)
+    for part in (slice(0, 2), slice(2, 5)):
+        pi = np.exp(logits[part]) / np.exp(logits[part]).sum()
+        gradient += weights[part][pi.argmax()] - pi @ weights[part]
+    alpha = gradient.reshape(3, 400).mean(1)
+    expected = np.maximum((alpha[:, None, None] * maps).sum(0), 0)
+    assert expected.max() > 0
+    assert heatmap == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
 def test_heatmaps_with_continuous_actions_are_of_the_value_and_of_the_action(continuous_network_agent):
