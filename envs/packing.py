@@ -36,6 +36,14 @@ def pack(
     return packed
 
 
+def pack_masks(layout: PackedObservation, obs: NDArray[np.uint8], masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return observations uint8[N, num_bytes] with the action masks bool[N, num_masked] in place of their own."""
+    mask_bytes = np.packbits(masks, axis=1, bitorder="little")
+    changed = obs.copy()
+    changed[:, layout.mask_start : layout.mask_start + mask_bytes.shape[1]] = mask_bytes
+    return changed
+
+
 def unpack_masks(layout: PackedObservation, obs: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return the masks bool[N, num_masked] of observations uint8[N, num_bytes]."""
     mask_bytes = obs[:, layout.mask_start : layout.mask_start + -(-layout.num_masked // 8)]

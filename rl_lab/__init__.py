@@ -3,8 +3,11 @@
 run = rl_lab.train("dqn", env="Pong", seed=1, lr=1e-4)      a Run: its folder, configuration, environment and metrics
 agent = rl_lab.load(run)                                    the trained agent
 run = rl_lab.resume(run, steps=2_000_000)                   the same run, extended
+action, state = agent.predict(obs, state)                   NumPy in and out, one observation or many
 score = rl_lab.evaluate(run, episodes=30)                   an Evaluation: mean, std, returns, lengths
 rl_lab.show(run, video="pong.mp4")                          episodes on the screen, or in a file
+rl_lab.watch(run)                                           a video that a notebook shows
+rl_lab.compare(["dqn", "ppo"])                              a table and a figure of learning curves
 """
 
 from importlib.util import find_spec
@@ -15,11 +18,13 @@ from rl_lab.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from agents.dqn import DQN as DQN
+    from rl_lab.api import compare as compare
     from rl_lab.api import evaluate as evaluate
     from rl_lab.api import load as load
     from rl_lab.api import resume as resume
     from rl_lab.api import show as show
     from rl_lab.api import train as train
+    from rl_lab.api import watch as watch
     from rl_lab.experiment.run import Run as Run
 
 _HOME = Path(__file__).resolve().parent.parent
@@ -29,10 +34,12 @@ _MODULES_OF_NAMES = {  # imported on first use, because `--help` must not wait f
     "load": "rl_lab.api",
     "evaluate": "rl_lab.api",
     "show": "rl_lab.api",
+    "watch": "rl_lab.api",
+    "compare": "rl_lab.api",
     "Run": "rl_lab.experiment.run",
     "DQN": "agents.dqn",
 }
-__all__ = ["DQN", "Run", "evaluate", "load", "resume", "show", "train"]
+__all__ = ["DQN", "Run", "compare", "evaluate", "load", "resume", "show", "train", "watch"]
 
 
 def _check_sibling_packages() -> None:
@@ -48,6 +55,11 @@ def _check_sibling_packages() -> None:
 
 
 _check_sibling_packages()
+
+
+def __dir__() -> list[str]:
+    """Return the public names, also those that are not imported yet."""
+    return [*__all__, "__version__", "__doc__"]
 
 
 def __getattr__(name: str) -> Any:

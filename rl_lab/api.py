@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import gymnasium
 import torch
@@ -28,8 +29,15 @@ from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.run_config import RunConfig, Seed
 from rl_lab.experiment.setting_names import canonical_names
+from rl_lab.experiment.trained_agent import TrainedAgent
+from rl_lab.tracking.metric_names import SCORE_METRIC, XAxis
 from rl_lab.training import evaluation
 from rl_lab.training.evaluation import EvaluatedAgent, Evaluation, EvaluationProgress
+from rl_lab.training.hooks import Callback
+
+if TYPE_CHECKING:
+    from rl_lab.compare.run_comparison import RunComparison
+    from rl_lab.watch.recorded_video import RecordedVideo
 
 RUN_SETTINGS = {field.name for field in fields(RunConfig)}
 """Names of the settings that do not depend on the agent."""
@@ -56,6 +64,7 @@ def train(
     preset: str = "default",
     config_file: str | None = None,
     quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Run:
     """Train an agent on an environment, and return the run.
@@ -67,6 +76,9 @@ def train(
         preset: Name of a preset in the agent's YAML file.
         config_file: A YAML file of settings.
         quiet: Print nothing.
+        callbacks: Functions that are called with the `TrainingSession` after every row (one step of every environment),
+            before metrics are logged. One that returns False ends training after this row; the agent is then
+            evaluated and saved.
         **settings: Settings of the run (`RunConfig`) and of the agent (its config class). Names that Stable-Baselines3
             and CleanRL use are accepted too (`rl_lab.experiment.setting_names`).
 
@@ -78,11 +90,13 @@ def train(
     file = ConfigFile.read(config_file) if config_file else None
     if isinstance(env, EnvSpec):
         settings = {"env": env.id, **settings_of(env.options), **settings}
-        return launch.train(config.resolve(agent, env, settings, preset=preset, file=file), env, quiet=quiet)
+        return launch.train(
+            config.resolve(agent, env, settings, preset=preset, file=file), env, quiet=quiet, callbacks=callbacks
+        )
     name = env if isinstance(env, str) else register_object(env)
     settings = canonical_names({"env": name, **settings}, RUN_SETTINGS | settings.keys(), "the call")
     resolved, env_spec = resolve_run(agent, name, settings, preset=preset, file=file)
-    return launch.train(resolved, env_spec, quiet=quiet)
+    return launch.train(resolved, env_spec, quiet=quiet, callbacks=callbacks)
 
 
 def resolve_run(
@@ -127,6 +141,7 @@ def resume(
     env: gymnasium.Env | Callable[[], gymnasium.Env] | None = None,
     runs_dir: str = "runs",
     quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Resume a run from its last checkpoint. The result equals that of a run that was never stopped.
 
@@ -137,6 +152,7 @@ def resume(
         env: The environment or callable that `train` received, if it was one.
         runs_dir: Folder of the run folders.
         quiet: Print nothing.
+        callbacks: As `train`.
 
     Raises:
         LabError: There is no checkpoint, or the run already has more than `steps` steps.
@@ -145,18 +161,36 @@ def resume(
     load_env_plugins()
     run = Run.find(run, runs_dir)
     _provide_env(run, env)
-    return launch.resume(run, steps=steps, address=address, quiet=quiet)
+    return launch.resume(run, steps=steps, address=address, quiet=quiet, callbacks=callbacks)
 
 
-def load(run: str | Path | Run, *, which: str | None = None, runs_dir: str = "runs") -> Agent:
-    """Return the trained agent of a run, on the CPU.
+def load(
+    run: str | Path | Run,
+    *,
+    which: str | None = None,
+    env: gymnasium.Env | Callable[[], gymnasium.Env] | None = None,
+    runs_dir: str = "runs",
+) -> TrainedAgent:
+    """Return the trained agent of a run, on the CPU. Its method `predict` takes and returns NumPy arrays.
 
     Args:
         run: The run, or its name (`Run.find`).
         which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
+        env: The environment or callable that `train` received, if it was one.
         runs_dir: Folder of the run folders.
     """
     run = Run.find(run, runs_dir)
+    _provide_env(run, env)
+    return TrainedAgent(load_agent(run, which=which), run.env_spec, epsilon=run.config.run.eval_epsilon)
+
+
+def load_agent(run: Run, *, which: str | None = None) -> Agent:
+    """Return the trained agent of a run, on the CPU, as the modules of the lab use it.
+
+    Args:
+        run: The run.
+        which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
+    """
     load_env_plugins()
     folder = checkpoint.find(run.path, which)
     agent = factory.make_cpu_agent(run.config, run.env_spec)
@@ -196,7 +230,7 @@ def evaluate(
     check_fields(options)
     run = Run.find(run, runs_dir)
     _provide_env(run, env)
-    return evaluate_agent(run, load(run, which=which), options)
+    return evaluate_agent(run, load_agent(run, which=which), options)
 
 
 def show(
@@ -206,9 +240,10 @@ def show(
     which: str | None = None,
     env: gymnasium.Env | Callable[[], gymnasium.Env] | None = None,
     runs_dir: str = "runs",
+    quiet: bool = False,
     **options: Any,
-) -> None:
-    """Show episodes of a run's agent, as the command `watch` does.
+) -> RecordedVideo | None:
+    """Show episodes of a run's agent, as the command `watch` does. With `video`, return the video too.
 
     Args:
         run: The run, or its name (`Run.find`).
@@ -216,12 +251,14 @@ def show(
         which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
         env: The environment or callable that `train` received, if it was one.
         runs_dir: Folder of the run folders.
-        **options: The options of `rl_lab.watch.watch_run.WatchOptions`: video="pong.mp4", web=True, episodes=3, ...
+        quiet: Do not print the scores.
+        **options: The options of `rl_lab.watch.watch_options.WatchOptions`: video="pong.mp4", web=True, episodes=3, ...
 
     Raises:
         ConfigError: An option is unknown or out of range.
         LabError: Options contradict each other, or there is no checkpoint or no display.
     """
+    from rl_lab.watch.recorded_video import RecordedVideo
     from rl_lab.watch.watch_options import WatchOptions
     from rl_lab.watch.watch_run import watch_run  # loads video codecs, which most programs do not need
 
@@ -232,7 +269,95 @@ def show(
     check_fields(watch_options)
     run = Run.find(run, runs_dir)
     _provide_env(run, env)
-    watch_run(run, watch_options, seed=seed, which=which)
+    result = watch_run(run, watch_options, seed=seed, which=which, quiet=quiet)
+    if result is None or not watch_options.video:
+        return None
+    return RecordedVideo.read(Path(watch_options.video), result.scores)
+
+
+def watch(
+    run: str | Path | Run,
+    *,
+    seed: int = 0,
+    which: str | None = None,
+    env: gymnasium.Env | Callable[[], gymnasium.Env] | None = None,
+    runs_dir: str = "runs",
+    **options: Any,
+) -> RecordedVideo:
+    """Return a video of episodes of a run's agent, which a notebook shows.
+
+    Args:
+        run: The run, or its name (`Run.find`).
+        seed: Seed of the episodes.
+        which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
+        env: The environment or callable that `train` received, if it was one.
+        runs_dir: Folder of the run folders.
+        **options: The options of `show` that concern a video: episodes=3, smooth=True, saliency=True, epsilon=0.0, ...
+
+    Raises:
+        ConfigError: An option is unknown or out of range.
+        LabError: Options contradict each other, or there is no checkpoint.
+        KeyboardInterrupt: Ctrl-C ended the recording.
+    """
+    from rl_lab.watch.recorded_video import RecordedVideo
+    from rl_lab.watch.sinks.video import SUFFIX
+
+    forbidden = options.keys() & {"video", "web", "window", "terminal", "follow"}
+    if forbidden:
+        raise ConfigError(f"watch has no option {min(forbidden)!r}, because it returns a video; use rl_lab.show")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"episodes{SUFFIX}"
+        video = show(run, seed=seed, which=which, env=env, runs_dir=runs_dir, quiet=True, video=str(path), **options)
+    if video is None:
+        raise KeyboardInterrupt
+    assert isinstance(video, RecordedVideo)
+    return video
+
+
+def compare(
+    runs: Sequence[str | Path | Run] | str | Path | Run,
+    *,
+    metric: str = SCORE_METRIC,
+    x: XAxis = "steps",
+    target: float | None = None,
+    force: bool = False,
+    runs_dir: str = "runs",
+) -> RunComparison:
+    """Compare agents over seeds: a table and a figure, which a notebook shows.
+
+    Args:
+        runs: Runs and names as the command `compare` takes them: run folders, folders of runs, groups, agents, ...
+        metric: Name of a metric in metrics.jsonl.
+        x: X-axis of the figure: "steps", "frames" or "minutes".
+        target: Target score. None: the target in the runs' settings.
+        force: Compare runs whose environments have different properties. `warnings` then says so.
+        runs_dir: Folder of the run folders.
+
+    Raises:
+        ConfigError: `x` is unknown.
+        LabError: A name refers to no run, no run can be compared, or the runs differ in their environments.
+    """
+    from rl_lab.compare.checks import find_caveats, find_incompatibilities
+    from rl_lab.compare.comparison import Comparison
+    from rl_lab.compare.run_comparison import RunComparison
+    from rl_lab.compare.run_result import read_results
+    from rl_lab.compare.runs import find_runs
+
+    if x not in get_args(XAxis):
+        raise ConfigError(f"x is {x!r}; it must be one of {', '.join(get_args(XAxis))}")
+    if isinstance(runs, str | Path | Run):
+        runs = [runs]
+    load_env_plugins()
+    found = find_runs([str(run.path if isinstance(run, Run) else run) for run in runs], runs_dir)
+    results, problems = read_results(found.runs, metric)
+    problems = found.problems + problems
+    if not results:
+        raise LabError("; ".join([*problems, "there is no run left to compare"]))
+    incompatibilities = find_incompatibilities(results)
+    if incompatibilities and not force:
+        raise LabError(f"{'; '.join(incompatibilities)}; force=True compares the runs anyway")
+    comparison = Comparison.from_results(results, metric, target)
+    return RunComparison(comparison, x, incompatibilities + find_caveats(results), problems)
 
 
 def evaluate_agent(

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import rl_lab
+from rl_lab import api
 from rl_lab.analysis.saliency import SaliencyMethod
 from rl_lab.experiment.run import Run
 from rl_lab.watch.frame_rendering import render_frame
@@ -34,7 +34,7 @@ def main() -> None:
     run = Run.find("demo")
     method: SaliencyMethod = "grad-cam" if options.saliency else "off"
     env = RenderedEnv(run.env_spec)
-    player = Player(rl_lab.load(run), run.config, env, epsilon=0.001, seed=1, saliency_method=method)
+    player = Player(api.load_agent(run), run.config, env, epsilon=0.001, seed=1, saliency_method=method)
     fps = frame_rate(player, smooth=False)
     last_step = options.from_step + round(options.seconds * fps)
     animation = cv2.Animation()

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import yaml
 
-import rl_lab
-from rl_lab import checkpoint
+from rl_lab import api, checkpoint
 from rl_lab.experiment.run import DEMO, Run
 from rl_lab.system.exit_codes import run_command
 
@@ -45,7 +44,7 @@ def main() -> None:
     run = Run.find(options.run)
     best = checkpoint.read_state(checkpoint.find(run.path, "best"))
     write_run_folder(run, best)
-    score = rl_lab.evaluate(Run(DEMO), episodes=options.episodes)
+    score = api.evaluate(Run(DEMO), episodes=options.episodes)
     config = run.config
     readme = README.format(
         agent=config.agent,
@@ -64,7 +63,7 @@ def main() -> None:
 
 def write_run_folder(run: Run, best: dict) -> None:
     """Write the run folder of the demo: configuration, environment spec and best network."""
-    agent = rl_lab.load(run, which="best")
+    agent = api.load_agent(run, which="best")
     agent.network.half()
     shutil.rmtree(DEMO, ignore_errors=True)
     DEMO.mkdir()

@@ -31,11 +31,12 @@ def test_example_of_the_python_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     code = "".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL))
-    assert code.count("steps=20_000") == 1
+    assert code.count("steps=20_000") == 2
+    assert code.count("< 5_000") == 1
     names: dict = {}
-    exec(code.replace("steps=20_000", "steps=1_500"), names)
-    assert names["scores"]
+    exec(code.replace("steps=20_000", "steps=1_500").replace("< 5_000", "< 1_200"), names)
     assert names["score"] > 0
+    assert names["run"].metrics()[-1]["global_step"] < 1_500
 
 
 def quickstart_commands() -> list[list[str]]:

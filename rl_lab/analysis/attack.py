@@ -116,7 +116,7 @@ def evaluate_attack(
         LabError: The agent has no gradient, as a tabular agent, or no values, as REINFORCE without a baseline; or the
             observations have no gradient.
     """
-    agent = api.load(run, which=which)
+    agent = api.load_agent(run, which=which)
     if not any(parameter.requires_grad for parameter in agent.network.parameters()):
         raise LabError(f"{run.config.agent} has no gradient to attack with")
     if not has_gradient(agent, run.env_spec):

@@ -65,7 +65,7 @@ def _write_report(run: Run, options: LookOptions) -> None:
     from rl_lab.watch.player import Player
     from rl_lab.watch.rendered_env import RenderedEnv
 
-    agent = api.load(run, which=options.which)
+    agent = api.load_agent(run, which=options.which)
     epsilon = run.config.run.eval_epsilon
     player = Player(agent, run.config, RenderedEnv(run.env_spec), epsilon=epsilon, seed=options.seed)
     descriptions = write_network_report(player, _output_folder(run, options), step=options.step, units=options.units)

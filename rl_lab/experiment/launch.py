@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rl_lab.system.lock import lock_run
 from rl_lab.system.quiet_output import quiet_if_lost
 from rl_lab.system.update_speed import torch_threads
 from rl_lab.tracking.metrics_sink import MetricsSink
+from rl_lab.training.hooks import Callback
 from rl_lab.training.trainer import Trainer
 
 
@@ -33,6 +35,7 @@ def train(
     quiet: bool = False,
     path: Path | None = None,
     listener: MetricsSink | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Train a new run.
 
@@ -42,6 +45,7 @@ def train(
         quiet: Print nothing.
         path: The run folder to create. None creates one whose name is the time and the seed.
         listener: A further receiver of everything that is logged.
+        callbacks: Functions that are called with the training session after every row.
 
     Returns:
         The run folder.
@@ -53,7 +57,7 @@ def train(
     """
     plan = _plan_new_run(config, env_spec)
     with torch_threads(plan.compute.threads):  # also for the initial weights, which depend on the threads
-        return _train_planned(plan, quiet=quiet, path=path, listener=listener)
+        return _train_planned(plan, quiet=quiet, path=path, listener=listener, callbacks=callbacks)
 
 
 def dry_run(config: Config, env_spec: EnvSpec) -> None:
@@ -97,7 +101,14 @@ def _plan_new_run(config: Config, env_spec: EnvSpec) -> TrainingPlan:
     return plan
 
 
-def _train_planned(plan: TrainingPlan, *, quiet: bool, path: Path | None, listener: MetricsSink | None) -> Run:
+def _train_planned(
+    plan: TrainingPlan,
+    *,
+    quiet: bool,
+    path: Path | None,
+    listener: MetricsSink | None,
+    callbacks: Sequence[Callback],
+) -> Run:
     """Create the agent and the run folder of a plan, and train. The arguments are those of `train`."""
     agent = plan.make_agent()
     if plan.config.run.init_from:
@@ -105,7 +116,7 @@ def _train_planned(plan: TrainingPlan, *, quiet: bool, path: Path | None, listen
     run = Run.create(plan.config, plan.env_spec, path)
     with lock_run(run.path):
         try:
-            trainer = Trainer(plan, run, agent, quiet=quiet, listener=listener)
+            trainer = Trainer(plan, run, agent, quiet=quiet, listener=listener, callbacks=callbacks)
         except BaseException:  # also on Ctrl-C, because a folder without a checkpoint cannot be resumed
             shutil.rmtree(run.path, ignore_errors=True)
             raise
@@ -114,7 +125,13 @@ def _train_planned(plan: TrainingPlan, *, quiet: bool, path: Path | None, listen
 
 @quiet_if_lost()
 def resume(
-    run: Run, *, steps: int | None = None, address: str = "", quiet: bool = False, listener: MetricsSink | None = None
+    run: Run,
+    *,
+    steps: int | None = None,
+    address: str = "",
+    quiet: bool = False,
+    listener: MetricsSink | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Resume a run from its last checkpoint.
 
@@ -125,6 +142,7 @@ def resume(
         address: New address of the collectors' Ray cluster. "" keeps the address.
         quiet: Print nothing.
         listener: A further receiver of everything that is logged.
+        callbacks: As `train`.
 
     Returns:
         The run folder.
@@ -149,7 +167,7 @@ def resume(
         run.metrics()  # raises LabError if the file is damaged, before anything changes
         run.change(plan.config)
         try:
-            trainer = Trainer(plan, run, plan.make_agent(), quiet=quiet, listener=listener)
+            trainer = Trainer(plan, run, plan.make_agent(), quiet=quiet, listener=listener, callbacks=callbacks)
             _restore(trainer, steps)
         except BaseException:  # also on Ctrl-C, because a run that was not resumed keeps its configuration
             run.change(previous)

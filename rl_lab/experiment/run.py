@@ -18,7 +18,7 @@ import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -31,6 +31,9 @@ from rl_lab.experiment.run_files import read_env_spec, read_metrics
 from rl_lab.experiment.run_search import FoundFolders, find_run_folders
 from rl_lab.system.data_files import MISSING, DataFileError, read_text
 from rl_lab.system.portable_name import portable_name
+
+if TYPE_CHECKING:
+    import pandas
 
 DEMO = Path(__file__).parents[1] / "demo"
 """A run folder that is part of the package. It holds only the best network, so it cannot be resumed."""
@@ -161,6 +164,16 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl, oldest first, checked. Raises LabError as `read_metrics` does."""
         return read_metrics(self.path / "metrics.jsonl")
+
+    def metrics_frame(self) -> pandas.DataFrame:
+        """Return the metrics as a DataFrame: the agent step as index, one column for each metric.
+
+        Raises:
+            LabError: pandas is not installed, or metrics.jsonl is damaged.
+        """
+        from rl_lab.tracking.data_frames import metrics_frame  # most programs need no pandas
+
+        return metrics_frame(self.metrics())
 
     def __str__(self) -> str:
         return self.shown_path

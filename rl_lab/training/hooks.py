@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +26,9 @@ from rl_lab.training.evaluation import Evaluation, EvaluationProgress, evaluate
 from rl_lab.training.every import Every
 from rl_lab.training.run_state import LastEvaluation, LastLog
 from rl_lab.training.session import EpisodeInterrupted, TrainingSession
+
+Callback = Callable[[TrainingSession], object]
+"""A function of the caller of `rl_lab.train`. It is called with the session after every row; False ends training."""
 
 
 class Hook(Protocol):
@@ -62,12 +66,14 @@ class LogMetrics:
         if state.mean_recent_score is not None:
             values["train/return_100"] = state.mean_recent_score
         values |= session.checkpoint_metrics
+        values |= {name: float(value) for name, value in session.extra_metrics.items()}
         values["speed/steps_per_s"] = speed
         values["time/minutes"] = state.wall_clock.minutes
         for name, seconds in (session.loop.seconds | session.agent.seconds).items():
             values[f"seconds/{name}"] = seconds
         self.tracker.log(state.steps, values)
         session.checkpoint_metrics = {}
+        session.extra_metrics = {}
 
 
 class EvaluateAgent:
@@ -301,6 +307,20 @@ class SaveCheckpoint:
             "checkpoint/seconds": time.perf_counter() - start,
             "checkpoint/megabytes": saved.bytes_written / 1e6,
         }
+
+
+class RunCallbacks:
+    """Calls the functions that the caller of `rl_lab.train` gave, in their order. They may change the session."""
+
+    def __init__(self, session: TrainingSession, callbacks: Sequence[Callback]) -> None:
+        self.session = session
+        self.callbacks = callbacks
+
+    def after_row(self) -> None:
+        """Call all functions. If one returns False, training ends after this row."""
+        for callback in self.callbacks:
+            if callback(self.session) is False:
+                self.session.ended_by_callback = True
 
 
 class ResetWatchdog:

@@ -45,6 +45,10 @@ class TrainingSession:
     """Mean entropy of the policy in the last line of training metrics; None if the agent logs none."""
     stop_signal: int | None = None
     """Number of the signal that asked training to stop."""
+    ended_by_callback: bool = False
+    """A callback of the caller asked training to end. The run is evaluated and saved, and can be resumed."""
+    extra_metrics: dict[str, float] = field(default_factory=dict)
+    """Metrics that callbacks add to the next line of training metrics."""
 
     def request_stop(self, signal: int) -> None:
         """Ask training to stop after the current row. Of several signals, the first one decides the exit code."""

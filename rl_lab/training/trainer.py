@@ -29,11 +29,13 @@ from rl_lab.tracking.tracker import open_tracker
 from rl_lab.tracking.wandb_mode import resolve_wandb_mode
 from rl_lab.training.faults import faults, how_to_resume
 from rl_lab.training.hooks import (
+    Callback,
     EvaluateAgent,
     Hook,
     LogMetrics,
     RecordVideo,
     ResetWatchdog,
+    RunCallbacks,
     SaveCheckpoint,
     ShowProgress,
 )
@@ -67,7 +69,14 @@ class Trainer:
     """Trains the agent of one run. Call `restore` before `train` to resume the run."""
 
     def __init__(
-        self, plan: TrainingPlan, run: Run, agent: Agent, *, quiet: bool, listener: MetricsSink | None = None
+        self,
+        plan: TrainingPlan,
+        run: Run,
+        agent: Agent,
+        *,
+        quiet: bool,
+        listener: MetricsSink | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         """Create the environments and the training loop.
 
@@ -77,9 +86,11 @@ class Trainer:
             agent: The agent, with the weights from which a new run starts.
             quiet: Print nothing.
             listener: A further receiver of everything that is logged.
+            callbacks: Functions that are called after every row, before the other hooks.
         """
         settings = plan.config.run
         self.listener = listener
+        self.callbacks = callbacks
         watchdog = Watchdog(settings.env_timeout, self._hang_message)
         display = ProgressDisplay(settings.steps, quiet=quiet)
         self.plan = plan
@@ -158,6 +169,7 @@ class Trainer:
             checkpoints = SaveCheckpoint(session)
             progress = ShowProgress(session)
             hooks: list[Hook] = [
+                RunCallbacks(session, self.callbacks),
                 LogMetrics(session, tracker),
                 evaluation,
                 RecordVideo(session, tracker),
@@ -197,7 +209,9 @@ class Trainer:
         total_steps = settings.steps
 
         def is_unfinished() -> bool:
-            if session.stop_signal is not None or state.has_stopped_at_target(settings):
+            if session.stop_signal is not None or session.ended_by_callback:
+                return False
+            if state.has_stopped_at_target(settings):
                 return False
             return state.steps < total_steps
 

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from agents.core.agent import Agent
 from envs.headless import has_display
 from envs.spec import EnvSpec
@@ -20,6 +18,7 @@ from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
 from rl_lab.system.printable import print_line
 from rl_lab.system.signals import stop_signals_interrupt
+from rl_lab.system.update_speed import torch_threads
 from rl_lab.watch.checkpoint_selector import CheckpointSelector, newest_checkpoint
 from rl_lab.watch.controls import KEYS, Controls
 from rl_lab.watch.player import Player
@@ -32,7 +31,9 @@ from rl_lab.watch.sinks.window import WindowSink
 from rl_lab.watch.watch_options import SinkName, WatchOptions
 
 
-def watch_run(run: Run, options: WatchOptions, *, seed: int = 0, which: str | None = None) -> None:
+def watch_run(
+    run: Run, options: WatchOptions, *, seed: int = 0, which: str | None = None, quiet: bool = False
+) -> ShowResult | None:
     """Show episodes of a run's agent until the episodes are over, or Ctrl-C, SIGTERM or SIGHUP arrives.
 
     Args:
@@ -40,6 +41,10 @@ def watch_run(run: Run, options: WatchOptions, *, seed: int = 0, which: str | No
         options: How the episodes are shown.
         seed: Seed of the episodes.
         which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
+        quiet: Do not print the scores at the end.
+
+    Returns:
+        The scores, or None if a signal ended the episodes.
 
     Raises:
         LabError: Options contradict each other, or there is no checkpoint or no display.
@@ -47,13 +52,16 @@ def watch_run(run: Run, options: WatchOptions, *, seed: int = 0, which: str | No
     """
     sink_name = _select_sink(options)
     _check_compatible(options, which)
-    with contextlib.suppress(KeyboardInterrupt), stop_signals_interrupt():
-        _watch(run, sink_name, options, seed, which)
+    # One observation at a time is too little work for several threads.
+    with contextlib.suppress(KeyboardInterrupt), stop_signals_interrupt(), torch_threads(1):
+        return _watch(run, sink_name, options, seed, which, quiet=quiet)
+    return None
 
 
-def _watch(run: Run, sink_name: SinkName, options: WatchOptions, seed: int, which: str | None) -> None:
+def _watch(
+    run: Run, sink_name: SinkName, options: WatchOptions, seed: int, which: str | None, *, quiet: bool
+) -> ShowResult:
     """Load the agent and show its episodes."""
-    torch.set_num_threads(1)  # one observation at a time is too little work for several threads
     if options.follow:
         _lower_priority()
         _wait_for_checkpoint(run)
@@ -62,7 +70,7 @@ def _watch(run: Run, sink_name: SinkName, options: WatchOptions, seed: int, whic
     checkpoints = CheckpointSelector(run.path, agent, which)
     if options.follow:
         checkpoints.load_newer()
-    _show(run, agent, checkpoints, sink_name, options, seed)
+    return _show(run, agent, checkpoints, sink_name, options, seed, quiet=quiet)
 
 
 def _select_sink(options: WatchOptions) -> SinkName:
@@ -111,9 +119,19 @@ def _wait_for_checkpoint(run: Run) -> None:
 
 
 def _show(
-    run: Run, agent: Agent, checkpoints: CheckpointSelector, sink_name: SinkName, options: WatchOptions, seed: int
-) -> None:
-    """Play and show the episodes, then print the scores. Ctrl-C, SIGTERM and SIGHUP end this without scores."""
+    run: Run,
+    agent: Agent,
+    checkpoints: CheckpointSelector,
+    sink_name: SinkName,
+    options: WatchOptions,
+    seed: int,
+    *,
+    quiet: bool,
+) -> ShowResult:
+    """Play and show the episodes, then print the scores unless `quiet`.
+
+    Ctrl-C, SIGTERM and SIGHUP end this without scores.
+    """
     epsilon = run.config.run.eval_epsilon if options.epsilon is None else options.epsilon
     method = _select_saliency_method(run, agent, options)
     env = RenderedEnv(run.env_spec)
@@ -155,9 +173,11 @@ def _show(
         controls=controls,
         after_step=update_weights,
     )
-    _print_result(run, sink, result)
+    if not quiet:
+        _print_result(run, sink, result)
     if result.num_cut:
         print(f"WARNING: {result.num_cut} of these episodes were cut at {player.max_steps:,} steps (--max-steps)")
+    return result
 
 
 def _select_saliency_method(run: Run, agent: Agent, options: WatchOptions) -> SaliencyMethod:

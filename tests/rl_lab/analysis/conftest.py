@@ -25,7 +25,7 @@ def demo() -> Run:
 @pytest.fixture
 def demo_player(demo: Run) -> Iterator[Player]:
     """Return a player of Pong."""
-    player = Player(api.load(demo), demo.config, RenderedEnv(demo.env_spec), epsilon=0.001, seed=1)
+    player = Player(api.load_agent(demo), demo.config, RenderedEnv(demo.env_spec), epsilon=0.001, seed=1)
     yield player
     player.env.close()
 

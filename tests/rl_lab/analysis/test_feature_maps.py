@@ -14,7 +14,7 @@ IS_FIRST = torch.zeros(1, dtype=torch.bool)
 
 
 def test_feature_maps_equal_those_of_the_network(demo):
-    agent = api.load(demo)
+    agent = api.load_agent(demo)
     assert isinstance(agent.network, QNetwork)
     assert isinstance(agent.network.encoder, NatureCNN)
     stacks = torch.randint(0, 256, (2, 4, 84, 84), dtype=torch.uint8)
@@ -25,7 +25,7 @@ def test_feature_maps_equal_those_of_the_network(demo):
 
 
 def test_receptive_fields_of_the_nature_network(demo):
-    convolutions = [layer for layer in api.load(demo).network.modules() if isinstance(layer, nn.Conv2d)]
+    convolutions = [layer for layer in api.load_agent(demo).network.modules() if isinstance(layer, nn.Conv2d)]
     fields = [receptive_field(convolutions[: i + 1]) for i in range(3)]
     assert fields == [(8, 4, 3.5), (20, 8, 9.5), (36, 8, 17.5)]
 
@@ -57,7 +57,7 @@ def test_receptive_field_contains_exactly_the_pixels_with_a_gradient():
 def test_only_the_convolutions_of_the_policy_are_recorded(train, agent_name, settings):
     """SB3's DQN also contains a target network, and its PPO could run the encoder a second time for the critic."""
     run = train(agent_name, env="Pong", steps=60, eval_every=0, eval_episodes=1, frame_stack=4, **settings)
-    agent = api.load(run)
+    agent = api.load_agent(run)
     obs = torch.zeros(1, 84, 84, dtype=torch.uint8)
     obs[:, 30:40, 50:60] = 200
     carry = (obs[:, None].expand(1, 3, 84, 84), *agent.initial_carry(1)[1:])

@@ -11,7 +11,7 @@ from rl_lab.analysis.feature_visualization import maximize_activation
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_maximized_activation_exceeds_that_of_random_inputs(demo, layer):
     """The input is placed at its receptive field in the mean frames, and compared with 100 random stacks."""
-    agent = api.load(demo)
+    agent = api.load_agent(demo)
     stacks = torch.randint(0, 256, (100, 4, 84, 84), dtype=torch.uint8)
     with torch.no_grad():
         features = record_stack_feature_maps(agent, stacks)
@@ -32,4 +32,4 @@ def test_maximized_activation_exceeds_that_of_random_inputs(demo, layer):
 def test_maximizing_input_of_a_binary_view_is_binary(train):
     run = train(env="Pong", view="binary", steps=300, eval_every=0, eval_episodes=1, replay_size=400)
     stacks = torch.randint(0, 2, (20, 4, 80, 80), dtype=torch.uint8)
-    assert maximize_activation(api.load(run), stacks, 0, 0, 1).unique().tolist() == [0, 1]
+    assert maximize_activation(api.load_agent(run), stacks, 0, 0, 1).unique().tolist() == [0, 1]

@@ -16,7 +16,7 @@ from rl_lab.watch.rendered_env import RenderedEnv
 
 def test_report_contains_all_images(demo, tmp_path):
     env_spec = dataclasses.replace(demo.env_spec, max_frames=800)
-    player = Player(api.load(demo), demo.config, RenderedEnv(env_spec), epsilon=0.0, seed=1)
+    player = Player(api.load_agent(demo), demo.config, RenderedEnv(env_spec), epsilon=0.0, seed=1)
     files = write_network_report(player, tmp_path / "look", step=100, units=2)
     assert [path.name for path in files] == [
         *["filters.png", "maps-1.png", "maps-2.png", "maps-3.png", "units-1.png", "units-2.png", "units-3.png"],
@@ -29,7 +29,7 @@ def test_report_contains_all_images(demo, tmp_path):
 def test_binary_view_is_drawn_in_black_and_white(train, tmp_path):
     run = train(env="Pong", view="binary", steps=300, eval_every=0, eval_episodes=1, replay_size=400)
     env_spec = dataclasses.replace(run.env_spec, max_frames=400)
-    player = Player(api.load(run), run.config, RenderedEnv(env_spec), epsilon=0.0, seed=1)
+    player = Player(api.load_agent(run), run.config, RenderedEnv(env_spec), epsilon=0.0, seed=1)
     files = write_network_report(player, tmp_path / "look", step=50, units=2)
     images = {path.name: np.asarray(cv2.imread(str(path))) for path in files}
     assert images["units-3.png"].max() == 255
@@ -38,7 +38,7 @@ def test_binary_view_is_drawn_in_black_and_white(train, tmp_path):
 
 def test_heatmaps_of_rendered_pictures_show_the_part_that_the_network_sees(train, tmp_path):
     run = train(env="CartPole-v1", view="pixels", steps=40, learning_starts=20, replay_size=200)
-    player = Player(api.load(run), run.config, RenderedEnv(run.env_spec), epsilon=0.0, seed=1)
+    player = Player(api.load_agent(run), run.config, RenderedEnv(run.env_spec), epsilon=0.0, seed=1)
     files = write_network_report(player, tmp_path / "look", step=2, units=1)
     (cam,) = [path for path in files if path.name == "cam.png"]
     height, width = np.asarray(cv2.imread(str(cam))).shape[:2]
@@ -50,7 +50,7 @@ def test_report_refuses_colour_images(train, tmp_path):
     run = train(
         env="CartPole-v1", view="pixels", image="rgb", image_size=40, steps=40, learning_starts=20, replay_size=200
     )
-    player = Player(api.load(run), run.config, RenderedEnv(run.env_spec), epsilon=0, seed=1)
+    player = Player(api.load_agent(run), run.config, RenderedEnv(run.env_spec), epsilon=0, seed=1)
     with pytest.raises(LabError, match="look draws grey images only; the images of CartPole-v1 have 3 channels"):
         write_network_report(player, tmp_path, step=1, units=1)
     player.env.close()
@@ -58,7 +58,7 @@ def test_report_refuses_colour_images(train, tmp_path):
 
 def test_report_raises_for_a_network_without_convolutions(train, tmp_path):
     run = train(steps=300, eval_every=0, eval_episodes=1)
-    player = Player(api.load(run), run.config, RenderedEnv(run.env_spec), epsilon=0, seed=1)
+    player = Player(api.load_agent(run), run.config, RenderedEnv(run.env_spec), epsilon=0, seed=1)
     with pytest.raises(LabError, match="look needs a network with convolutions; DQN on CartPole-v1 has none"):
         write_network_report(player, tmp_path, step=1, units=1)
 

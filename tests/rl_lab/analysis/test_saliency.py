@@ -110,7 +110,7 @@ def test_heatmaps_of_colour_images(train):
     run = train(
         env="CartPole-v1", view="pixels", image="rgb", image_size=40, steps=40, learning_starts=20, replay_size=200
     )
-    agent = api.load(run)
+    agent = api.load_agent(run)
     assert available_saliency_methods(agent, run.env_spec) == ("off", "grad-cam", "occlusion")
     generator = torch.Generator().manual_seed(3)
     stack = torch.randint(0, 256, (1, 4, 3, 40, 40), dtype=torch.uint8, generator=generator)

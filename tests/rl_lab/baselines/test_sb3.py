@@ -40,7 +40,7 @@ def test_evaluation_equals_evaluate_policy(agent, train):
     ours = api.evaluate(run, episodes=6, epsilon=0.0, seed=5)
     model = ALGORITHMS[agent].load(run.path / "checkpoints" / "sb3.zip")
     # The zip file holds the last weights; `api.evaluate` loads the best ones.
-    model.policy.load_state_dict(api.load(run).network.state_dict())
+    model.policy.load_state_dict(api.load_agent(run).network.state_dict())
     theirs: list[Any] = []
     for seed in spread_seeds(5, 6):
         env = DummyVecEnv([lambda: Monitor(gymnasium.make("CartPole-v1"))])
@@ -61,7 +61,7 @@ def test_normalization_is_that_of_vecnormalize(train):
     plain_env = DummyVecEnv([lambda: gymnasium.make("MountainCar-v0")])
     env = VecNormalize.load(str(folder / "sb3_vecnormalize.pkl"), plain_env)
     assert isinstance(env.obs_rms, RunningMeanStd)
-    agent = api.load(run, which="last")
+    agent = api.load_agent(run, which="last")
     rng = np.random.default_rng(0)
     obs = rng.uniform([-1.2, -0.07], [0.6, 0.07], (50, 2)).astype(np.float32)
     theirs = model.policy.predict_values(torch.as_tensor(env.normalize_obs(obs)))

@@ -223,7 +223,7 @@ def test_evaluation_of_a_run_uses_the_statistics_of_training(agent_name: str, tr
     """
     run = train(agent_name, normalize_obs=True, normalize_reward=True, steps=1000, eval_episodes=3, eval_epsilon=0)
     line = next(line for line in reversed(run.metrics()) if "eval/value" in line)
-    loaded = api.load(run, which="last")
+    loaded = api.load_agent(run, which="last")
     statistics = find_normalization(loaded.network)
     assert statistics is not None
     assert 500 < float(statistics.count) < 1200

@@ -16,7 +16,7 @@ def run(train):
 
 
 def test_next_selects_each_checkpoint_in_turn(run):
-    agent = api.load(run)
+    agent = api.load_agent(run)
     selector = CheckpointSelector(run.path, agent)
     best, *steps = selector.names
     assert best == "best"
@@ -26,13 +26,13 @@ def test_next_selects_each_checkpoint_in_turn(run):
     for _ in range(3):
         selector.choose("next")
         selected.append(selector.name)
-        expected = api.load(run, which=selector.name).network.state_dict()
+        expected = api.load_agent(run, which=selector.name).network.state_dict()
         assert all(torch.equal(weights, expected[name]) for name, weights in agent.network.state_dict().items())
     assert selected == [best, *steps, best]
 
 
 def test_choosing_a_missing_checkpoint_keeps_the_weights(run, capsys):
-    selector = CheckpointSelector(run.path, api.load(run))
+    selector = CheckpointSelector(run.path, api.load_agent(run))
     selector.choose("123")
     assert selector.name == "best"
     output = capsys.readouterr().out
@@ -42,7 +42,7 @@ def test_choosing_a_missing_checkpoint_keeps_the_weights(run, capsys):
 
 def test_load_newer_loads_new_checkpoints_and_retries_damaged_ones(run, monkeypatch):
     monkeypatch.setattr("rl_lab.watch.checkpoint_selector.POLL_SECONDS", 0.0)
-    selector = CheckpointSelector(run.path, api.load(run), "best")
+    selector = CheckpointSelector(run.path, api.load_agent(run), "best")
     selector.load_newer()
     last_step = checkpoint.read_state(checkpoint.find(run.path, "last"))["steps"]
     assert selector.step in (900, last_step)

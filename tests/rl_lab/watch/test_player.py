@@ -18,7 +18,7 @@ from rl_lab.watch.rendered_env import RenderedEnv
 def test_steps_equal_the_output_of_the_network_along_a_stream(train, settings):
     """Scores, values, score and returns of 60 steps, against a second stream with the same seed and actions."""
     run = train(steps=600, eval_every=0, **settings)
-    agent, env = api.load(run), RenderedEnv(run.env_spec)
+    agent, env = api.load_agent(run), RenderedEnv(run.env_spec)
     gamma = run.config.settings.gamma
     reward_scale = 1.0
     if settings:
@@ -67,7 +67,7 @@ def test_steps_equal_the_output_of_the_network_along_a_stream(train, settings):
 def test_games_are_those_of_an_evaluation_with_the_same_seed(train):
     run = train(steps=600, eval_every=0)
     evaluation = api.evaluate(run, episodes=1, epsilon=0.4, seed=11)
-    player = Player(api.load(run), run.config, RenderedEnv(run.env_spec), epsilon=0.4, seed=11)
+    player = Player(api.load_agent(run), run.config, RenderedEnv(run.env_spec), epsilon=0.4, seed=11)
     last_step = next(step for step in player if step.is_last)
     assert last_step.score == evaluation.returns[0]
     assert last_step.step_number == evaluation.lengths[0]
@@ -77,7 +77,7 @@ def test_repeated_steps_and_a_restart_do_not_change_the_games(train):
     run = train(steps=600, eval_every=0)
 
     def make_player() -> Player:
-        return Player(api.load(run), run.config, RenderedEnv(run.env_spec), epsilon=0.4, seed=3)
+        return Player(api.load_agent(run), run.config, RenderedEnv(run.env_spec), epsilon=0.4, seed=3)
 
     expected = [(step.step_number, step.action, step.score) for step in islice(make_player(), 60)]
     player = make_player()

@@ -32,5 +32,5 @@ def test_interrupted_recording_leaves_no_file(train):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        record_video(run, api.load(run), 300, 1, torch.device("cpu"), interrupt)
+        record_video(run, api.load_agent(run), 300, 1, torch.device("cpu"), interrupt)
     assert list((run.path / "videos").glob("*")) == []

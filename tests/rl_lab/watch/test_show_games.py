@@ -26,7 +26,7 @@ def write_video(
 ) -> tuple[ShowResult, float]:
     """Write a video of one game. Returns the result and the frames per second."""
     env = RenderedEnv(env_spec or run.env_spec)
-    player = Player(api.load(run), run.config, env, seed=2, epsilon=epsilon)
+    player = Player(api.load_agent(run), run.config, env, seed=2, epsilon=epsilon)
     video = VideoSink(path, frame_rate(player, smooth=smooth))
     return show_games(player, video, title=lambda: "title", episodes=1, smooth=smooth), video.fps
 
@@ -105,7 +105,7 @@ class KeyPressSink:
 
 def test_restart_is_not_lost_if_a_redraw_is_requested_at_the_same_time(train):
     run = train(steps=300, eval_every=0, eval_episodes=1)
-    player = Player(api.load(run), run.config, RenderedEnv(run.env_spec), seed=2, epsilon=0)
+    player = Player(api.load_agent(run), run.config, RenderedEnv(run.env_spec), seed=2, epsilon=0)
     controls = Controls()
     controls.speed = 8.0
     sink = KeyPressSink(controls)

@@ -35,7 +35,7 @@ FAKE_STEP: Any = FakeStep()
 
 @pytest.fixture
 def web(demo):
-    checkpoints = CheckpointSelector(demo.path, api.load(demo))
+    checkpoints = CheckpointSelector(demo.path, api.load_agent(demo))
     sink = WebSink(Controls(), checkpoints, lambda: "a title", host="127.0.0.1", port=0)
     sink.show(np.full((40, 60, 3), 77, np.uint8), FAKE_STEP)
     yield sink
@@ -212,7 +212,9 @@ def test_odd_scores_and_titles_are_json(demo):
         score = float("nan")
 
     odd_step: Any = OddStep()
-    sink = WebSink(Controls(), CheckpointSelector(demo.path, api.load(demo)), lambda: "a\ud800\x1b[2J", host="", port=0)
+    sink = WebSink(
+        Controls(), CheckpointSelector(demo.path, api.load_agent(demo)), lambda: "a\ud800\x1b[2J", host="", port=0
+    )
     sink.show(np.zeros((40, 60, 3), np.uint8), odd_step)
     try:
         state = request_json(sink, f"/state?{sink.address.split('?')[1]}")
@@ -225,7 +227,9 @@ def test_odd_scores_and_titles_are_json(demo):
 @pytest.fixture
 def public_web(demo):
     """A page that other machines can reach."""
-    sink = WebSink(Controls(), CheckpointSelector(demo.path, api.load(demo)), lambda: "a title", host="0.0.0.0", port=0)
+    sink = WebSink(
+        Controls(), CheckpointSelector(demo.path, api.load_agent(demo)), lambda: "a title", host="0.0.0.0", port=0
+    )
     sink.show(np.full((40, 60, 3), 77, np.uint8), FAKE_STEP)
     yield sink
     sink.close()

@@ -1,0 +1,43 @@
+"""A video of episodes in memory, which a notebook shows."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rl_lab.errors import LabError
+
+MIME_TYPES = {".mp4": "video/mp4", ".webm": "video/webm"}
+
+
+@dataclass(frozen=True)
+class RecordedVideo:
+    """A video of episodes. As the last value of a notebook's cell, it is shown there."""
+
+    data: bytes = field(repr=False)
+    """The content of the file."""
+    suffix: str
+    """.mp4, or .webm if PyAV is not installed."""
+    scores: list[float]
+    """Scores of the episodes: undiscounted sums of raw rewards."""
+
+    @classmethod
+    def read(cls, path: Path, scores: list[float]) -> RecordedVideo:
+        """Return the video in a file."""
+        return cls(path.read_bytes(), path.suffix, scores)
+
+    def save(self, path: str | Path) -> None:
+        """Write the video to a file. Raise LabError if its suffix is wrong, or if it cannot be written."""
+        path = Path(path)
+        if path.suffix != self.suffix:
+            raise LabError(f"the video {path} must end in {self.suffix}")
+        try:
+            path.write_bytes(self.data)
+        except OSError as error:
+            raise LabError(f"the video {path} cannot be written: {error.strerror}") from error
+
+    def _repr_html_(self) -> str:
+        """Return the video as HTML that holds its whole content."""
+        source = f"data:{MIME_TYPES[self.suffix]};base64,{base64.b64encode(self.data).decode()}"
+        return f'<video controls autoplay loop muted style="max-width: 100%" src="{source}"></video>'
