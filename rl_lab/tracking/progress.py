@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rl_lab.system.printable import plain_text, printable, wrapped
+from rl_lab.tracking.progress_console import ProgressConsole
 
 BAR_INTERVAL = 0.5  # seconds between two updates of the bar on a terminal
 LINE_INTERVAL = 30.0  # seconds between two lines where the output is no terminal
@@ -112,7 +113,7 @@ class ProgressDisplay:
     def __init__(self, total: int, *, quiet: bool = False) -> None:
         """`total` is the number of agent steps of the run; `quiet` disables all output."""
         self.total = total
-        self.console = Console(quiet=quiet, highlight=False)
+        self.console = ProgressConsole(quiet=quiet, highlight=False)
         self.status = ProgressStatus()
         self.live = Live(console=self.console, refresh_per_second=4, get_renderable=self._render)
         self.shown_at = time.monotonic()
