@@ -29,6 +29,7 @@ commands:
   eval RUN                  play whole episodes and print the score
   watch RUN                 show episodes with the agent's values: watch demo; watch latest --video pong.mp4
   look RUN                  draw what a network has learned, or attack the network
+  export RUN                write the agent as ONNX, its episodes or its metrics: export latest --onnx
   compare RUN...            print a table, and write a page of curves with intervals: compare runs/Pong
   sweep grid|search         train many agents on this machine or on a cluster, with Ray
   sync [RUN...]             upload metrics that were logged offline to Weights & Biases
@@ -52,6 +53,7 @@ COMMANDS = {
     "eval": "rl_lab.cli.evaluate",
     "watch": "rl_lab.cli.watch",
     "look": "rl_lab.cli.look",
+    "export": "rl_lab.cli.export",
     "compare": "rl_lab.cli.compare",
     "sweep": "rl_lab.cli.sweep",
     "sync": "rl_lab.cli.sync",

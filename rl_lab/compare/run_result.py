@@ -34,6 +34,7 @@ IGNORED_SETTINGS = {
     "runs_dir",
     "wandb",
     "wandb_project",
+    "tensorboard",
     "log_every",
     "video_every",
     "eval_every",

@@ -7,6 +7,7 @@ runs/<env>/<agent>/<time>-s<seed>[-<name>]/
     checkpoints/      the best network, and the newest states of training
     videos/           recorded evaluation episodes
     wandb/            files of Weights & Biases
+    tensorboard/      event files of TensorBoard
 """
 
 from __future__ import annotations

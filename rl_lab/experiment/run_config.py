@@ -111,6 +111,8 @@ class RunConfig:
     """Weights & Biases. "auto" is online if an API key is found, else offline."""
     wandb_project: str = "rl_lab"
     """W&B project of the run."""
+    tensorboard: bool = False
+    """Write metrics for TensorBoard too, into the folder tensorboard/ of the run."""
     runs_dir: str = "runs"
     """Folder of the run folders."""
 

@@ -27,6 +27,7 @@ from rl_lab.system.disk import check_disk
 from rl_lab.system.memory_budget import check_memory, keep_freed_memory
 from rl_lab.system.precision import resolve_precision
 from rl_lab.system.update_speed import UpdateSpeed, choose, measure_updates, torch_threads
+from rl_lab.tracking.tensorboard_sink import check_tensorboard
 
 # Measured with Python 3.11 on Linux: RSS of the process per environment, or PSS of a worker process.
 EMULATOR_BYTES = 1_100_000  # Pong
@@ -76,8 +77,11 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
     """Return the plan of a run.
 
     Raises:
-        LabError: The device is not available, or the agent or the environments do not fit into free memory.
+        LabError: The device or a package is not available, or the agent or the environments do not fit into free
+            memory.
     """
+    if config.run.tensorboard:
+        check_tensorboard()
     entry = find_agent(config.agent)
     agent_class = entry.load()
     spaces = env_spaces(env_spec, config.run.num_envs)

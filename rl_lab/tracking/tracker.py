@@ -9,6 +9,7 @@ from rl_lab.experiment.run import Run
 from rl_lab.tracking.json_lines_sink import JsonLinesSink
 from rl_lab.tracking.metric_names import STEP_METRIC
 from rl_lab.tracking.metrics_sink import MetricsSink
+from rl_lab.tracking.tensorboard_sink import TensorBoardSink
 from rl_lab.tracking.wandb_mode import WandbMode
 from rl_lab.tracking.wandb_sink import WandbSink
 
@@ -40,7 +41,9 @@ class Tracker:
             sink.close()
 
 
-def open_tracker(run: Run, mode: WandbMode, step: int, listener: MetricsSink | None = None) -> Tracker:
+def open_tracker(
+    run: Run, mode: WandbMode, step: int, listener: MetricsSink | None = None, *, tensorboard: bool = False
+) -> Tracker:
     """Open the sinks of a run that starts or resumes.
 
     Args:
@@ -49,6 +52,7 @@ def open_tracker(run: Run, mode: WandbMode, step: int, listener: MetricsSink | N
         step: Agent steps of the checkpoint from which the run resumes; 0 for a new run. Lines of metrics.jsonl after
             this step are dropped, because the run will log them again.
         listener: A further sink, or None.
+        tensorboard: Add a TensorBoard sink.
     """
     lines: list[dict[str, Any]] = []
     if step > 0:
@@ -56,6 +60,8 @@ def open_tracker(run: Run, mode: WandbMode, step: int, listener: MetricsSink | N
     sinks: list[MetricsSink] = [JsonLinesSink(run, lines)]
     if mode != "disabled":
         sinks.append(WandbSink(run, mode, lines))
+    if tensorboard:
+        sinks.append(TensorBoardSink(run, lines))
     if listener is not None:
         sinks.append(listener)
     return Tracker(run, sinks)

@@ -159,7 +159,8 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             stack.callback(session.loop.close)
             self._print_introduction(f"W&B {wandb_mode}: {wandb_reason}")
-            tracker = open_tracker(self.run, wandb_mode, state.steps, self.listener)
+            tensorboard = self.plan.config.run.tensorboard
+            tracker = open_tracker(self.run, wandb_mode, state.steps, self.listener, tensorboard=tensorboard)
             stack.callback(tracker.close)
             stack.enter_context(session.display)
             stack.enter_context(stop_signals(session.request_stop))
