@@ -15,6 +15,7 @@ from agents.core.types import Carry, PolicyOutput, ValueScaling
 from envs.global_random import global_generators_seeded
 from envs.stream import Episode, Row, Stream, spread_seeds
 from rl_lab.system.device import on_device
+from rl_lab.training.overlapped_loop import check_finite
 
 COMPACTED_ROWS = 1000
 """Rows after which the tensors of an evaluation are moved to the host, and joined into one array."""
@@ -122,6 +123,9 @@ def evaluate(
         device: Device of the agent.
         max_steps: Agent steps after which an episode is cut, as if the environment had truncated it. None: no limit.
         after_row: Called after every row. If this function raises an exception, the evaluation ends with it.
+
+    Raises:
+        Fault: A continuous action is not finite.
     """
     # The environments seed the global generators, from which training may draw (Stable-Baselines3 does).
     with global_generators_seeded(seed):
@@ -140,6 +144,7 @@ def evaluate(
         while num_done < episodes:
             output, carry = _policy_output(agent, row, carry, device)
             action = output.action.cpu().numpy()
+            check_finite(action)
             is_random = rng.random(num_envs) < epsilon
             random_action = random_legal_actions(rng, stream, row)
             if stream.action_dim:

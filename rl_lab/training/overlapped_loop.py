@@ -8,11 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Carry, Metrics, StepResult
 from envs.stream import Row, Stream
+from rl_lab.errors import Fault
 from rl_lab.system.device import on_device
 from rl_lab.training.training_loop import LoopStep
 
@@ -70,6 +72,9 @@ class OverlappedLoop:
 
         Returns:
             The outcome of the current row. Its metrics are from the update on the previous row.
+
+        Raises:
+            Fault: A continuous action is not finite.
         """
         # 1. Act on the current row.
         obs = self._tensor(self.row.obs)
@@ -77,6 +82,7 @@ class OverlappedLoop:
         with self.seconds("acting"):
             action, self.carry = self.agent.act(obs, is_first, self.carry, explore=True)
             host_action = action.cpu().numpy()
+        check_finite(host_action)
 
         # 2. Send the actions. The time counts as emulation, because the threads of the environments may begin to
         #    compute on the processor core of this thread.
@@ -203,3 +209,9 @@ class OverlappedLoop:
     def _tensor(self, array: object) -> Tensor:
         """Return an array as a tensor on the device of the agent."""
         return on_device(array, self.device)
+
+
+def check_finite(actions: NDArray[Any]) -> None:
+    """Raise Fault if a continuous action is not finite: training has diverged, before the loss was logged."""
+    if not np.isfinite(actions).all():
+        raise Fault("the actions are not finite any more: lower lr, or set grad_clip")

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
-from toy_envs import NumberedSteps
+from toy_envs import ContinuousSteps, NumberedSteps
 
 import rl_lab
 from agents.configs.dqn import DQNConfig
@@ -21,6 +21,7 @@ from agents.dqn import DQN
 from agents.nn.normalization import find_normalization
 from envs.stream import Row, Stream
 from rl_lab import api
+from rl_lab.errors import Fault
 from rl_lab.training import evaluation, hooks
 from rl_lab.training.evaluation import Evaluation, EvaluationProgress, evaluate
 
@@ -56,6 +57,27 @@ def test_scores_are_sums_of_raw_rewards_and_random_actions_do_not_use_the_agents
     random_ones = [round(score - sum_of_times, 3) for score in random.returns]
     assert all(0 <= ones <= 100 and ones == int(ones) for ones in greedy_ones)
     assert all(25 < ones < 75 for ones in random_ones)
+
+
+class DivergedAgent:
+    """An agent whose continuous actions are NaN."""
+
+    value_scaling = ValueScaling()
+
+    def initial_carry(self, n: int) -> Carry:
+        """Return nothing to carry."""
+        return ()
+
+    def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
+        """Return NaN for all entries of an action."""
+        action = torch.full((len(obs), 2), torch.nan)
+        return PolicyOutput(action, action, torch.zeros(len(obs)), is_policy=True), carry
+
+
+def test_actions_that_are_not_finite_are_a_fault():
+    stream = Stream(SyncVectorEnv([ContinuousSteps], autoreset_mode=AutoresetMode.NEXT_STEP))
+    with pytest.raises(Fault, match="the actions are not finite any more: lower lr, or set grad_clip"):
+        evaluate(DivergedAgent(), stream, episodes=1, epsilon=0.0, seed=0, device=CPU)
 
 
 def test_evaluation_does_not_keep_observations(monkeypatch: pytest.MonkeyPatch):

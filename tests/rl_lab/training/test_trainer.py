@@ -183,6 +183,15 @@ def test_interrupted_resume_keeps_the_configuration(train: Any, monkeypatch: pyt
     assert run.config.run.steps == 300
 
 
+@pytest.mark.parametrize("agent", ["ppo", "td3"])
+def test_continuous_actions_of_a_diverged_agent_are_a_fault_in_one_line(agent: str, train: Any):
+    settings = {"lr": 1e30, "batch_size": 64, "num_envs": 2, "hidden": 8}
+    if agent == "td3":
+        settings["learning_starts"] = 64
+    with pytest.raises(Fault, match=r"^the actions are not finite any more: lower lr, or set grad_clip; "):
+        train(agent, env="Pendulum-v1", steps=600, eval_every=0, log_every=600, **settings)
+
+
 def test_metrics_file_on_a_full_disk_raises_once(train: Any):
     run = train(steps=300)
     sink = JsonLinesSink(run, [])
