@@ -210,7 +210,7 @@ class Road:
                 if distance > reach:
                     break
                 gap = distance - CAR_LENGTH
-                if gap < car.speed and _overlap(car.lanes(), other.lanes()):
+                if max(gap, 0.0) < car.speed and _overlap(car.lanes(), other.lanes()):
                     car.speed = max(gap, 0.0)
                     car.following = car.speed / car.factor
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from envs.errors import EnvError
 from envs.worlds.traffic import (
     ACCELERATE,
+    CAR_LENGTH,
     DECELERATE,
     EGO,
     LEFT,
@@ -123,6 +124,16 @@ def test_safety_system_limits_the_speed_by_distance_and_speed_ahead(cells_ahead,
     road.advance(NO_LANE_CHANGES)
     assert ego.following == pytest.approx(following)
     assert ego.speed == pytest.approx(2 * following)
+
+
+def test_car_that_stands_close_to_another_may_have_braked_to_a_factor_of_0():
+    """Rounding may make the gap between two standing cars negative."""
+    road = Road(np.random.default_rng(0))
+    ego, other = road.cars[:2]
+    other.lane, other.x, other.y = ego.lane, ego.x, ego.y - CAR_LENGTH + 1e-9
+    ego.factor = ego.speed = other.factor = other.speed = 0.0
+    road._limit_by_gaps()
+    assert ego.speed == 0.0
 
 
 def test_actions_are_applied_once():
