@@ -140,6 +140,16 @@ class MeasurableUpdates(Protocol):
 
 
 @runtime_checkable
+class SeparateCritics(Protocol):
+    """An agent whose critics have an encoder of their own. Its feature maps are those of the critics."""
+
+    @property
+    def critic_network(self) -> nn.Module:
+        """Return the critics with their encoder, a part of `Agent.network`."""
+        ...
+
+
+@runtime_checkable
 class RecordsActing(Protocol):
     """An agent whose `act` records tensors for the `observe` of the same row: log-probabilities or recurrent states."""
 

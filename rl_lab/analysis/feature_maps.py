@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from agents.core.agent import Agent
+from agents.core.agent import Agent, SeparateCritics
 from agents.core.types import Carry, PolicyOutput
 
 
@@ -43,7 +43,8 @@ def record_feature_maps(agent: Agent, obs: Tensor, is_first: Tensor, carry: Carr
         elif output.dim() == 4:
             maps.append(output)
 
-    layers = [layer for layer in agent.network.modules() if isinstance(layer, nn.Conv2d | nn.ReLU)]
+    network = agent.critic_network if isinstance(agent, SeparateCritics) else agent.network
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ReLU)]
     hooks = [layer.register_forward_hook(record) for layer in layers]
     try:
         policy_output, _ = agent.policy_output(obs, is_first, carry)

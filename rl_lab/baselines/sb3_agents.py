@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.dqn.policies import DQNPolicy
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.core.agent import Abilities
 from agents.core.frame_stack import empty_history, stack_frames
@@ -32,11 +33,20 @@ from agents.core.types import Carry, EnvSpaces, PolicyOutput, StepResult, ValueS
 from agents.dqn import check_combinations
 from agents.nn.normalization import ObservationNormalization
 from envs.stream import Stream
-from rl_lab.baselines.sb3_config import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3OnPolicyConfig, SB3PPOConfig
-from rl_lab.baselines.sb3_envs import PlaceholderVecEnv, sb3_spaces
+from rl_lab.baselines.sb3_config import (
+    SB3A2CConfig,
+    SB3Config,
+    SB3DQNConfig,
+    SB3OnPolicyConfig,
+    SB3PPOConfig,
+    SB3ReplayConfig,
+)
+from rl_lab.baselines.sb3_envs import PlaceholderVecEnv, action_space, observation_space
 from rl_lab.baselines.sb3_loop import SB3Loop
 
-NOT_ARGUMENTS = frozenset({"hidden", "frame_stack", "reward_clip", "linear_schedule", "normalize"})
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+
+NOT_ARGUMENTS = frozenset({"hidden", "second_hidden", "frame_stack", "reward_clip", "linear_schedule", "normalize"})
 """Settings of `SB3Config` that are not arguments of an algorithm's constructor. Other code here uses them."""
 
 
@@ -80,11 +90,11 @@ class SB3Agent:
         self.config = config
         self.spaces = spaces
         self.device = device
-        box, discrete = sb3_spaces(spaces.obs_shape, spaces.is_image, spaces.num_actions, config.frame_stack)
-        self._has_image_obs = len(box.shape) == 3
+        stack_space = observation_space(spaces.obs_shape, spaces.is_image, config.frame_stack)
+        self._has_image_obs = len(stack_space.shape) == 3
         self.model: BaseAlgorithm = self.algorithm(
             self.cnn_policy if self._has_image_obs else self.mlp_policy,
-            PlaceholderVecEnv(spaces.num_envs, box, discrete),
+            PlaceholderVecEnv(spaces.num_envs, stack_space, action_space(spaces.num_actions, spaces.action_dim)),
             seed=seed,
             device=device,
             **self.algorithm_arguments(),
@@ -124,7 +134,8 @@ class SB3Agent:
     @classmethod
     def memory_needs(cls, config: Any, spaces: EnvSpaces) -> list[MemoryNeed]:
         """Return what the buffer and the networks take of the memory. The advice names the setting of the subclass."""
-        size = NetworkSize(FLOAT_BYTES * cls.count_weights(config, spaces), 2 * config.hidden + spaces.num_actions)
+        outputs = 2 * config.hidden + num_outputs(spaces)
+        size = NetworkSize(FLOAT_BYTES * cls.count_weights(config, spaces), outputs)
         return [
             MemoryNeed("the buffer", cls.bytes_needed(config, spaces), f"lower {cls.buffer_setting}"),
             learning_needs(size, copies=2, optimizer="adam", advice=f"lower {cls.size_settings}"),
@@ -134,7 +145,7 @@ class SB3Agent:
     @classmethod
     def count_weights(cls, config: Any, spaces: EnvSpaces) -> int:
         """Return the number of weights of the network, or of its largest layers."""
-        return count_weights(config, spaces, outputs=spaces.num_actions)
+        return count_weights(config, spaces, outputs=num_outputs(spaces))
 
     @property
     def value_scaling(self) -> ValueScaling:
@@ -146,7 +157,10 @@ class SB3Agent:
         return (empty_history(n, self.config.frame_stack - 1, self.spaces, self.device),)
 
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """Return the actions i64[N] of Stable-Baselines3's `predict`, and the carry for the next call.
+        """Return the actions of Stable-Baselines3's `predict`, and the carry for the next call.
+
+        The actions are i64[N], or f32[N, D] with continuous actions. Those of a Gaussian are clipped to [-1, 1].
+        Exploration with gSDE draws new noise in each call.
 
         Args:
             obs: Observations [N, *obs_shape], without frame stacking.
@@ -155,11 +169,15 @@ class SB3Agent:
             explore: Choose stochastic actions. False means deterministic actions.
         """
         stack, history = self._stack(obs, is_first, carry)
+        if explore:
+            self._draw_noise(len(obs))
         action, _ = self.model.predict(stack.cpu().numpy(), deterministic=not explore)
         return torch.as_tensor(action, device=self.device), (history,)
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
         """Return Q(s, .) of DQN, or pi(. | s) and V(s) of PPO and A2C, and the next carry.
+
+        With continuous actions, pi(. | s) is a Gaussian, given by its means and standard deviations.
 
         The arguments are those of `act`. The networks are called directly, because the result of `predict` is not
         differentiable.
@@ -174,10 +192,14 @@ class SB3Agent:
         features = policy.extract_features(stack)
         assert isinstance(features, Tensor)  # would be a tuple if actor and critic had separate encoders
         actor_features, critic_features = policy.mlp_extractor(features)
-        probs = policy.action_net(actor_features).softmax(1)
         value = policy.value_net(critic_features).squeeze(1)
-        scores = probabilities_by_part(probs, self.spaces.action_parts)
-        return PolicyOutput(probs.argmax(1), scores, value, is_policy=True), (history,)
+        return actor_output(policy, actor_features, value, self.spaces.action_parts), (history,)
+
+    def _draw_noise(self, n: int) -> None:
+        """Draw the noise of gSDE for n environments. Without gSDE, do nothing."""
+        if self.model.use_sde:
+            policy: Any = self.network  # BasePolicy does not declare the method
+            policy.reset_noise(n)
 
     def _stack(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[Tensor, Tensor]:
         """Return the network's input [N, k, H, W] or [N, k * D], and the history for the next row."""
@@ -230,12 +252,19 @@ class SB3Agent:
 
 
 class SB3ReplayAgent(SB3Agent):
-    """An algorithm of Stable-Baselines3 with a replay buffer and epsilon-greedy exploration."""
+    """An algorithm of Stable-Baselines3 with a replay buffer."""
 
     @staticmethod
-    def bytes_needed(config: SB3DQNConfig, spaces: EnvSpaces) -> int:
-        """Return the bytes of the replay buffer: two stacks of observations per transition, for s and s'."""
-        return 2 * config.buffer_size * observation_bytes(config, spaces)
+    def bytes_needed(config: SB3ReplayConfig, spaces: EnvSpaces) -> int:
+        """Return the bytes of the replay buffer.
+
+        A transition has two stacks of observations, for s and s'. A continuous action counts, too.
+        """
+        return config.buffer_size * (2 * observation_bytes(config, spaces) + FLOAT_BYTES * spaces.action_dim)
+
+
+class SB3EpsilonGreedyAgent(SB3ReplayAgent):
+    """An algorithm of Stable-Baselines3 with a replay buffer and epsilon-greedy exploration."""
 
     def gauges(self) -> dict[str, float]:
         """Return epsilon and the number of updates."""
@@ -243,7 +272,7 @@ class SB3ReplayAgent(SB3Agent):
         return {"epsilon": model.exploration_rate, **super().gauges()}
 
 
-class SB3DQN(SB3ReplayAgent):
+class SB3DQN(SB3EpsilonGreedyAgent):
     """Stable-Baselines3's DQN."""
 
     config_class = SB3DQNConfig
@@ -253,12 +282,29 @@ class SB3DQN(SB3ReplayAgent):
 class SB3OnPolicyAgent(SB3Agent):
     """An on-policy algorithm of Stable-Baselines3."""
 
+    abilities = Abilities(resumable=False, bfloat16=False, continuous_actions=True)
     buffer_setting = "n_steps or num_envs"
+
+    def algorithm_arguments(self) -> dict[str, Any]:
+        """Return the settings as arguments of the algorithm's constructor.
+
+        Raises:
+            ConfigError: use_sde is true, and the actions are discrete.
+        """
+        arguments = super().algorithm_arguments()
+        if arguments["use_sde"] and not self.spaces.is_continuous:
+            raise ConfigError("use_sde is true; it needs continuous actions, and those of the environment are discrete")
+        policy_arguments = arguments["policy_kwargs"]
+        policy_arguments["activation_fn"] = ACTIVATIONS[arguments.pop("activation")]
+        for name in ("ortho_init", "log_std_init"):
+            policy_arguments[name] = arguments.pop(name)
+        return arguments
 
     @staticmethod
     def bytes_needed(config: SB3OnPolicyConfig, spaces: EnvSpaces) -> int:
-        """Return the bytes of the rollout buffer: one stack of observations per agent step."""
-        return config.n_steps * spaces.num_envs * observation_bytes(config, spaces)
+        """Return the bytes of the rollout buffer: a stack of observations, and a continuous action, per agent step."""
+        step_bytes = observation_bytes(config, spaces) + FLOAT_BYTES * spaces.action_dim
+        return config.n_steps * spaces.num_envs * step_bytes
 
 
 class SB3PPO(SB3OnPolicyAgent):
@@ -288,6 +334,28 @@ class SB3A2C(SB3OnPolicyAgent):
         arguments["policy_kwargs"]["optimizer_class"] = RMSpropTFLike
         arguments["policy_kwargs"]["optimizer_kwargs"] = {"eps": eps}
         return arguments
+
+
+def actor_output(policy: ActorCriticPolicy, latent: Tensor, value: Tensor, parts: tuple[int, ...]) -> PolicyOutput:
+    """Return pi(. | s) and V(s). With continuous actions, the greedy action is the mean, clipped to [-1, 1].
+
+    Args:
+        policy: The policy.
+        latent: Outputs of the last hidden layer of the actor, f32[N, units].
+        value: V(s), f32[N].
+        parts: `EnvSpaces.action_parts`.
+    """
+    if isinstance(policy.action_dist, CategoricalDistribution):
+        probs = policy.action_net(latent).softmax(1)
+        return PolicyOutput(probs.argmax(1), probabilities_by_part(probs, parts), value, is_policy=True)
+    distribution: Any = policy._get_action_dist_from_latent(latent)
+    gaussian = distribution.distribution
+    return PolicyOutput(gaussian.mean.clamp(-1, 1), gaussian.mean, value, is_policy=True, action_std=gaussian.stddev)
+
+
+def num_outputs(spaces: EnvSpaces) -> int:
+    """Return the outputs of a policy: one for each discrete action, or for each entry of a continuous one."""
+    return spaces.action_dim if spaces.is_continuous else spaces.num_actions
 
 
 def probabilities_by_part(probs: Tensor, parts: tuple[int, ...]) -> Tensor:

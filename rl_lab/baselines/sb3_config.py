@@ -21,8 +21,6 @@ class SB3Config:
     """Reduce the learning rate, and PPO's clip range, linearly to 0 at the last step of the training."""
     gamma: Fraction = 0.99
     """Discount per agent step."""
-    max_grad_norm: Positive = 10.0
-    """Maximum norm of the gradient of all parameters."""
     hidden: Count = 64
     """Units of each of the two hidden layers, for vector observations. Images use the Nature CNN."""
     frame_stack: Annotated[int, Range(1, 16)] = 1
@@ -32,8 +30,8 @@ class SB3Config:
 
 
 @dataclass(frozen=True)
-class SB3DQNConfig(SB3Config):
-    """Settings of Stable-Baselines3's DQN."""
+class SB3ReplayConfig(SB3Config):
+    """Settings that the algorithms with a replay buffer have in common."""
 
     buffer_size: Count = 100_000
     """Capacity of the replay buffer in transitions. An Atari transition takes 56 KB."""
@@ -45,6 +43,14 @@ class SB3DQNConfig(SB3Config):
     """Steps of the vector environment between two rounds of updates."""
     gradient_steps: Count = 1
     """Updates in a round."""
+
+
+@dataclass(frozen=True)
+class SB3DQNConfig(SB3ReplayConfig):
+    """Settings of Stable-Baselines3's DQN."""
+
+    max_grad_norm: Positive = 10.0
+    """Maximum norm of the gradient of all parameters."""
     target_update_interval: Count = 10_000
     """Agent steps between two copies of the online network to the target network."""
     exploration_fraction: Fraction = 0.1
@@ -69,9 +75,63 @@ class SB3QRDQNConfig(SB3DQNConfig):
 
 
 @dataclass(frozen=True)
+class SB3ActorCriticConfig(SB3ReplayConfig):
+    """Settings that SAC and TD3 have in common."""
+
+    hidden: Count = 256
+    """Units of the first hidden layer of the actor and of each critic, for vector observations. Images use two Nature
+    CNNs without hidden layers after them: one for the actor, one for the critics."""
+    second_hidden: Count = 256
+    """Units of the second hidden layer."""
+    buffer_size: Count = 1_000_000
+    """Capacity of the replay buffer in transitions."""
+    batch_size: Count = 256
+    train_freq: Count = 1
+    tau: Annotated[float, Range(0, 1, open_low=True)] = 0.005
+    """Step size of Polyak averaging: each weight of a target network moves by tau times its distance to the weight of
+    the online network."""
+
+
+@dataclass(frozen=True)
+class SB3SACConfig(SB3ActorCriticConfig):
+    """Settings of Stable-Baselines3's SAC."""
+
+    learning_rate: Positive = 3e-4
+    learn_ent_coef: bool = True
+    """Learn the weight of the entropy, so that the entropy of the policy becomes -D nats for actions of D entries."""
+    ent_coef: Positive = 1.0
+    """Weight of the entropy in the return. With learn_ent_coef, its value before the first update."""
+    use_sde: bool = False
+    """Explore by generalised state-dependent exploration (gSDE: Raffin et al. 2020)."""
+    sde_sample_freq: Annotated[int, Range(-1)] = -1
+    """Steps of the vector environment between two draws of gSDE's noise. -1 draws only after a round of updates."""
+    log_std_init: float = -3.0
+    """Initial logarithm of gSDE's standard deviation. No effect without use_sde."""
+
+
+@dataclass(frozen=True)
+class SB3TD3Config(SB3ActorCriticConfig):
+    """Settings of Stable-Baselines3's TD3."""
+
+    learning_rate: Positive = 1e-3
+    hidden: Count = 400
+    second_hidden: Count = 300
+    noise_std: NonNegative = 0.1
+    """Standard deviation of the Gaussian noise on each entry of an action in training. Entries are from -1 to 1."""
+    policy_delay: Count = 2
+    """Updates of the critics between two updates of the actor and of the target networks."""
+    target_policy_noise: NonNegative = 0.2
+    """Standard deviation of the Gaussian noise on the actions of the target actor."""
+    target_noise_clip: NonNegative = 0.5
+    """Largest absolute value of the noise on the actions of the target actor."""
+
+
+@dataclass(frozen=True)
 class SB3OnPolicyConfig(SB3Config):
     """Settings that the on-policy algorithms have in common."""
 
+    max_grad_norm: Positive = 0.5
+    """Maximum norm of the gradient of all parameters."""
     n_steps: Count = 128
     """Steps of each environment in a rollout."""
     gae_lambda: Fraction = 0.95
@@ -82,6 +142,16 @@ class SB3OnPolicyConfig(SB3Config):
     """Weight of the value loss."""
     normalize: bool = False
     """Normalise observations and rewards by Stable-Baselines3's `VecNormalize`. Only for vectors."""
+    activation: Literal["tanh", "relu"] = "tanh"
+    """Activation of the hidden layers, for vector observations."""
+    ortho_init: bool = True
+    """Initialise the weights orthogonally, except those of an LSTM."""
+    log_std_init: float = 0.0
+    """Initial logarithm of the standard deviation of continuous actions."""
+    use_sde: bool = False
+    """Explore by generalised state-dependent exploration (gSDE: Raffin et al. 2020). Only for continuous actions."""
+    sde_sample_freq: Annotated[int, Range(-1)] = -1
+    """Steps of the vector environment between two draws of gSDE's noise. -1 draws only before a rollout."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +159,6 @@ class SB3PPOConfig(SB3OnPolicyConfig):
     """Settings of Stable-Baselines3's PPO."""
 
     learning_rate: Positive = 3e-4
-    max_grad_norm: Positive = 0.5
     n_steps: Annotated[int, Range(2)] = 128
     """Steps of each environment in a rollout."""
     batch_size: Annotated[int, Range(2)] = 64
@@ -105,7 +174,6 @@ class SB3A2CConfig(SB3OnPolicyConfig):
     """Settings of Stable-Baselines3's A2C."""
 
     learning_rate: Positive = 7e-4
-    max_grad_norm: Positive = 0.5
     n_steps: Count = 5
     gae_lambda: Fraction = 1.0
     rmsprop_eps: Positive = 1e-5
@@ -125,7 +193,3 @@ class SB3RecurrentPPOConfig(SB3PPOConfig):
     """Use an LSTM of its own for the values. False: the values depend on the newest observations only."""
     hidden_layers: Annotated[int, Range(0, 8)] = 2
     """Hidden layers of the policy, and of the values, after the LSTM, for vector observations."""
-    activation: Literal["tanh", "relu"] = "tanh"
-    """Activation of the hidden layers after the LSTM."""
-    ortho_init: bool = True
-    """Initialise the weights outside the LSTM orthogonally."""

@@ -19,10 +19,8 @@ from torch import Tensor, nn
 
 from agents.core.memory_needs import FLOAT_BYTES, MemoryNeed
 from agents.core.types import Carry, EnvSpaces, PolicyOutput
-from rl_lab.baselines.sb3_agents import SB3OnPolicyAgent, SB3ReplayAgent, count_weights, probabilities_by_part
+from rl_lab.baselines.sb3_agents import SB3EpsilonGreedyAgent, SB3OnPolicyAgent, actor_output, count_weights
 from rl_lab.baselines.sb3_config import SB3QRDQNConfig, SB3RecurrentPPOConfig
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 PAIR_COPIES = 3
 """Numbers that an update of QR-DQN keeps for each pair of a quantile and a target, at least."""
@@ -31,7 +29,7 @@ NUM_STATES = 4
 """Hidden state and cell state of two LSTMs, of the policy and of the values."""
 
 
-class SB3QRDQN(SB3ReplayAgent):
+class SB3QRDQN(SB3EpsilonGreedyAgent):
     """SB3-Contrib's QR-DQN."""
 
     config_class = SB3QRDQNConfig
@@ -87,9 +85,8 @@ class SB3RecurrentPPO(SB3OnPolicyAgent):
         """Return the settings as arguments of recurrent PPO's constructor."""
         arguments = super().algorithm_arguments()
         policy_arguments = arguments["policy_kwargs"]
-        for name in ("lstm_hidden_size", "enable_critic_lstm", "ortho_init"):
+        for name in ("lstm_hidden_size", "enable_critic_lstm"):
             policy_arguments[name] = arguments.pop(name)
-        policy_arguments["activation_fn"] = ACTIVATIONS[arguments.pop("activation")]
         num_layers = arguments.pop("hidden_layers")
         if not self._has_image_obs:
             policy_arguments["net_arch"] = [self.config.hidden] * num_layers
@@ -97,7 +94,7 @@ class SB3RecurrentPPO(SB3OnPolicyAgent):
 
     @staticmethod
     def bytes_needed(config: Any, spaces: EnvSpaces) -> int:
-        """Return the bytes of the rollout buffer: a stack of observations and the LSTM states per agent step."""
+        """Return the bytes of the rollout buffer: that of PPO, and the LSTM states per agent step."""
         state_bytes = NUM_STATES * FLOAT_BYTES * config.lstm_hidden_size
         return SB3OnPolicyAgent.bytes_needed(config, spaces) + config.n_steps * spaces.num_envs * state_bytes
 
@@ -121,14 +118,18 @@ class SB3RecurrentPPO(SB3OnPolicyAgent):
 
     @torch.no_grad()
     def act(self, obs: Tensor, is_first: Tensor, carry: Carry, *, explore: bool) -> tuple[Tensor, Carry]:
-        """Return the actions i64[N], and the carry for the next call. The arguments are those of `SB3Agent.act`.
+        """Return the actions, and the carry for the next call, as `SB3Agent.act`, whose arguments these are.
 
         The policy is called directly, because `predict` returns the states of the policy's LSTM only.
         """
         stack, history = self._stack(obs, is_first, carry[:1])
         states = _to_states(carry[1:])
         policy = self._policy()
+        if explore:
+            self._draw_noise(len(obs))
         action, _, _, states = policy(stack, states, is_first.float(), deterministic=not explore)
+        if self.spaces.is_continuous:
+            action = action.clamp(-1, 1)
         return action, (history, *_from_states(states))
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
@@ -150,12 +151,10 @@ class SB3RecurrentPPO(SB3OnPolicyAgent):
             assert policy.critic is not None
             value_latent = policy.critic(features)
             critic_states = actor_states  # not used, as in SB3-Contrib
-        probs = policy.action_net(policy.mlp_extractor.forward_actor(latent)).softmax(1)
         value = policy.value_net(policy.mlp_extractor.forward_critic(value_latent)).squeeze(1)
         carry = (history, *_from_states(RNNStates(actor_states, critic_states)))
-        scores = probabilities_by_part(probs, self.spaces.action_parts)
-        output = PolicyOutput(probs.argmax(1), scores, value, state_norm=carry[1].norm(dim=1), is_policy=True)
-        return output, carry
+        output = actor_output(policy, policy.mlp_extractor.forward_actor(latent), value, self.spaces.action_parts)
+        return output._replace(state_norm=carry[1].norm(dim=1)), carry
 
     def _policy(self) -> RecurrentActorCriticPolicy:
         """Return the policy in evaluation mode."""

@@ -1,7 +1,7 @@
 """Streams as vector environments of Stable-Baselines3.
 
 In shapes, N is the number of environments, k the number of observations in a stack, and D the number of entries of a
-vector.
+vector or of a continuous action.
 """
 
 from __future__ import annotations
@@ -24,20 +24,29 @@ from envs.stream import Episode, Row, Stream, spread_seeds
 from rl_lab.training.training_loop import LoopStep
 
 
-def sb3_spaces(
-    obs_shape: tuple[int, ...], is_image: bool, num_actions: int, frame_stack: int
-) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Discrete]:
-    """Return the spaces of stacked observations and of actions.
+def observation_space(obs_shape: tuple[int, ...], is_image: bool, frame_stack: int) -> gymnasium.spaces.Box:
+    """Return the space of stacked observations.
 
     A stack of k images has the shape [k * C, H, W], with C = 1 for grey images. A stack of k vectors, of planes, or of
     images that are too small for the Nature CNN, is flattened to [k * D].
     """
-    discrete = gymnasium.spaces.Discrete(num_actions)
     if is_image and min(obs_shape[-2:]) >= MIN_IMAGE_SIDE:
         channels = obs_shape[0] if len(obs_shape) == 3 else 1
-        return gymnasium.spaces.Box(0, 255, (frame_stack * channels, *obs_shape[-2:]), np.uint8), discrete
+        return gymnasium.spaces.Box(0, 255, (frame_stack * channels, *obs_shape[-2:]), np.uint8)
     entries = frame_stack * int(np.prod(obs_shape))
-    return gymnasium.spaces.Box(-np.inf, np.inf, (entries,), np.float32), discrete
+    return gymnasium.spaces.Box(-np.inf, np.inf, (entries,), np.float32)
+
+
+def action_space(num_actions: int, action_dim: int) -> gymnasium.spaces.Discrete | gymnasium.spaces.Box:
+    """Return the space of actions.
+
+    Args:
+        num_actions: Number of discrete actions.
+        action_dim: Entries of a continuous action, each from -1 to 1. 0 means discrete actions.
+    """
+    if action_dim:
+        return gymnasium.spaces.Box(-1.0, 1.0, (action_dim,), np.float32)
+    return gymnasium.spaces.Discrete(num_actions)
 
 
 class _PlainVecEnv(VecEnv):
@@ -93,13 +102,19 @@ class StreamVecEnv(_PlainVecEnv):
             ends_at_lost_life: Return "done" after a lost life too, if the environment's protocol says so.
         """
         first = streams[0]
-        super().__init__(len(streams), *sb3_spaces(first.obs_shape, is_image, first.num_actions, frame_stack))
+        super().__init__(
+            len(streams),
+            observation_space(first.obs_shape, is_image, frame_stack),
+            action_space(first.num_actions, first.action_dim),
+        )
         self.streams = streams
         self.steps: list[LoopStep] = []  # results of steps that `SB3Loop` has not removed yet, without metrics
         self.seconds = Stopwatch()
         self._frame_stack = frame_stack
         self._reward_limit = reward_clip or np.inf
         self._seed = seed
+        # The action of the last row of an episode.
+        self._no_effect = np.zeros((1, first.action_dim), np.float32) if first.action_dim else np.zeros(1, np.int64)
         self._ends_at_lost_life = ends_at_lost_life
         self._histories: list[NDArray[Any]] = []  # the last k-1 observations of each environment, [1, k-1, *obs_shape]
 
@@ -115,8 +130,8 @@ class StreamVecEnv(_PlainVecEnv):
         return np.stack(stacks)
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Start a step with actions [N]."""
-        for stream, action in zip(self.streams, actions.astype(np.int64), strict=True):
+        """Start a step with actions [N], or continuous actions [N, D]."""
+        for stream, action in zip(self.streams, actions.astype(self._no_effect.dtype), strict=True):
             stream.send(action[None])
 
     def step_wait(self) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
@@ -159,7 +174,7 @@ class StreamVecEnv(_PlainVecEnv):
 
     def _next_episode(self, i: int, stream: Stream) -> NDArray[Any]:
         """Step environment i from the last row of an episode to the first row of the next one. Return its stack."""
-        stream.send(np.zeros(1, np.int64))
+        stream.send(self._no_effect)
         return self._stack(i, stream.recv())
 
     def _stack(self, i: int, row: Row) -> NDArray[Any]:

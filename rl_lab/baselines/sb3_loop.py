@@ -20,10 +20,13 @@ from rl_lab.training.training_loop import LoopStep
 
 METRIC_NAMES = {  # names in Stable-Baselines3's log, and their names in metrics.jsonl
     "train/loss": "loss",
+    "train/critic_loss": "loss",
+    "train/actor_loss": "policy_loss",
     "train/policy_gradient_loss": "policy_loss",
     "train/policy_loss": "policy_loss",
     "train/value_loss": "value_loss",
     "train/approx_kl": "kl",
+    "train/ent_coef": "temperature",
 }
 
 

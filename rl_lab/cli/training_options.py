@@ -52,6 +52,11 @@ SHORT_HELP = frozenset(
             "temperature",
             "learn_temperature",
             "exploration_noise",
+            "second_hidden",
+            "tau",
+            "ent_coef",
+            "noise_std",
+            "use_sde",
         ),
     }
 )

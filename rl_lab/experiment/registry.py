@@ -241,6 +241,18 @@ BUILT_IN_AGENTS = [
         "SB3-Contrib's PPO with an LSTM, for comparison",
     ),
     _built_in(
+        "sb3_sac",
+        "rl_lab.baselines.sb3_actor_critics:SB3SAC",
+        "rl_lab.baselines.sb3_config:SB3SACConfig",
+        "Stable-Baselines3's SAC, for comparison, for continuous actions",
+    ),
+    _built_in(
+        "sb3_td3",
+        "rl_lab.baselines.sb3_actor_critics:SB3TD3",
+        "rl_lab.baselines.sb3_config:SB3TD3Config",
+        "Stable-Baselines3's TD3, for comparison, for continuous actions",
+    ),
+    _built_in(
         "tabular_sarsa",
         "agents.tabular:TabularSarsa",
         "agents.configs.tabular:TabularConfig",

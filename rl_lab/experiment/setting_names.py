@@ -37,6 +37,7 @@ EQUIVALENT_NAMES = (
     ("entropy_weight", "ent_coef"),
     ("epochs", "n_epochs", "update_epochs"),
     ("actor_every", "policy_delay", "policy_frequency"),
+    ("exploration_noise", "noise_std"),
     ("target_noise", "target_policy_noise", "policy_noise"),
     ("target_noise_clip", "noise_clip"),
     ("eval_episodes", "n_eval_episodes"),
