@@ -32,6 +32,7 @@ from safetensors.torch import load_file
 TIME_KEYS = ("time/", "speed/", "seconds/", "checkpoint/")
 COMMON = "--seed 3 --wandb disabled --log-every 200 --checkpoint-every 0 --eval-episodes 2 --emulator-threads 1"
 CARTPOLE = f"--env CartPole-v1 --steps 1200 --eval-every 600 {COMMON}"
+PENDULUM = f"--env Pendulum-v1 --steps 600 --eval-every 0 {COMMON}"
 PONG = f"--env Pong --steps 800 --eval-every 0 --eval-episodes 1 {COMMON} --eval-epsilon 0.3"
 STARTS = "--learning-starts 200"
 SMALL = f"{STARTS} --replay-size 2000"
@@ -61,6 +62,9 @@ RUNS: dict[str, str] = {
     "sb3_a2c CartPole": f"sb3_a2c {CARTPOLE} --rmsprop-tf-like",
     "sb3_qrdqn CartPole": f"sb3_qrdqn {CARTPOLE} --learning-starts 200",
     "sb3_recurrent_ppo CartPole": f"sb3_recurrent_ppo {CARTPOLE}",
+    "sb3_sac Pendulum": f"sb3_sac {PENDULUM} --learning-starts 450 --num-envs 2",
+    "sb3_td3 Pendulum": f"sb3_td3 {PENDULUM} --learning-starts 450 --num-envs 2",
+    "sb3_ppo Pendulum": f"sb3_ppo {PENDULUM} --n-steps 64",
     "sb3_dqn Pong": f"sb3_dqn {PONG} --learning-starts 200 --buffer-size 2000",
     "sb3_ppo Pong": f"sb3_ppo {PONG}",
     "sb3_a2c Pong": f"sb3_a2c {PONG}",
