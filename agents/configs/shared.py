@@ -12,6 +12,7 @@ Init = Literal["torch", "orthogonal", "he", "xavier", "lecun"]
 Norm = Literal["none", "layer", "layers", "batch"]
 Pixels = Literal["frames", "differences"]
 Codes = Literal["numbers", "embed"]
+ImageEncoder = Literal["nature", "data_efficient"]
 Core = Literal["lstm", "gru"]
 OptimizerName = Literal["adam", "radam", "rmsprop", "centered_rmsprop"]
 
@@ -26,6 +27,9 @@ class NetworkConfig:
     """Units of each fully connected hidden layer."""
     filters: Count = 32
     """Filters of the first convolution. For images, the other two convolutions have twice as many."""
+    encoder: ImageEncoder = "nature"
+    """Convolutions for images: the three of Mnih et al. 2015 ("nature"), or the two of data-efficient
+    Rainbow, "data_efficient" (van Hasselt et al. 2019), which cost less."""
     init: Init = "orthogonal"
     """Initialisation of the weights. "torch" is PyTorch's default, U(+-1/sqrt(fan_in)), as in Mnih et al. 2015."""
     pixels: Pixels = "differences"

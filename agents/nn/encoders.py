@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agents.configs.shared import NetworkConfig
+from agents.configs.shared import ImageEncoder, NetworkConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, PackedLayout
 from agents.nn.gradient_scale import ScaleGradient
@@ -112,17 +112,30 @@ def _check_settings(spaces: EnvSpaces, config: NetworkConfig) -> None:
     has_codes = spaces.obs_kind == "planes" and spaces.dtype == torch.uint8
     if packed is not None and packed.spatial and packed.spatial_kind == "planes":
         has_codes = packed.spatial_dtype == torch.uint8
+    has_image = spaces.is_image or (packed is not None and packed.spatial != () and packed.spatial_kind == "image")
+    if config.encoder != "nature" and not has_image:
+        raise ConfigError(f"encoder is {config.encoder}; it is for images only, so leave it out")
     if config.codes == "embed" and not has_codes:
         raise ConfigError("codes is embed; this needs planes of whole numbers from 0 to 255, which are no images")
+
+
+CONVOLUTIONS: dict[ImageEncoder, tuple[tuple[int, int], ...]] = {
+    "nature": ((8, 4), (4, 2), (3, 1)),
+    "data_efficient": ((5, 5), (5, 5)),
+}
+"""Setting `encoder` -> sides of the kernel and stride of each convolution of an image encoder."""
 
 
 class NatureCNN(nn.Module):
     """The image encoder of Mnih et al. 2015: three convolutions and a hidden layer, each followed by ReLU.
 
     The convolutions have F filters of 8x8 with stride 4, 2 F of 4x4 with stride 2, and 2 F of 3x3 with stride 1. F is
-    `config.filters`, 32 in the paper. With `config.norm` "batch" or "layers", batch or layer normalisation comes before
-    every ReLU; with "layer", layer normalisation comes only before the ReLU of the hidden layer. Dropout follows the
-    hidden layer.
+    `config.filters`, 32 in the paper. With `config.encoder` "data_efficient", there are two convolutions, F filters of
+    5x5 with stride 5 and 2 F of 5x5 with stride 5 (van Hasselt et al. 2019, "When to use parametric models in
+    reinforcement learning?", with F = 32 and 256 hidden units).
+
+    With `config.norm` "batch" or "layers", batch or layer normalisation comes before every ReLU; with "layer", layer
+    normalisation comes only before the ReLU of the hidden layer. Dropout follows the hidden layer.
 
     Args:
         shape: Shape [H, W] or [C, H, W] of an image, with sides of at least 36 pixels.
@@ -150,11 +163,12 @@ class NatureCNN(nn.Module):
         colors = shape[0] if len(shape) == 3 else 1
         filters = config.filters
         pixel_convolution = FramesConv2d if config.pixels == "frames" else DifferencesConv2d
-        convolutions = [
-            pixel_convolution(config.frame_stack, filters, kernel=8, stride=4, dtype=dtype, colors=colors),
-            Conv2d(filters, 2 * filters, kernel_size=4, stride=2),
-            Conv2d(2 * filters, 2 * filters, kernel_size=3, stride=1),
+        (kernel, stride), *further_shapes = CONVOLUTIONS[config.encoder]
+        convolutions: list[nn.Conv2d] = [
+            pixel_convolution(config.frame_stack, filters, kernel=kernel, stride=stride, dtype=dtype, colors=colors)
         ]
+        for kernel, stride in further_shapes:
+            convolutions.append(Conv2d(convolutions[-1].out_channels, 2 * filters, kernel_size=kernel, stride=stride))
         layers: list[nn.Module] = []
         for convolution in convolutions:
             layers.append(convolution)
