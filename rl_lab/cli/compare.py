@@ -18,7 +18,8 @@ class CompareOptions:
 
     runs: RunNames = ()
     """Runs: run folders, folders of runs (runs/Pong) or of sweeps (runs/sweeps), glob patterns, groups, agents,
-    environments or parts of paths."""
+    environments or parts of paths. Or results: agents of a suite (atari100k/der), and published scores
+    (published:DER)."""
     html: str = "comparison.html"
     """File for the HTML page; an empty name writes no page."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -39,6 +40,10 @@ class CompareOptions:
     """Compare runs whose environments have different properties. The page shows a warning."""
     runs_dir: str = "runs"
     """Folder that holds the runs."""
+    results_dir: str = "results"
+    """Folder of the result files of suites."""
+    published_dir: str = "../shared/data"
+    """Folder of the CSV files of published scores (docs/suites.md)."""
 
 
 def compare_command(args: list[str]) -> None:
@@ -47,6 +52,11 @@ def compare_command(args: list[str]) -> None:
     check_fields(options)
     if not options.runs:
         raise LabError("no runs given; name folders, patterns or parts of names, for example: compare runs/Pong")
+    from rl_lab.cli.score_report import names_scores, report_scores
+
+    if names_scores(options):
+        report_scores(options)
+        return
     from rl_lab.cli.comparison_report import report_comparison
 
     report_comparison(options)

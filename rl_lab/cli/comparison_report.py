@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from rl_lab.compare.checks import find_caveats, find_incompatibilities
-from rl_lab.compare.comparison import Comparison, GroupSummary
+from rl_lab.compare.comparison import STATISTICS, Comparison, GroupSummary
 from rl_lab.compare.page import to_json, write_page
 from rl_lab.compare.run_result import read_results
 from rl_lab.compare.runs import find_runs
@@ -97,7 +97,8 @@ def _print_lines(console: Console, lines: Sequence[str]) -> None:
 
 
 def _print_json(summaries: list[GroupSummary], metric: str, warnings: list[str], problems: list[str]) -> None:
-    content = {"metric": metric, "groups": to_json(summaries), "warnings": warnings, "left_out": problems}
+    groups = to_json(summaries)
+    content = {"metric": metric, "groups": groups, "statistics": STATISTICS, "warnings": warnings, "left_out": problems}
     print(json.dumps(content))
 
 

@@ -31,7 +31,8 @@ commands:
   look RUN                  draw what a network has learned, or attack the network
   export RUN                write the agent as ONNX, its episodes or its metrics: export latest --onnx
   compare RUN...            print a table, and write a page of curves with intervals: compare runs/Pong
-  sweep grid|search         train many agents on this machine or on a cluster, with Ray
+  sweep grid|search|suite   train many agents on this machine or on a cluster, with Ray
+  results [SUITE...]        build the page of results from the result files of suites
   sync [RUN...]             upload metrics that were logged offline to Weights & Biases
   dash [RUN]                show the W&B view of a run in the terminal
   list [runs|agents|envs|presets]
@@ -56,6 +57,7 @@ COMMANDS = {
     "export": "rl_lab.cli.export",
     "compare": "rl_lab.cli.compare",
     "sweep": "rl_lab.cli.sweep",
+    "results": "rl_lab.cli.results",
     "sync": "rl_lab.cli.sync",
     "dash": "rl_lab.cli.dash",
     "list": "rl_lab.cli.listing",

@@ -10,16 +10,18 @@ from rl_lab.system.shell import PROG
 
 USAGE = f"""usage: {PROG} sweep grid --agents A,B --envs X,Y --seeds 1..5 [options] [settings]
        {PROG} sweep search AGENT --env E --trials N [options] [settings]
+       {PROG} sweep suite NAME [--agents A,B] [--envs X,Y] [--seeds 1..5] [options]
        {PROG} sweep resume PATH [--address ADDR]
        {PROG} sweep status PATH
 
 Train many runs on this machine or on a cluster, with Ray Tune. PATH is the folder of a sweep, runs/sweeps/<group>.
-{PROG} sweep grid --help and sweep search --help show the options. The settings are those of `train`."""
-SUBCOMMANDS = ("grid", "search", "resume", "status")
+{PROG} sweep grid --help, sweep search --help and sweep suite --help show the options. The settings are those of
+`train`."""
+SUBCOMMANDS = ("grid", "search", "suite", "resume", "status")
 
 
 def sweep_command(args: list[str]) -> None:
-    """Run `sweep grid`, `sweep search`, `sweep resume` or `sweep status`."""
+    """Run `sweep grid`, `sweep search`, `sweep suite`, `sweep resume` or `sweep status`."""
     if not args or args[0] in ("-h", "--help"):
         print(USAGE)
         return

@@ -27,6 +27,16 @@ CURVE_POINTS = 60  # points of a curve whose runs were logged at different steps
 CURVE_DECIMALS = 4
 RETURN_SUFFIXES = ("return", "return_mean", "return_100")  # metrics with these endings are scores
 AGGREGATES: dict[str, Statistic] = {"IQM": iqm, "median": median, "mean": mean}
+STATISTICS = {
+    "final": "IQM",
+    "best": "IQM",
+    "normalised": "IQM",
+    "regret": "IQM",
+    "steps_to_target": "median",
+    "minutes_to_target": "median",
+    "steps_per_s": "median",
+}
+"""Field of `GroupSummary` -> the statistic over seeds that its value is."""
 
 
 class Curve(NamedTuple):

@@ -91,12 +91,26 @@ def score_scale(env_spec: EnvSpec) -> ScoreScale | None:
     environment as solved is normalised to 1, if that score is positive, and a score of 0 stays 0.
     """
     if env_spec.backend == "ale":
-        game = env_spec.id.removeprefix("ALE/").rsplit("-", 1)[0]
-        if game not in RANDOM_AND_HUMAN:
-            return None
-        random_score, human_score = RANDOM_AND_HUMAN[game]
-        return ScoreScale(random_score, human_score, "human-normalised")
-    gym_spec = gymnasium.registry.get(env_spec.id)
+        return _game_scale(env_spec.id.removeprefix("ALE/").rsplit("-", 1)[0])
+    return _solved_scale(env_spec.id)
+
+
+def named_scale(name: str) -> ScoreScale | None:
+    """Return the scale of an environment by its name: an Atari game such as Pong, or a Gymnasium id."""
+    return _game_scale(name) or _solved_scale(name)
+
+
+def _game_scale(game: str) -> ScoreScale | None:
+    """Return the scale between a random policy and a human, or None for a game without these scores."""
+    if game not in RANDOM_AND_HUMAN:
+        return None
+    random_score, human_score = RANDOM_AND_HUMAN[game]
+    return ScoreScale(random_score, human_score, "human-normalised")
+
+
+def _solved_scale(env_id: str) -> ScoreScale | None:
+    """Return the scale up to the score that counts as solved, or None if Gymnasium knows no such positive score."""
+    gym_spec = gymnasium.registry.get(env_id)
     if gym_spec is None or gym_spec.reward_threshold is None or gym_spec.reward_threshold <= 0:
         return None
     return ScoreScale(0.0, gym_spec.reward_threshold, "share of the score that counts as solved")

@@ -17,6 +17,7 @@ from rl_lab.errors import Fault
 from rl_lab.experiment import launch
 from rl_lab.experiment.registry import is_resumable, load_env_plugins
 from rl_lab.experiment.run import Run
+from rl_lab.suite.final_evaluation import write_final_result
 from rl_lab.sweep.trial_result import TuneReporter, exits_are_faults, trial_result
 from rl_lab.sweep.trial_spec import TrialSpec
 from rl_lab.system.lock import lock_run
@@ -29,7 +30,7 @@ def train_trial(params: dict[str, Any]) -> None:
     """Train the run of a trial to its end, and report its result. Tune calls this function in a worker.
 
     If the run folder exists, a finished run is only reported, and an unfinished run is resumed. A run that cannot be
-    resumed is removed and starts again.
+    resumed is removed and starts again. A run of a suite is then evaluated, unless its result file exists.
 
     Args:
         params: Parameters of the trial (`TrialSpec.from_params`).
@@ -50,6 +51,8 @@ def train_trial(params: dict[str, Any]) -> None:
             _start(spec)
     if not launch.is_finished(run):
         raise Fault(f"{run} ended before it had all its steps")
+    if spec.final_evaluation is not None:
+        write_final_result(run, spec.final_evaluation)
     tune.report(trial_result(run))
 
 

@@ -12,6 +12,7 @@ from envs.spec import EnvSpec
 from rl_lab.experiment import config as configuration
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.run import Run
+from rl_lab.suite.final_evaluation import FinalEvaluation
 
 SEARCH_SEEDS = 10**6
 """Trials of a search have seeds in [SEARCH_SEEDS, 2 * SEARCH_SEEDS), so that no grid shares seeds with a search."""
@@ -25,6 +26,7 @@ class TrialSpec:
     env_spec: EnvSpec
     path: Path  # the run folder
     label: str = ""  # goes before the agent's name in tables
+    final_evaluation: FinalEvaluation | None = None  # of a run of a suite
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as JSON-compatible values.
@@ -34,12 +36,15 @@ class TrialSpec:
         run = replace(self.config.run, runs_dir=os.path.realpath(self.config.run.runs_dir))
         if run.init_from:
             run = replace(run, init_from=str(Run.find(run.init_from, run.runs_dir).path.resolve()))
-        return {
+        values = {
             "config": replace(self.config, run=run).to_dict(),
             "card": self.env_spec.to_dict(),
             "path": os.path.realpath(self.path),
             "label": self.label,
         }
+        if self.final_evaluation is not None:
+            values["final_evaluation"] = self.final_evaluation.to_dict()
+        return values
 
     @classmethod
     def from_params(cls, params: dict[str, Any], trial_id: str) -> TrialSpec:
@@ -58,4 +63,6 @@ class TrialSpec:
             seed = SEARCH_SEEDS + zlib.crc32(trial_id.encode()) % SEARCH_SEEDS
             config = configuration.replace_settings(config, {**params["settings"], "seed": seed}, "the search")
             path = path.with_name(f"{path.name}-{trial_id}")
-        return cls(config, EnvSpec.from_dict(fields["card"]), path, fields["label"])
+        request = fields.get("final_evaluation")
+        final_evaluation = FinalEvaluation(**request) if request else None
+        return cls(config, EnvSpec.from_dict(fields["card"]), path, fields["label"], final_evaluation)

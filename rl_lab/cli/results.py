@@ -1,0 +1,83 @@
+"""The command `results`: the page of results from result files and published scores."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from agents.core.settings import check_fields
+from rl_lab.cli.parsing import parse
+from rl_lab.errors import LabError
+from rl_lab.system.printable import print_line
+from rl_lab.system.shell import PROG
+
+if TYPE_CHECKING:
+    from rl_lab.suite.results_page import SuiteSection
+
+PUBLISHED_DIR = "../shared/data"
+
+
+@dataclass(frozen=True)
+class ResultsOptions:
+    """The options of `results`."""
+
+    suites: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Suites, or paths of their YAML files. Default: the suites of the lab that have result files."""
+    results_dir: str = "results"
+    """Folder of the result files, RESULTS_DIR/SUITE/AGENT/ENV/SEED.json."""
+    published_dir: str = PUBLISHED_DIR
+    """Folder of atari100k_runs.csv and atari100k_scores.csv (docs/suites.md)."""
+    out: str = "docs/results.md"
+    """The Markdown file. Its pictures are written beside it."""
+    pictures: bool = True
+    """Draw the pictures, which needs matplotlib."""
+
+
+def results_command(args: list[str]) -> None:
+    """Run the command `results`."""
+    description = "Build the page of results from the result files of suites and from published scores."
+    options = parse(ResultsOptions, args, "results", description)
+    check_fields(options)
+    from rl_lab.suite.results_page import render_page
+
+    sections = _read_sections(options)
+    out = Path(options.out)
+    pictures: dict[str, list[str]] = {}
+    if options.pictures:
+        from rl_lab.suite.results_pictures import draw_pictures
+
+        pictures = {section.suite.name: draw_pictures(section, out.parent) for section in sections}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(render_page(sections, pictures), encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"the page {out} cannot be written: {error.strerror}") from error
+    for section in sections:
+        for problem in section.problems:
+            print_line(f"{section.suite.name}: {problem}", file=sys.stderr)
+    print_line(f"page: {out}")
+
+
+def _read_sections(options: ResultsOptions) -> list[SuiteSection]:
+    """Return the suites to show. Raises LabError if there is none, or a file is damaged."""
+    from rl_lab.suite.published import read_published
+    from rl_lab.suite.result_file import read_results
+    from rl_lab.suite.results_page import suite_section
+    from rl_lab.suite.suite import read_suite, suite_names
+
+    results_dir = Path(options.results_dir)
+    names = options.suites or [name for name in suite_names() if (results_dir / name).is_dir()]
+    if not names:
+        raise LabError(f"{results_dir} has no result files of a suite; {PROG} sweep suite NAME makes them")
+    sections = []
+    for name in names:
+        suite = read_suite(name)
+        results = read_results(results_dir / suite.name)
+        sections.append(suite_section(suite, results, read_published(suite, options.published_dir)))
+        if not sections[-1].score_sets:
+            raise LabError(f"{results_dir / suite.name} has no result files; {PROG} sweep suite {name} makes them")
+    return sections
