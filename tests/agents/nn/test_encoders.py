@@ -37,6 +37,32 @@ def test_first_convolution_equals_convolution_over_its_channels(pixels: Pixels, 
     assert torch.allclose(first(obs).double(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("filters", [4, 32])
+def test_data_efficient_encoder_is_two_convolutions_and_a_hidden_layer(filters: int):
+    """84 pixels become 16 of kernel 5 and stride 5, and 16 become 3. The oracle sums over patches by hand."""
+    config = NetworkConfig(frame_stack=4, encoder="data_efficient", pixels="frames", filters=filters, hidden=7)
+    encoder = build_encoder(ATARI, config)
+    assert isinstance(encoder, NatureCNN)
+    obs = torch.randint(0, 256, (2, 4, 84, 84), dtype=torch.uint8)
+    first, second = (layer for layer in encoder.conv if isinstance(layer, nn.Conv2d))
+    features = obs.double() / 255
+    for layer, side in ((first, 16), (second, 3)):
+        assert layer.bias is not None
+        patches = features[:, :, : 5 * side, : 5 * side].unflatten(3, (side, 5)).unflatten(2, (side, 5))
+        sums = torch.einsum("bcyixj,ocij->boyx", patches, layer.weight.double())
+        features = (sums + layer.bias.double()[:, None, None]).relu()
+    assert features.shape == (2, 2 * filters, 3, 3)
+    hidden = next(layer for layer in encoder.hidden if isinstance(layer, nn.Linear))
+    expected = (features.flatten(1) @ hidden.weight.double().T + hidden.bias.double()).relu()
+    assert torch.allclose(encoder(obs).double(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("spaces", [VECTOR, CODES], ids=["vector", "planes"])
+def test_data_efficient_encoder_is_for_images_only(spaces: EnvSpaces):
+    with pytest.raises(ConfigError, match="encoder is data_efficient; it is for images only"):
+        build_encoder(spaces, NetworkConfig(encoder="data_efficient"))
+
+
 def test_frame_difference_can_be_negative():
     """The difference of two uint8 frames must not wrap around."""
     encoder = FrameDifferenceEncoder(4, 3)
