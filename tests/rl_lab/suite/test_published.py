@@ -1,5 +1,6 @@
 """Published scores: the CSV files, and the check of recalled columns."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,21 @@ def test_a_recalled_column_with_another_mean_or_median_is_left_out(suite, folder
     entry = PublishedEntry("X", "paper", column="A", recalled=True, median=median, mean=mean)
     with pytest.raises(LabError, match=f"its recalled scores have the {named}, not the published"):
         read_entry(entry, suite, folder)
+
+
+def test_the_median_is_over_three_games_and_is_checked(make_suite, folder):
+    """Normalised, the scores are .5, 1 and 1: those on Breakout and Qbert are those of a human."""
+    suite = read_suite(str(make_suite(**{"Pong, Breakout": "Pong, Breakout, Qbert"})))
+    (folder / MEANS_FILE).write_text("game,A\nPong,-3.05\nBreakout,30.5\nQbert,13455\n")
+    values = [0.5, 1.0, 1.0]
+    entry = PublishedEntry("X", "paper", column="A", recalled=True, median=1.0, mean=sum(values) / 3)
+    score_set = read_entry(entry, suite, folder)
+    for name, expected in (("median", 1.0), ("mean", sum(values) / 3)):
+        estimate = score_set.aggregate(name, suite.envs, may_quote=False)
+        assert estimate is not None
+        assert estimate.value == pytest.approx(expected, abs=1e-3)
+    with pytest.raises(LabError, match="the median 1.000, not the published 0.833"):
+        read_entry(replace(entry, median=sum(values) / 3), suite, folder)
 
 
 @pytest.mark.parametrize(
