@@ -153,17 +153,17 @@ def read_suite(name: str) -> Suite:
     return suite
 
 
-Entry = TypeVar("Entry")
+Entry = TypeVar("Entry", SuiteEvaluation, SuiteAgent, PublishedEntry, Suite)
 
 
 def _instance(cls: type[Entry], values: dict[str, Any], source: str) -> Entry:
     """Return an instance of a dataclass with these values, after a check. Raises ConfigError."""
-    names = [each.name for each in fields(cls)]  # type: ignore[arg-type]
+    names = [each.name for each in fields(cls)]
     for name in values:
         if name not in names:
             nearest = difflib.get_close_matches(str(name), names, 1, 0.0)[0]
             raise ConfigError(f"{source} has an unknown entry {name!r}; the nearest is {nearest!r}")
-    for each in fields(cls):  # type: ignore[arg-type]
+    for each in fields(cls):
         if each.default is MISSING and each.default_factory is MISSING and each.name not in values:
             raise ConfigError(f"{source} has no entry {each.name!r}")
     converted = _with_floats(cls, values)

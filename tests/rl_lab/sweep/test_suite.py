@@ -85,7 +85,8 @@ def test_a_trial_writes_the_evaluation_of_its_last_network(suite_file, run_trial
     expected = rl_lab.evaluate(run, which="last", **options)
     assert result.final.returns == expected.returns
     assert (result.final.mean, result.final.std) == (expected.mean, expected.std)
-    assert result.final.returns != rl_lab.evaluate(run, which="last", **(options | {"seed": 3})).returns
+    options["seed"] = 3
+    assert result.final.returns != rl_lab.evaluate(run, which="last", **options).returns
     evaluations = [line for line in run.metrics() if "eval/return_mean" in line]
     assert result.curve == [[line["global_step"], line["eval/return_mean"]] for line in evaluations]
     assert [round(step, -2) for step, _ in result.curve] == [300, 600, 900]
