@@ -30,6 +30,7 @@ commands:
   watch RUN                 show episodes with the agent's values: watch demo; watch latest --video pong.mp4
   look RUN                  draw what a network has learned, or attack the network
   export RUN                write the agent as ONNX, its episodes or its metrics: export latest --onnx
+  push RUN --repo USER/NAME put an agent on the Hugging Face Hub, with video and model card; pull USER/NAME gets one
   compare RUN...            print a table, and write a page of curves with intervals: compare runs/Pong
   sweep grid|search|suite   train many agents on this machine or on a cluster, with Ray
   results [SUITE...]        build the page of results from the result files of suites
@@ -55,6 +56,8 @@ COMMANDS = {
     "watch": "rl_lab.cli.watch",
     "look": "rl_lab.cli.look",
     "export": "rl_lab.cli.export",
+    "push": "rl_lab.cli.push",
+    "pull": "rl_lab.cli.pull",
     "compare": "rl_lab.cli.compare",
     "sweep": "rl_lab.cli.sweep",
     "results": "rl_lab.cli.results",

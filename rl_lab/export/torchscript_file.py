@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,7 +31,7 @@ def write_torchscript(module: PolicyModule, path: Path, description: dict[str, s
     """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # TorchScript is deprecated
-        traced = torch.jit.trace(module, _flat(module.inputs(EXAMPLE_ENVS)))
+        traced: Any = torch.jit.trace(module, _flat(module.inputs(EXAMPLE_ENVS)))
         inputs = _random(module.inputs(CHECKED_ENVS))
         expected = module(*_flat(inputs))
         try:
