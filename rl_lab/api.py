@@ -299,7 +299,6 @@ def watch(
         LabError: Options contradict each other, or there is no checkpoint.
         KeyboardInterrupt: Ctrl-C ended the recording.
     """
-    from rl_lab.watch.recorded_video import RecordedVideo
     from rl_lab.watch.sinks.video import SUFFIX
 
     forbidden = options.keys() & {"video", "web", "window", "terminal", "follow"}
@@ -310,7 +309,6 @@ def watch(
         video = show(run, seed=seed, which=which, env=env, runs_dir=runs_dir, quiet=True, video=str(path), **options)
     if video is None:
         raise KeyboardInterrupt
-    assert isinstance(video, RecordedVideo)
     return video
 
 

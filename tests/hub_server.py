@@ -36,21 +36,25 @@ class HubServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: HubServer
+    @property
+    def hub(self) -> HubServer:
+        """Return the server of the request."""
+        assert isinstance(self.server, HubServer)
+        return self.server
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers.get("content-length", 0)))
         path = unquote(urlsplit(self.path).path)
-        self.server.requests.append(f"POST {path}")
-        self.server.tokens.append(self.headers.get("authorization", ""))
+        self.hub.requests.append(f"POST {path}")
+        self.hub.tokens.append(self.headers.get("authorization", ""))
         if not self.headers.get("authorization"):
             self._send_json({"error": "Invalid username or password."}, 401)
             return
         if path == "/api/repos/create":
             fields = json.loads(content)
             repo = f"{fields.get('organization') or 'user'}/{fields['name']}"
-            self.server.repos.setdefault(repo, {})
-            self._send_json({"url": f"{self.server.address}/{repo}", "name": repo, "id": repo})
+            self.hub.repos.setdefault(repo, {})
+            self._send_json({"url": f"{self.hub.address}/{repo}", "name": repo, "id": repo})
         elif path == "/api/validate-yaml":
             self._send_json({"errors": [], "warnings": []})
         elif path.endswith("/preupload/main"):
@@ -63,8 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
             for line in content.splitlines():
                 entry = json.loads(line)
                 if entry["key"] == "file":
-                    self.server.repos[repo][entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
-            self._send_json({"commitUrl": f"{self.server.address}/{repo}/commit/{COMMIT}", "commitOid": COMMIT})
+                    self.hub.repos[repo][entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+            self._send_json({"commitUrl": f"{self.hub.address}/{repo}/commit/{COMMIT}", "commitOid": COMMIT})
         else:
             self._send_json({"error": f"unknown {path}"}, 404)
 
@@ -79,19 +83,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.server.requests.append(f"{self.command} {path}")
+        self.hub.requests.append(f"{self.command} {path}")
         repo, _, rest = path.removeprefix("/").partition("/resolve/")
         if path.startswith("/api/models/"):
             repo = path.removeprefix("/api/models/").partition("/revision/")[0]
-            if repo in self.server.repos:
-                names = [{"rfilename": name} for name in self.server.repos[repo]]
+            if repo in self.hub.repos:
+                names = [{"rfilename": name} for name in self.hub.repos[repo]]
                 self._send_json({"id": repo, "sha": COMMIT, "siblings": names})
                 return
-        if repo not in self.server.repos:
+        if repo not in self.hub.repos:
             self._send_json({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
             return
         name = rest.partition("/")[2]
-        content = self.server.repos[repo].get(name)
+        content = self.hub.repos[repo].get(name)
         if content is None:
             headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}
             self._send_json({"error": "Entry not found"}, 404, headers)

@@ -169,12 +169,10 @@ def _move(run: Run, repo: str, runs_dir: str) -> Run:
 
 def _download(client: Any, repo: str, file: str, revision: str | None, cache: Path) -> str | None:
     """Return the path of a downloaded file, or None if the repository does not have it."""
-    from huggingface_hub import errors
-
     with _hub_errors(repo):
         try:
             return client.hf_hub_download(repo, file, revision=revision, cache_dir=cache)
-        except errors.RemoteEntryNotFoundError:
+        except _errors().RemoteEntryNotFoundError:
             return None
 
 
@@ -211,11 +209,15 @@ def make_client(command: str) -> Any:
     return hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
 
 
+def _errors() -> Any:
+    """Return the module with the exceptions of the Hub's client."""
+    return import_optional("huggingface_hub.errors", "the Hub", extra="hub")
+
+
 @contextlib.contextmanager
 def _hub_errors(repo: str) -> Iterator[None]:
     """Convert the errors of the Hub's client to LabError with one line."""
-    from huggingface_hub import errors
-
+    errors = _errors()
     try:
         yield
     except errors.RemoteEntryNotFoundError:
