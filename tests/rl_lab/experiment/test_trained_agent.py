@@ -76,47 +76,47 @@ def make_trained(agent: str, env: str, settings: dict[str, Any]) -> TrainedAgent
     return TrainedAgent(make_cpu_agent(config, env_spec), env_spec, epsilon=0.5)
 
 
-def rewards_in_stream(trained: TrainedAgent, seed: int, steps: int) -> list[float]:
-    """Return the rewards of the greedy agent in a stream of one environment."""
+def steps_in_stream(trained: TrainedAgent, seed: int, steps: int) -> list[tuple[float, bool]]:
+    """Return the rewards of the greedy agent in a stream of one environment, and whether the episode ended."""
     stream = make_stream(trained.env_spec, 1)
     row = stream.reset(seed)
     carry = trained.agent.initial_carry(1)
-    rewards = []
-    while len(rewards) < steps:
+    taken = []
+    while len(taken) < steps:
         obs = torch.as_tensor(row.obs)
         action, carry = trained.agent.act(obs, torch.as_tensor(row.is_first), carry, explore=False)
         stream.send(action.numpy())
         is_last = bool(row.is_last[0])
         row = stream.recv()
         if not is_last:
-            rewards.append(float(row.reward[0]))
+            taken.append((float(row.reward[0]), bool(row.is_last[0])))
     stream.close()
-    return rewards
+    return taken
 
 
-def rewards_by_predict(trained: TrainedAgent, seed: int, steps: int) -> list[float]:
-    """Return the rewards of the same games, played with `predict` in the environment itself."""
+def steps_by_predict(trained: TrainedAgent, seed: int, steps: int) -> list[tuple[float, bool]]:
+    """Return the same of the same games, played with `predict` in the environment itself."""
     env = gymnasium.make(trained.env_spec.id)
     obs, info = env.reset(seed=int(spread_seeds(seed, 1)[0]))
     state = None
     episode_start = True
-    rewards = []
-    while len(rewards) < steps:
+    taken = []
+    while len(taken) < steps:
         masks = info.get("action_mask")
         action, state = trained.predict(obs, state, episode_start, deterministic=True, action_masks=masks)
         obs, reward, terminated, truncated, info = env.step(action)
-        rewards.append(float(reward))
         episode_start = terminated or truncated
+        taken.append((float(reward), episode_start))
         if episode_start:
             obs, info = env.reset()
-    return rewards
+    return taken
 
 
 @pytest.mark.parametrize(("agent", "env", "settings"), CASES)
 def test_games_equal_those_of_the_stream(agent: str, env: str, settings: dict[str, Any]):
     trained = make_trained(agent, env, settings)
-    expected = rewards_in_stream(trained, seed=3, steps=30)
-    assert rewards_by_predict(trained, seed=3, steps=30) == pytest.approx(expected, abs=1e-5)
+    expected = steps_in_stream(trained, seed=3, steps=60)
+    np.testing.assert_allclose(steps_by_predict(trained, seed=3, steps=60), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("agent", "env", "settings"), CASES)
@@ -129,6 +129,19 @@ def test_several_observations_give_the_actions_of_each(agent: str, env: str, set
     actions, _ = trained.predict(batch)
     single = [trained.predict(sample)[0] for sample in samples]
     np.testing.assert_allclose(actions, np.stack(single), atol=1e-6)
+
+
+def test_hidden_velocities_do_not_reach_the_agent():
+    trained = make_trained("drqn", "CartPole-v1", {"mask_velocity": True, "hidden": 8})
+    rng = np.random.default_rng(0)
+    slow = rng.normal(size=(50, 4)).astype(np.float32)
+    fast = slow.copy()
+    fast[:, [1, 3]] = rng.normal(scale=100, size=(50, 2))
+    states = [trained.predict(obs)[1] for obs in (slow, fast)]
+    assert states[0] is not None
+    assert states[1] is not None
+    np.testing.assert_array_equal(states[0][1], states[1][1])  # the recurrent state
+    assert fast[0, 1] != 0  # the caller's array is unchanged
 
 
 def test_masked_actions_are_never_chosen():
