@@ -32,7 +32,7 @@ CONFIG_HELP = "A YAML file of settings, such as the config.yaml of a run. Flags 
 SHORT_HELP = frozenset(
     {
         *("env", "steps", "seed", "seeds", "jobs", "num_envs", "preset", "config", "device", "runs_dir", "wandb"),
-        *("name", "tags", "notes", "print_config", "dry_run"),
+        *("name", "print_config", "dry_run"),
         *("eval_every", "eval_episodes", "target", "stop_at_target", "init_from"),
         *("lr", "gamma", "batch_size", "hidden", "frame_stack", "n_step", "replay_size", "replay_ratio"),
         *(

@@ -31,7 +31,8 @@ def write_torchscript(module: PolicyModule, path: Path, description: dict[str, s
     """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # TorchScript is deprecated
-        traced: Any = torch.jit.trace(module, _flat(module.inputs(EXAMPLE_ENVS)))
+        trace: Any = torch.jit.trace  # its annotation is not that of what it returns
+        traced = trace(module, _flat(module.inputs(EXAMPLE_ENVS)))
         inputs = _random(module.inputs(CHECKED_ENVS))
         expected = module(*_flat(inputs))
         try:

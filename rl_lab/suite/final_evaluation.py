@@ -52,7 +52,7 @@ def write_final_result(run: Run, request: FinalEvaluation) -> None:
     if path.exists():
         return
     config = run.config
-    agent = api.load(run, which="last")
+    agent = api.load_agent(run, which="last")
     options = api.EvaluationOptions(request.games, request.epsilon, config.run.seed, request.cut)
     with torch_threads(config.run.torch_threads):
         evaluation = api.evaluate_agent(run, agent, options)

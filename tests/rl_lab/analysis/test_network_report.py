@@ -79,7 +79,7 @@ def test_heatmaps_of_continuous_actions_need_values(baseline, train, tmp_path):
         eval_max_steps=2,
         vectorization="sync",
     )
-    agent = api.load(run)
+    agent = api.load_agent(run)
     assert ("grad-cam" in available_saliency_methods(agent, run.env_spec)) == baseline
     player = Player(agent, run.config, RenderedEnv(run.env_spec), epsilon=0, seed=1)
     if baseline:

@@ -305,7 +305,7 @@ def test_evaluation_equals_evaluate_policy(agent, train):
     assert any(name.endswith("policy_loss") for name in names)
     ours = api.evaluate(run, episodes=2, epsilon=0.0, seed=5)
     model = ALGORITHMS[agent].load(run.path / "checkpoints" / "sb3.zip")
-    model.policy.load_state_dict(api.load(run).network.state_dict())
+    model.policy.load_state_dict(api.load_agent(run).network.state_dict())
     theirs: list[Any] = []
     low, high = np.float32(-1), np.float32(1)
     for seed in spread_seeds(5, 2):
@@ -315,7 +315,7 @@ def test_evaluation_equals_evaluate_policy(agent, train):
         assert isinstance(returns, list)
         theirs += returns
     assert ours.returns == pytest.approx(theirs, rel=1e-3)
-    player_step = next(iter(Player(api.load(run), run.config, RenderedEnv(run.env_spec), seed=2, epsilon=0)))
+    player_step = next(iter(Player(api.load_agent(run), run.config, RenderedEnv(run.env_spec), seed=2, epsilon=0)))
     assert player_step.is_greedy
     assert np.shape(player_step.action) == (1,)
     assert (player_step.action_std is None) == (agent == "sb3_td3")

@@ -86,8 +86,8 @@ CARTPOLE = ["--env", "CartPole-v1"]
     [
         (
             ["trian"],
-            "unknown command 'trian'; the commands are: train, resume, eval, watch, look, compare, sweep, sync, dash,"
-            " list, rm, clean, doctor",
+            "unknown command 'trian'; the commands are: train, resume, eval, watch, look, export, push, pull, compare,"
+            " sweep, results, sync, dash, list, rm, clean, doctor, completion",
         ),
         (
             ["list", "everything"],
