@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rl_lab import api
 from rl_lab.compare.run_result import read_results
 from rl_lab.errors import Fault
 from rl_lab.experiment.run import Run
-from rl_lab.suite.result_file import FinalScores, SuiteResult
+from rl_lab.suite.result_file import FinalEvaluation, FinalScores, SuiteResult
 from rl_lab.system.origin import describe_commit, describe_machine_briefly
 from rl_lab.system.update_speed import torch_threads
 from rl_lab.tracking.summary import summarise_metrics
@@ -21,22 +19,6 @@ LEFT_OUT_SETTINGS = {
     *("runs_dir", "group", "wandb", "wandb_project", "address", "init_from"),  # they belong to a machine or a person
 }
 """Settings that a result file does not repeat."""
-
-
-@dataclass(frozen=True)
-class FinalEvaluation:
-    """What a trial of a suite does after training. The fields are a part of sweep.json."""
-
-    path: str  # the result file, as an absolute path
-    agent: str  # name of the agent in the suite
-    env: str  # name of the environment in the suite
-    games: int
-    epsilon: float
-    cut: int  # agent steps after which an episode is cut
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-compatible values."""
-        return asdict(self)
 
 
 def write_final_result(run: Run, request: FinalEvaluation) -> None:

@@ -29,6 +29,22 @@ from rl_lab.system.portable_name import portable_name
 
 
 @dataclass(frozen=True)
+class FinalEvaluation:
+    """What a trial of a suite does after training. The fields are a part of sweep.json."""
+
+    path: str  # the result file, as an absolute path
+    agent: str  # name of the agent in the suite
+    env: str  # name of the environment in the suite
+    games: int
+    epsilon: float
+    cut: int  # agent steps after which an episode is cut
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-compatible values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class FinalScores:
     """The evaluation after training."""
 

@@ -13,8 +13,7 @@ from envs.errors import EnvError
 from rl_lab import api
 from rl_lab.errors import LabError
 from rl_lab.experiment.run import Run
-from rl_lab.suite.final_evaluation import FinalEvaluation
-from rl_lab.suite.result_file import result_path
+from rl_lab.suite.result_file import FinalEvaluation, result_path
 from rl_lab.suite.suite import Suite, SuiteAgent
 from rl_lab.sweep.grid import GridCell
 from rl_lab.sweep.sweep import Sweep

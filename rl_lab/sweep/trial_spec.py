@@ -12,7 +12,7 @@ from envs.spec import EnvSpec
 from rl_lab.experiment import config as configuration
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.run import Run
-from rl_lab.suite.final_evaluation import FinalEvaluation
+from rl_lab.suite.result_file import FinalEvaluation
 
 SEARCH_SEEDS = 10**6
 """Trials of a search have seeds in [SEARCH_SEEDS, 2 * SEARCH_SEEDS), so that no grid shares seeds with a search."""

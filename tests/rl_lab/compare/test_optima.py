@@ -57,7 +57,7 @@ def test_compare_prints_the_regret_beside_the_score(make_run: Callable[..., Run]
     run = make_run("dqn", "MeanReversion-v0", evaluations=[(1000, 1.0, 20.0)])
     main(["compare", str(run.path), "--html="])
     header, row = capsys.readouterr().out.splitlines()[:2]
-    assert header.split()[3:8] == ["final", "best", "normalised", "optimum", "regret"]
+    assert header.split()[3:7] == ["final", "best", "optimum", "regret"]
     assert row.split()[3:7] == ["20.00", "20.00", "22.94", "2.94"]
     main(["compare", str(run.path), "--html=", "--json"])
     (group,) = json.loads(capsys.readouterr().out)["groups"]

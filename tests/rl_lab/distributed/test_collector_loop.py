@@ -143,7 +143,7 @@ def test_the_learner_leaves_a_core_to_each_collector_on_its_machine(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("train reinforce --env CartPole-v1 --collectors 2", "reinforce has no replay"),
+        ("train reinforce --env CartPole-v1 --collectors 2", "reinforce learns from its own rows only"),
         ("train dqn --env CartPole-v1 --collectors 3", "collectors is 3; it must divide num_envs, 8"),
     ],
 )

@@ -68,11 +68,14 @@ def test_description_lists_all_variants():
 
 
 @pytest.mark.parametrize("agent", [name for name in agents() if not name.startswith(("sb3", "tabular"))])
-@pytest.mark.parametrize("env", ["CartPole-v1", "Taxi-v4", "Pong"])
+@pytest.mark.parametrize("env", ["CartPole-v1", "Taxi-v4", "Pong", "Pendulum-v1"])
 def test_example_update_changes_the_network_on_batches_of_the_run(
     agent: str, env: str, monkeypatch: pytest.MonkeyPatch
 ):
     env_spec = resolve(env)
+    abilities = agents()[agent].abilities
+    if not (abilities.continuous_actions if env_spec.is_continuous else abilities.discrete_actions):
+        pytest.skip("the agent has other actions")
     settings = config.resolve(agent, env_spec, {"batch_size": 4, "filters": 2, "hidden": 8}).settings
     agent_class = agents()[agent].load()
     assert isinstance(agent_class, MeasurableUpdates)
