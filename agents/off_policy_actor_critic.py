@@ -5,8 +5,8 @@ The class acts, takes the gradient step of the critics, and keeps the state. A s
 of a next state is (`next_value`), and how the actor and the target networks learn (`update_actor`, with the gradient
 step in `actor_step`).
 
-Noise is drawn outside of the functions that learn, and is an argument of them. So a CUDA graph of such a function gets
-new noise in every call.
+The functions that learn receive their random noise as an argument. A CUDA graph repeats its function with the same
+random numbers, so noise that was drawn inside would never change.
 
 In shapes, N is the number of environments, B the number of transitions in a batch, D the number of entries of an
 action, and k the number of observations in a stack.

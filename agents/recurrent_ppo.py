@@ -10,8 +10,8 @@ where an episode begins. So pi(. | h_t, s_t) is the policy of row t, and V(h_t, 
 
 The steps are those of PPO (agents/ppo.py). Three of them differ:
 
-    1. Record h_t, too.
-    3. Cut the batch into sequences of successive rows. A sequence starts from the h_t that was recorded in acting
+    1. Record h_t beside log pi and V.
+    3. Cut the batch into sequences of successive rows. The first row of a sequence has the h_t that acting recorded
        ("stored states": Kapturowski et al. 2019, "Recurrent experience replay in distributed reinforcement learning").
     5. Divide the sequences, not single agent steps, into minibatches.
 
@@ -19,9 +19,9 @@ A loss computes h_t along each sequence with the current weights, and zeros it w
 through the rows of a sequence, but not into the stored state. The last row of an episode has no loss, because its
 action is ignored.
 
-Before the first update of a batch, each ratio r_t is 1 up to rounding, with one exception. The first two rows of a
-batch were played before the last update of the batch before. So ratios differ from 1 in the first sequence of each
-environment, until an episode begins after its second row. The first batch has no such rows.
+Before the first update of a batch, each ratio r_t is 1 up to rounding, with one exception. The agent acts on a row
+before it learns from the previous row. So the first two rows of a batch, except the first batch, were played with older
+weights. These rows, and the rows of the same sequence whose h_t depends on them, have other ratios.
 """
 
 from __future__ import annotations

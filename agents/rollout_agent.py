@@ -84,8 +84,8 @@ class RolloutAgent(ABC):
         self.seconds = Stopwatch()
         self.rollout = self.build_rollout()
         self.acting_records: deque[tuple[Tensor, ...]] = deque()
-        """log pi(a | s) (0 for PQN) and V(s), f32[N] each, for each row for which `act` has explored and which
-        `observe` has not received yet, oldest first. Recurrent agents add the recurrent state before the row."""
+        """Tensors that `act` has recorded for `observe`, one entry a row, oldest first: log pi(a | s) (0 for PQN) and
+        V(s), f32[N] each. Recurrent agents add the recurrent state before the row."""
 
         self.network: Any = build_seeded(self.build_learning_network, seed=seed, device=device)
         self.normalization = find_normalization(self.network)
@@ -239,9 +239,8 @@ class RolloutAgent(ABC):
         stack_bytes = config.batch_size * config.frame_stack * obs_bytes
         return [
             MemoryNeed("the rollout", rollout_bytes, "lower batch_size", rollout_bytes),
-            MemoryNeed(
-                "the stacks of a batch", 2 * stack_bytes, "lower batch_size"
-            ),  # of all rows, and of active cells
+            # Two copies: the stacks of all rows, and those of the active cells.
+            MemoryNeed("the stacks of a batch", 2 * stack_bytes, "lower batch_size"),
             learning_needs(size, copies=1, optimizer=config.optimizer, advice="lower hidden, filters or frame_stack"),
             batch_needs(
                 spaces,

@@ -23,8 +23,8 @@ alpha the temperature, gamma the discount, and tau the step size `target_tau`. A
 Steps 1 to 3, 7 and 8 are in agents/off_policy_actor_critic.py, because TD3 shares them; steps 5 and 6 are those of
 every agent with a replay memory (agents/off_policy_agent.py).
 
-Options extend the algorithm: a fixed temperature, n-step returns, and prioritised sampling. An n-step return has the
-entropy of the state that it bootstraps from, and not those of the states between.
+Options extend the algorithm: a fixed temperature, n-step returns, and prioritised sampling. An n-step target contains
+one entropy, that of the state after n steps. The entropies of the states between are left out.
 
 The values Q are sums of rewards and entropies. So they are not estimates of the discounted return alone.
 

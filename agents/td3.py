@@ -8,7 +8,7 @@ entropy. These steps differ (algorithm 1 of the paper):
     7. Compute the targets y = r + gamma min_i Q^_i(s', a'), where a' is pi^(s') + epsilon, clipped to [-1, 1], and
        epsilon is Gaussian noise of `target_noise`, clipped to [-target_noise_clip, target_noise_clip].
     9. In every `actor_every`-th update: take a gradient step of pi on the mean of -Q_1(s, pi(s)).
-    10. (SAC only)
+    10. This step, the temperature, is left out.
     11. In every `actor_every`-th update: move the weights of Q^_i and pi^ by tau times their distance to those of Q_i
         and pi.
 """

@@ -33,9 +33,15 @@ class PolicyOutput(NamedTuple):
     """The greedy action of N environments and the numbers behind it."""
 
     action: Tensor  # i64[N], or f32[N, D] with continuous actions: the greedy action
-    scores: Tensor  # f32[N, A]: Q(s, .), or the probabilities pi(. | s) if `is_policy`; for a policy with several
-    # action parts, the probabilities of each part after the other; illegal actions: `agents.core.action_masks`; with
-    # continuous actions f32[N, D], the greedy action, differentiable
+    scores: Tensor
+    """What the choice follows from, differentiable:
+
+    - values Q(s, .) f32[N, A];
+    - if `is_policy`, probabilities pi(. | s) f32[N, A]. Those of an action with several parts stand one part after the
+      other;
+    - with continuous actions, the greedy action f32[N, D].
+
+    `agents.core.action_masks` says which scores illegal actions have."""
     value: Tensor  # f32[N]: the discounted return that the agent expects
     distribution: Tensor | None = None  # f32[N, A, atoms]: probabilities of returns, from distributional agents
     state_norm: Tensor | None = None  # f32[N]: norm of the recurrent state, from recurrent agents

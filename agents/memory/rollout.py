@@ -69,10 +69,11 @@ class Rollout:
     of the newest row stands for the rewards to come.
 
     Without a baseline, a batch holds the active cells whose return is complete. The return of a cell begins with the
-    row of the cell. It ends with the first row that terminated or truncated, or, with `points_end_returns`, whose
-    reward is not 0. The return is complete if its last row is stored and is not the newest row. Cells of incomplete
-    returns wait for a later batch, because to drop them would favour short returns. The memory holds the rows of two
-    batches. So a return of more rows than a batch may lose its first rows before the return is complete.
+    row of the cell. It ends with the first row that terminated or truncated; with `points_end_returns`, it also ends
+    with the first row whose reward is not 0. The return is complete if its last row is stored and is not the newest
+    row. Cells of incomplete returns wait for a later batch, because to drop them would favour short returns. The memory
+    holds the rows of two batches. So a return of more rows than a batch may lose its first rows before the return is
+    complete.
 
     Args:
         spaces: Shapes and types of the observations and actions.
@@ -210,10 +211,10 @@ class Rollout:
     def take_sequences(self, max_length: int) -> RolloutSequences:
         """Return the next batch as sequences, and mark its cells as used. Call this when `complete` is True.
 
-        The rows of each environment are cut into the fewest equally long sequences of at most `max_length` rows. If
-        their number of rows is not a multiple of the length, the last sequence begins before the end of the one before.
-        Its first rows then have no loss. So every active cell has a loss in exactly one sequence, and all sequences of
-        a batch can be computed together. The last row of an episode has no loss either, because its action is ignored.
+        The rows of each environment are cut into the smallest number of sequences of at most `max_length` rows. All
+        sequences have the same length, so that they can be computed together. The last sequence may overlap the one
+        before. The overlapping rows have no loss in the last sequence, so every active cell has exactly one loss. The
+        last row of an episode has no loss, because its action is ignored.
 
         A baseline is required.
         """

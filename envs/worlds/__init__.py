@@ -1,7 +1,7 @@
-"""Environments with known scores. Where the optimum is known, a score is a regret. The import registers the worlds.
+"""Environments with known scores. The import registers them.
 
-Each world is a Gymnasium environment that works without the lab. Its method `optimum()` returns the expected score of
-an optimal policy, or None where no solver can compute it. docs/worlds.md describes the worlds.
+Each world is a Gymnasium environment that works without the lab. Most have a method `optimum()`, which returns the
+expected score of an optimal policy, or None where no solver can compute it. docs/worlds.md describes the worlds.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class Car:
         self.x = middle_of(lane)
         self.y = y
         self.factor = factor
-        self.following = 1.0  # what the safety system allows
+        self.following = 1.0  # share of `factor` that the safety system allows: speed = following * factor
         self.speed = factor  # pixels a frame
 
     def lanes(self) -> range:
@@ -181,7 +181,10 @@ class Road:
                 self.cells[first : first + CAR_ROWS] = [car.speed] * CAR_ROWS
 
     def _limit_by_cells(self, car: Car) -> None:
-        """Set `following` to the minimum of 2, (d - 1) / 2 and v / factor over cars at d = 1 .. 4 cells of speed v."""
+        """Set `following` from the cars on the four cells ahead: the smallest of 2, (d - 1) / 2 and v / factor.
+
+        d is the distance of a car in cells, 1 to 4, and v its speed.
+        """
         lane = int((car.x + CAR_WIDTH / 2) / LANE_WIDTH)
         cell = lane * ROWS_IN_ALL + _row_with_margin(car.y)
         car.following = MAX_FOLLOWING

@@ -17,8 +17,8 @@ from envs.spec import EnvSpec
 def known_optimum(env_spec: EnvSpec) -> float | None:
     """Return the expected score of an optimal policy, or None if it is not known.
 
-    The class of an environment may have a method `optimum()`, which returns a number or None. Only then the environment
-    is made. A wrapper may change rewards and episodes, so the optimum of a wrapped environment is not known.
+    The class of an environment may have a method `optimum()`, which returns a number or None. Environments without this
+    method are not made. A wrapper may change rewards and episodes, so the optimum of a wrapped environment is unknown.
     """
     if env_spec.backend == "ale" or env_spec.options.wrappers:
         return None
