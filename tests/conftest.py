@@ -3,8 +3,10 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 
 # Messages name commands as `python -m rl_lab`, also if the script `rl-lab` is on the path (rl_lab.system.shell).
@@ -19,3 +21,12 @@ torch.set_num_threads(1)
 # inherit this.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """Check that no test leaves PyTorch with more threads: the runs of later tests would then choose by their speed."""
+    yield
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert num_threads == 1

@@ -15,7 +15,7 @@ from rl_lab.experiment.factory import env_spaces
 from rl_lab.experiment.registry import agents
 from rl_lab.experiment.training_plan import TrainingPlan, plan_training
 from rl_lab.system import cores as cores_module
-from rl_lab.system.update_speed import UpdateSpeed, choose, describe, measure_updates
+from rl_lab.system.update_speed import UpdateSpeed, choose, describe, measure_updates, torch_threads
 
 F32, BF16 = torch.float32, torch.bfloat16
 
@@ -100,9 +100,9 @@ def plan_with(monkeypatch: pytest.MonkeyPatch, settings: dict[str, object], core
 
     monkeypatch.setattr(training_plan, "measure_updates", measure)
     monkeypatch.setattr(cores_module, "num_cores", lambda: cores)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     resolved = config.resolve("dqn", resolve("Pong"), {"device": "cpu", "replay_size": 100, "filters": 2, **settings})
-    run = plan_training(resolved, resolve("Pong")).config.run
+    with torch_threads(cores):
+        run = plan_training(resolved, resolve("Pong")).config.run
     return run.precision, run.torch_threads, sum(measured)
 
 
