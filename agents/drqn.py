@@ -73,21 +73,13 @@ class DRQN(DQN):
         # first. `act` appends one, and `store`, which `observe` calls, removes one.
         self.acting_records: deque[tuple[Tensor, ...]] = deque()
 
-    def build_replay(self) -> Replay:
-        """Return an empty replay memory for sequences, with fields for h_t if `start_state` is "stored"."""
-        config = self.config
-        return Replay(
-            self.spaces,
-            config.replay_size,
-            stack=config.frame_stack,
-            n_step=config.n_step,
-            gamma=config.gamma,
-            device=self.device,
-            generator=self.generator,
-            priority_alpha=config.priority_alpha,
-            lookahead=self.length - 1,
-            extra_fields=_stored_states(config),
-        )
+    def replay_lookahead(self) -> int:
+        """Return the rows that must follow the first row of a sequence."""
+        return self.length - 1
+
+    def replay_fields(self) -> ExtraFields:
+        """Return the fields for h_t if `start_state` is "stored"."""
+        return _stored_states(self.config)
 
     def build_network(self) -> nn.Module:
         """Return a new network: an encoder without its last hidden layer, the core, and a head for the values."""

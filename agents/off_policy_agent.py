@@ -34,7 +34,7 @@ from agents.core.schedules import linear_schedule
 from agents.core.settings import ConfigError
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, ValueScaling, mean_metrics
-from agents.memory.replay import Replay, TransitionBatch
+from agents.memory.replay import ExtraFields, Replay, TransitionBatch
 from agents.nn.normalization import ObservationNormalization
 from agents.nn.packed import observed_vectors
 
@@ -98,7 +98,17 @@ class OffPolicyAgent(ABC):
             device=self.device,
             generator=self.generator,
             priority_alpha=config.priority_alpha,
+            lookahead=self.replay_lookahead(),
+            extra_fields=self.replay_fields(),
         )
+
+    def replay_lookahead(self) -> int | None:
+        """Return the rows that must follow a row before it can be sampled. None means those of its n-step return."""
+        return None
+
+    def replay_fields(self) -> ExtraFields:
+        """Return names and shapes of further fields that the replay memory stores for each cell."""
+        return {}
 
     @abstractmethod
     def build_network(self) -> nn.Module:

@@ -37,6 +37,7 @@ from agents.core.example_updates import random_observations
 from agents.core.frame_stack import stack_frames
 from agents.core.settings import ConfigError
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
+from agents.memory.replay import ExtraFields
 from agents.memory.rollout import Rollout, RolloutBatch, RolloutSequences
 from agents.nn.encoders import build_encoder
 from agents.nn.normalization import ObservationNormalization
@@ -65,19 +66,9 @@ class RecurrentPPO(PPO):
         if self.config.norm != "none":
             raise ConfigError(f"norm is {self.config.norm}; with recurrent_ppo it must be none")
 
-    def build_rollout(self) -> Rollout:
-        """Return an empty rollout, with fields for h_t."""
-        config = self.config
-        return Rollout(
-            self.spaces,
-            batch_size=config.batch_size,
-            stack=config.frame_stack,
-            gamma=config.gamma,
-            trace_decay=config.trace_decay,
-            generator=self.generator,
-            device=self.device,
-            state_fields=state_fields(config.core, config.hidden),
-        )
+    def state_fields(self) -> ExtraFields:
+        """Return the fields for h_t."""
+        return state_fields(self.config.core, self.config.hidden)
 
     def build_network(self) -> RecurrentActorCritic:
         """Return a new network: an encoder without its last hidden layer, the core, and heads for pi and V."""

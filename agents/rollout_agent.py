@@ -35,6 +35,7 @@ from agents.core.reward_scaling import RewardScaling, add_return_moments
 from agents.core.settings import ConfigError
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Carry, EnvSpaces, Metrics, StepResult, ValueScaling
+from agents.memory.replay import ExtraFields
 from agents.memory.rollout import Rollout, RolloutBatch
 from agents.nn.init import build_seeded
 from agents.nn.normalization import ObservationNormalization, find_normalization
@@ -121,7 +122,12 @@ class RolloutAgent(ABC):
             trace_decay=config.trace_decay,
             generator=self.generator,
             device=self.device,
+            state_fields=self.state_fields(),
         )
+
+    def state_fields(self) -> ExtraFields:
+        """Return names and shapes of the recurrent states that the rollout stores for each cell."""
+        return {}
 
     @abstractmethod
     def build_network(self) -> nn.Module:

@@ -58,7 +58,7 @@ _check_sibling_packages()
 
 
 def __dir__() -> list[str]:
-    """Return the public names, also those that are not imported yet."""
+    """Return the public names. Names that are imported at their first use are included."""
     return [*__all__, "__version__", "__doc__"]
 
 

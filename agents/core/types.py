@@ -34,7 +34,7 @@ class PolicyOutput(NamedTuple):
 
     action: Tensor  # i64[N], or f32[N, D] with continuous actions: the greedy action
     scores: Tensor
-    """What the choice follows from, differentiable:
+    """The numbers from which the greedy action follows, differentiable:
 
     - values Q(s, .) f32[N, A];
     - if `is_policy`, probabilities pi(. | s) f32[N, A]. Those of an action with several parts stand one part after the

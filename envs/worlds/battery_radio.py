@@ -32,7 +32,7 @@ from envs.worlds.battery_radio_optimum import (
 )
 
 UNSEEN, BAD, GOOD = range(3)
-"""What the agent has observed of the channel in the last slot."""
+"""Observation of the channel in the last slot: not seen, bad or good."""
 
 HISTORY = 60
 """Slots that the picture shows."""

@@ -485,7 +485,9 @@ def _draw_road(env: Traffic) -> NDArray[np.uint8]:
         for y in range(offset - 30, height, 30):
             cv2.line(picture, (x, y), (x, y + 11), LINE_COLOR, 1)
     for number in range(NUM_CARS - 1, -1, -1):
-        color = EGO_COLOR if number == EGO else LEARNER_COLOR if number < env.learners else OTHER_COLOR
+        color = LEARNER_COLOR if number < env.learners else OTHER_COLOR
+        if number == EGO:
+            color = EGO_COLOR
         _draw_car(picture, env.road.cars[number], color)
     return picture
 

@@ -36,7 +36,7 @@ class ListRunsOptions:
 
 
 class RunOverview(NamedTuple):
-    """What `list runs` shows of a run. Texts are empty if the run has no such value."""
+    """A row of the table of `list runs`. A text is empty if the run lacks the value."""
 
     name: str
     agent: str

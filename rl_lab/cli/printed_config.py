@@ -20,7 +20,7 @@ MAX_WIDTH = 10**6
 """Width from which PyYAML breaks a value over several lines, which no comment could follow."""
 
 END_OF_DOCUMENT = "...\n"
-"""What PyYAML writes after a value that is no list or mapping."""
+"""End of document, which PyYAML writes after a single number or text."""
 
 COMMAND_LINE = "command line"
 SETTINGS_OF_FLAGS = {"env_arg": "env_args", "wrapper": "wrappers"}

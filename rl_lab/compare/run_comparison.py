@@ -34,7 +34,7 @@ class RunComparison:
     x: XAxis
     """X-axis of the figure."""
     warnings: list[str]
-    """What limits the comparison, one line each."""
+    """Limits of the comparison, such as runs of different length. One line each."""
     left_out: list[str]
     """Why runs were left out, one line each."""
 

@@ -4,7 +4,7 @@ agent       name of the agent in the suite
 env         environment; Atari games by name
 seed        seed of the run
 steps       agent steps of training
-settings    setting -> value, of the run and of its agent, without those that belong to a machine
+settings    setting -> value, of the run and of its agent; settings of the machine are left out
 commit      commit of the checkout, with "+" if files were changed; "unknown" outside of a checkout
 machine     cores, processor and GPU
 minutes     wall-clock minutes of training, with the evaluations of the curve and without the final one

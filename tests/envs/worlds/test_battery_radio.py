@@ -35,7 +35,9 @@ def outcomes(queue, last_seen, slots, action, battery, change=0.1):
     for channel, delivered, arrived in itertools.product((BAD, GOOD), (False, True), (False, True)):
         if delivered and queue == 0:
             continue
-        success = (0.95 if channel == GOOD else 0.05) if action == SEND and queue > 0 else 0.0
+        success = 0.0
+        if action == SEND and queue > 0:
+            success = 0.95 if channel == GOOD else 0.05
         probability = good_probability if channel == GOOD else 1 - good_probability
         probability *= success if delivered else 1 - success
         probability *= 0.3 if arrived else 0.7
