@@ -1,9 +1,11 @@
-"""Print the tables and draw the pictures of BENCHMARKS.md from the data files in results/.
+"""Print the tables and draw the pictures of docs/benchmarks/ from the data files in results/.
 
 python scripts/plot_results.py tables [TOPIC ...]      print the summary, commands and per-seed evaluations
+python scripts/plot_results.py pages                   write these tables into the pages that have a block for them
 python scripts/plot_results.py pictures [TOPIC ...]    draw the learning curves, and the minutes to a score of 18
 
-A topic is the name of a data file without ".json".
+A topic is the name of a data file without ".json". A block of a page is the text between the lines
+"<!-- tables of results/TOPIC.json -->" and "<!-- end of the tables -->".
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from result_data import NOT_REACHED, ResultGroup, ResultTopic, read_topic
+from result_pages import update_page
 from result_tables import command_table, seed_table, summary_table
 
 ROOT = Path(__file__).parents[1]
@@ -43,11 +46,15 @@ MINUTES_SEEDS = 3  # groups with fewer seeds are left out of the picture of minu
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("tables", "pictures"))
+    parser.add_argument("action", choices=("tables", "pages", "pictures"))
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help="names of data files without .json (default: all)")
     parser.add_argument("--data", type=Path, default=ROOT / "results", help="folder of the data files")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for the pictures")
+    parser.add_argument("--pages", type=Path, default=ROOT / "docs/benchmarks", help="folder of the pages")
     args = parser.parse_args()
+    if args.action == "pages":
+        update_pages(args.pages, args.data)
+        return
     names = args.topics or sorted(path.stem for path in args.data.glob("*.json"))
     topics = [read_topic(args.data / f"{name}.json") for name in names]
     if args.action == "tables":
@@ -62,6 +69,13 @@ def print_tables(topics: Sequence[ResultTopic]) -> None:
         print(f"## {topic.name}: {topic.title}\n")
         for table in (summary_table, command_table, seed_table):
             print(table(topic), end="\n\n")
+
+
+def update_pages(pages: Path, data: Path) -> None:
+    """Write the tables into the blocks of all pages in a folder, and print the pages that changed."""
+    for path in sorted(pages.glob("*.md")):
+        if update_page(path, data):
+            print(f"updated {path}")
 
 
 def draw_pictures(topics: Sequence[ResultTopic], out: Path) -> None:

@@ -1,4 +1,4 @@
-"""The README works as it stands there, and the pages name only files that exist."""
+"""The commands and examples of the README work as they stand there."""
 
 import os
 import re
@@ -11,7 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = [path for folder in (".", "docs", "examples", "results") for path in sorted((ROOT / folder).glob("*.md"))]
 
 
 def test_python_example_runs(tmp_path, monkeypatch):
@@ -79,14 +78,4 @@ def test_first_commands_are_clone_and_make_targets():
 
 
 def test_readme_is_short():
-    assert len(README.splitlines()) < 150
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_and_paths_of_pages_exist(page):
-    text = page.read_text()
-    links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if not link.startswith("http")]
-    paths = re.findall(r"`((?:agents|envs|rl_lab|tests|scripts|docs|examples|configs|results)/[\w./-]+)`", text)
-    missing = [link for link in links if not (page.parent / link).exists()]
-    missing += [path for path in paths if "AGENT" not in path and not (ROOT / path).exists()]
-    assert missing == []
+    assert len(README.splitlines()) <= 140
