@@ -63,7 +63,7 @@ class ResultGroup:
 
 @dataclass(frozen=True)
 class ResultTopic:
-    """The content of one data file: the runs of one section of BENCHMARKS.md."""
+    """The content of one data file: the runs of one section of a page in docs/benchmarks/."""
 
     name: str
     title: str

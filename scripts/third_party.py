@@ -2,7 +2,7 @@
 
     python scripts/third_party.py list
     python scripts/third_party.py run minatar-breakout --seeds 1,2,3       # or several names, or "all"
-    python scripts/third_party.py table                                    # the table of docs/environments.md
+    python scripts/third_party.py table                                    # the table of docs/benchmarks/untuned.md
 
 `run` installs the packages of the environment into .benchmark/third_party/packages, without their dependencies, so that
 no pinned package is replaced. It trains one run after the other, and writes results/third_party/NAME.json after each.

@@ -1,4 +1,4 @@
-"""Tests that agents learn: the results of BENCHMARKS.md for CartPole and Pong, measured again (`make test-slow`)."""
+"""Tests that agents learn: results of docs/benchmarks/ for CartPole and Pong, measured again (`make test-slow`)."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def test_dqn_solves_cartpole_in_two_minutes(seed: int, tmp_path: Path):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_dqn_learns_pong_in_300_000_steps(precision: str, tmp_path: Path):
-    """Seed 2 reaches a score of 18 in both precisions; BENCHMARKS.md has the results of other seeds."""
+    """Seed 2 reaches a score of 18 in both precisions; docs/benchmarks/pong.md has the results of other seeds."""
     run = rl_lab.train(
         "dqn",
         env="Pong",
