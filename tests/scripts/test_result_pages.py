@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs/benchmarks").glob("*.md"))
 TOPICS = sorted(path for path in (ROOT / "results").glob("*.json") if not path.stem.startswith("race-"))
 RACES = sorted((ROOT / "results").glob("race-*.json"))
-PROCESSORS = {"B": "Xeon", "C": "EPYC"}  # results of scripts/third_party.py name the processor
+PROCESSORS = {"A": "EPYC", "B": "Xeon", "C": "EPYC"}  # third-party results and races name the processor
 LEARNING_COLUMNS = ["environment", "target", "agent", "machine", "seeds at target", "agent steps to target"]
 """The first columns of a table that summarises runs. Minutes and the final score may follow."""
 
@@ -47,7 +47,7 @@ def learning_rows(page: Path) -> list[dict[str, str]]:
 def measured_groups() -> list[dict[str, Any]]:
     """Return the groups of all data files, each with its environment."""
     groups = []
-    for path in [*TOPICS, *sorted((ROOT / "results/third_party").glob("*.json"))]:
+    for path in [*TOPICS, *RACES, *sorted((ROOT / "results/third_party").glob("*.json"))]:
         topic = json.loads(path.read_text())
         groups += [{"env": topic.get("env"), **group} for group in topic["groups"]]
     return groups
