@@ -142,6 +142,19 @@ def test_rows_of_learning_tables_are_those_of_the_data(page):
     assert [row for row in rows if not is_measured(row, groups)] == []
 
 
+def test_speeds_of_the_readme_are_those_of_the_page_on_speed():
+    readme = (ROOT / "README.md").read_text()
+    (table,) = re.findall(
+        r"^\| agent \| machine \| rl_lab in float32 .*\n\|[-|]+\|\n((?:\|.*\n)+)", readme, re.MULTILINE
+    )
+    speeds = (ROOT / "docs/benchmarks/speed.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert 0 < len(rows) <= 4
+    for agent, machine, *ratios in rows:
+        found = [line for line in speeds if line.startswith(f"| {agent} | {machine[0]}") and " | ".join(ratios) in line]
+        assert len(found) == 1, (agent, machine, ratios)
+
+
 def test_every_topic_has_its_tables_on_one_page():
     blocks = [
         name for page in PAGES for name in re.findall(r"<!-- tables of results/([\w-]+)\.json -->", page.read_text())
