@@ -9,6 +9,7 @@ A field of a configuration dataclass states its range in its type:
 
 from __future__ import annotations
 
+import functools
 import math
 import types
 import typing
@@ -64,7 +65,7 @@ def check_fields(config: Any) -> None:
     Raises:
         ConfigError: A value has the wrong type or is outside its range. The first such field is reported.
     """
-    hints = typing.get_type_hints(type(config), include_extras=True)
+    hints = _field_hints(type(config))
     for field in fields(config):
         value = getattr(config, field.name)
         field_type, ranges = _split_annotated(hints[field.name])
@@ -74,6 +75,12 @@ def check_fields(config: Any) -> None:
             field_type = _without_none(field_type)
         _check_type(field.name, value, field_type)
         _check_ranges(field.name, value, ranges)
+
+
+@functools.cache
+def _field_hints(config_class: type) -> dict[str, Any]:
+    """Return the type hints of a dataclass, with their ranges. They are cached, because resolving them is slow."""
+    return typing.get_type_hints(config_class, include_extras=True)
 
 
 def _split_annotated(hint: Any) -> tuple[Any, list[Range]]:

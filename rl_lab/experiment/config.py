@@ -10,6 +10,7 @@ A layer is a mapping of settings. A later layer overrides an earlier one, in thi
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing
 from dataclasses import dataclass, field
@@ -176,6 +177,7 @@ def _make_config(agent: str, settings_class: type, values: dict[str, Any]) -> Co
     return config
 
 
+@functools.cache
 def _setting_types(settings_class: type) -> dict[str, Any]:
     """Return the types of all settings, without their ranges: name -> type."""
     return typing.get_type_hints(RunConfig) | typing.get_type_hints(settings_class)

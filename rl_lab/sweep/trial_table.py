@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class TrialTable(tune.Callback):
     def __init__(self, title: str) -> None:
         self.title = title
         self.table: RunTable | None = None  # open while trials run
+        self.specs: dict[str, tuple[dict[str, Any], TrialSpec]] = {}  # id of a trial -> its parameters and its spec
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what Tune pickles: the title. An open table belongs to a console."""
@@ -41,6 +43,7 @@ class TrialTable(tune.Callback):
         """Restore the callback with a closed table."""
         self.title = state["title"]
         self.table = None
+        self.specs = {}
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Update the table at most once per second. Tune calls this method after each of its steps."""
@@ -48,14 +51,22 @@ class TrialTable(tune.Callback):
             self.table = RunTable(Console(highlight=False), self.title)
             self.table.__enter__()
         if self.table.is_due():
-            self.table.update([_trial_row(trial) for trial in trials])
+            self.table.update([self._row(trial) for trial in trials])
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Display the final state and close the table."""
         if self.table is not None:
-            self.table.update([_trial_row(trial) for trial in trials])
+            self.table.update([self._row(trial) for trial in trials])
             self.table.__exit__()
             self.table = None
+
+    def _row(self, trial: Trial) -> RunRow:
+        """Return the state of a trial from Tune, with its run folder."""
+        params, spec = self.specs.get(trial.trial_id, (None, None))
+        if spec is None or params != trial.config:  # a population changes the parameters of its members
+            spec = TrialSpec.from_params(trial.config, trial.trial_id)
+            self.specs[trial.trial_id] = (copy.deepcopy(trial.config), spec)
+        return _trial_row(trial, spec)
 
 
 def last_line(error: object) -> str:
@@ -64,9 +75,8 @@ def last_line(error: object) -> str:
     return lines[-1][:MAX_ERROR_LENGTH] if lines else "unknown reason"
 
 
-def _trial_row(trial: Trial) -> RunRow:
+def _trial_row(trial: Trial, spec: TrialSpec) -> RunRow:
     """Return the state of a trial from Tune, with its run folder."""
-    spec = TrialSpec.from_params(trial.config, trial.trial_id)
     path = spec.path
     last_result = trial.last_result or {}
     if "run" in last_result:  # a member of a population may train a copy of another member's run
