@@ -31,7 +31,9 @@ DURATION = 10.0  # of an episode, in units of time
 STARTS = np.linspace(-1, 1, 201)  # x at the start of the episodes that measure a policy
 LEVELS = 21
 DISCOUNT_PER_UNIT = 0.9
-CONTINUOUS_STEPS = {"sac": 20_000, "td3": 20_000, "ppo": 200_000}  # agent steps
+CONTINUOUS_STEPS = {"sac": 50_000, "td3": 50_000, "ppo": 200_000}  # agent steps
+SMALL_NETWORK = {"hidden": 64, "batch_size": 128, "replay_ratio": 128, "lr": 1e-3}  # as for Pendulum-v1
+CONTINUOUS_SETTINGS: dict[str, dict[str, Any]] = {"sac": SMALL_NETWORK, "td3": SMALL_NETWORK, "ppo": {}}
 DISCRETE_STEPS = 100_000  # agent steps
 CONTINUOUS_DT = 0.1
 GAMMA = 0.99
@@ -111,7 +113,8 @@ def print_gains(agents: list[str], seeds: list[int]) -> None:
     for name in agents:
         for seed in seeds:
             steps = CONTINUOUS_STEPS[name]
-            agent = train(name, CONTINUOUS_DT, seed, steps=steps, gamma=GAMMA, eval_every=steps, lr_steps=steps)
+            settings = CONTINUOUS_SETTINGS[name]
+            agent = train(name, CONTINUOUS_DT, seed, steps=steps, gamma=GAMMA, eval_every=steps, **settings)
             gain = fitted_gain(agent)
             print(f"| `{name}` | {seed} | {steps:,} | {gain:.4f} | {gain / optimum - 1:+.1%} |", flush=True)
 

@@ -33,6 +33,7 @@ class TrialTable(tune.Callback):
     def __init__(self, title: str) -> None:
         self.title = title
         self.table: RunTable | None = None  # open while trials run
+        self.statuses: dict[str, str] = {}  # id of a trial -> its status in Tune after the last step
         self.specs: dict[str, tuple[dict[str, Any], TrialSpec]] = {}  # id of a trial -> its parameters and its spec
 
     def __getstate__(self) -> dict[str, Any]:
@@ -43,6 +44,7 @@ class TrialTable(tune.Callback):
         """Restore the callback with a closed table."""
         self.title = state["title"]
         self.table = None
+        self.statuses = {}
         self.specs = {}
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -50,11 +52,15 @@ class TrialTable(tune.Callback):
         if self.table is None:
             self.table = RunTable(Console(highlight=False), self.title)
             self.table.__enter__()
+        self.statuses = {trial.trial_id: trial.status for trial in trials}
         if self.table.is_due():
             self.table.update([self._row(trial) for trial in trials])
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Display the final state and close the table."""
+        """Display the final state and close the table.
+
+        After a stop signal, Tune calls all trials terminated. Their states are those after the last step.
+        """
         if self.table is not None:
             self.table.update([self._row(trial) for trial in trials])
             self.table.__exit__()
@@ -66,7 +72,7 @@ class TrialTable(tune.Callback):
         if spec is None or params != trial.config:  # a population changes the parameters of its members
             spec = TrialSpec.from_params(trial.config, trial.trial_id)
             self.specs[trial.trial_id] = (copy.deepcopy(trial.config), spec)
-        return _trial_row(trial, spec)
+        return _trial_row(trial, spec, self.statuses.get(trial.trial_id, trial.status))
 
 
 def last_line(error: object) -> str:
@@ -75,13 +81,13 @@ def last_line(error: object) -> str:
     return lines[-1][:MAX_ERROR_LENGTH] if lines else "unknown reason"
 
 
-def _trial_row(trial: Trial, spec: TrialSpec) -> RunRow:
-    """Return the state of a trial from Tune, with its run folder."""
+def _trial_row(trial: Trial, spec: TrialSpec, status: str) -> RunRow:
+    """Return the state of a trial with this status in Tune, with its run folder."""
     path = spec.path
     last_result = trial.last_result or {}
     if "run" in last_result:  # a member of a population may train a copy of another member's run
         path = Path(last_result["run"])
-    state = TRIAL_STATES[trial.status]
+    state = TRIAL_STATES[status]
     if state == "done" and not _is_finished(path):
         state = "ended early"  # by the scheduler of a search
     error = ""

@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 from rl_lab.errors import Fault
 from rl_lab.sweep.sweep import Sweep
 from rl_lab.sweep.trial_table import TrialTable, last_line
-from rl_lab.system.signals import stop_signal_numbers
+from rl_lab.system.signals import recorded_signals, stop_signal_numbers
 
 Trainable = Callable[[dict[str, Any]], None]
 """A function that Tune calls in a worker with the parameters of a trial."""
@@ -75,11 +75,12 @@ def run_tuner(tuner: tune.Tuner, *, all_must_succeed: bool = True) -> tune.Resul
         SweepStopped: A signal stopped the sweep.
         Fault: Trials failed for good. The other trials were run nevertheless.
     """
-    with _stop_signals_as_sigint() as received:
+    with recorded_signals() as record, _stop_signals_as_sigint():
         results = tuner.fit()
+        stop_signals = [number for number in record.received() if number in stop_signal_numbers()]
     trials = results._experiment_analysis.trials  # Ray has no public access to the status of trials
-    if received or any(trial.status in (Trial.PENDING, Trial.RUNNING, Trial.PAUSED) for trial in trials):
-        raise SweepStopped(received[0] if received else signal.SIGINT)
+    if stop_signals or any(trial.status in (Trial.PENDING, Trial.RUNNING, Trial.PAUSED) for trial in trials):
+        raise SweepStopped(stop_signals[0] if stop_signals else signal.SIGINT)
     if results.num_errors and (all_must_succeed or results.num_errors == len(results)):
         raise Fault(f"{results.num_errors} of {len(results)} runs failed: {last_line(results.errors[0])}")
     return results
@@ -96,12 +97,8 @@ def _with_resources(sweep: Sweep, trainable: Trainable) -> Any:
 
 
 @contextmanager
-def _stop_signals_as_sigint() -> Iterator[list[int]]:
-    """Turn SIGTERM, which cluster managers send, and SIGHUP of a lost terminal into SIGINT, after which Tune saves.
-
-    Yields:
-        A list to which the signals are appended that arrive.
-    """
+def _stop_signals_as_sigint() -> Iterator[None]:
+    """Turn SIGTERM, which cluster managers send, and SIGHUP of a lost terminal into SIGINT, after which Tune saves."""
     received: list[int] = []
 
     def forward(number: int, frame: object) -> None:
@@ -112,7 +109,7 @@ def _stop_signals_as_sigint() -> Iterator[list[int]]:
     numbers = [number for number in stop_signal_numbers() if number != signal.SIGINT]
     previous = {number: signal.signal(number, forward) for number in numbers}
     try:
-        yield received
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

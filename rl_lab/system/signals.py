@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 def stop_signal_numbers() -> list[int]:
@@ -61,6 +62,41 @@ def stop_signals_interrupt() -> Iterator[None]:
 
     with handled_signals(interrupt):
         yield
+
+
+class SignalRecord:
+    """Signals that arrived in this process, whichever handler received them.
+
+    Args:
+        reader: The reading end of a socket pair. Python writes the number of each signal to the other end.
+    """
+
+    def __init__(self, reader: socket.socket) -> None:
+        self._reader = reader
+        self._received: list[int] = []
+
+    def received(self) -> list[int]:
+        """Return the numbers of the signals in the order of their arrival."""
+        with suppress(BlockingIOError):  # raised if there is no further signal
+            self._received += self._reader.recv(4096)
+        return self._received
+
+
+@contextmanager
+def recorded_signals() -> Iterator[SignalRecord]:
+    """Record the signals that arrive inside a `with` block of the main thread and have a handler in Python.
+
+    The record is complete even if a library replaces the handlers, as Ray Tune does with that of SIGINT.
+    """
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield SignalRecord(reader)
+        finally:
+            signal.set_wakeup_fd(previous)
 
 
 @contextmanager

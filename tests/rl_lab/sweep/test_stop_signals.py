@@ -1,4 +1,4 @@
-"""A test that a lost terminal stops a sweep in order: Ray's processes stay until everything is saved."""
+"""Tests that Ctrl-C and a lost terminal stop a sweep in order: Ray's processes stay until everything is saved."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from rl_lab.experiment.run import Run
-
-SWEEP = "sweep grid --agents dqn --envs CartPole-v1 --seeds 1 --steps 10000000 --group study --wandb disabled"
+SWEEP = "sweep grid --agents dqn --envs CartPole-v1 --seeds 1..9 --steps 10000000 --group study --wandb disabled"
 SETTINGS = "--learning-starts 200 --checkpoint-every 1000 --eval-every 0 --eval-episodes 1"
 
 
 @pytest.mark.slow
-def test_hangup_of_the_process_group_stops_a_sweep(tmp_path: Path):
+@pytest.mark.parametrize(("signals", "exit_code"), [([signal.SIGINT], 130), ([signal.SIGHUP, signal.SIGHUP], 129)])
+def test_signals_to_the_process_group_stop_a_sweep(tmp_path: Path, signals: list[int], exit_code: int):
     process = subprocess.Popen(
         [sys.executable, "-m", "rl_lab", *SWEEP.split(), *SETTINGS.split()],
         cwd=tmp_path,
@@ -32,14 +31,15 @@ def test_hangup_of_the_process_group_stops_a_sweep(tmp_path: Path):
         while not list(tmp_path.glob("runs/*/*/*/checkpoints/step-*/state.json")):
             assert time.monotonic() < deadline
             time.sleep(0.2)
-        os.killpg(process.pid, signal.SIGHUP)
-        os.killpg(process.pid, signal.SIGHUP)
+        for number in signals:
+            os.killpg(process.pid, number)
         out, err = process.communicate(timeout=100)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-    assert process.returncode == 129, out + err
+    assert process.returncode == exit_code, out + err
     assert "stopped; continue with:  python -m rl_lab sweep resume" in out
-    (run,) = Run.of_group("study", tmp_path / "runs")
-    assert "dqn CartPole-v1 s1 done" not in out, f"{run} has not all its steps"
+    assert " done" not in out
+    assert "ended early" not in out
+    assert "next:" not in out
