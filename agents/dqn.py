@@ -221,7 +221,11 @@ class DQN(OffPolicyAgent):
 
     @torch.no_grad()
     def targets(self, batch: TransitionBatch) -> Tensor:
-        """Return the target y of each transition, f32[B]: that of DQN, of advantage learning, or of Munchausen DQN."""
+        """Return the target y of each transition, f32[B]: that of DQN, of advantage learning, or of Munchausen DQN.
+
+        With n-step returns, advantage learning and Munchausen DQN change the target of the first step only. The rewards
+        of the further steps have no bonus.
+        """
         config = self.config
         if config.munchausen_alpha:
             next_value = soft_value(self.target_network(batch.next_obs), config.munchausen_tau)
@@ -283,7 +287,7 @@ class DQN(OffPolicyAgent):
 
     @classmethod
     def memory_needs(cls, config: DQNConfig, spaces: EnvSpaces) -> list[MemoryNeed]:
-        """Return what the parts of the agent take of the memory."""
+        """Return the bytes that each part of the agent needs, before anything is allocated."""
         check_combinations(spaces)
         return super().memory_needs(config, spaces)
 

@@ -241,7 +241,7 @@ class OffPolicyAgent(ABC):
 
     @classmethod
     def memory_needs(cls, config: Any, spaces: EnvSpaces) -> list[MemoryNeed]:
-        """Return what the parts of the agent take of the memory."""
+        """Return the bytes that each part of the agent needs, before anything is allocated."""
         size = cls.network_size(config, spaces)
         replay_bytes = cls.bytes_needed(config, spaces)
         samples, batch_settings = cls.batch_rows(config)

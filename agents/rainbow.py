@@ -112,7 +112,7 @@ class Rainbow(DQN):
     # --- Learning -----------------------------------------------------------------------------------------------------
 
     def update(self, batch: TransitionBatch) -> Metrics:
-        """Make one update as in DQN. With noisy layers, draw new noise for both networks before."""
+        """Draw new noise for the noisy layers of both networks, then make one update as in DQN."""
         # Both calls do nothing if `noisy` is false.
         sample_noise(self.online_network, self.generator)
         sample_noise(self.target_network, self.generator)
