@@ -159,7 +159,7 @@ class PQN(RolloutAgent):
 
     @classmethod
     def memory_needs(cls, config: PQNConfig, spaces: EnvSpaces) -> list[MemoryNeed]:
-        """Return what the parts of the agent take of the memory."""
+        """Return the bytes that each part of the agent needs, before anything is allocated."""
         check_combinations(spaces)
         return super().memory_needs(config, spaces)
 

@@ -238,7 +238,7 @@ class RolloutAgent(ABC):
 
     @classmethod
     def memory_needs(cls, config: Any, spaces: EnvSpaces) -> list[MemoryNeed]:
-        """Return what the parts of the agent take of the memory."""
+        """Return the bytes that each part of the agent needs, before anything is allocated."""
         size = cls.network_size(config, spaces)
         rollout_bytes = cls.bytes_needed(config, spaces)
         obs_bytes = math.prod(spaces.obs_shape) * spaces.dtype.itemsize

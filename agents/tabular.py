@@ -298,7 +298,7 @@ class TabularAgent(ABC):
 
     @classmethod
     def memory_needs(cls, config: TabularConfig, spaces: EnvSpaces) -> list[MemoryNeed]:
-        """Return what the table takes of the memory."""
+        """Return the bytes that the table needs, before it is allocated."""
         table_bytes = cls.bytes_needed(config, spaces)
         settings = "lower num_envs, or " if table_bytes > _bytes_of_table(config, spaces) else ""
         if spaces.bounds:

@@ -16,6 +16,8 @@ class CenteredRMSProp(torch.optim.Optimizer):
         m <- alpha m + (1 - alpha) g
         w <- w - lr g / sqrt(n - m^2 + eps)
 
+    n - m^2, the variance of the gradient, counts as 0 where rounding makes it negative.
+
     torch.optim.RMSprop(centered=True) adds eps outside the square root. The two differ where gradients are small.
 
     Args:
@@ -57,5 +59,7 @@ class CenteredRMSProp(torch.optim.Optimizer):
         torch._foreach_addcmul_(square, grads, grads, 1 - alpha)
         root = torch._foreach_add(square, eps)
         torch._foreach_addcmul_(root, mean, mean, -1.0)
+        # Rounding can make n - m^2 negative where the gradient hardly changes. The square root would then be NaN.
+        torch._foreach_clamp_min_(root, eps)
         torch._foreach_sqrt_(root)
         torch._foreach_addcdiv_(params, grads, root, -lr)

@@ -33,6 +33,21 @@ def test_centered_rmsprop_follows_its_equations():
         assert np.allclose(weight.detach().numpy(), w)
 
 
+@pytest.mark.parametrize("g", [1.0, 10.0, 1000.0])
+def test_centered_rmsprop_takes_finite_steps_along_a_constant_gradient(g: float):
+    # n - m^2 approaches 0, and float32 may round it to a negative number of any size below the spacing of n.
+    gradient = g * torch.linspace(0.9, 1.1, 64)
+    weight = torch.nn.Parameter(torch.zeros(64))
+    optimizer = CenteredRMSProp([weight], lr=1e-3, eps=1e-5)
+    longest_step = 1e-3 * gradient / 1e-5**0.5
+    for _ in range(400):
+        before = weight.detach().clone()
+        weight.grad = gradient.clone()
+        optimizer.step()
+        step = before - weight.detach()
+        assert bool(((step > 0) & (step <= 1.01 * longest_step)).all())
+
+
 @pytest.mark.parametrize(("name", "torch_class"), [("adam", torch.optim.Adam), ("rmsprop", torch.optim.RMSprop)])
 def test_optimizer_takes_the_steps_of_torch(name: OptimizerName, torch_class: Callable[..., torch.optim.Optimizer]):
     config = OptimizerConfig(optimizer=name, lr=1e-2, optimizer_eps=1e-4)
