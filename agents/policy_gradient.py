@@ -22,10 +22,6 @@ number of observations in a stack.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,14 +29,13 @@ from torch import Tensor
 from agents.configs.policy_gradient import PolicyGradientConfig
 from agents.core.action_distribution import ActionDistribution, action_distribution
 from agents.core.agent import Abilities
-from agents.core.example_updates import random_observations
 from agents.core.frame_stack import stack_frames
-from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
+from agents.core.types import Carry, Metrics, PolicyOutput
 from agents.memory.rollout import RolloutBatch
 from agents.nn.encoders import build_encoder
 from agents.nn.init import initialize_weights
 from agents.nn.networks import ActorCritic
-from agents.rollout_agent import MAX_EXAMPLE_SIZE, RolloutAgent
+from agents.rollout_agent import RolloutAgent
 
 
 class PolicyGradient(RolloutAgent):
@@ -53,18 +48,20 @@ class PolicyGradient(RolloutAgent):
 
     def build_network(self) -> ActorCritic:
         """Return a new network: an encoder with linear heads for pi(. | s) and V(s)."""
-        encoder = build_encoder(self.spaces, self.config, dtype=self.dtype)
-        return self.initialized(ActorCritic(encoder, self.policy, baseline=True, initial_std=self.config.initial_std))
+        config = self.config
+        encoder = build_encoder(self.spaces, config, dtype=self.dtype)
+        network = ActorCritic(encoder, self.distribution, baseline=True, initial_std=config.initial_std)
+        self.initialize_network(network)
+        return network
 
-    def initialized(self, network: ActorCritic) -> ActorCritic:
-        """Return the network with the initial weights of the settings."""
+    def initialize_network(self, network: ActorCritic) -> None:
+        """Set the initial weights, by the settings `init` and `policy_scale`."""
         initialize_weights(network, self.config.init)
         with torch.no_grad():
             network.policy.weight *= self.config.policy_scale
-        return network
 
     @property
-    def policy(self) -> ActionDistribution:
+    def distribution(self) -> ActionDistribution:
         """Return the distribution of the actions."""
         return action_distribution(self.spaces, squashed=self.config.squashed)
 
@@ -100,9 +97,9 @@ class PolicyGradient(RolloutAgent):
         """
         parameters, value, carry = self.acting_policy_and_value(obs, is_first, carry)
         if not explore:
-            return self.policy.mode(parameters), carry
-        action = self.policy.sample(parameters, self.generator)
-        self.acting_records.append((self.policy.log_prob(parameters, action), value))
+            return self.distribution.mode(parameters), carry
+        action = self.distribution.sample(parameters, self.generator)
+        self.acting_records.append((self.distribution.log_prob(parameters, action), value))
         return action, carry
 
     def policy_output(self, obs: Tensor, is_first: Tensor, carry: Carry) -> tuple[PolicyOutput, Carry]:
@@ -112,11 +109,11 @@ class PolicyGradient(RolloutAgent):
         """
         parameters, value, carry = self.policy_and_value(obs, is_first, carry)
         output = PolicyOutput(
-            action=self.policy.mode(parameters),
-            scores=self.policy.scores(parameters),
+            action=self.distribution.mode(parameters),
+            scores=self.distribution.scores(parameters),
             value=value,
             is_policy=True,
-            action_std=self.policy.std(parameters),
+            action_std=self.distribution.std(parameters),
         )
         return output, carry
 
@@ -132,11 +129,11 @@ class PolicyGradient(RolloutAgent):
         """
         config = self.config
         parameters, value = self.network.train()(batch.obs)
-        log_ratio = self.policy.log_prob(parameters, batch.action) - batch.log_prob
+        log_ratio = self.distribution.log_prob(parameters, batch.action) - batch.log_prob
         ratio = log_ratio.exp()
         policy_loss = self.policy_loss(ratio, batch.advantage)
-        entropy = self.policy.entropy(parameters).mean()
-        value_loss = self.value_loss(value, batch)
+        entropy = self.distribution.entropy(parameters).mean()
+        value_loss = self.value_loss(value, batch.value, batch.ret)
         metrics = {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
@@ -152,23 +149,15 @@ class PolicyGradient(RolloutAgent):
         """Return L = -mean_t r_t A_t, f32[], of ratios r f32[B] and advantages A f32[B]."""
         return -(ratio * advantage).mean()
 
-    def value_loss(self, value: Tensor, batch: RolloutBatch) -> Tensor:
-        """Return mean_t (V(s_t) - R_t)^2, f32[], of the values V f32[B] of the states of a batch."""
-        return F.mse_loss(value, batch.ret)
+    def value_loss(self, value: Tensor, old_value: Tensor, ret: Tensor) -> Tensor:
+        """Return mean_t (V(s_t) - R_t)^2, f32[], differentiable.
 
-    @classmethod
-    def example_update(
-        cls, config: Any, spaces: EnvSpaces, *, device: torch.device, dtype: torch.dtype
-    ) -> Callable[[], object]:
-        """Return a function that makes one update of a new agent on a random minibatch (`MeasurableUpdates`)."""
-        agent = cls(config, spaces, seed=0, device=device, dtype=dtype)
-        size = min(cls.update_size(config), MAX_EXAMPLE_SIZE)
-        obs = random_observations(spaces, (size, config.frame_stack), device)
-        with torch.no_grad():
-            parameters, value = agent.network(obs)
-        action = agent.policy.sample(parameters, agent.generator)
-        log_prob = agent.policy.log_prob(parameters, action)
-        return partial(agent.update, RolloutBatch(obs, action, log_prob, value, torch.ones_like(value), value))
+        Args:
+            value: V(s_t) of the current network, f32[B].
+            old_value: V(s_t) when the row was played, f32[B]. Only PPO's `value_clip` uses it.
+            ret: The returns R_t, f32[B].
+        """
+        return F.mse_loss(value, ret)
 
 
 def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:

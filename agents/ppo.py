@@ -78,21 +78,22 @@ class PPO(PolicyGradient):
         """Return the clipped objective times -1, f32[], of ratios r f32[B] and advantages A f32[B]."""
         return clipped_surrogate(ratio, advantage, self.config.ratio_clip)
 
-    def value_loss(self, value: Tensor, batch: RolloutBatch) -> Tensor:
-        """Return the loss of the values V f32[B] of the states of a batch, f32[].
+    def value_loss(self, value: Tensor, old_value: Tensor, ret: Tensor) -> Tensor:
+        """Return the loss of the values, f32[]: mean_t (V(s_t) - R_t)^2, or the clipped loss with `value_clip`.
 
-        It is mean_t (V(s_t) - R_t)^2. With `value_clip`, it is
-
-            mean_t max((V(s_t) - R_t)^2, (V_c(s_t) - R_t)^2)
+            clipped loss = mean_t max((V(s_t) - R_t)^2, (V_c(s_t) - R_t)^2)
             V_c = V_old + clip(V - V_old, -value_clip, value_clip)
 
-        V_old(s_t) is the value when the row was played.
+        Args:
+            value: V(s_t) of the current network, f32[B].
+            old_value: V_old(s_t), the value when the row was played, f32[B].
+            ret: The returns R_t, f32[B].
         """
         clip = self.config.value_clip
         if not clip:
-            return super().value_loss(value, batch)
-        clipped = batch.value + (value - batch.value).clamp(-clip, clip)
-        return torch.maximum((value - batch.ret).square(), (clipped - batch.ret).square()).mean()
+            return super().value_loss(value, old_value, ret)
+        clipped = old_value + (value - old_value).clamp(-clip, clip)
+        return torch.maximum((value - ret).square(), (clipped - ret).square()).mean()
 
     @staticmethod
     def update_size(config: PPOConfig) -> int:

@@ -20,16 +20,12 @@ In shapes, N is the number of environments, A the number of actions and B the nu
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
 from agents.configs.pqn import PQNConfig
 from agents.core.action_combinations import check_combinations
 from agents.core.action_masks import mean_of_legal
-from agents.core.example_updates import random_observations
 from agents.core.exploration import epsilon_greedy
 from agents.core.frame_stack import stack_frames
 from agents.core.memory_needs import MemoryNeed
@@ -39,7 +35,7 @@ from agents.memory.rollout import RolloutBatch
 from agents.nn.encoders import build_encoder
 from agents.nn.init import initialize_weights
 from agents.nn.networks import QNetwork
-from agents.rollout_agent import MAX_EXAMPLE_SIZE, RolloutAgent
+from agents.rollout_agent import RolloutAgent
 
 
 class PQN(RolloutAgent):
@@ -138,19 +134,6 @@ class PQN(RolloutAgent):
             "q_max": q.amax(1).mean(),
         }
         return 0.5 * td_error.square().mean(), metrics
-
-    @classmethod
-    def example_update(
-        cls, config: PQNConfig, spaces: EnvSpaces, *, device: torch.device, dtype: torch.dtype
-    ) -> Callable[[], object]:
-        """Return a function that makes one update of a new agent on a random minibatch (`MeasurableUpdates`)."""
-        agent = cls(config, spaces, seed=0, device=device, dtype=dtype)
-        size = min(cls.update_size(config), MAX_EXAMPLE_SIZE)
-        obs = random_observations(spaces, (size, config.frame_stack), device)
-        with torch.no_grad():
-            q = agent.network(obs)
-        zeros = torch.zeros(size, device=device)
-        return partial(agent.update, RolloutBatch(obs, q.argmax(1), zeros, zeros, zeros, ret=zeros + 1))
 
     @staticmethod
     def update_size(config: PQNConfig) -> int:

@@ -26,25 +26,22 @@ weights. These rows, and the rows of the same sequence whose h_t depends on them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from agents.configs.ppo import RecurrentPPOConfig
-from agents.core.example_updates import random_observations
 from agents.core.frame_stack import stack_frames
 from agents.core.settings import ConfigError
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
 from agents.memory.replay import ExtraFields
-from agents.memory.rollout import Rollout, RolloutBatch, RolloutSequences
+from agents.memory.rollout import Rollout, RolloutSequences
 from agents.nn.encoders import build_encoder
 from agents.nn.normalization import ObservationNormalization
 from agents.nn.packed import observed_vectors
 from agents.nn.recurrent import RecurrentActorCritic, state_fields
 from agents.ppo import PPO
-from agents.rollout_agent import MAX_EXAMPLE_SIZE
 
 
 class RecurrentPPO(PPO):
@@ -74,8 +71,10 @@ class RecurrentPPO(PPO):
         """Return a new network: an encoder without its last hidden layer, the core, and heads for pi and V."""
         config = self.config
         encoder = build_encoder(self.spaces, config, include_last=False, dtype=self.dtype)
-        network = RecurrentActorCritic(encoder, config.core, config.hidden, self.policy, initial_std=config.initial_std)
-        self.initialized(network)
+        network = RecurrentActorCritic(
+            encoder, config.core, config.hidden, self.distribution, initial_std=config.initial_std
+        )
+        self.initialize_network(network)
         return network
 
     # --- Acting -------------------------------------------------------------------------------------------------------
@@ -131,7 +130,7 @@ class RecurrentPPO(PPO):
 
     def with_standardized_advantages(self, batch: RolloutSequences) -> RolloutSequences:  # type: ignore[override]
         """Return the batch or minibatch with advantages standardised over the cells that have a loss."""
-        return batch._replace(advantage=standardized_where(batch.learned, batch.advantage))
+        return batch._replace(advantage=standardized_where(batch.has_loss, batch.advantage))
 
     def loss(self, batch: RolloutSequences) -> tuple[Tensor, Metrics]:  # type: ignore[override]
         """Compute the loss of PPO, whose means are taken over the cells that have a loss.
@@ -141,31 +140,29 @@ class RecurrentPPO(PPO):
         """
         config = self.config
         parameters, value, _ = self.network.train()(batch.obs, batch.is_first, batch.state)
-        learned = batch.learned.flatten()  # [L * S]
-        log_ratio = self.policy.log_prob(parameters, batch.action.flatten(0, 1)) - batch.log_prob.flatten()
+        has_loss = batch.has_loss.flatten()  # [L * S]
+        log_prob = self.distribution.log_prob(parameters, batch.action.flatten(0, 1))
+        log_ratio = log_prob - batch.log_prob.flatten()
+        advantage = batch.advantage.flatten()
+        old_value = batch.value.flatten()
         ret = batch.ret.flatten()
         # Cells without a loss get numbers with which they add 0 to every sum. Selecting the other cells would be
         # simpler, but their number is not known without waiting for a GPU.
-        log_ratio = torch.where(learned, log_ratio, 0.0)
+        log_ratio = torch.where(has_loss, log_ratio, 0.0)
         ratio = log_ratio.exp()
-        cells = RolloutBatch(
-            obs=batch.obs,
-            action=batch.action,
-            log_prob=batch.log_prob,
-            value=torch.where(learned, batch.value.flatten(), ret),
-            advantage=torch.where(learned, batch.advantage.flatten(), 0.0),
-            ret=ret,
-        )
-        # The mean over all cells, divided by the share of cells with a loss, is the mean over the latter.
-        share = learned.float().mean().clamp(min=1e-6)
-        policy_loss = self.policy_loss(ratio, cells.advantage) / share
-        value_loss = self.value_loss(torch.where(learned, value, ret), cells) / share
-        entropy = (learned * self.policy.entropy(parameters)).mean() / share
+        advantage = torch.where(has_loss, advantage, 0.0)
+        old_value = torch.where(has_loss, old_value, ret)
+        new_value = torch.where(has_loss, value, ret)
+        # The mean over all cells, divided by the share of cells with a loss, is the mean over the cells with a loss.
+        share = has_loss.float().mean().clamp(min=1e-6)
+        policy_loss = self.policy_loss(ratio, advantage) / share
+        value_loss = self.value_loss(new_value, old_value, ret) / share
+        entropy = (has_loss * self.distribution.entropy(parameters)).mean() / share
         metrics = {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "entropy": entropy,
-            "v_mean": (learned * value).mean() / share,
+            "v_mean": (has_loss * value).mean() / share,
             "kl": (ratio - 1 - log_ratio).mean() / share,  # as in `PolicyGradient.loss`
         }
         return policy_loss + config.value_weight * value_loss - config.entropy_weight * entropy, metrics
@@ -173,7 +170,7 @@ class RecurrentPPO(PPO):
     def update_normalization(self, normalization: ObservationNormalization, batch: RolloutSequences) -> None:  # type: ignore[override]
         """Add the observations of the cells that have a loss to the running mean and variance."""
         vectors = observed_vectors(batch.obs[:, :, -1].flatten(0, 1), self.spaces)
-        normalization.update(vectors, counted=batch.learned.flatten())
+        normalization.update(vectors, counted=batch.has_loss.flatten())
 
     # --- State --------------------------------------------------------------------------------------------------------
 
@@ -188,36 +185,15 @@ class RecurrentPPO(PPO):
         """Return the number of cells of an update."""
         return min(max(config.minibatch_size, config.unroll), config.batch_size)
 
-    @classmethod
-    def example_update(
-        cls, config: RecurrentPPOConfig, spaces: EnvSpaces, *, device: torch.device, dtype: torch.dtype
-    ) -> Callable[[], object]:
-        """Return a function that makes one update of a new agent on random sequences (`MeasurableUpdates`)."""
-        agent = cls(config, spaces, seed=0, device=device, dtype=dtype)
-        size = min(cls.update_size(config), MAX_EXAMPLE_SIZE)
-        length = min(config.unroll, size)
+    def example_minibatch(self, size: int) -> RolloutSequences:  # type: ignore[override]
+        """Return a minibatch of about `size` cells, with random observations. No episode begins or ends."""
+        length = min(self.config.unroll, size)
         num_sequences = max(1, size // length)
-        shape = (length, num_sequences)
-        obs = random_observations(spaces, (*shape, config.frame_stack), device)
-        is_first = torch.zeros(shape, dtype=torch.bool, device=device)
-        state = agent.network.initial_state(num_sequences, device)
-        with torch.no_grad():
-            parameters, value, _ = agent.network(obs, is_first, state)
-        action = agent.policy.sample(parameters, agent.generator)
-        log_prob = agent.policy.log_prob(parameters, action).unflatten(0, shape)
-        value = value.unflatten(0, shape)
-        batch = RolloutSequences(
-            obs=obs,
-            is_first=is_first,
-            learned=~is_first,
-            action=action.unflatten(0, shape),
-            log_prob=log_prob,
-            value=value,
-            advantage=torch.ones_like(value),
-            ret=value,
-            state=state,
-        )
-        return partial(agent.update, batch)  # type: ignore[arg-type]
+        cells = super().example_minibatch(length * num_sequences)
+        fields = {name: field.unflatten(0, (length, num_sequences)) for name, field in cells._asdict().items()}
+        is_first = torch.zeros((length, num_sequences), dtype=torch.bool, device=self.device)
+        state = self.network.initial_state(num_sequences, self.device)
+        return RolloutSequences(**fields, is_first=is_first, has_loss=~is_first, state=state)
 
 
 def standardized_where(counted: Tensor, advantage: Tensor) -> Tensor:

@@ -74,9 +74,9 @@ class Reinforce(PolicyGradient):
             encoder = build_encoder(self.spaces, config, dtype=self.dtype)
         else:
             encoder = FrameDifferenceEncoder(math.prod(self.spaces.obs_shape), config.hidden, self.dtype)
-        return self.initialized(
-            ActorCritic(encoder, self.policy, baseline=config.baseline, initial_std=config.initial_std)
-        )
+        network = ActorCritic(encoder, self.distribution, baseline=config.baseline, initial_std=config.initial_std)
+        self.initialize_network(network)
+        return network
 
     def learn(self, batch: RolloutBatch) -> Metrics | None:
         """Take one gradient step on the batch, and return its metrics."""
@@ -86,8 +86,8 @@ class Reinforce(PolicyGradient):
         # Step 5: Take one gradient step.
         return self.update(batch)
 
-    def value_loss(self, value: Tensor, batch: RolloutBatch) -> Tensor:
+    def value_loss(self, value: Tensor, old_value: Tensor, ret: Tensor) -> Tensor:
         """Return mean_t (V(s_t) - R_t)^2, f32[], or 0 without a baseline."""
         if not self.config.baseline:
             return value.new_zeros(())
-        return super().value_loss(value, batch)
+        return super().value_loss(value, old_value, ret)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from agents.core.agent import Abilities
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
+from agents.core.example_updates import random_observations, zero_actions
 from agents.core.frame_stack import empty_history
 from agents.core.memory_needs import (
     MemoryNeed,
@@ -213,6 +215,28 @@ class RolloutAgent(ABC):
     def update_size(config: Any) -> int:
         """Return the number of agent steps of an update."""
         return config.batch_size
+
+    @classmethod
+    def example_update(
+        cls, config: Any, spaces: EnvSpaces, *, device: torch.device, dtype: torch.dtype
+    ) -> Callable[[], object]:
+        """Return a function that makes one update of a new agent on random data (`MeasurableUpdates`)."""
+        agent = cls(config, spaces, seed=0, device=device, dtype=dtype)
+        size = min(cls.update_size(config), MAX_EXAMPLE_SIZE)
+        return partial(agent.update, agent.example_minibatch(size))
+
+    def example_minibatch(self, size: int) -> RolloutBatch:
+        """Return a minibatch of `size` agent steps, with random observations. All actions are 0, all returns 1."""
+        zeros = torch.zeros(size, device=self.device)
+        ones = torch.ones(size, device=self.device)
+        return RolloutBatch(
+            obs=random_observations(self.spaces, (size, self.config.frame_stack), self.device),
+            action=zero_actions(self.spaces, size, self.device),
+            log_prob=zeros,
+            value=zeros,
+            advantage=ones,
+            ret=ones,
+        )
 
     @property
     def lr(self) -> float:

@@ -22,6 +22,12 @@ def random_observations(spaces: EnvSpaces, shape: tuple[int, ...], device: torch
     return torch.randn(full_shape, generator=generator).to(device)
 
 
+def zero_actions(spaces: EnvSpaces, n: int, device: torch.device) -> Tensor:
+    """Return n times the action 0, i64[n], or the action of zeros, f32[n, D], with continuous actions."""
+    dtype = torch.float32 if spaces.is_continuous else torch.int64
+    return torch.zeros((n, *spaces.action_shape), dtype=dtype, device=device)
+
+
 def random_rows(agent: Agent, spaces: EnvSpaces, num_rows: int, device: torch.device) -> Iterator[StepResult]:
     """Yield rows of random observations, with the actions that the agent chooses. No episode ends."""
     n = spaces.num_envs

@@ -47,7 +47,7 @@ class RolloutSequences(NamedTuple):
 
     obs: Tensor  # [L, S, k, *obs_shape], dtype of the observations
     is_first: Tensor  # bool[L, S]: an episode begins
-    learned: Tensor  # bool[L, S]: the cell has a loss
+    has_loss: Tensor  # bool[L, S]: False for the last rows of episodes, and for rows that another sequence learns
     action: Tensor  # i64[L, S]
     log_prob: Tensor  # f32[L, S]: log pi(a | s) of the policy that played the action
     value: Tensor  # f32[L, S]: V(s) when the action was played
@@ -237,7 +237,7 @@ class Rollout:
         return RolloutSequences(
             obs=_cut(rows.obs, row),
             is_first=_cut(rows.is_first, row),
-            learned=is_learned_row & ~_cut(rows.is_last, row),
+            has_loss=is_learned_row & ~_cut(rows.is_last, row),
             action=_cut(rows.action, row),
             log_prob=_cut(rows.extra["log_prob"], row),
             value=_cut(value, row),

@@ -119,7 +119,7 @@ class ActorCritic(nn.Module):
 
     Args:
         encoder: Encoder of observations [B, k, *obs_shape].
-        policy: Distribution of the actions.
+        distribution: Distribution of the actions.
         baseline: Include the head for V(s).
         features: Inputs of both heads. None means the features of the encoder.
         initial_std: Initial standard deviation of each entry of a continuous action.
@@ -128,7 +128,7 @@ class ActorCritic(nn.Module):
     def __init__(
         self,
         encoder: Encoder | FrameDifferenceEncoder,
-        policy: ActionDistribution,
+        distribution: ActionDistribution,
         *,
         baseline: bool,
         features: int | None = None,
@@ -137,14 +137,14 @@ class ActorCritic(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.packed = encoder.packed  # the layout of packed observations, which may hold action masks
-        self.distribution = policy
+        self.distribution = distribution
         if features is None:
             features = encoder.features
-        self.policy = nn.Linear(features, policy.num_outputs)
+        self.policy = nn.Linear(features, distribution.num_outputs)
         self.value = nn.Linear(features, 1) if baseline else None
         self.log_std: nn.Parameter | None = None  # f32[D], with continuous actions
-        if policy.is_continuous:
-            self.log_std = nn.Parameter(torch.full((policy.num_outputs,), math.log(initial_std)))
+        if distribution.is_continuous:
+            self.log_std = nn.Parameter(torch.full((distribution.num_outputs,), math.log(initial_std)))
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the parameters of pi(. | s) float32[B, P] (`ActionDistribution`), and V(s) float32[B].

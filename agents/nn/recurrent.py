@@ -79,14 +79,14 @@ class RecurrentActorCritic(ActorCritic):
         encoder: Encoder of stacks of observations [B, k, *obs_shape].
         core: "lstm" (Hochreiter and Schmidhuber 1997) or "gru" (Chung et al. 2014).
         hidden: Units of the core.
-        policy: Distribution of the actions.
+        distribution: Distribution of the actions.
         initial_std: Initial standard deviation of each entry of a continuous action.
     """
 
     def __init__(
-        self, encoder: Encoder, core: Core, hidden: int, policy: ActionDistribution, *, initial_std: float = 1.0
+        self, encoder: Encoder, core: Core, hidden: int, distribution: ActionDistribution, *, initial_std: float = 1.0
     ) -> None:
-        super().__init__(encoder, policy, baseline=True, features=hidden, initial_std=initial_std)
+        super().__init__(encoder, distribution, baseline=True, features=hidden, initial_std=initial_std)
         self.core = build_core(core, encoder.features, hidden)
 
     def initial_state(self, n: int, device: torch.device) -> RecurrentState:

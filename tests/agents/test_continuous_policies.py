@@ -88,7 +88,7 @@ def test_rows_keep_the_sampled_action_and_its_probability(squashed: bool):
     assert (batch.action.abs().max() > 1) != squashed
     with torch.no_grad():
         parameters, _ = agent.network.eval()(batch.obs)
-    torch.testing.assert_close(agent.policy.log_prob(parameters, batch.action), batch.log_prob)
+    torch.testing.assert_close(agent.distribution.log_prob(parameters, batch.action), batch.log_prob)
 
 
 @pytest.mark.parametrize(

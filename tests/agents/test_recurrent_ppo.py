@@ -142,7 +142,7 @@ def test_every_active_cell_has_a_loss_in_one_sequence_and_every_field_is_that_of
                 assert batch.action[i, s] == step.action[env]
                 assert batch.log_prob[i, s] == log_prob[env]
                 assert batch.value[i, s] == value[env]
-                if batch.learned[i, s]:
+                if batch.has_loss[i, s]:
                     used.append((t, env))
                     advantage = naive_advantage(history, t, env, newest_row, config)
                     assert float(batch.advantage[i, s]) == pytest.approx(advantage, abs=1e-4)
@@ -223,7 +223,7 @@ def naive_loss(agent: RecurrentPPO, batch: RolloutSequences) -> tuple[Tensor, fl
     values: list[float] = []
     for s in range(batch.action.shape[1]):
         for t, (logits, value) in enumerate(naive_outputs(agent.network, batch, s)):
-            if not batch.learned[t, s]:
+            if not batch.has_loss[t, s]:
                 continue
             action = int(batch.action[t, s])
             choices = [action] if len(parts) == 1 else [action // 2, action % 2]
@@ -267,7 +267,7 @@ def test_loss_and_gradient_equal_those_of_one_cell_at_a_time(core: Any, value_cl
         )
         agent = RecurrentPPO(config, spaces, seed=seed, device=CPU)
         batch = random_sequences(seed, config, spaces)
-        assert (~batch.learned).sum() > 0
+        assert (~batch.has_loss).sum() > 0
         assert batch.is_first[1:].sum() > 0
         loss, metrics = agent.loss(batch)
         loss.backward()
@@ -290,9 +290,9 @@ def test_cells_without_a_loss_change_neither_loss_nor_gradient():
     gradients = []
     for log_prob in (0.0, -1000.0):  # a ratio of e^1000 would be infinite
         changed = {
-            name: torch.where(batch.learned, getattr(batch, name), 7.0) for name in ("value", "advantage", "ret")
+            name: torch.where(batch.has_loss, getattr(batch, name), 7.0) for name in ("value", "advantage", "ret")
         }
-        changed["log_prob"] = torch.where(batch.learned, batch.log_prob, log_prob)
+        changed["log_prob"] = torch.where(batch.has_loss, batch.log_prob, log_prob)
         loss, _ = agent.loss(batch._replace(**changed))
         agent.network.zero_grad()
         loss.backward()
@@ -309,11 +309,11 @@ def test_gradient_flows_through_the_rows_of_an_episode_only():
     starts = batch.is_first[2].nonzero().flatten()
     assert len(starts) > 0
     s = int(starts[0])
-    learned = torch.zeros_like(batch.learned)
-    learned[4, s] = True
+    has_loss = torch.zeros_like(batch.has_loss)
+    has_loss[4, s] = True
     obs = batch.obs.clone().requires_grad_()
     state = tuple(part.clone().requires_grad_() for part in batch.state)
-    loss, _ = agent.loss(batch._replace(obs=obs, state=state, learned=learned))
+    loss, _ = agent.loss(batch._replace(obs=obs, state=state, has_loss=has_loss))
     loss.backward()
     assert obs.grad is not None
     per_row = obs.grad.abs().sum((2, 3))
