@@ -1,15 +1,18 @@
 """The base class of SAC and TD3: two critics with target critics, and an actor, for continuous actions.
 
 The class acts, takes the gradient step of the critics, and keeps the state. A subclass says what the actor is
-(`build_actor`), how actions follow from the outputs of the actor (`greedy_action`, `exploring_action`), what the value
-of a next state is (`next_value`), and how the actor and the target networks learn (`update_actor`, with the gradient
-step in `actor_step`).
+(`build_actor`), how actions follow from the parameters of the policy (`greedy_action`, `exploring_action`), what the
+value of a next state is (`next_value`), and how the actor and the target networks learn (`update_actor`, with the
+gradient step in `actor_step`).
+
+The actor returns P parameters of the policy for each state: SAC the means and log sigmas of a Gaussian (P = 2 D), TD3
+the action (P = D).
 
 The functions that learn receive their random noise as an argument. A CUDA graph repeats its function with the same
 random numbers, so noise that was drawn inside would never change.
 
 In shapes, N is the number of environments, B the number of transitions in a batch, D the number of entries of an
-action, and k the number of observations in a stack.
+action, P the number of parameters of the policy, and k the number of observations in a stack.
 """
 
 from __future__ import annotations
@@ -19,9 +22,9 @@ from abc import abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from agents.configs.sac import ActorCriticConfig
+from agents.configs.off_policy_actor_critic import OffPolicyActorCriticConfig
 from agents.core.agent import Abilities
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
 from agents.core.frame_stack import stack_frames
@@ -31,7 +34,7 @@ from agents.core.settings import ConfigError
 from agents.core.targets import td_target
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
 from agents.memory.replay import TransitionBatch
-from agents.nn.actor_critics import ActorAndCritics, Critics, DeterministicActor, GaussianActor
+from agents.nn.actor_critics import Actor, ActorAndCritics, Critics
 from agents.nn.encoders import build_feature_encoder
 from agents.nn.init import build_seeded, initialize_weights
 from agents.nn.normalization import find_normalization
@@ -57,7 +60,7 @@ class OffPolicyActorCritic(OffPolicyAgent):
 
     def __init__(
         self,
-        config: ActorCriticConfig,
+        config: OffPolicyActorCriticConfig,
         spaces: EnvSpaces,
         *,
         seed: int,
@@ -76,8 +79,9 @@ class OffPolicyActorCritic(OffPolicyAgent):
         self.reward_scaling = RewardScaling(
             config, gamma=config.gamma, num_envs=spaces.num_envs, network=self.online_network
         )
-        self.critic_optimizer = self.build_optimizer(self.critics)
-        self.actor_optimizer = self.build_optimizer(self.actor)
+        capturable = self.uses_cuda_graphs
+        self.critic_optimizer = build_optimizer(config, self.critics.parameters(), capturable=capturable)
+        self.actor_optimizer = build_optimizer(config, self.actor.parameters(), capturable=capturable)
 
     def build_network(self) -> ActorAndCritics:
         """Return a new network: an encoder, two critics and an actor."""
@@ -87,29 +91,28 @@ class OffPolicyActorCritic(OffPolicyAgent):
         return initialize_weights(network, self.config.init)
 
     @abstractmethod
-    def build_actor(self, features: int) -> GaussianActor | DeterministicActor:
+    def build_actor(self, features: int) -> Actor:
         """Return a new actor over this number of features."""
-
-    def build_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
-        """Return an optimiser of the parameters of a module."""
-        return build_optimizer(self.config, module.parameters(), capturable=self.uses_cuda_graphs)
 
     # --- Acting -------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def acting_policy(self, stack: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs of the actor for stacks [N, k, *obs_shape]. `capture_graphs` may replace this method."""
+    def acting_policy(self, stack: Tensor) -> Tensor:
+        """Return the parameters of the policy f32[N, P] for stacks [N, k, *obs_shape], without gradients.
+
+        `capture_graphs` may replace this method.
+        """
         return self.actor(self.critics.features(stack))
 
     @abstractmethod
-    def greedy_action(self, policy: tuple[Tensor, ...]) -> Tensor:
-        """Return the greedy actions f32[N, D] from the outputs of the actor."""
+    def greedy_action(self, parameters: Tensor) -> Tensor:
+        """Return the greedy actions f32[N, D] from the parameters of the policy f32[N, P]."""
 
     @abstractmethod
-    def exploring_action(self, policy: tuple[Tensor, ...]) -> Tensor:
-        """Return the actions of training f32[N, D] from the outputs of the actor."""
+    def exploring_action(self, parameters: Tensor) -> Tensor:
+        """Return the actions of training f32[N, D] from the parameters of the policy f32[N, P]."""
 
-    def action_std(self, policy: tuple[Tensor, ...]) -> Tensor | None:
+    def action_std(self, parameters: Tensor) -> Tensor | None:
         """Return the standard deviations of the actions f32[N, D], or None for a deterministic policy."""
         return None
 
@@ -131,8 +134,8 @@ class OffPolicyActorCritic(OffPolicyAgent):
         stack, history = stack_frames(obs, is_first, history)
         if explore and self.steps < self.config.learning_starts:
             return self.random_action(len(obs)), (history,)
-        policy = self.acting_policy(stack)
-        action = self.exploring_action(policy) if explore else self.greedy_action(policy)
+        parameters = self.acting_policy(stack)
+        action = self.exploring_action(parameters) if explore else self.greedy_action(parameters)
         return action, (history,)
 
     def random_action(self, n: int) -> Tensor:
@@ -152,10 +155,10 @@ class OffPolicyActorCritic(OffPolicyAgent):
         (history,) = carry
         stack, history = stack_frames(obs, is_first, history)
         features = self.critics.features(stack)
-        policy = self.actor(features)
-        action = self.greedy_action(policy)
+        parameters = self.actor(features)
+        action = self.greedy_action(parameters)
         value = self.critics.values(features, action).amin(0)
-        output = PolicyOutput(action, action, value, is_policy=True, action_std=self.action_std(policy))
+        output = PolicyOutput(action, action, value, is_policy=True, action_std=self.action_std(parameters))
         return output, (history,)
 
     # --- Learning -----------------------------------------------------------------------------------------------------
@@ -270,7 +273,7 @@ class OffPolicyActorCritic(OffPolicyAgent):
         capture_methods(self.replay, "transitions", wrapper=wrapper)
 
 
-def _check_settings(config: ActorCriticConfig) -> None:
+def _check_settings(config: OffPolicyActorCriticConfig) -> None:
     """Raise ConfigError if the network would compute differently in acting and in learning."""
     if config.norm == "batch":
         raise ConfigError("norm is batch; with sac and td3 it must be none, layer or layers")

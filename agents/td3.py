@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.configs.sac import TD3Config
+from agents.configs.td3 import TD3Config
 from agents.core.optimizers import clipped_gradient_step
 from agents.core.polyak import polyak_step
 from agents.core.types import EnvSpaces, Metrics
@@ -32,7 +32,11 @@ from agents.off_policy_actor_critic import OffPolicyActorCritic
 
 
 class TD3(OffPolicyActorCritic):
-    """Twin delayed deep deterministic policy gradient agent. The output of the actor is the action, f32[N, D]."""
+    """Twin delayed deep deterministic policy gradient agent.
+
+    The numbered comments refer to the steps of the algorithm in the module docstring. The parameters of the policy are
+    the action itself, f32[N, D]. The arguments are those of `OffPolicyActorCritic`.
+    """
 
     config_class = TD3Config
     config: TD3Config
@@ -57,16 +61,15 @@ class TD3(OffPolicyActorCritic):
         """Return a new actor over this number of features."""
         return DeterministicActor(features, self.spaces.action_dim, self.config)
 
-    def exploring_action(self, policy: tuple[Tensor, ...]) -> Tensor:
+    def exploring_action(self, parameters: Tensor) -> Tensor:
         """Return the actions of the actor with Gaussian noise, f32[N, D] in [-1, 1]."""
         # Step 4: Add noise to the actions of the actor.
-        (action,) = policy
-        return (action + self.config.exploration_noise * self.noise(len(action))).clamp(-1, 1)
+        noise = self.config.exploration_noise * self.noise(len(parameters))
+        return (parameters + noise).clamp(-1, 1)
 
-    def greedy_action(self, policy: tuple[Tensor, ...]) -> Tensor:
+    def greedy_action(self, parameters: Tensor) -> Tensor:
         """Return the actions of the actor, f32[N, D]."""
-        (action,) = policy
-        return action
+        return parameters
 
     def next_value(self, next_obs: Tensor | PreprocessedImages, noise: Tensor) -> Tensor:
         """Return min_i Q^_i(s', a') of the smoothed action a' of the target actor, f32[B].
@@ -76,7 +79,7 @@ class TD3(OffPolicyActorCritic):
         # Step 7: Smooth the target with clipped noise.
         config = self.config
         features = self.target_critics.features(next_obs)
-        (action,) = self.target_actor(features)
+        action = self.target_actor(features)
         clipped_noise = (config.target_noise * noise).clamp(-config.target_noise_clip, config.target_noise_clip)
         next_action = (action + clipped_noise).clamp(-1, 1)
         return self.target_critics.values(features, next_action).amin(0)
@@ -102,8 +105,7 @@ class TD3(OffPolicyActorCritic):
         """
         # Step 9: Take a gradient step of the actor.
         features = self.actor_features(obs)
-        (action,) = self.actor(features)
-        policy_loss = -self.critics.values(features, action)[0].mean()
+        policy_loss = -self.critics.values(features, self.actor(features))[0].mean()
         clipped_gradient_step(self.actor_optimizer, policy_loss, grad_clip=self.config.grad_clip)
         return policy_loss.detach()
 

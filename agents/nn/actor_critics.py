@@ -5,6 +5,9 @@ encoder has no layers (`build_feature_encoder`), so that actor and critics share
 encoder has the convolutions. It belongs to the critics: their loss trains it, and that of the actor does not (Yarats et
 al. 2021, "Improving sample efficiency in model-free reinforcement learning from images").
 
+The policy gradients have another network, `agents.nn.networks.ActorCritic`, whose policy and value share all layers but
+the last.
+
 All layers behind the encoder compute in float32. In shapes, B is the number of states and D the number of entries of an
 action.
 """
@@ -39,7 +42,7 @@ class Critic(nn.Module):
 
     def __init__(self, features: int, action_dim: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.hidden = MLP(features + action_dim, (config.hidden, config.hidden), config)
+        self.hidden = _hidden_layers(features + action_dim, config)
         self.value = nn.Linear(config.hidden, 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -76,7 +79,7 @@ class Critics(nn.Module):
 
 
 class GaussianActor(nn.Module):
-    """The actor of SAC: mean and log standard deviation of a Gaussian, before the actions are squashed.
+    """The actor of SAC: mean mu and log standard deviation of a Gaussian, before the actions are squashed.
 
     log sigma is bounded softly, to LOG_STD_LOW .. LOG_STD_HIGH (Chua et al. 2018, "Deep reinforcement learning in a
     handful of trials", appendix A.1). Between the bounds it is nearly unchanged. Beyond them it still has a gradient,
@@ -90,15 +93,16 @@ class GaussianActor(nn.Module):
 
     def __init__(self, features: int, action_dim: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.hidden = MLP(features, (config.hidden, config.hidden), config)
+        self.hidden = _hidden_layers(features, config)
         self.mean = nn.Linear(config.hidden, action_dim)
         self.log_std = nn.Linear(config.hidden, action_dim)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mu and log sigma, float32[B, D] each, of features float32[B, features]."""
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the means, then the log sigmas, float32[B, 2 D], of features float32[B, features]."""
         hidden = self.hidden(features)
         log_std = LOG_STD_HIGH - F.softplus(LOG_STD_HIGH - self.log_std(hidden))
-        return self.mean(hidden), LOG_STD_LOW + F.softplus(log_std - LOG_STD_LOW)
+        log_std = LOG_STD_LOW + F.softplus(log_std - LOG_STD_LOW)
+        return torch.cat([self.mean(hidden), log_std], 1)
 
 
 class DeterministicActor(nn.Module):
@@ -112,12 +116,15 @@ class DeterministicActor(nn.Module):
 
     def __init__(self, features: int, action_dim: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.hidden = MLP(features, (config.hidden, config.hidden), config)
+        self.hidden = _hidden_layers(features, config)
         self.action = nn.Linear(config.hidden, action_dim)
 
-    def forward(self, features: Tensor) -> tuple[Tensor]:
-        """Return a tuple of one element: the actions float32[B, D], in [-1, 1], of features float32[B, features]."""
-        return (torch.tanh(self.action(self.hidden(features))),)
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the actions float32[B, D], in [-1, 1], of features float32[B, features]."""
+        return torch.tanh(self.action(self.hidden(features)))
+
+
+Actor = GaussianActor | DeterministicActor
 
 
 class ActorAndCritics(nn.Module):
@@ -128,7 +135,12 @@ class ActorAndCritics(nn.Module):
         actor: The actor, over the features of this encoder.
     """
 
-    def __init__(self, critics: Critics, actor: GaussianActor | DeterministicActor) -> None:
+    def __init__(self, critics: Critics, actor: Actor) -> None:
         super().__init__()
         self.critics = critics
         self.actor = actor
+
+
+def _hidden_layers(inputs: int, config: NetworkConfig) -> MLP:
+    """Return the two hidden layers of the actor or of a critic."""
+    return MLP(inputs, (config.hidden, config.hidden), config)

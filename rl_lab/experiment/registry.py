@@ -207,7 +207,7 @@ BUILT_IN_AGENTS = [
     _built_in(
         "td3",
         "agents.td3:TD3",
-        "agents.configs.sac:TD3Config",
+        "agents.configs.td3:TD3Config",
         "for continuous actions: Fujimoto et al. 2018, Addressing function approximation error in actor-critic methods",
     ),
     _built_in(

@@ -9,7 +9,7 @@ import torch
 from continuous_toy import CPU, ContinuousToy, continuous_spaces
 from torch import Tensor, nn
 
-from agents.configs.sac import TD3Config
+from agents.configs.td3 import TD3Config
 from agents.td3 import TD3
 
 SMALL: dict[str, Any] = {"hidden": 16, "learning_starts": 20, "batch_size": 16, "replay_ratio": 16, "replay_size": 2000}
@@ -52,7 +52,7 @@ def test_actor_climbs_the_value_of_the_first_critic():
     """The gradient of the loss is -dQ_1/da, by finite differences of the actions."""
     agent = make_agent(lr=1e-6)
     obs = torch.randn(1, 1, 3)
-    (action,) = agent.acting_policy(obs)
+    action = agent.acting_policy(obs)
     first = agent.critics.critics[0]
 
     def value(shift: Tensor) -> float:
@@ -69,7 +69,7 @@ def test_actor_climbs_the_value_of_the_first_critic():
 def test_exploration_noise_is_gaussian_and_actions_are_clipped():
     agent = make_agent(exploration_noise=0.3, learning_starts=0)
     n = 50_000
-    (greedy,) = agent.acting_policy(torch.ones(1, 1, 3))
+    greedy = agent.acting_policy(torch.ones(1, 1, 3))
     action, _ = agent.act(torch.ones(n, 3), torch.ones(n, dtype=torch.bool), agent.initial_carry(n), explore=True)
     assert torch.allclose(action.mean(0), greedy[0], atol=0.01)
     assert torch.allclose(action.std(0), torch.full((2,), 0.3), atol=0.01)

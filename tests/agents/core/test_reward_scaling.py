@@ -16,8 +16,9 @@ from toy_envs import ContinuousSteps, NumberedSteps
 
 from agents.configs.dqn import DQNConfig, DRQNConfig
 from agents.configs.reinforce import ReinforceConfig
-from agents.configs.sac import SACConfig, TD3Config
+from agents.configs.sac import SACConfig
 from agents.configs.shared import RewardConfig
+from agents.configs.td3 import TD3Config
 from agents.core.reward_scaling import RewardScaling, add_return_moments
 from agents.core.types import StepResult, ValueScaling
 from agents.dqn import DQN

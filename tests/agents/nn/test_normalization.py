@@ -17,8 +17,9 @@ from toy_envs import ContinuousSteps, NumberedSteps
 from agents.configs.dqn import DQNConfig, DRQNConfig, QRDQNConfig, RainbowConfig
 from agents.configs.ppo import RecurrentPPOConfig
 from agents.configs.reinforce import ReinforceConfig
-from agents.configs.sac import SACConfig, TD3Config
+from agents.configs.sac import SACConfig
 from agents.configs.shared import NetworkConfig
+from agents.configs.td3 import TD3Config
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
 from agents.dqn import DQN
