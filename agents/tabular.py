@@ -115,12 +115,12 @@ class TabularAgent(ABC):
         self.config = config
         self.spaces = spaces
         self.tile_coding: TileCoding | None = None
-        self.num_active = 1  # active features of a state (in `StepResult`, the number of active environments)
+        self.num_active_features = 1  # of a state
         if spaces.bounds:
             self.tile_coding = TileCoding(spaces.bounds, config.tilings, config.tiles)
-            self.num_active = config.tilings
+            self.num_active_features = config.tilings
         tables = spaces.num_envs if config.independent else 1
-        self.network = Table(tables, spaces.num_actions, num_features, config.initial / self.num_active)
+        self.network = Table(tables, spaces.num_actions, num_features, config.initial / self.num_active_features)
         self.rng = np.random.default_rng(seed)
         self.newest_row: ObservedRow | None = None
         self.steps = 0  # agent steps observed
@@ -281,7 +281,7 @@ class TabularAgent(ABC):
         """
         index = (self.table_index(env)[:, None], action[:, None], features)
         # Transitions may share a weight. np.add.at then adds the changes of all of them, unlike `+=`.
-        np.add.at(self.weights, index, self.config.alpha / self.num_active * td_error[:, None])
+        np.add.at(self.weights, index, self.config.alpha / self.num_active_features * td_error[:, None])
 
     # --- State and other methods of the `Agent` protocol --------------------------------------------------------------
 
@@ -404,7 +404,7 @@ class TabularSarsaLambda(TabularSarsa):
             self.trace[env[:, None], action[:, None], features] = 1.0
         else:
             self.trace[env[:, None], action[:, None], features] += 1.0
-        step = config.alpha / self.num_active * td_error  # [M]
+        step = config.alpha / self.num_active_features * td_error  # [M]
         np.add.at(self.weights, self.table_index(env), step[:, None, None] * self.trace[env])
         decay = config.gamma * config.trace_decay * ~episode_ends  # [M]
         self.trace[env] *= decay[:, None, None]

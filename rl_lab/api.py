@@ -52,7 +52,7 @@ class EvaluationOptions:
     epsilon: Annotated[float | None, Range(0, 1)] = None
     """Probability of a random action. None: `eval_epsilon`."""
     seed: Seed = 0
-    """Seed of the environments and of random actions. The games are never those of training (`evaluation_seed`)."""
+    """Seed of the environments and of random actions. The games are never those of training."""
     max_steps: Annotated[int | None, Range(1)] = None
     """Agent steps after which an episode is cut. None: `eval_max_steps`."""
 
@@ -380,7 +380,7 @@ def evaluate_agent(
             stream,
             episodes=options.episodes,
             epsilon=settings.run.eval_epsilon if options.epsilon is None else options.epsilon,
-            seed=evaluation.evaluation_seed(options.seed, settings.run.seed),
+            seed=evaluation.seed_unlike_training(options.seed, settings.run.seed),
             device=torch.device("cpu"),
             max_steps=options.max_steps or settings.run.eval_max_steps,
             after_row=after_row,

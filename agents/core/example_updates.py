@@ -12,7 +12,10 @@ from agents.core.types import EnvSpaces, StepResult
 
 
 def random_observations(spaces: EnvSpaces, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Return random observations [*shape, *obs_shape]. Packed ones are 0, because random bytes may be no numbers."""
+    """Return random observations [*shape, *obs_shape].
+
+    All bytes of packed observations are 0. Random bytes could be NaN when they are read as float32.
+    """
     full_shape = (*shape, *spaces.obs_shape)
     if spaces.packed is not None:
         return torch.zeros(full_shape, dtype=spaces.dtype, device=device)

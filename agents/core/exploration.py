@@ -75,8 +75,8 @@ class RepeatedActions:
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Choose actions.
 
-        An environment that repeats an action goes on, unless an episode begins or the action is illegal now. Any other
-        one begins a random action with probability epsilon.
+        An environment that repeats an action repeats it once more, unless an episode begins or the action is illegal
+        now. In any other environment, a random action begins with probability epsilon; else the action is greedy.
 
         Args:
             greedy: The greedy actions i64[N].

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from agents.core.types import EnvSpaces
 
 MAX_BYTES = 2**62
-"""Sizes from here on are not computed any further. PyTorch's sizes are 64-bit numbers."""
+"""Largest size of a tensor. The size of a network with a larger tensor is that of this tensor alone."""
 
 MOMENTS = {"adam": 2, "radam": 2, "rmsprop": 1, "centered_rmsprop": 2}
 """Numbers that an optimiser keeps for each weight, by `OptimizerConfig.optimizer`."""

@@ -55,7 +55,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 def clipped_gradient_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, grad_clip: float) -> Tensor:
     """Take one optimiser step on the gradient of the loss.
 
-    Only the parameters of the optimiser receive gradients, also if the loss depends on other ones.
+    Only the parameters of the optimiser receive gradients, even if the loss depends on other parameters.
 
     Args:
         optimizer: Optimiser of the parameters.

@@ -42,6 +42,6 @@ def squashed_std(mean: Tensor, log_std: Tensor) -> Tensor:
 def log_tanh_slope(u: Tensor) -> Tensor:
     """Return log(1 - tanh(u)^2) of each entry, computed as 2 (log 2 - u - softplus(-2 u)).
 
-    This is exact also where tanh(u) rounds to 1.
+    The result is accurate even where tanh(u) rounds to 1.
     """
     return 2 * (math.log(2) - u - F.softplus(-2 * u))

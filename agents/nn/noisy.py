@@ -27,6 +27,10 @@ class NoisyLinear(Linear):
     W and b are the means, S (`weight_scale`) and s (`bias_scale`) the learned scales of the noise; * is element by
     element. `sample_noise` sets the noise n, `remove_noise` removes it. Without noise, as after construction, the layer
     is an ordinary linear layer.
+
+    Args:
+        inputs: Number of inputs, p in the paper.
+        outputs: Number of outputs, q in the paper.
     """
 
     INITIAL_SCALE = 0.5  # sigma_0 of the paper

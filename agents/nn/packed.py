@@ -34,8 +34,8 @@ def spatial_part(obs: Tensor, layout: PackedLayout) -> Tensor:
 def legal_actions(obs: Tensor, layout: PackedLayout) -> Tensor:
     """Return the action masks bool[B, A] of packed observations uint8[B, bytes].
 
-    An observation whose mask holds no action is the last of an episode, or stands for one that does not exist. Its
-    actions have no effect, so all of them count as legal.
+    If a mask holds no action, all actions count as legal. Such masks belong to the last observation of an episode, and
+    to the zeros that stand in a stack for the observations before an episode. Actions have no effect there.
     """
     start = 4 * layout.vector + layout.num_spatial * layout.spatial_dtype.itemsize
     num_bytes = -(-layout.num_masked // 8)

@@ -20,9 +20,8 @@ from rl_lab.training.overlapped_loop import check_finite
 COMPACTED_ROWS = 1000
 """Rows after which the tensors of an evaluation are moved to the host, and joined into one array."""
 
-
 EVALUATION_KEY = 1
-"""Second number of the sequence from which `evaluation_seed` derives a seed."""
+"""Second number of the sequence from which `seed_unlike_training` derives a seed."""
 
 
 class EvaluatedAgent(Protocol):
@@ -43,7 +42,7 @@ class EvaluatedAgent(Protocol):
 
 
 class EvaluationProgress(NamedTuple):
-    """How far an evaluation is."""
+    """The progress of an evaluation."""
 
     episodes_done: int  # counted episodes that have ended
     episodes: int  # episodes to count
@@ -172,7 +171,7 @@ def evaluate(
         )
 
 
-def evaluation_seed(seed: int, training_seed: int) -> int:
+def seed_unlike_training(seed: int, training_seed: int) -> int:
     """Return a seed with which the environments begin other games than those of training.
 
     Training and an evaluation derive the seeds of their environments from one number each, in the same way. So the
@@ -217,7 +216,7 @@ class _Record:
         self._compact()
 
     def _compact(self) -> None:
-        """Join what was added last into arrays on the host."""
+        """Copy the new values to the host, and join the new rows into arrays [T, N]."""
         self.values.append(torch.stack(self._new_values).cpu().numpy())
         self._new_values = []
         if self._new_rows:

@@ -1,4 +1,4 @@
-"""What happens between two rows of training: logging, evaluation, videos, checkpoints, watchdog and progress display.
+"""Hooks between two rows of training: logging, evaluation, videos, checkpoints, watchdog and progress display.
 
 Each hook is one class. Most hooks have a period in agent steps, and do nothing while they are not due. `Trainer.train`
 makes a list of hooks, and the trainer calls the hooks in the order of the list after every row. No hook draws from a
@@ -32,7 +32,7 @@ Callback = Callable[[TrainingSession], object]
 
 
 class Hook(Protocol):
-    """Something that the trainer does between two rows."""
+    """An object that the trainer calls between two rows."""
 
     def after_row(self) -> None:
         """Do what is due after a row. Called after every row."""
@@ -156,7 +156,7 @@ class EvaluateAgent:
         )
 
     def _show_progress(self, progress: EvaluationProgress) -> None:
-        """Reset the watchdog, and show how far the evaluation is. Raise EpisodeInterrupted after a signal."""
+        """Reset the watchdog, and show the progress of the evaluation. Raise EpisodeInterrupted after a signal."""
         self.session.keep_alive()
         self.session.show_progress_if_due(str(progress))
 
@@ -223,7 +223,7 @@ class RecordVideo:
             self.record()
 
     def record(self) -> None:
-        """Record a video. If there can be none, print the reason once: training continues, whatever the reason is.
+        """Record a video. If the recording fails, print the reason once and go on with training.
 
         A signal that asks training to stop ends the recording without a video.
         """
@@ -246,11 +246,11 @@ class RecordVideo:
             return
         except (*USER_ERRORS, *FAULTS, OSError) as error:
             self._warn(str(error))
-        except Exception as error:  # of the environment, the encoder or the viewer: all of them can be spared
+        except Exception as error:  # an error of the environment, the encoder or the viewer must not end training
             self._warn(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
     def _show_progress(self) -> None:
-        """Reset the watchdog, and show how far the recording is. Raise EpisodeInterrupted after a signal."""
+        """Reset the watchdog, and show the progress of the recording. Raise EpisodeInterrupted after a signal."""
         self.session.keep_alive()
         self._num_steps += 1
         self.session.show_progress_if_due(f"recording a video: step {self._num_steps:,}")

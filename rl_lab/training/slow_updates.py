@@ -11,10 +11,16 @@ from rl_lab.system.busy_processes import ProcessTime, other_busy_processes, proc
 from rl_lab.training.session import TrainingSession
 
 WINDOW_SECONDS = 30.0
-MIN_UPDATES = 5  # of a window
+"""Length of a window."""
+
+MIN_UPDATES = 5
+"""Windows with fewer updates are not compared."""
+
 SLOWDOWN = 2.0
 """The warning is printed if the updates of a window take this many times as long as in the fastest window."""
-MAX_NAMED = 3  # processes that the warning names
+
+MAX_NAMED = 3
+"""Most processes that the warning names."""
 
 
 class WarnOfSlowUpdates:

@@ -204,34 +204,38 @@ class Trainer:
 
         The time in the hooks does not count as time of the loop, from which the training speed is computed.
         """
-        session = self.session
-        state = session.state
-        settings = self.plan.config.run
-        total_steps = settings.steps
-
-        def is_unfinished() -> bool:
-            if session.stop_signal is not None or session.ended_by_callback:
-                return False
-            if state.has_stopped_at_target(settings):
-                return False
-            return state.steps < total_steps
+        loop_resumed_at = time.perf_counter()
 
         def after(step: LoopStep) -> bool:
             """Update the counters and call the hooks. Return True if training goes on."""
             nonlocal loop_resumed_at
-            state.loop_seconds += time.perf_counter() - loop_resumed_at
-            state.steps += step.num_active
-            state.episodes += len(step.episodes)
-            state.recent_scores.extend(episode.score for episode in step.episodes)
-            session.window.add(step)
+            self.session.state.loop_seconds += time.perf_counter() - loop_resumed_at
+            self._count(step)
             for hook in hooks:
                 hook.after_row()
             loop_resumed_at = time.perf_counter()
-            return is_unfinished()
+            return self._goes_on()
 
-        loop_resumed_at = time.perf_counter()
-        if is_unfinished():
-            session.loop.run(after, steps=total_steps)
+        if self._goes_on():
+            self.session.loop.run(after, steps=self.plan.config.run.steps)
+
+    def _count(self, step: LoopStep) -> None:
+        """Add the outcome of a row to the counters, the scores and the metrics of the run."""
+        state = self.session.state
+        state.steps += step.num_active
+        state.episodes += len(step.episodes)
+        state.recent_scores.extend(episode.score for episode in step.episodes)
+        self.session.window.add(step)
+
+    def _goes_on(self) -> bool:
+        """Return False if the run has all its steps, reached its target, or was asked to stop."""
+        session = self.session
+        settings = self.plan.config.run
+        if session.stop_signal is not None or session.ended_by_callback:
+            return False
+        if session.state.has_stopped_at_target(settings):
+            return False
+        return session.state.steps < settings.steps
 
     def _hang_message(self) -> str:
         """Return the message of the watchdog."""

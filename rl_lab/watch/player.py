@@ -23,7 +23,7 @@ from envs.stream import Row, spread_seeds
 from rl_lab.analysis.saliency import Heatmap, SaliencyMethod, saliency_map
 from rl_lab.experiment.config import Config
 from rl_lab.system.device import on_device
-from rl_lab.training.evaluation import evaluation_seed, random_legal_actions
+from rl_lab.training.evaluation import random_legal_actions, seed_unlike_training
 from rl_lab.watch.images import RgbImage
 from rl_lab.watch.rendered_env import RenderedEnv
 from rl_lab.watch.vector_entries import vector_part
@@ -113,7 +113,7 @@ class Player:
         self.agent = agent
         self.env = env
         self.epsilon = epsilon
-        self.seed = evaluation_seed(seed, config.run.seed)
+        self.seed = seed_unlike_training(seed, config.run.seed)
         self.device = device
         self.saliency_method: SaliencyMethod = saliency_method
         self.restart = False
