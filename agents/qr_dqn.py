@@ -134,7 +134,7 @@ class QRDQN(DQN):
 
 
 def quantile_huber_loss(quantiles: Tensor, target: Tensor, midpoints: Tensor, kappa: float) -> Tensor:
-    """Return the quantile Huber loss of each transition, float32[B] (Dabney et al. 2018, equations 9 and 10).
+    """Return the quantile Huber loss of each transition, f32[B] (Dabney et al. 2018, equations 9 and 10).
 
         loss = sum_i 1/N sum_j rho(y_j - theta_i)
         rho(u) = abs(tau_i - 1{u < 0}) L(u)
@@ -161,7 +161,7 @@ def huber_loss(error: Tensor, kappa: float) -> Tensor:
 
 
 def histogram(quantiles: Tensor, intervals: int) -> Tensor:
-    """Return the share of an action's quantiles in each interval, float32[B, A, intervals].
+    """Return the share of an action's quantiles in each interval, f32[B, A, intervals].
 
     Args:
         quantiles: Quantiles of all actions, [B, A, N].
@@ -181,7 +181,7 @@ def _of_action(quantiles: Tensor, action: Tensor) -> Tensor:
 
     Args:
         quantiles: Quantiles of all actions, [B, A, N].
-        action: int64[B].
+        action: i64[B].
     """
     index = action[:, None, None].expand(-1, 1, quantiles.shape[2])
     return quantiles.gather(1, index).squeeze(1)

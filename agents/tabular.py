@@ -66,7 +66,7 @@ class Table(nn.Module):
         value: Initial value of each weight.
     """
 
-    weights: Tensor  # float64[tables, num_actions, features]
+    weights: Tensor  # f64[tables, num_actions, features]
 
     def __init__(self, tables: int, num_actions: int, features: int, value: float) -> None:
         super().__init__()
@@ -134,14 +134,14 @@ class TabularAgent(ABC):
         return self.network.weights.numpy()
 
     def features(self, obs: Tensor) -> Ints:
-        """Return the indices of the active features, int64[N, active], of observations [N, *obs_shape]."""
+        """Return the indices of the active features, i64[N, active], of observations [N, *obs_shape]."""
         array = observed_vectors(obs, self.spaces).numpy()
         if self.tile_coding is not None:
             return self.tile_coding(array)
         return state_numbers(array, _state_sizes(self.spaces))[:, None]
 
     def q_values(self, features: Ints, env: Ints) -> Floats:
-        """Return Q(s, .) of M states, float64[M, A].
+        """Return Q(s, .) of M states, f64[M, A].
 
         Args:
             features: Indices of the active features of each state, [M, active].
@@ -158,7 +158,7 @@ class TabularAgent(ABC):
         return legal_actions(obs, self.spaces.packed).numpy()
 
     def table_index(self, env: Ints) -> Ints:
-        """Return the index of the table of each environment, int64[M].
+        """Return the index of the table of each environment, i64[M].
 
         With one table, the index is 0. Otherwise there is one table for each environment of the training. If there are
         more environments, for example in an evaluation, they share the tables in turn.
@@ -182,7 +182,7 @@ class TabularAgent(ABC):
                 keep the row for the next `observe`. False means the first of the greedy actions.
 
         Returns:
-            Actions int64[N], and the empty carry.
+            Actions i64[N], and the empty carry.
         """
         features = self.features(obs)
         legal = self.legal_actions(obs)
@@ -201,7 +201,7 @@ class TabularAgent(ABC):
         return PolicyOutput(q.argmax(1), q, q.amax(1)), carry
 
     def _epsilon_greedy(self, q: Floats, legal: Bools | None) -> Ints:
-        """Return the action of each environment, int64[N]: random with probability epsilon, otherwise greedy.
+        """Return the action of each environment, i64[N]: random with probability epsilon, otherwise greedy.
 
         Args:
             q: Q(s, .), [N, A], with `ILLEGAL` for illegal actions.
@@ -226,7 +226,7 @@ class TabularAgent(ABC):
 
     @abstractmethod
     def next_value(self, next_q: Floats, next_action: Ints) -> Floats:
-        """Return the values v(s') of M next states, float64[M].
+        """Return the values v(s') of M next states, f64[M].
 
         Args:
             next_q: Q(s', .), [M, A], with `ILLEGAL` for illegal actions.
@@ -448,7 +448,7 @@ def is_tabular(spaces: EnvSpaces) -> bool:
 
 
 def state_numbers(one_hot: NDArray[Any], sizes: tuple[int, ...]) -> Ints:
-    """Return the numbers int64[N] of combinations of states, the last state counted fastest.
+    """Return the numbers i64[N] of combinations of states, the last state counted fastest.
 
     Args:
         one_hot: The states as one-hot groups that follow one another, [N, sum(sizes)].

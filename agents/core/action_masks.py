@@ -19,6 +19,6 @@ def is_legal(values: Tensor) -> Tensor:
 
 
 def mean_of_legal(values: Tensor) -> Tensor:
-    """Return mean_a Q(s, a) over the legal actions, float32[B], of Q(s, .) float32[B, A]."""
+    """Return mean_a Q(s, a) over the legal actions, f32[B], of Q(s, .) f32[B, A]."""
     legal = is_legal(values)
     return torch.where(legal, values, 0.0).sum(1) / legal.sum(1)

@@ -59,12 +59,12 @@ def clipped_gradient_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, gra
 
     Args:
         optimizer: Optimiser of the parameters.
-        loss: Loss, float32[].
+        loss: Loss, f32[].
         grad_clip: Largest norm of the gradient of all parameters together. A longer gradient is scaled down to this
             norm. 0 disables clipping.
 
     Returns:
-        Norm of the gradient before clipping, float32[].
+        Norm of the gradient before clipping, f32[].
     """
     params = [param for group in optimizer.param_groups for param in group["params"]]
     optimizer.zero_grad()
@@ -95,7 +95,7 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[Any, dict
 
 
 def _build_capturable_adam(config: OptimizerConfig, params: list[nn.Parameter]) -> EagerAdam:
-    """Return Adam with its learning rate in a tensor float32[] on the device of the parameters."""
+    """Return Adam with its learning rate in a tensor f32[] on the device of the parameters."""
     if config.optimizer != "adam":
         raise ConfigError(f"cuda_graphs is true and optimizer is {config.optimizer}; it must be adam")
     lr = torch.tensor(config.lr, device=params[0].device)

@@ -22,12 +22,12 @@ def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tenso
     """Return actions and their log-probability densities, both differentiable.
 
     Args:
-        mean: mu, float32[B, D].
-        log_std: log sigma, float32[B, D].
-        noise: Samples of the standard normal distribution, float32[B, D].
+        mean: mu, f32[B, D].
+        log_std: log sigma, f32[B, D].
+        noise: Samples of the standard normal distribution, f32[B, D].
 
     Returns:
-        Actions float32[B, D], in [-1, 1], and log pi(a | s) float32[B].
+        Actions f32[B, D], in [-1, 1], and log pi(a | s) f32[B].
     """
     u = mean + log_std.exp() * noise
     log_normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
@@ -35,7 +35,7 @@ def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tenso
 
 
 def squashed_std(mean: Tensor, log_std: Tensor) -> Tensor:
-    """Return the standard deviation of the actions to first order, sigma (1 - tanh(mu)^2), float32[B, D]."""
+    """Return the standard deviation of the actions to first order, sigma (1 - tanh(mu)^2), f32[B, D]."""
     return log_std.exp() * (1 - torch.tanh(mean).square())
 
 

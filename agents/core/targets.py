@@ -29,7 +29,7 @@ def n_step_return(reward: Tensor, terminated: Tensor, truncated: Tensor, gamma: 
         gamma: Discount per row.
 
     Returns:
-        R float32[B], discount float32[B], and the number of rows m int64[B], with 1 <= m <= n.
+        R f32[B], discount f32[B], and the number of rows m i64[B], with 1 <= m <= n.
     """
     ends = (terminated | truncated).long()
     counted = torch.cumsum(ends, 1) - ends == 0  # [B, n], True if no earlier row ended the return
@@ -48,7 +48,7 @@ def max_value(next_q: Tensor) -> Tensor:
         next_q: Q(s', .) of the target network, [B, A].
 
     Returns:
-        float32[B].
+        f32[B].
     """
     return next_q.amax(1)
 
@@ -61,7 +61,7 @@ def double_value(next_q: Tensor, target_q: Tensor) -> Tensor:
         target_q: Q(s', .) of the target network, [B, A].
 
     Returns:
-        float32[B].
+        f32[B].
     """
     best = next_q.argmax(1, keepdim=True)
     return target_q.gather(1, best).squeeze(1)
@@ -78,14 +78,14 @@ def epsilon_greedy_value(next_q: Tensor, epsilon: float, *, has_masks: bool = Fa
         has_masks: True if Q(s', .) may hold illegal actions, which the mean leaves out.
 
     Returns:
-        float32[B].
+        f32[B].
     """
     mean = mean_of_legal(next_q) if has_masks else next_q.mean(1)
     return (1 - epsilon) * next_q.amax(1) + epsilon * mean
 
 
 def td_target(ret: Tensor, discount: Tensor, value: Tensor) -> Tensor:
-    """Return the target y = R + discount * V(s'), float32[B].
+    """Return the target y = R + discount * V(s'), f32[B].
 
     Args:
         ret: n-step return R, [B].
@@ -96,7 +96,7 @@ def td_target(ret: Tensor, discount: Tensor, value: Tensor) -> Tensor:
 
 
 def action_gap(q: Tensor, action: Tensor) -> Tensor:
-    """Return Q(s, a) - max_b Q(s, b), float32[B]. It is 0 for the best action and negative for the others.
+    """Return Q(s, a) - max_b Q(s, b), f32[B]. It is 0 for the best action and negative for the others.
 
     Advantage learning adds alpha times this gap to the target, so that the values of the actions differ by more
     (Baird 1999, "Reinforcement learning through gradient descent"; Bellemare et al. 2016, "Increasing the action gap"):
@@ -105,13 +105,13 @@ def action_gap(q: Tensor, action: Tensor) -> Tensor:
 
     Args:
         q: Q(s, .) of the target network, [B, A].
-        action: a, int64[B].
+        action: a, i64[B].
     """
     return q.gather(1, action[:, None]).squeeze(1) - q.amax(1)
 
 
 def soft_value(next_q: Tensor, temperature: float) -> Tensor:
-    """Return the value of the softmax policy with its entropy, float32[B] (Vieillard et al. 2020, "Munchausen RL").
+    """Return the value of the softmax policy with its entropy, f32[B] (Vieillard et al. 2020, "Munchausen RL").
 
         sum_a pi(a | s') (Q(s', a) - tau log pi(a | s')) = tau log sum_a exp(Q(s', a) / tau)
 
@@ -123,11 +123,11 @@ def soft_value(next_q: Tensor, temperature: float) -> Tensor:
 
 
 def munchausen_bonus(q: Tensor, action: Tensor, *, alpha: float, temperature: float, low: float) -> Tensor:
-    """Return the bonus alpha max(tau log pi(a | s), low), float32[B] (Vieillard et al. 2020, equation 2).
+    """Return the bonus alpha max(tau log pi(a | s), low), f32[B] (Vieillard et al. 2020, equation 2).
 
     Args:
         q: Q(s, .) of the target network, [B, A].
-        action: a, int64[B].
+        action: a, i64[B].
         alpha: Weight of the log-policy, from 0 to 1.
         temperature: tau of the policy pi = softmax(Q / tau).
         low: Lower bound of tau log pi, l_0 of the paper.
@@ -150,7 +150,7 @@ def categorical_projection(ret: Tensor, discount: Tensor, probabilities: Tensor,
         support: Returns of the atoms, evenly spaced and ascending, [atoms].
 
     Returns:
-        Probabilities of the atoms after the projection, float32[B, atoms].
+        Probabilities of the atoms after the projection, f32[B, atoms].
     """
     low, high, atoms = support[0], support[-1], len(support)
     shifted = (ret[:, None] + discount[:, None] * support).clamp(low, high)
@@ -181,7 +181,7 @@ def generalized_advantage(
         trace_decay: lambda.
 
     Returns:
-        float32[T, N].
+        f32[T, N].
     """
     delta = reward + gamma * value[1:] * ~terminated - value[:-1]
     decay = gamma * trace_decay * ~(terminated | truncated)

@@ -38,7 +38,7 @@ class TileCoding:
         return tilings * (tiles + 1) ** entries
 
     def __call__(self, obs: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the indices of the active tiles, int64[N, tilings], of observations with D entries each, [N, ...]."""
+        """Return the indices of the active tiles, i64[N, tilings], of observations with D entries each, [N, ...]."""
         position = (obs.reshape(len(obs), -1) - self.low) / self.tile_width
         tile = np.floor(position[:, None] + self.shift).astype(np.int64)  # [N, tilings, D]
         tile = tile.clip(0, self.tiles_per_entry - 1)

@@ -68,7 +68,7 @@ class ValueScaling(NamedTuple):
 
 ObsKind = Literal["image", "planes", "vector", "packed"]
 """Meaning of observations: images uint8[H, W] or uint8[C, H, W]; planes, which are maps over a grid, uint8[C, H, W] or
-float32[C, H, W]; vectors float32; or several of these in one row of bytes, see `PackedLayout`."""
+f32[C, H, W]; vectors float32; or several of these in one row of bytes, see `PackedLayout`."""
 
 
 class PackedLayout(NamedTuple):

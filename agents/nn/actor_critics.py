@@ -46,7 +46,7 @@ class Critic(nn.Module):
         self.value = nn.Linear(config.hidden, 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return Q(s, a) float32[B] of features and actions side by side, float32[B, features + D]."""
+        """Return Q(s, a) f32[B] of features and actions side by side, f32[B, features + D]."""
         return self.value(self.hidden(inputs)).squeeze(1)
 
 
@@ -65,16 +65,16 @@ class Critics(nn.Module):
         self.critics = nn.ModuleList(Critic(encoder.features, action_dim, config) for _ in range(NUM_CRITICS))
 
     def features(self, obs: Tensor | PreprocessedImages) -> Tensor:
-        """Return features float32[B, features] of observations [B, k, *obs_shape], or of preprocessed ones."""
+        """Return features f32[B, features] of observations [B, k, *obs_shape], or of preprocessed ones."""
         return self.encoder(obs).float()
 
     def values(self, features: Tensor, action: Tensor) -> Tensor:
-        """Return Q_1(s, a) and Q_2(s, a), float32[2, B], of features float32[B, features] and actions float32[B, D]."""
+        """Return Q_1(s, a) and Q_2(s, a), f32[2, B], of features f32[B, features] and actions f32[B, D]."""
         inputs = torch.cat([features, action], 1)
         return torch.stack([critic(inputs) for critic in self.critics])
 
     def forward(self, obs: Tensor | PreprocessedImages, action: Tensor) -> Tensor:
-        """Return Q_1(s, a) and Q_2(s, a), float32[2, B], of observations and actions float32[B, D]."""
+        """Return Q_1(s, a) and Q_2(s, a), f32[2, B], of observations and actions f32[B, D]."""
         return self.values(self.features(obs), action)
 
 
@@ -98,7 +98,7 @@ class GaussianActor(nn.Module):
         self.log_std = nn.Linear(config.hidden, action_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the means, then the log sigmas, float32[B, 2 D], of features float32[B, features]."""
+        """Return the means, then the log sigmas, f32[B, 2 D], of features f32[B, features]."""
         hidden = self.hidden(features)
         log_std = LOG_STD_HIGH - F.softplus(LOG_STD_HIGH - self.log_std(hidden))
         log_std = LOG_STD_LOW + F.softplus(log_std - LOG_STD_LOW)
@@ -120,7 +120,7 @@ class DeterministicActor(nn.Module):
         self.action = nn.Linear(config.hidden, action_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the actions float32[B, D], in [-1, 1], of features float32[B, features]."""
+        """Return the actions f32[B, D], in [-1, 1], of features f32[B, features]."""
         return torch.tanh(self.action(self.hidden(features)))
 
 

@@ -3,8 +3,8 @@
 `build_encoder` chooses the encoder. Its input is a batch of B stacks of k observations:
 
     images     uint8[B, k, H, W] or uint8[B, k, C, H, W] with pixels from 0 to 255, which the first convolution scales
-    planes     uint8[B, k, C, H, W] or float32[B, k, C, H, W], maps over a grid
-    vectors    float32[B, k, D]
+    planes     uint8[B, k, C, H, W] or f32[B, k, C, H, W], maps over a grid
+    vectors    f32[B, k, D]
     packed     uint8[B, k, bytes], vectors with an image or planes, or any of them with an action mask
 
 Image encoders compute in float32 or bfloat16, all others in float32. Parameters are float32
@@ -252,7 +252,7 @@ class PlanesCNN(nn.Module):
         return obs
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Return features float32[B, features] of planes [B, k, C, H, W]."""
+        """Return features f32[B, features] of planes [B, k, C, H, W]."""
         planes = obs.float() if self.embedding is None else self.embedding(obs)
         return self.hidden(self.conv(planes.flatten(1, 2)))
 
@@ -275,7 +275,7 @@ class CodeEmbedding(nn.Module):
         self.first_code = nn.Buffer(torch.arange(channels) * self.NUM_CODES, persistent=False)  # of each channel
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Return float32[B, k, SIZE, H, W] of codes uint8[B, k, C, H, W]."""
+        """Return f32[B, k, SIZE, H, W] of codes uint8[B, k, C, H, W]."""
         index = codes.long() + self.first_code[:, None, None]
         summed = self.vectors(index).sum(2)  # [B, k, H, W, SIZE]
         return summed.movedim(-1, 2)
@@ -343,7 +343,7 @@ class PackedEncoder(nn.Module):
         return obs
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Return features float32[B, features] of packed observations uint8[B, k, bytes]."""
+        """Return features f32[B, features] of packed observations uint8[B, k, bytes]."""
         features = []
         if self.vector is not None:
             features.append(self.vector(vector_part(obs, self.packed)))
@@ -389,7 +389,7 @@ class MLP(nn.Module):
         return obs
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Return features float32[B, features] of vectors [B, k, D]."""
+        """Return features f32[B, features] of vectors [B, k, D]."""
         if self.normalization is not None:
             obs = self.normalization(obs)
         return self.layers(obs.flatten(1).float())

@@ -27,7 +27,7 @@ class DuelingHead(nn.Module):
         self.advantage = linear(features - features // 2, num_actions * atoms)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return float32[B, num_actions * atoms] of features float32[B, features]."""
+        """Return f32[B, num_actions * atoms] of features f32[B, features]."""
         value_stream, advantage_stream = features.split([self.value.in_features, self.advantage.in_features], 1)
         advantage = self.advantage(advantage_stream).unflatten(1, (-1, self.atoms))
         value = self.value(value_stream)[:, None]

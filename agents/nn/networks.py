@@ -24,7 +24,7 @@ class QNetwork(nn.Module):
 
     Args:
         encoder: Encoder of observations [B, k, *obs_shape].
-        head: Layers from features float32[B, features] to values float32[B, A].
+        head: Layers from features f32[B, features] to values f32[B, A].
     """
 
     def __init__(self, encoder: Encoder, head: nn.Module) -> None:
@@ -41,11 +41,11 @@ class QNetwork(nn.Module):
         return self.encoder.preprocess(obs)
 
     def forward(self, obs: Tensor | PreprocessedImages) -> Tensor:
-        """Return Q(s, .) float32[B, A] of observations [B, k, *obs_shape], or of preprocessed observations."""
+        """Return Q(s, .) f32[B, A] of observations [B, k, *obs_shape], or of preprocessed observations."""
         return self.masked(self.head(self.encoder(obs).float()), obs)
 
     def masked(self, values: Tensor, obs: Tensor | PreprocessedImages) -> Tensor:
-        """Return the values float32[B, A] of observations, with `ILLEGAL` for illegal actions."""
+        """Return the values f32[B, A] of observations, with `ILLEGAL` for illegal actions."""
         if isinstance(obs, PreprocessedImages):  # images without a mask
             return values
         return mask_illegal(values, obs, self.packed)
@@ -56,7 +56,7 @@ class DistributionalQNetwork(QNetwork):
 
     Args:
         encoder: Encoder of observations [B, k, *obs_shape].
-        head: Layers from features float32[B, features] to logits float32[B, A * atoms].
+        head: Layers from features f32[B, features] to logits f32[B, A * atoms].
         low: Return of the first atom.
         high: Return of the last atom.
         atoms: Number of atoms, evenly spaced from `low` to `high`.
@@ -69,16 +69,16 @@ class DistributionalQNetwork(QNetwork):
         self.register_buffer("support", torch.linspace(low, high, atoms))
 
     def log_probabilities(self, obs: Tensor | PreprocessedImages) -> Tensor:
-        """Return log p(z | s, a) of each atom z, float32[B, A, atoms]."""
+        """Return log p(z | s, a) of each atom z, f32[B, A, atoms]."""
         logits = self.head(self.encoder(obs).float()).unflatten(1, (-1, len(self.support)))
         return logits.log_softmax(2)
 
     def means(self, log_probabilities: Tensor, obs: Tensor | PreprocessedImages) -> Tensor:
-        """Return E[Z(s, a)] float32[B, A], from log p(z | s, a) float32[B, A, atoms] of observations."""
+        """Return E[Z(s, a)] f32[B, A], from log p(z | s, a) f32[B, A, atoms] of observations."""
         return self.masked((log_probabilities.exp() * self.support).sum(2), obs)
 
     def forward(self, obs: Tensor | PreprocessedImages) -> Tensor:
-        """Return Q(s, a) = E[Z(s, a)], float32[B, A]."""
+        """Return Q(s, a) = E[Z(s, a)], f32[B, A]."""
         return self.means(self.log_probabilities(obs), obs)
 
 
@@ -87,11 +87,11 @@ class QuantileQNetwork(QNetwork):
 
     Args:
         encoder: Encoder of observations [B, k, *obs_shape].
-        head: Layers from features float32[B, features] to quantiles float32[B, A * num_quantiles].
+        head: Layers from features f32[B, features] to quantiles f32[B, A * num_quantiles].
         num_quantiles: Number of quantiles of each action, N.
     """
 
-    midpoints: Tensor  # float32[N]: tau_i = (2i - 1) / 2N, the probabilities of the quantiles
+    midpoints: Tensor  # f32[N]: tau_i = (2i - 1) / 2N, the probabilities of the quantiles
 
     def __init__(self, encoder: Encoder, head: nn.Module, *, num_quantiles: int) -> None:
         super().__init__(encoder, head)
@@ -99,15 +99,15 @@ class QuantileQNetwork(QNetwork):
         self.register_buffer("midpoints", torch.linspace(edge, 1 - edge, num_quantiles))
 
     def quantiles(self, obs: Tensor | PreprocessedImages) -> Tensor:
-        """Return the quantiles theta_i(s, a), float32[B, A, N]."""
+        """Return the quantiles theta_i(s, a), f32[B, A, N]."""
         return self.head(self.encoder(obs).float()).unflatten(1, (-1, len(self.midpoints)))
 
     def means(self, quantiles: Tensor, obs: Tensor | PreprocessedImages) -> Tensor:
-        """Return the mean 1/N sum_i theta_i(s, a), float32[B, A], of quantiles float32[B, A, N] of observations."""
+        """Return the mean 1/N sum_i theta_i(s, a), f32[B, A], of quantiles f32[B, A, N] of observations."""
         return self.masked(quantiles.mean(2), obs)
 
     def forward(self, obs: Tensor | PreprocessedImages) -> Tensor:
-        """Return Q(s, a), the mean of the quantiles, float32[B, A]."""
+        """Return Q(s, a), the mean of the quantiles, f32[B, A]."""
         return self.means(self.quantiles(obs), obs)
 
 
@@ -147,14 +147,14 @@ class ActorCritic(nn.Module):
             self.log_std = nn.Parameter(torch.full((distribution.num_outputs,), math.log(initial_std)))
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the parameters of pi(. | s) float32[B, P] (`ActionDistribution`), and V(s) float32[B].
+        """Return the parameters of pi(. | s) f32[B, P] (`ActionDistribution`), and V(s) f32[B].
 
         V is 0 without a baseline.
         """
         return self.heads(self.encoder(obs).float(), obs)
 
     def heads(self, features: Tensor, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the results of `forward`, from features float32[B, features] of observations.
+        """Return the results of `forward`, from features f32[B, features] of observations.
 
         The observations are needed for their action masks only.
         """

@@ -31,7 +31,7 @@ class ObservationNormalization(RunningMoments):
     """
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Return clip((x - mean) / sqrt(variance + EPSILON)), float32[B, k, *obs_shape], of stacks x of this shape."""
+        """Return clip((x - mean) / sqrt(variance + EPSILON)), f32[B, k, *obs_shape], of stacks x of this shape."""
         scale = (self.variance + EPSILON).rsqrt().float()
         normalized = (obs.float() - self.mean.float()) * scale
         return normalized.clamp(-LIMIT, LIMIT)

@@ -10,12 +10,12 @@ from agents.core.types import EnvSpaces, PackedLayout
 
 
 def vector_part(obs: Tensor, layout: PackedLayout) -> Tensor:
-    """Return the vectors float32[..., D] of packed observations uint8[..., bytes]."""
+    """Return the vectors f32[..., D] of packed observations uint8[..., bytes]."""
     return obs[..., : 4 * layout.vector].view(torch.float32)
 
 
 def observed_vectors(obs: Tensor, spaces: EnvSpaces) -> Tensor:
-    """Return the vectors float32[B, D] of observations [B, *obs_shape], which may be packed."""
+    """Return the vectors f32[B, D] of observations [B, *obs_shape], which may be packed."""
     if spaces.packed is None:
         return obs
     return vector_part(obs, spaces.packed)
@@ -46,7 +46,7 @@ def legal_actions(obs: Tensor, layout: PackedLayout) -> Tensor:
 
 
 def mask_illegal(values: Tensor, obs: Tensor, layout: PackedLayout | None) -> Tensor:
-    """Return the values float32[B, A] with `ILLEGAL` for illegal actions.
+    """Return the values f32[B, A] with `ILLEGAL` for illegal actions.
 
     Args:
         values: Q(s, .), or the logits of pi(. | s).

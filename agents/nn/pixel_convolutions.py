@@ -49,7 +49,7 @@ class FramesConv2d(nn.Conv2d):
         self.colors = colors
 
     def scaled_weight(self) -> Tensor:
-        """Return the weights of the frames, float32[filters, k * C, kernel, kernel], for pixels from 0 to 255."""
+        """Return the weights of the frames, f32[filters, k * C, kernel, kernel], for pixels from 0 to 255."""
         return self.weight / 255
 
     def preprocess(self, obs: Tensor) -> PreprocessedImages:
@@ -100,7 +100,7 @@ class DifferencesConv2d(FramesConv2d):
         self.channels_from_frames = nn.Buffer(channels_from_frames, persistent=False)
 
     def scaled_weight(self) -> Tensor:
-        """Return the weights of the frames, float32[filters, k * C, kernel, kernel], for the pixels of `preprocess`."""
+        """Return the weights of the frames, f32[filters, k * C, kernel, kernel], for the pixels of `preprocess`."""
         by_channel = self.weight.permute(0, 2, 3, 1)  # [filters, kernel, kernel, k * C channels]
         by_frame = by_channel @ self.channels_from_frames  # [filters, kernel, kernel, k * C frames]
         return by_frame.permute(0, 3, 1, 2)

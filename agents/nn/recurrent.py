@@ -15,7 +15,7 @@ from agents.nn.networks import ActorCritic
 from agents.nn.packed import mask_illegal
 
 RecurrentState = tuple[Tensor, ...]
-"""State of the core: (h, c) of an LSTM, (h,) of a GRU, each float32[B, hidden]."""
+"""State of the core: (h, c) of an LSTM, (h,) of a GRU, each f32[B, hidden]."""
 
 
 class RecurrentQNetwork(nn.Module):
@@ -49,7 +49,7 @@ class RecurrentQNetwork(nn.Module):
         self.head = head_class(hidden, num_actions)
 
     def initial_state(self, n: int, device: torch.device) -> RecurrentState:
-        """Return the state of the core at the beginning of n episodes: tensors of zeros, float32[n, hidden] each."""
+        """Return the state of the core at the beginning of n episodes: tensors of zeros, f32[n, hidden] each."""
         return initial_state(self.core, n, device)
 
     def forward(self, obs: Tensor, is_first: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
@@ -58,10 +58,10 @@ class RecurrentQNetwork(nn.Module):
         Args:
             obs: Stacks of observations [L, B, k, *obs_shape].
             is_first: bool[L, B], True where an episode begins. The state is set to zeros before such a row.
-            state: State of the core before the first row, float32[B, hidden] each.
+            state: State of the core before the first row, f32[B, hidden] each.
 
         Returns:
-            Action values Q float32[L, B, A], and the state of the core after the last row.
+            Action values Q f32[L, B, A], and the state of the core after the last row.
         """
         stacks = obs.flatten(0, 1)
         hidden_states, state = unroll_core(self.core, self.encoder(stacks), is_first, state)
@@ -90,7 +90,7 @@ class RecurrentActorCritic(ActorCritic):
         self.core = build_core(core, encoder.features, hidden)
 
     def initial_state(self, n: int, device: torch.device) -> RecurrentState:
-        """Return the state of the core at the beginning of n episodes: tensors of zeros, float32[n, hidden] each."""
+        """Return the state of the core at the beginning of n episodes: tensors of zeros, f32[n, hidden] each."""
         return initial_state(self.core, n, device)
 
     def forward(  # type: ignore[override]
@@ -101,10 +101,10 @@ class RecurrentActorCritic(ActorCritic):
         Args:
             obs: Stacks of observations [L, B, k, *obs_shape].
             is_first: bool[L, B], True where an episode begins. The state is set to zeros before such a row.
-            state: State of the core before the first row, float32[B, hidden] each.
+            state: State of the core before the first row, f32[B, hidden] each.
 
         Returns:
-            The parameters of pi float32[L * B, P] (`ActionDistribution`); V float32[L * B]; and the state of the core
+            The parameters of pi f32[L * B, P] (`ActionDistribution`); V f32[L * B]; and the state of the core
             after the last row.
         """
         stacks = obs.flatten(0, 1)
@@ -131,7 +131,7 @@ def state_fields(core: Core, hidden: int) -> dict[str, tuple[int, ...]]:
 
 
 def initial_state(core: nn.LSTMCell | nn.GRUCell, n: int, device: torch.device) -> RecurrentState:
-    """Return the state of a core at the beginning of n episodes: tensors of zeros, float32[n, hidden] each."""
+    """Return the state of a core at the beginning of n episodes: tensors of zeros, f32[n, hidden] each."""
     parts = 2 if isinstance(core, nn.LSTMCell) else 1
     return tuple(torch.zeros(n, core.hidden_size, device=device) for _ in range(parts))
 
@@ -149,10 +149,10 @@ def unroll_core(
         core: The core.
         features: Inputs of the core [L * B, inputs], ordered by row, then by sequence.
         is_first: bool[L, B], True where an episode begins. The state is set to zeros before such a row.
-        state: State of the core before the first row, float32[B, hidden] each.
+        state: State of the core before the first row, f32[B, hidden] each.
 
     Returns:
-        The hidden states float32[L * B, hidden], and the state after the last row.
+        The hidden states f32[L * B, hidden], and the state after the last row.
     """
     weight = cast_parameter(core.weight_ih, features.dtype)
     bias = cast_parameter(core.bias_ih, features.dtype)
@@ -173,9 +173,9 @@ def _lstm_step(inputs: Tensor, recurrent: Tensor, c: Tensor) -> RecurrentState:
     """Return the next state (h, c) of an LSTM, by the equations in the documentation of nn.LSTMCell.
 
     Args:
-        inputs: W_ih x + b_ih, float32[B, 4 * hidden].
-        recurrent: W_hh h + b_hh, float32[B, 4 * hidden].
-        c: Cell state, float32[B, hidden].
+        inputs: W_ih x + b_ih, f32[B, 4 * hidden].
+        recurrent: W_hh h + b_hh, f32[B, 4 * hidden].
+        c: Cell state, f32[B, hidden].
     """
     i, f, g, o = (inputs + recurrent).chunk(4, 1)
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
@@ -187,9 +187,9 @@ def _gru_step(inputs: Tensor, recurrent: Tensor, h: Tensor) -> RecurrentState:
     """Return the next state (h,) of a GRU, by the equations in the documentation of nn.GRUCell.
 
     Args:
-        inputs: W_ih x + b_ih, float32[B, 3 * hidden].
-        recurrent: W_hh h + b_hh, float32[B, 3 * hidden].
-        h: Hidden state, float32[B, hidden].
+        inputs: W_ih x + b_ih, f32[B, 3 * hidden].
+        recurrent: W_hh h + b_hh, f32[B, 3 * hidden].
+        h: Hidden state, f32[B, hidden].
     """
     r_input, z_input, n_input = inputs.chunk(3, 1)
     r_recurrent, z_recurrent, n_recurrent = recurrent.chunk(3, 1)

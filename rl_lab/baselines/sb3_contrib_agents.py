@@ -109,7 +109,7 @@ class SB3RecurrentPPO(SB3OnPolicyAgent):
         """Return the carry of n environments before their first row.
 
         Returns:
-            A history of zeros [n, k-1, *obs_shape], then zeros float32[n, H] for the hidden state and the cell state of
+            A history of zeros [n, k-1, *obs_shape], then zeros f32[n, H] for the hidden state and the cell state of
             the policy's LSTM, and for those of the values' LSTM.
         """
         (history,) = super().initial_carry(n)
