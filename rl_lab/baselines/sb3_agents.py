@@ -133,7 +133,7 @@ class SB3Agent:
 
     @classmethod
     def memory_needs(cls, config: Any, spaces: EnvSpaces) -> list[MemoryNeed]:
-        """Return what the buffer and the networks take of the memory. The advice names the setting of the subclass."""
+        """Return the bytes that the buffer and the networks need, before anything is allocated."""
         outputs = 2 * config.hidden + num_outputs(spaces)
         size = NetworkSize(FLOAT_BYTES * cls.count_weights(config, spaces), outputs)
         return [

@@ -30,6 +30,17 @@ class SB3Config:
 
 
 @dataclass(frozen=True)
+class SB3GSDEConfig:
+    """Settings of generalised state-dependent exploration (gSDE: Raffin et al. 2020), for continuous actions."""
+
+    use_sde: bool = False
+    """Explore by generalised state-dependent exploration (gSDE: Raffin et al. 2020). Only for continuous actions."""
+    sde_sample_freq: Annotated[int, Range(-1)] = -1
+    """Steps of the vector environment between two draws of gSDE's noise. -1 draws only before a rollout, or, with SAC,
+    after a round of updates."""
+
+
+@dataclass(frozen=True)
 class SB3ReplayConfig(SB3Config):
     """Settings that the algorithms with a replay buffer have in common."""
 
@@ -93,7 +104,7 @@ class SB3ActorCriticConfig(SB3ReplayConfig):
 
 
 @dataclass(frozen=True)
-class SB3SACConfig(SB3ActorCriticConfig):
+class SB3SACConfig(SB3GSDEConfig, SB3ActorCriticConfig):
     """Settings of Stable-Baselines3's SAC."""
 
     learning_rate: Positive = 3e-4
@@ -101,10 +112,6 @@ class SB3SACConfig(SB3ActorCriticConfig):
     """Learn the weight of the entropy, so that the entropy of the policy becomes -D nats for actions of D entries."""
     ent_coef: Positive = 1.0
     """Weight of the entropy in the return. With learn_ent_coef, its value before the first update."""
-    use_sde: bool = False
-    """Explore by generalised state-dependent exploration (gSDE: Raffin et al. 2020)."""
-    sde_sample_freq: Annotated[int, Range(-1)] = -1
-    """Steps of the vector environment between two draws of gSDE's noise. -1 draws only after a round of updates."""
     log_std_init: float = -3.0
     """Initial logarithm of gSDE's standard deviation. No effect without use_sde."""
 
@@ -127,7 +134,7 @@ class SB3TD3Config(SB3ActorCriticConfig):
 
 
 @dataclass(frozen=True)
-class SB3OnPolicyConfig(SB3Config):
+class SB3OnPolicyConfig(SB3GSDEConfig, SB3Config):
     """Settings that the on-policy algorithms have in common."""
 
     max_grad_norm: Positive = 0.5
@@ -148,10 +155,6 @@ class SB3OnPolicyConfig(SB3Config):
     """Initialise the weights orthogonally, except those of an LSTM."""
     log_std_init: float = 0.0
     """Initial logarithm of the standard deviation of continuous actions."""
-    use_sde: bool = False
-    """Explore by generalised state-dependent exploration (gSDE: Raffin et al. 2020). Only for continuous actions."""
-    sde_sample_freq: Annotated[int, Range(-1)] = -1
-    """Steps of the vector environment between two draws of gSDE's noise. -1 draws only before a rollout."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class SB3QRDQN(SB3EpsilonGreedyAgent):
 
     @classmethod
     def memory_needs(cls, config: Any, spaces: EnvSpaces) -> list[MemoryNeed]:
-        """Return what the buffer, the networks, and a batch with its pairs of quantiles take of the memory."""
+        """Return the bytes that the buffer, the networks, and a batch with its pairs of quantiles need."""
         pair_bytes = PAIR_COPIES * FLOAT_BYTES * config.batch_size * config.n_quantiles**2
         batch = MemoryNeed("a batch", pair_bytes, "lower batch_size or n_quantiles")
         return [*super().memory_needs(config, spaces), batch]
