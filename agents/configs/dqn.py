@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from agents.configs.shared import Core, NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig
+from agents.configs.shared import Core, EpsilonGreedyConfig, NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig
 from agents.core.settings import Count, CountOrZero, Fraction, NonNegative, Positive, Range
 
 
 @dataclass(frozen=True)
-class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig):
+class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig, EpsilonGreedyConfig, RewardConfig):
     """Settings of DQN. An agent step is one decision in one environment; an update is one gradient step."""
 
     gamma: Fraction = 0.99
@@ -21,14 +21,6 @@ class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig, RewardConfig):
     """Step size tau of Polyak averaging: after every update, each weight of the target network moves by tau times its
     distance to the weight of the online network. The target network is then not copied every target_every updates, and
     it chooses the actions (Schwarzer et al. 2023). 0 disables averaging."""
-    epsilon_start: Fraction = 1.0
-    """Probability of a random action at the first agent step."""
-    epsilon_end: Fraction = 0.01
-    """Probability of a random action from agent step epsilon_steps on."""
-    epsilon_hold: CountOrZero = 0
-    """Agent step at which epsilon begins to change linearly from epsilon_start to epsilon_end."""
-    epsilon_steps: CountOrZero = 50_000
-    """Agent step at which epsilon reaches epsilon_end."""
     epsilon_zeta: Annotated[float, Range(0, 100)] = 0.0
     """Repeat a random action for n steps, drawn from the zeta distribution P(n) ~ n^-epsilon_zeta (Dabney et al. 2021,
     "Temporally-extended epsilon-greedy exploration", with an exponent of 2). 0 draws every action anew."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agents.configs.policy_gradient import PolicyGradientConfig
+from agents.configs.rollout import EpochsConfig
 from agents.configs.shared import Core
 from agents.core.settings import Count, NonNegative, Positive
 
@@ -13,13 +14,9 @@ Standardize = Literal["none", "batch", "minibatch"]
 
 
 @dataclass(frozen=True)
-class PPOConfig(PolicyGradientConfig):
+class PPOConfig(PolicyGradientConfig, EpochsConfig):
     """Settings of PPO. An agent step is one decision in one environment; an update is one gradient step."""
 
-    epochs: Count = 4
-    """Passes over each batch."""
-    minibatch_size: Count = 256
-    """Agent steps in the minibatch of an update, rounded so that all minibatches of a batch are about equal."""
     ratio_clip: NonNegative = 0.2
     """Clip the probability ratio to [1 - ratio_clip, 1 + ratio_clip]. 0 disables clipping."""
     value_clip: NonNegative = 0.0

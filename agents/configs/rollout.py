@@ -1,4 +1,4 @@
-"""Settings that all agents without a replay memory share."""
+"""Settings that agents without a replay memory share."""
 
 from __future__ import annotations
 
@@ -22,3 +22,13 @@ class RolloutConfig(NetworkConfig, OptimizerConfig, RewardConfig):
     """lambda of the generalised advantage (Schulman et al. 2016). With 1, the advantage is the return minus V(s)."""
     batch_size: Count = 1024
     """Complete a batch after this many agent steps, in all environments together."""
+
+
+@dataclass(frozen=True)
+class EpochsConfig:
+    """Settings of the agents that pass several times over each batch."""
+
+    epochs: Count = 4
+    """Passes over each batch."""
+    minibatch_size: Count = 256
+    """Agent steps in the minibatch of an update, rounded so that all minibatches of a batch are about equal."""

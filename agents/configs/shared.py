@@ -1,4 +1,4 @@
-"""Settings that several agents share: of the network, the optimiser, the replay memory and the rewards."""
+"""Settings that several agents share: of the network, the optimiser, the replay memory, exploration and the rewards."""
 
 from __future__ import annotations
 
@@ -98,6 +98,20 @@ class ReplayConfig:
     """Exponent of the importance-sampling weights at the first agent step."""
     priority_beta_steps: Count = 1_000_000
     """Agent steps over which priority_beta rises linearly to 1."""
+
+
+@dataclass(frozen=True)
+class EpsilonGreedyConfig:
+    """Settings of epsilon-greedy exploration, whose epsilon changes linearly."""
+
+    epsilon_start: Fraction = 1.0
+    """Probability of a random action at the first agent step."""
+    epsilon_end: Fraction = 0.01
+    """Probability of a random action from agent step epsilon_steps on."""
+    epsilon_hold: CountOrZero = 0
+    """Agent step at which epsilon begins to change linearly from epsilon_start to epsilon_end."""
+    epsilon_steps: CountOrZero = 50_000
+    """Agent step at which epsilon reaches epsilon_end."""
 
 
 @dataclass(frozen=True)
