@@ -11,9 +11,11 @@ The algorithm, in which a row is one time step of N environments:
            A_t = R_t - V(s_t)
     4. Take one gradient step on the loss of the batch.
 
-A return ends where its episode ends. Steps 1 to 3, and the loss, are those of every policy gradient
-(agents/policy_gradient.py); the returns above are those of `trace_decay` 1. The environments play side by side and the
-network is one, so there are no asynchronous updates.
+A return ends where its episode ends. The returns above are those of `trace_decay` 1. The environments play side by side
+and the network is one, so there are no asynchronous updates.
+
+Step 1 and the loss are those of every policy gradient (agents/policy_gradient.py). Steps 2 and 3 are those of every
+agent with a rollout (agents/rollout_agent.py).
 """
 
 from __future__ import annotations

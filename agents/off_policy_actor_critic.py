@@ -8,6 +8,8 @@ gradient step in `actor_step`).
 The actor returns P parameters of the policy for each state: SAC the means and log sigmas of a Gaussian (P = 2 D), TD3
 the action (P = D).
 
+The numbered comments refer to the steps of the algorithm in agents/sac.py. TD3 has the same numbers.
+
 The functions that learn receive their random noise as an argument. A CUDA graph repeats its function with the same
 random numbers, so noise that was drawn inside would never change.
 
@@ -68,13 +70,19 @@ class OffPolicyActorCritic(OffPolicyAgent):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         _check_settings(config)
+        # Step 3: Initialise the replay memory.
         super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
+
+        # Step 1: Initialise the critics and the actor with random weights.
         network = build_seeded(self.build_learning_network, seed=seed, device=device)
         assert isinstance(network, ActorAndCritics)
         self.online_network = network
         self.actor = self.online_network.actor
         self.critics = self.online_network.critics
+
+        # Step 2: Initialise the target critics with the weights of the critics.
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
+
         self.normalization = find_normalization(self.critics)
         self.reward_scaling = RewardScaling(
             config, gamma=config.gamma, num_envs=spaces.num_envs, network=self.online_network
@@ -132,6 +140,7 @@ class OffPolicyActorCritic(OffPolicyAgent):
         """
         (history,) = carry
         stack, history = stack_frames(obs, is_first, history)
+        # Step 4: Draw an action, at first from the uniform distribution.
         if explore and self.steps < self.config.learning_starts:
             return self.random_action(len(obs)), (history,)
         parameters = self.acting_policy(stack)
@@ -187,7 +196,9 @@ class OffPolicyActorCritic(OffPolicyAgent):
             The metrics f32[], and the mean absolute TD errors of the critics f32[B], from which the new priorities
             follow.
         """
+        # Step 7: Compute the targets.
         y = self.targets(batch, noise)
+        # Step 8: Take a gradient step of both critics.
         q = self.critics(batch.obs, batch.action)  # [2, B]
         td_error = y - q
         loss = (batch.weight * 0.5 * td_error.square()).mean(1).sum()

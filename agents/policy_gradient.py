@@ -95,6 +95,7 @@ class PolicyGradient(RolloutAgent):
         Returns:
             Actions i64[N], or f32[N, D] with continuous actions, and the carry for the next call.
         """
+        # Step 1 of the algorithms: Draw the action. Record log pi(a | s) and V(s).
         parameters, value, carry = self.acting_policy_and_value(obs, is_first, carry)
         if not explore:
             return self.distribution.mode(parameters), carry

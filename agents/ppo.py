@@ -17,11 +17,13 @@ The policy loss is the clipped objective, equation 7 of the paper. The constant 
     r_t = pi(a_t | s_t) / pi_old(a_t | s_t)
     L = -mean_t min(r_t A_t, clip(r_t, 1 - c, 1 + c) A_t)
 
-Steps 1 to 3 are those of every policy gradient (agents/policy_gradient.py). The options `value_clip`, `target_kl` and
-`standardize` are not in the paper, but in its authors' code (https://github.com/openai/baselines). With collectors
-(`--collectors 4`), other processes play the rows, as in Heess et al. 2017, "Emergence of locomotion behaviours in rich
-environments" (DPPO). The rows at the beginning of a batch are then those of the policy before the last update, and the
-ratios correct for that.
+Step 1 is that of every policy gradient (agents/policy_gradient.py). Steps 2 and 3 are those of every agent with a
+rollout (agents/rollout_agent.py). The options `value_clip`, `target_kl` and `standardize` are not in the paper, but in
+its authors' code (https://github.com/openai/baselines).
+
+With collectors (`--collectors 4`), other processes play the rows, as in Heess et al. 2017, "Emergence of locomotion
+behaviours in rich environments" (DPPO). The rows at the beginning of a batch are then those of the policy before the
+last update, and the ratios correct for that.
 """
 
 from __future__ import annotations

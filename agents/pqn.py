@@ -12,6 +12,8 @@ algorithm (algorithm 1 of the paper), in which a row is one time step of N envir
     4. In every epoch, divide the batch into minibatches in a new random order.
     5. Take a gradient step on mean_t (Q(s_t, a_t) - R_t)^2 / 2 of each minibatch.
 
+Steps 2 and 3 are those of every agent with a rollout (agents/rollout_agent.py).
+
 A return ends where its episode ends. At the end of the batch, and after a truncation, R_t is r_t + gamma max_a
 Q(s_{t+1}, a). These returns are those of the generalised advantage with V(s) = max_a Q(s, a).
 

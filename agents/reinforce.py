@@ -13,8 +13,9 @@ the generalised advantage of Schulman et al. 2016. The algorithm, in which a row
     4. Standardise the advantages.
     5. Take one gradient step on the loss of the batch.
 
-Steps 1 to 3, and the loss, are those of every policy gradient (agents/policy_gradient.py). PPO (agents/ppo.py) takes
-many gradient steps on a batch, with a clipped probability ratio.
+Step 1 and the loss are those of every policy gradient (agents/policy_gradient.py). Steps 2 and 3 are those of every
+agent with a rollout (agents/rollout_agent.py). PPO (agents/ppo.py) takes many gradient steps on a batch, with a clipped
+probability ratio.
 """
 
 from __future__ import annotations

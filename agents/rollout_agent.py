@@ -2,7 +2,7 @@
 
 A rollout holds the rows since the last batch. When it is complete, the agent learns from the batch and then discards
 it. A subclass says how it acts (`act`), how it divides a batch into gradient steps (`learn`), and what the loss is
-(`loss`).
+(`loss`). The numbered comments refer to the steps of PPO, A2C, REINFORCE and PQN, whose files begin with the algorithm.
 
 In shapes, N is the number of environments, B the number of agent steps in a batch or minibatch, and k the number of
 observations in a stack.
@@ -154,16 +154,19 @@ class RolloutAgent(ABC):
         Returns:
             The metrics, averaged over the updates that were made, or None if no update was made.
         """
+        # Step 2 of the algorithms: Store the row in the rollout.
         log_prob, value, *state = self.acting_records.popleft()
         with self.seconds("sampling"):
             self.rollout.add(self.reward_scaling(step), log_prob, value, state)
         self.steps += step.num_active
         if not self.rollout.complete:
             return None
+        # Step 3: Take the batch from the rollout, with advantages and returns.
         with self.seconds("sampling"):
             batch = self.take_batch()
         if len(batch.action) == 0:  # without a baseline, if no return is complete
             return None
+        # The further steps: Learn from the batch.
         with self.seconds("updating"):
             metrics = self.learn(batch)
             if self.normalization is not None:

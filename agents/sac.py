@@ -20,8 +20,9 @@ alpha the temperature, gamma the discount, and tau the step size `target_tau`. A
     10. Take a gradient step of alpha on the mean of -alpha (log pi(a | s) + target entropy) (equation 18).
     11. Move the weights of Q^_i by tau times their distance to those of Q_i.
 
-Steps 1 to 3, 7 and 8 are in agents/off_policy_actor_critic.py, because TD3 shares them; steps 5 and 6 are those of
-every agent with a replay memory (agents/off_policy_agent.py).
+Steps 1 to 4, 7 and 8 are in agents/off_policy_actor_critic.py, because TD3 shares them. Steps 5 and 6 are those of
+every agent with a replay memory (agents/off_policy_agent.py). This file holds the parts of steps 4 and 7 that are SAC's
+own, and steps 9 to 11.
 
 Options extend the algorithm: a fixed temperature, n-step returns, and prioritised sampling. An n-step target contains
 one entropy, that of the state after n steps. The entropies of the states between are left out.
@@ -80,7 +81,6 @@ class SAC(OffPolicyActorCritic):
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        # Steps 1 to 3: Initialise the networks and the replay memory.
         super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
         self.target_entropy = config.target_entropy_per_entry * spaces.action_dim
         # The logarithm is learned, so that the temperature stays positive.
