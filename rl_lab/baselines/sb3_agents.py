@@ -24,13 +24,13 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor, nn
 
+from agents.core.action_combinations import check_combinations
 from agents.core.agent import Abilities
 from agents.core.frame_stack import empty_history, stack_frames
 from agents.core.memory_needs import FLOAT_BYTES, MemoryNeed, NetworkSize, learning_needs, row_needs
 from agents.core.settings import ConfigError
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Carry, EnvSpaces, PolicyOutput, StepResult, ValueScaling
-from agents.dqn import check_combinations
 from agents.nn.normalization import ObservationNormalization
 from envs.stream import Stream
 from rl_lab.baselines.sb3_config import (
