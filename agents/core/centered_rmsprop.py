@@ -46,7 +46,7 @@ class CenteredRMSProp(torch.optim.Optimizer):
         return None
 
     def _update_group(self, params: list[Tensor], lr: float, alpha: float, eps: float) -> None:
-        """Update the parameters of one group."""
+        """Update the parameters of one group. Parameters without a gradient stay as they are."""
         params = [param for param in params if param.grad is not None]
         grads = [param.grad for param in params if param.grad is not None]
         for param in params:

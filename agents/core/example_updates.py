@@ -15,6 +15,11 @@ def random_observations(spaces: EnvSpaces, shape: tuple[int, ...], device: torch
     """Return random observations [*shape, *obs_shape].
 
     All bytes of packed observations are 0. Random bytes could be NaN when they are read as float32.
+
+    Args:
+        spaces: Shapes and types of observations. Bytes are uniform, other numbers have a standard normal distribution.
+        shape: Dimensions before those of an observation.
+        device: Device of the result.
     """
     full_shape = (*shape, *spaces.obs_shape)
     if spaces.packed is not None:
@@ -32,7 +37,14 @@ def zero_actions(spaces: EnvSpaces, n: int, device: torch.device) -> Tensor:
 
 
 def random_rows(agent: Agent, spaces: EnvSpaces, num_rows: int, device: torch.device) -> Iterator[StepResult]:
-    """Yield rows of random observations, with the actions that the agent chooses. No episode ends."""
+    """Yield rows of random observations, with the actions that the agent chooses. No episode ends.
+
+    Args:
+        agent: The agent.
+        spaces: Shapes and types of observations and actions, and the number of environments.
+        num_rows: Number of rows.
+        device: Device of the agent.
+    """
     n = spaces.num_envs
     carry = agent.initial_carry(n)
     false = torch.zeros(n, dtype=torch.bool, device=device)

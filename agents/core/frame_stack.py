@@ -9,7 +9,14 @@ from agents.core.types import EnvSpaces
 
 
 def empty_history(n: int, count: int, spaces: EnvSpaces, device: torch.device) -> Tensor:
-    """Return the history of n environments before their first row: zeros [n, count, *obs_shape]."""
+    """Return the history of n environments before their first row: zeros [n, count, *obs_shape].
+
+    Args:
+        n: Number of environments.
+        count: Number of earlier observations in a stack, k-1.
+        spaces: Shape and dtype of an observation.
+        device: Device of the history.
+    """
     return torch.zeros((n, count, *spaces.obs_shape), dtype=spaces.dtype, device=device)
 
 

@@ -133,6 +133,11 @@ def row_needs(spaces: EnvSpaces, size: NetworkSize, *, stack: int) -> MemoryNeed
     """Return a lower estimate of the memory of the rows in flight, and of acting.
 
     In flight are the row that is played, the row that is learned, and the newest stacks.
+
+    Args:
+        spaces: Shapes and types of observations, and the number of environments.
+        size: Size of the network.
+        stack: Observations in a stack.
     """
     observations = stack + 2
     obs_bytes = observations * math.prod(spaces.obs_shape) * spaces.dtype.itemsize

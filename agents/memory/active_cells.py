@@ -81,7 +81,13 @@ class ActiveCells:
         return high - low
 
     def draw(self, rows: range, batch_size: int, generator: torch.Generator) -> Tensor:
-        """Return cells i64[B], drawn uniformly with replacement from the active cells of an interval of rows."""
+        """Return cells i64[B], drawn uniformly with replacement from the active cells of an interval of rows.
+
+        Args:
+            rows: The rows, as in `count`. They must hold at least one active cell.
+            batch_size: Number of cells, B.
+            generator: Generator of the draws, on the device of the list.
+        """
         low, high = self._entries(rows)
         entry = torch.randint(low, high, (batch_size,), generator=generator, device=self.device)
         return self._cells.take(entry % self.capacity).long()
