@@ -33,7 +33,7 @@ class AgentEnv(gymnasium.Wrapper):
 
     - A MultiDiscrete or MultiBinary action is the number of a combination, which counts the last part fastest, as in
       `numpy.ravel_multi_index`.
-    - A continuous action is a vector f32[D]. Its entries are clipped to [-1, 1], and this range is mapped linearly
+    - A continuous action is a vector float32[D]. Its entries are clipped to [-1, 1], and this range is mapped linearly
       to the bounds of the environment's Box. So agents need not know the bounds.
     """
 
@@ -155,7 +155,7 @@ def to_combination(space: gymnasium.Space[Any], number: int) -> NDArray[Any]:
 
 
 def to_box(space: Box, action: NDArray[np.float32]) -> NDArray[Any]:
-    """Return the action of a bounded Box from an agent's action f32[D]. Entries beyond [-1, 1] are clipped."""
+    """Return the action of a bounded Box from an agent's action float32[D]. Entries beyond [-1, 1] are clipped."""
     low = space.low.astype(np.float64)
     high = space.high.astype(np.float64)
     share = (np.clip(action.astype(np.float64), -1.0, 1.0).reshape(space.shape) + 1) / 2

@@ -9,7 +9,7 @@ An observation is one array, or a Dict or Tuple of several. Each array has one o
     vector    all other arrays, and discrete states, which become one-hot
 
 `EnvOptions.obs_kind` overrules the decision. Agents receive images uint8[H, W] or uint8[C, H, W], planes uint8[C, H, W]
-or f32[C, H, W], and vectors float32. The vectors of one observation are joined. An image (or planes) with vectors
+or float32[C, H, W], and vectors float32. The vectors of one observation are joined. An image (or planes) with vectors
 beside it, and every observation with an action mask, is packed into bytes: see `envs.spec.PackedObservation`.
 
 Every change of an observation is described in words (`ObservationLayout.transformations`).

@@ -180,7 +180,7 @@ class EnvSpec:
         if self.is_continuous:
             ranges = {f"{low:g} to {high:g}" for low, high in self.action_bounds}
             text = ranges.pop() if len(ranges) == 1 else "different ranges"
-            return f"continuous actions f32[{len(self.action_bounds)}] ({text})"
+            return f"continuous actions float32[{len(self.action_bounds)}] ({text})"
         names = f" ({', '.join(self.actions)})" if self.action_numbers else ""
         combinations = f" ({' x '.join(map(str, self.action_parts))})" if self.action_parts else ""
         return f"{self.num_actions:,} actions{names}{combinations}"
@@ -192,7 +192,7 @@ class EnvSpec:
             return f"{self.dtype}{list(self.frame)}"
         parts = []
         if packed.vector:
-            parts.append(f"f32[{packed.vector}]")
+            parts.append(f"float32[{packed.vector}]")
         if packed.spatial:
             parts.append(f"{packed.spatial_dtype}{list(packed.spatial)}")
         return " and ".join(parts)

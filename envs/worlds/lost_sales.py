@@ -29,7 +29,7 @@ class LostSales(gymnasium.Env):
 
         reward = -(h (x_0 - d)^+ + p (d - x_0)^+),   h = 1
 
-    The observation is f32[lead_time]: x_0, the units on hand after the arrival of this period, and the orders x_1,
+    The observation is float32[lead_time]: x_0, the units on hand after the arrival of this period, and the orders x_1,
     x_2, ... that arrive in the next periods. An episode has 200 periods and is then truncated. It starts with the mean
     demand, rounded, on hand and in each outstanding order.
     """

@@ -30,7 +30,7 @@ class MeanReversion(gymnasium.Env):
 
         reward = position (x' - x) - cost |position - position before|,   cost = 0.5
 
-    The observation is f32[2]: the price and the position before the action. An episode has 250 steps and is then
+    The observation is float32[2]: the price and the position before the action. An episode has 250 steps and is then
     truncated. It starts without a position, at a price from the stationary distribution N(0, 1 / (1 - decay^2)).
     """
 

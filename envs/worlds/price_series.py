@@ -42,7 +42,7 @@ class PriceSeries(gymnasium.Env):
         return_{t+1} = 100 log(p_{t+1} / p_t)                                                      in percent
         reward = position return_{t+1} - 100 cost |position - position before|
 
-    The observation is f32[window + 1]: the last `window` returns in percent, the oldest first, and the position. An
+    The observation is float32[window + 1]: the last `window` returns in percent, the oldest first, and the position. An
     episode has `steps` steps, starts at a random price, and is then truncated.
 
     The first `train_share` of the prices are the part "train", the others the part "test". No price belongs to both,
@@ -154,7 +154,7 @@ class PriceSeries(gymnasium.Env):
 
 
 def read_prices(path: str, max_gap: float) -> NDArray[np.float64]:
-    """Return the prices of a CSV file, f64[prices].
+    """Return the prices of a CSV file, float64[prices].
 
     Raises:
         EnvError: The file cannot be read, has no column of prices, or has gaps, wrong prices or dates out of order.

@@ -23,7 +23,7 @@ class Regulator(gymnasium.Env):
     The best u is close to -x for every small dt. The shorter dt is, the less a single action changes: the differences
     between the values of actions shrink in proportion to dt, and the value of the state does not (Baird 1993).
 
-    The observation is f32[1]: x. The action u is a number in [-1, 1], or with `levels` one of that many evenly
+    The observation is float32[1]: x. The action u is a number in [-1, 1], or with `levels` one of that many evenly
     spaced numbers. An episode takes 10 units of time, that is 10 / dt steps, and is then truncated. It starts at an x
     that is drawn uniformly from [-1, 1].
     """

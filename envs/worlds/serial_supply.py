@@ -36,7 +36,7 @@ class SerialSupply(gymnasium.Env):
     3. Orders arrive: at shop and warehouse those of this period, at the factory those of the period before.
     4. reward = -(7 on hand at the shop + 4 at the warehouse + 2 at the factory + penalty * backorders)
 
-    The observation is f32[4]: on hand minus backorders at the shop, on hand at warehouse and factory, and the order
+    The observation is float32[4]: on hand minus backorders at the shop, on hand at warehouse and factory, and the order
     that is on its way to the factory. The action has one order for each of shop, warehouse and factory. An episode has
     100 periods and is then truncated.
     """

@@ -67,7 +67,7 @@ class Survival(gymnasium.Env):
     15. Then each enemy moves with probability 0.8 (see `enemy_weights`). The agent dies if it meets an enemy or has no
     energy left. The episode ends when the agent dies, or when all food is eaten.
 
-    Observation: f32[145], all 0 or 1, relative to the agent's cell:
+    Observation: float32[145], all 0 or 1, relative to the agent's cell:
 
     - 0 .. 51 food and 52 .. 83 enemies in the patches around the agent (see `SEES_FOOD` and `SEES_ENEMY`),
     - 84 .. 123 walls on the 40 cells at a Manhattan distance of 1 .. 4,

@@ -264,7 +264,7 @@ class Road:
 class Traffic(gymnasium.Env):
     """Drive car 0 of a `Road`. A step is one decision: 30 frames.
 
-    Observation: f32[(2 * lanes_side + 1) * (patches_ahead + patches_behind)], the map of speeds around the car
+    Observation: float32[(2 * lanes_side + 1) * (patches_ahead + patches_behind)], the map of speeds around the car
     divided by 100, lane by lane from the left, the farthest cell ahead first. An empty cell is 1, a cell that is not on
     the visible road 0, and a car of 80 mph 0.04.
 
