@@ -5,8 +5,8 @@ The class acts, takes the gradient step of the critics, and keeps the state. A s
 value of a next state is (`next_value`), and how the actor and the target networks learn (`update_actor`, with the
 gradient step in `actor_step`).
 
-The actor returns P parameters of the policy for each state: SAC the means and log sigmas of a Gaussian (P = 2 D), TD3
-the action (P = D).
+The parameters of the policy are the output of the actor: for SAC the means and log sigmas of a Gaussian, f32[2, N, D],
+for TD3 the actions, f32[N, D].
 
 The numbered comments refer to the steps of the algorithm in agents/sac.py. TD3 has the same numbers.
 
@@ -14,7 +14,7 @@ The functions that learn receive their random noise as an argument. A CUDA graph
 random numbers, so noise that was drawn inside would never change.
 
 In shapes, N is the number of environments, B the number of transitions in a batch, D the number of entries of an
-action, P the number of parameters of the policy, and k the number of observations in a stack.
+action, and k the number of observations in a stack.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class OffPolicyActorCritic(OffPolicyAgent):
 
     @torch.no_grad()
     def acting_policy(self, stack: Tensor) -> Tensor:
-        """Return the parameters of the policy f32[N, P] for stacks [N, k, *obs_shape], without gradients.
+        """Return the parameters of the policy for stacks [N, k, *obs_shape], without gradients.
 
         `capture_graphs` may replace this method.
         """
@@ -114,11 +114,11 @@ class OffPolicyActorCritic(OffPolicyAgent):
 
     @abstractmethod
     def greedy_action(self, parameters: Tensor) -> Tensor:
-        """Return the greedy actions f32[N, D] from the parameters of the policy f32[N, P]."""
+        """Return the greedy actions f32[N, D] from the parameters of the policy."""
 
     @abstractmethod
     def exploring_action(self, parameters: Tensor) -> Tensor:
-        """Return the actions of training f32[N, D] from the parameters of the policy f32[N, P]."""
+        """Return the actions of training f32[N, D] from the parameters of the policy."""
 
     def action_std(self, parameters: Tensor) -> Tensor | None:
         """Return the standard deviations of the actions f32[N, D], or None for a deterministic policy."""

@@ -56,7 +56,7 @@ class SAC(OffPolicyActorCritic):
     """Soft actor-critic agent.
 
     The numbered comments refer to the steps of the algorithm in the module docstring. The policy is a squashed Gaussian
-    (agents/core/squashed_gaussian.py). Its parameters are the means mu, then the log sigmas, f32[N, 2 D].
+    (agents/core/squashed_gaussian.py). Its parameters are the means mu and the log sigmas, f32[2, N, D].
 
     Args:
         config: Settings.
@@ -97,18 +97,18 @@ class SAC(OffPolicyActorCritic):
 
     def exploring_action(self, parameters: Tensor) -> Tensor:
         """Return actions f32[N, D], drawn from the policy."""
-        mean, log_std = parameters.chunk(2, 1)
+        mean, log_std = parameters.unbind()
         action, _ = squashed_sample(mean, log_std, self.noise(len(mean)))
         return action
 
     def greedy_action(self, parameters: Tensor) -> Tensor:
         """Return tanh(mu), the median of each entry of the actions, f32[N, D]."""
-        mean, _ = parameters.chunk(2, 1)
+        mean, _ = parameters.unbind()
         return torch.tanh(mean)
 
     def action_std(self, parameters: Tensor) -> Tensor:
         """Return the standard deviations of the actions to first order, f32[N, D]."""
-        mean, log_std = parameters.chunk(2, 1)
+        mean, log_std = parameters.unbind()
         return squashed_std(mean, log_std)
 
     # --- Steps 7 to 11: learn from a batch ----------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class SAC(OffPolicyActorCritic):
 
         The arguments are those of `OffPolicyActorCritic.next_value`.
         """
-        mean, log_std = self.actor(self.critics.features(next_obs)).chunk(2, 1)
+        mean, log_std = self.actor(self.critics.features(next_obs)).unbind()
         next_action, log_prob = squashed_sample(mean, log_std, noise)
         next_q = self.target_critics(next_obs, next_action).amin(0)
         return next_q - self.log_temperature.exp() * log_prob
@@ -142,7 +142,7 @@ class SAC(OffPolicyActorCritic):
         """
         # Step 9: Take a gradient step of the policy.
         features = self.actor_features(obs)
-        mean, log_std = self.actor(features).chunk(2, 1)
+        mean, log_std = self.actor(features).unbind()
         action, log_prob = squashed_sample(mean, log_std, noise)
         temperature = self.log_temperature.detach().exp()
         policy_loss = (temperature * log_prob - self.critics.values(features, action).amin(0)).mean()

@@ -98,11 +98,11 @@ class GaussianActor(nn.Module):
         self.log_std = nn.Linear(config.hidden, action_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the means, then the log sigmas, f32[B, 2 D], of features f32[B, features]."""
+        """Return mu and log sigma, f32[2, B, D], of features f32[B, features]."""
         hidden = self.hidden(features)
         log_std = LOG_STD_HIGH - F.softplus(LOG_STD_HIGH - self.log_std(hidden))
         log_std = LOG_STD_LOW + F.softplus(log_std - LOG_STD_LOW)
-        return torch.cat([self.mean(hidden), log_std], 1)
+        return torch.stack([self.mean(hidden), log_std])
 
 
 class DeterministicActor(nn.Module):

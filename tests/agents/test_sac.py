@@ -158,7 +158,7 @@ def test_sac_explores_by_samples_of_its_policy_and_plays_its_median():
     greedy, _ = agent.act(obs, is_first, carry, explore=False)
     assert len(greedy.unique(dim=0)) == 1
     assert torch.allclose(sampled.median(0).values, greedy[0], atol=0.02)
-    mean, log_std = agent.acting_policy(torch.ones(1, 1, 3)).chunk(2, 1)
+    mean, log_std = agent.acting_policy(torch.ones(1, 1, 3))
     u = torch.atanh(sampled.clamp(-0.99999, 0.99999))
     assert torch.allclose(u.std(0), log_std[0].exp(), rtol=0.02)
     assert torch.allclose(u.mean(0), mean[0], atol=0.02)
@@ -178,7 +178,7 @@ def test_policy_output_is_differentiable_and_values_the_greedy_action(cls):
         expected = naive_min_q(agent.critics, obs[i].tolist(), greedy[i].tolist())
         assert output.value[i].item() == pytest.approx(expected, abs=1e-5)
     if cls is SAC:
-        mean, log_std = agent.acting_policy(obs.detach()[:, None]).chunk(2, 1)
+        mean, log_std = agent.acting_policy(obs.detach()[:, None])
         assert torch.allclose(output.action_std, log_std.exp() / torch.cosh(mean) ** 2, rtol=1e-4)
     else:
         assert output.action_std is None
@@ -343,7 +343,7 @@ def test_policy_of_a_gaussian_bandit_reaches_the_target_entropy():
         entropies.append(float(agent.actor_step(obs, agent.noise(64))["entropy"]))
     std = math.exp(-1) / math.sqrt(2 * math.pi * math.e)
     parameters = agent.acting_policy(obs[:1])
-    mean, _ = parameters.chunk(2, 1)
+    mean, _ = parameters
     assert np.mean(entropies[-200:]) == pytest.approx(-1, abs=0.05)
     assert math.tanh(mean.item()) == pytest.approx(0.3, abs=0.03)
     assert agent.action_std(parameters).item() == pytest.approx(std, rel=0.1)
