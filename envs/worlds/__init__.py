@@ -17,11 +17,15 @@ WORLDS = {  # Gymnasium id -> class
     "BatteryRadio-v0": "envs.worlds.battery_radio:BatteryRadio",
     "Traffic-v0": "envs.worlds.traffic:Traffic",
     "Survival-v0": "envs.worlds.survival:Survival",
+    "RoughHopper-v0": "envs.worlds.rough_terrain:RoughHopper",
+    "RoughWalker2d-v0": "envs.worlds.rough_terrain:RoughWalker2d",
 }
 
 MAX_STEPS = {  # steps after which an episode is truncated, where the world itself does not truncate it
     "BatteryRadio-v0": 100_000,  # discrete states would otherwise be cut after 1,000 steps: envs/gymnasium_envs.py
     "Traffic-v0": 67,  # decisions of 30 frames: the 2,000 frames of DeepTraffic's evaluation
+    "RoughHopper-v0": 1_000,  # as Gymnasium's Hopper-v5 and Walker2d-v5
+    "RoughWalker2d-v0": 1_000,
 }
 
 for env_id, entry_point in WORLDS.items():
