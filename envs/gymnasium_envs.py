@@ -176,7 +176,7 @@ def resolve(env_id: str, options: EnvOptions = DEFAULT_OPTIONS) -> EnvSpec:
             raise EnvError(str(fault)) from fault
     return replace(
         env_spec,
-        reproducible=result.reproducible,
+        reproducible=result.reproducible and not gymnasium_spec.nondeterministic,
         global_random=result.global_random,
         picklable=_is_picklable(recipe),
     )

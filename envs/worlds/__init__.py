@@ -19,6 +19,7 @@ WORLDS = {  # Gymnasium id -> class
     "Survival-v0": "envs.worlds.survival:Survival",
     "RoughHopper-v0": "envs.worlds.rough_terrain:RoughHopper",
     "RoughWalker2d-v0": "envs.worlds.rough_terrain:RoughWalker2d",
+    "Screen-v0": "envs.worlds.screen:ScreenEnv",
 }
 
 MAX_STEPS = {  # steps after which an episode is truncated, where the world itself does not truncate it
@@ -28,5 +29,13 @@ MAX_STEPS = {  # steps after which an episode is truncated, where the world itse
     "RoughWalker2d-v0": 1_000,
 }
 
+NONDETERMINISTIC = ("Screen-v0",)
+"""Worlds whose episodes do not depend on seed and actions alone."""
+
 for env_id, entry_point in WORLDS.items():
-    gymnasium.register(env_id, entry_point, max_episode_steps=MAX_STEPS.get(env_id))
+    gymnasium.register(
+        env_id,
+        entry_point,
+        max_episode_steps=MAX_STEPS.get(env_id),
+        nondeterministic=env_id in NONDETERMINISTIC,
+    )

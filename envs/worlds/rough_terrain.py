@@ -1,8 +1,8 @@
 """RoughHopper-v0 and RoughWalker2d-v0: MuJoCo's Hopper and Walker2d on uneven ground that gets harder along the way.
 
-N. Heess et al., "Emergence of locomotion behaviours in rich environments" (DPPO), 2017, train on terrains that are drawn
-anew for each episode, that the agent sees, and whose difficulty grows along the track. The ground, its height and the
-observation below follow this idea. The rewards are Gymnasium's, not those of the paper.
+N. Heess et al., "Emergence of locomotion behaviours in rich environments" (DPPO), 2017, draw new ground for each
+episode. The agent sees the ground ahead, and the difficulty grows along the track. The ground here follows this idea.
+The rewards are Gymnasium's, not those of the paper.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from envs.worlds import WORLDS
 from rl_lab import api
 from rl_lab.cli.main import main
 
+EXTRAS = {"RoughHopper-v0": "mujoco", "RoughWalker2d-v0": "mujoco"}  # id -> package that the lab does not depend on
+WORLDS_WITHOUT_SCREEN = [env_id for env_id in WORLDS if env_id != "Screen-v0"]  # test_screen.py has its tests
 KNOWN_OPTIMA = ["LostSales-v0", "MeanReversion-v0", "Regulator-v0", "SerialSupply-v0"]
 
 
@@ -27,16 +29,24 @@ def arguments(tmp_path: Path) -> dict[str, dict]:
     return {"PriceSeries-v0": {"csv": str(prices)}}
 
 
+def skip_without_extra(env_id: str) -> None:
+    """Skip the test if the package that a world needs is missing."""
+    if env_id in EXTRAS:
+        pytest.importorskip(EXTRAS[env_id])
+
+
 @pytest.mark.filterwarnings("ignore:.*A backtest is no market", "ignore:.*Box observation space")
-@pytest.mark.parametrize("env_id", WORLDS)
+@pytest.mark.parametrize("env_id", WORLDS_WITHOUT_SCREEN)
 def test_gymnasium_finds_no_fault(env_id, arguments):
+    skip_without_extra(env_id)
     env = gymnasium.make(env_id, render_mode="rgb_array", disable_env_checker=True, **arguments.get(env_id, {}))
     check_env(env.unwrapped)
 
 
 @pytest.mark.filterwarnings("ignore:.*A backtest is no market")
-@pytest.mark.parametrize("env_id", WORLDS)
+@pytest.mark.parametrize("env_id", WORLDS_WITHOUT_SCREEN)
 def test_every_step_of_an_episode_changes_the_picture(env_id, arguments):
+    skip_without_extra(env_id)
     env = gymnasium.make(env_id, render_mode="rgb_array", **arguments.get(env_id, {}))
     env.reset(seed=1)
     env.action_space.seed(1)
@@ -97,6 +107,31 @@ def test_wrong_arguments_are_refused_in_one_line(env_id, args, message):
     with pytest.raises(EnvError) as refused:
         world(**args)
     assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("env_id", "packages", "extra"),
+    [
+        ("RoughHopper-v0", ["mujoco"], "mujoco"),
+        ("RoughWalker2d-v0", ["mujoco"], "mujoco"),
+        ("Screen-v0", ["mss"], "screen"),
+    ],
+)
+def test_a_missing_package_is_refused_with_the_name_of_its_extra(env_id, packages, extra):
+    """In a process of its own, where the packages cannot be imported."""
+    arguments = "region=[0, 0, 80, 80], keys=['a'], reward=max, done=max" if env_id == "Screen-v0" else ""
+    code = (
+        "import sys, gymnasium, envs.worlds\n"
+        "from envs.errors import EnvError\n"
+        f"sys.modules.update(dict.fromkeys({packages}))\n"
+        "try:\n"
+        f"    gymnasium.make({env_id!r}, {arguments})\n"
+        "except EnvError as error:\n"
+        "    print(error)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f'{packages[0]}: pip install "rl-lab[{extra}]"' in result.stdout
+    assert len(result.stdout.splitlines()) == 1
 
 
 def test_train_refuses_a_wrong_argument_without_traceback(capsys):
