@@ -154,19 +154,19 @@ class RoughTerrain(gymnasium.Env, EzPickle):
         self.robot.model.hfield_data[:] = np.tile(self.heights / scale, 2)
         obs, info = self.robot.reset(seed=seed)
         self.score = 0.0
-        return self._obs(obs), {**info, "ground": self._ground()}
+        return self._obs(obs), {**info, "ground": self.ground()}
 
     def step(self, action: Any) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
         """Simulate 8 ms."""
         obs, reward, terminated, truncated, info = self.robot.step(action)
         low, high = self.healthy_z_range
-        has_height = low < self.z - self._ground() < high
+        has_height = low < self.z - self.ground() < high
         if not has_height and self.robot.is_healthy:  # Gymnasium's robot has counted this step as healthy
             reward -= self.healthy_reward
             info["reward_survive"] = 0.0
         terminated = bool(terminated or (self.terminate_when_unhealthy and not has_height))
         self.score += float(reward)
-        return self._obs(obs), float(reward), terminated, truncated, {**info, "ground": self._ground()}
+        return self._obs(obs), float(reward), terminated, truncated, {**info, "ground": self.ground()}
 
     def close(self) -> None:
         """Close the robot."""
@@ -182,13 +182,13 @@ class RoughTerrain(gymnasium.Env, EzPickle):
         """Return the height of the torso above z = 0 in metres."""
         return float(self.robot.data.qpos[1])
 
-    def _ground(self) -> float:
+    def ground(self) -> float:
         """Return the height of the ground below the torso in metres."""
         return float(np.interp(self.x, TRACK, self.heights))
 
     def _obs(self, obs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the observation of the robot with heights relative to the ground, and the ground ahead."""
-        ground = self._ground()
+        ground = self.ground()
         ahead = self.x + SPACING * np.arange(1, self.points + 1)
         result = np.concatenate([obs, np.interp(ahead, TRACK, self.heights) - ground])
         result[self.z_index] -= ground
@@ -264,7 +264,7 @@ def draw_robot(env: RoughTerrain) -> NDArray[np.uint8]:
             _draw_capsule(picture, env, geom, left)
     picture.text(f"x {env.x:.2f} m", 20, 24)
     picture.text(f"speed {env.robot.data.qvel[0]:.2f} m/s", 140, 24)
-    picture.text(f"ground {env._ground():.2f} m", 280, 24)
+    picture.text(f"ground {env.ground():.2f} m", 280, 24)
     picture.text(f"score {env.score:.1f}", 400, 24)
     track = Area(20, 358, 480, 390)
     shown = (TRACK >= 0) & (TRACK <= TRACK_SHOWN)

@@ -7,6 +7,8 @@ open. Where the two differ, docs/worlds.md says what we chose.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import cv2
@@ -276,6 +278,39 @@ def _neighbour(cell: Position, action: int) -> Position:
     """Return the cell that a move leads to, whether it is free or not."""
     row_step, column_step = MOVES[action]
     return Position(cell.row + row_step, cell.column + column_step)
+
+
+def towards_nearest_food(env: Survival, forbidden: Collection[Position] = ()) -> int | None:
+    """Return the first move of a shortest way to food that avoids some cells, or None if there is no way."""
+    queue: deque[tuple[Position, int | None]] = deque([(env.agent, None)])
+    seen = {env.agent}
+    while queue:
+        cell, first = queue.popleft()
+        if cell in env.food:
+            return first
+        for action in range(len(MOVES)):
+            after = _neighbour(cell, action)
+            if after not in seen and not is_wall(after) and after not in forbidden:
+                seen.add(after)
+                queue.append((after, action if first is None else first))
+    return None
+
+
+def food_away_from_enemies(env: Survival) -> int:
+    """Return the move to the nearest food by a way with one cell between the agent and each enemy.
+
+    Without such a way, return the move after which the nearest enemy is farthest.
+    """
+    forbidden = {Position(row + dy, column + dx) for row, column in env.enemies for dy, dx in SQUARE}
+    move = towards_nearest_food(env, forbidden)
+    if move is not None:
+        return move
+    cells = [_neighbour(env.agent, action) for action in range(len(MOVES))]
+    distances = []
+    for cell in cells:
+        reached = env.agent if is_wall(cell) else cell
+        distances.append(min(abs(reached.row - row) + abs(reached.column - column) for row, column in env.enemies))
+    return distances.index(max(distances))
 
 
 CELL = 20

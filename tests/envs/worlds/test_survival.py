@@ -1,7 +1,6 @@
 """Tests of Lin's survival world: rules, observations, and the scores of scripted policies."""
 
 import math
-from collections import deque
 
 import gymnasium
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.errors import EnvError
-from envs.worlds.survival import Position, Survival, is_wall
+from envs.worlds.survival import Position, Survival, food_away_from_enemies, is_wall, towards_nearest_food
 
 MOVES = [(-1, 0), (0, 1), (1, 0), (0, -1)]
 
@@ -148,22 +147,6 @@ def test_the_same_seed_gives_the_same_world_and_another_seed_another_one():
     assert first.food != third.food
 
 
-def towards_nearest_food(env, forbidden=()):
-    """Return the first move of a shortest way to food that avoids some cells, or None. Breadth-first search."""
-    queue: deque[tuple[Position, int | None]] = deque([(env.agent, None)])
-    seen = {env.agent}
-    while queue:
-        cell, first = queue.popleft()
-        if cell in env.food:
-            return first
-        for action, (dy, dx) in enumerate(MOVES):
-            after = Position(cell.row + dy, cell.column + dx)
-            if after not in seen and not is_wall(after) and after not in forbidden:
-                seen.add(after)
-                queue.append((after, action if first is None else first))
-    return None
-
-
 def random_moves(env, rng):
     return int(rng.integers(4))
 
@@ -173,20 +156,7 @@ def nearest_food(env, rng):
 
 
 def nearest_food_away_from_enemies(env, rng):
-    """Keep one cell between the agent and each enemy. Without such a way, move away from the enemies."""
-    forbidden = {
-        Position(row + dy, column + dx) for row, column in env.enemies for dy in (-1, 0, 1) for dx in (-1, 0, 1)
-    }
-    action = towards_nearest_food(env, forbidden)
-    if action is not None:
-        return action
-
-    def distance_after(action):
-        after = Position(env.agent.row + MOVES[action][0], env.agent.column + MOVES[action][1])
-        cell = env.agent if is_wall(after) else after
-        return min(abs(cell.row - row) + abs(cell.column - column) for row, column in env.enemies)
-
-    return max(range(4), key=distance_after)
+    return food_away_from_enemies(env)
 
 
 def pieces_eaten(policy, worlds):
