@@ -87,8 +87,11 @@ def _why_unusable(suite: Suite, result: SuiteResult) -> str:
         return f"the suite {suite.name} has no agent {result.agent!r}"
     if result.env not in suite.envs:
         return f"the suite {suite.name} has no environment {result.env!r}"
-    if suite.steps is not None and result.steps != suite.steps:
-        return f"it has {result.steps:,} agent steps, those of the suite have {suite.steps:,}"
+    if not suite.agents[result.agent].trains_on(result.env):
+        return f"in the suite {suite.name}, the agent does not train on this environment"
+    steps = suite.steps_on(result.env)
+    if steps is not None and result.steps != steps:
+        return f"it has {result.steps:,} agent steps, those of the suite have {steps:,}"
     if len(result.final.returns) != suite.evaluation.games:
         return (
             f"it was evaluated for {len(result.final.returns)} games, those of the suite for {suite.evaluation.games}"
@@ -123,6 +126,8 @@ def _protocol_text(suite: Suite) -> str:
     evaluation = suite.evaluation
     steps = "the agent steps of each agent's own settings" if suite.steps is None else f"{suite.steps:,} agent steps"
     protocol = "" if suite.protocol == "auto" else f" Protocol `{suite.protocol}`."
+    for env, env_steps in suite.env_steps.items():
+        steps += f", {env_steps:,} on {env}"
     envs = _count(len(suite.envs), "environment")
     return (
         f"Suite `{suite.name}`: {envs}, {steps}; then {_count(evaluation.games, 'game')}"
@@ -183,16 +188,19 @@ def _aggregate_table(section: SuiteSection, envs: Sequence[str], *, may_quote: b
 
 
 def _improvement_parts(section: SuiteSection) -> list[str]:
-    """Return the probability that a run of one of our agents scores higher than one of each other agent."""
-    envs = section.common_envs
+    """Return the probability that a run of one of our agents scores higher than one of each other agent.
+
+    Two agents are compared on the environments that both of them have.
+    """
     others = [score_set for score_set in section.score_sets if not score_set.are_means]
-    if not envs or len(others) < 2:
+    if len(others) < 2:
         return []
     rows = []
     for ours in section.ours:
         cells = [ours.label]
         for other in others:
-            if other is ours:
+            envs = [env for env in section.suite.envs if env in ours.scores and env in other.scores]
+            if other is ours or not envs:
                 cells.append("")
                 continue
             probability = probability_of_improvement(
@@ -200,7 +208,11 @@ def _improvement_parts(section: SuiteSection) -> list[str]:
             )
             cells.append(_estimate_cell(probability, _two_digits))
         rows.append(cells)
+    if not any(any(cells[1:]) for cells in rows):
+        return []
     text = "A run of the agent in the row scores higher than a run of the agent in the column, on the same environment."
+    if not section.is_complete:
+        text += " Two agents are compared on the environments that both have."
     table = markdown_table(["", *(score_set.label for score_set in others)], rows)
     return ["### Probability of improvement", text, table]
 

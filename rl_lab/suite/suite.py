@@ -7,7 +7,9 @@
     agents:
       dqn: {}                                        # the agent of this name with its own settings
       der: {agent: rainbow, preset: der}             # another name; also `settings`, for this agent only
+      ppo: {envs: [CartPole-v1]}                     # only on some of the environments
     steps: 100000                                    # optional: by default each agent's own setting
+    env_steps: {Acrobot-v1: 60000}                   # steps on some of the environments; optional
     seeds: 1..5
     settings: {eval_every: 10000}                    # settings of all runs; optional
     evaluation: {when: end, games: 100, epsilon: 0.001, cut: 27000}
@@ -61,6 +63,12 @@ class SuiteAgent:
     """Name of a preset of the agent."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of this agent's runs."""
+    envs: list[str] = field(default_factory=list)
+    """The environments of the suite on which the agent trains. Empty means all."""
+
+    def trains_on(self, env: str) -> bool:
+        """Return True if the agent trains on an environment of the suite."""
+        return not self.envs or env in self.envs
 
 
 @dataclass(frozen=True)
@@ -100,9 +108,15 @@ class Suite:
     note: str = ""
     protocol: Literal["auto", "classic", "machado", "v5"] = "auto"
     steps: Annotated[int | None, Range(1)] = None
+    env_steps: dict[str, int] = field(default_factory=dict)
+    """Environment -> agent steps of training, where they differ from `steps`."""
     settings: dict[str, Any] = field(default_factory=dict)
     tuned: list[str] = field(default_factory=list)
     published: list[PublishedEntry] = field(default_factory=list)
+
+    def steps_on(self, env: str) -> int | None:
+        """Return the agent steps of training on an environment, None for those of each agent's own settings."""
+        return self.env_steps.get(env, self.steps)
 
     def choose_agents(self, text: str) -> dict[str, SuiteAgent]:
         """Return the agents that a text such as "dqn,rainbow" names, all agents for an empty text. Raises LabError."""
@@ -220,10 +234,26 @@ def _check_suite(suite: Suite, source: str) -> None:
     for env in suite.tuned:
         if env not in suite.envs:
             raise ConfigError(f"tuned in {source} names {env!r}, which is not among its environments")
+    _check_agent_envs(suite, source)
     names = [entry.name for entry in suite.published]
     if len(set(names)) < len(names):
         raise ConfigError(f"published in {source} has a name twice")
     parse_seeds(suite.seeds)
+
+
+def _check_agent_envs(suite: Suite, source: str) -> None:
+    """Raise ConfigError if the environments of an agent, or those of `env_steps`, are not those of the suite."""
+    for name, agent in suite.agents.items():
+        if not isinstance(agent.envs, list):
+            raise ConfigError(f"envs of the agent {name} in {source} must be a list of names of environments")
+        for env in agent.envs:
+            if env not in suite.envs:
+                raise ConfigError(f"the agent {name} in {source} names {env!r}, which is not among the environments")
+    for env, steps in suite.env_steps.items():
+        if env not in suite.envs:
+            raise ConfigError(f"env_steps in {source} names {env!r}, which is not among its environments")
+        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+            raise ConfigError(f"env_steps in {source} has {steps!r} for {env}; it must be a whole number of at least 1")
 
 
 def _mapping(value: Any, place: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ ONE_THREAD = {"torch_threads": 1, "emulator_threads": 1}
 def suite_cells(
     suite: Suite, agents: dict[str, SuiteAgent], envs: Sequence[str], machine: dict[str, Any]
 ) -> list[GridCell]:
-    """Return one cell for each agent on each environment. The label of a cell is the agent's name in the suite.
+    """Return one cell for each agent on each of its environments. The label of a cell is the agent's name in the suite.
 
     Later settings override earlier ones: those of every suite, of the suite, of the agent, and of the machine.
 
@@ -37,20 +37,26 @@ def suite_cells(
         machine: Settings that belong to the machine, such as `runs_dir`.
 
     Raises:
-        LabError: An environment is missing, or an agent does not support it. The message names both.
+        LabError: An environment is missing, or an agent does not support it (the message names both); or none of the
+            agents trains on one of the environments.
     """
     cells = []
     for name, agent in agents.items():
         for env in envs:
+            if not agent.trains_on(env):
+                continue
             settings = {**ONE_THREAD, **suite.settings, **agent.settings, **_protocol(suite), **machine}
             settings |= {"eval_epsilon": suite.evaluation.epsilon, "eval_max_steps": suite.evaluation.cut}
-            if suite.steps is not None:
-                settings["steps"] = suite.steps
+            steps = suite.steps_on(env)
+            if steps is not None:
+                settings["steps"] = steps
             try:
                 config, env_spec = api.resolve_run(agent.agent, env, {"env": env, **settings}, preset=agent.preset)
             except (LabError, ConfigError, EnvError) as error:
                 raise LabError(f"{name} on {env} in the suite {suite.name}: {error}") from error
             cells.append(GridCell(config, env_spec, name))
+    if not cells:
+        raise LabError(f"in the suite {suite.name}, {', '.join(agents)} do not train on {', '.join(envs)}")
     return cells
 
 

@@ -118,6 +118,17 @@ def test_only_environments_that_all_of_our_agents_have_are_aggregated(study):
     assert table_row(page, "ours", 0)[2].startswith("0.00 ("), "improvement is not over Pong alone"
 
 
+def test_agents_without_a_common_environment_are_not_compared(make_suite, add_result, tmp_path, monkeypatch):
+    add_result("ours", "Breakout", 1, 10.0)
+    add_result("ours", "Pong", 1, 5.0)
+    add_result("other", "Pong", 1, 5.0)
+    monkeypatch.chdir(tmp_path)
+    section = section_of(make_suite(**{"ours: {agent: dqn}": "ours: {agent: dqn, envs: [Breakout]}"}))
+    (problem,) = section.problems
+    assert problem.startswith("ours on Pong, seed 1, is left out: in the suite toy, the agent does not train on")
+    assert "improvement" not in render_page([section], {})
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [

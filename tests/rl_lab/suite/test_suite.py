@@ -27,9 +27,10 @@ def test_every_agent_of_a_suite_can_train_on_every_environment(name):
     suite = read_suite(name)
     envs = [env for env in suite.envs[:5] if env != "LunarLander-v3"]
     cells = suite_cells(suite, suite.agents, envs, MACHINE)
-    assert len(cells) == len(suite.agents) * len(envs)
+    assert len(cells) == sum(len(set(agent.envs or envs) & set(envs)) for agent in suite.agents.values())
     for cell in cells:
-        assert cell.config.run.steps == suite.steps or suite.steps is None
+        steps = suite.env_steps.get(cell.config.run.env, suite.steps)
+        assert cell.config.run.steps == steps or steps is None
         assert cell.config.run.eval_epsilon == suite.evaluation.epsilon
         assert cell.config.run.torch_threads == 1
 
@@ -104,9 +105,23 @@ def test_settings_of_an_agent_override_those_of_the_suite(make_suite):
     assert (ours.label, other.label) == ("ours", "other")
 
 
+def test_an_agent_may_train_on_some_environments_only_with_steps_of_their_own(make_suite):
+    path = make_suite("env_steps: {Breakout: 500}\n", **{"ours: {agent: dqn}": "ours: {agent: dqn, envs: [Breakout]}"})
+    suite = read_suite(str(path))
+    cells = suite_cells(suite, suite.agents, suite.envs, MACHINE)
+    trained = {(cell.label, cell.config.run.env): cell.config.run.steps for cell in cells}
+    assert trained == {("ours", "Breakout"): 500, ("other", "Pong"): 1000, ("other", "Breakout"): 500}
+    with pytest.raises(LabError, match="in the suite toy, ours do not train on Pong"):
+        suite_cells(suite, suite.choose_agents("ours"), ["Pong"], MACHINE)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("{agent: dqn}", "{agent: dqn, envs: [Pnog]}", "the agent ours in"),
+        ("{agent: dqn}", "{agent: dqn, envs: Pong}", "envs"),
+        ("steps: 1000", "steps: 1000\nenv_steps: {Pnog: 10}", "env_steps in"),
+        ("steps: 1000", "steps: 1000\nenv_steps: {Pong: 0}", "it must be a whole number of at least 1"),
         ("title: Toy", "titel: Toy", "unknown entry 'titel'; the nearest is 'title'"),
         ("title: Toy", "", "has no entry 'title'"),
         ("steps: 1000", "steps: 0", "steps is 0"),
