@@ -42,8 +42,9 @@ class CompareOptions:
     """Folder that holds the runs."""
     results_dir: str = "results"
     """Folder of the result files of suites."""
-    published_dir: str = "../shared/data"
-    """Folder of the CSV files of published scores (docs/suites.md)."""
+    published_dir: str = ""
+    """Folder of the CSV files of published scores (docs/suites.md). Default: the environment variable
+    RL_LAB_PUBLISHED_DIR."""
 
 
 def compare_command(args: list[str]) -> None:

@@ -18,8 +18,6 @@ from rl_lab.system.shell import PROG
 if TYPE_CHECKING:
     from rl_lab.suite.results_page import SuiteSection
 
-PUBLISHED_DIR = "../shared/data"
-
 
 @dataclass(frozen=True)
 class ResultsOptions:
@@ -29,8 +27,9 @@ class ResultsOptions:
     """Suites, or paths of their YAML files. Default: the suites of the lab that have result files."""
     results_dir: str = "results"
     """Folder of the result files, RESULTS_DIR/SUITE/AGENT/ENV/SEED.json."""
-    published_dir: str = PUBLISHED_DIR
-    """Folder of atari100k_runs.csv and atari100k_scores.csv (docs/suites.md)."""
+    published_dir: str = ""
+    """Folder of atari100k_runs.csv and atari100k_scores.csv (docs/suites.md). Default: the environment variable
+    RL_LAB_PUBLISHED_DIR; without it, the scores of these files are left out."""
     out: str = "docs/results.md"
     """The Markdown file. Its pictures are written beside it."""
     pictures: bool = True
@@ -64,7 +63,7 @@ def results_command(args: list[str]) -> None:
 
 def _read_sections(options: ResultsOptions) -> list[SuiteSection]:
     """Return the suites to show. Raises LabError if there is none, or a file is damaged."""
-    from rl_lab.suite.published import read_published
+    from rl_lab.suite.published import published_folder, read_published
     from rl_lab.suite.result_file import read_results
     from rl_lab.suite.results_page import suite_section
     from rl_lab.suite.suite import read_suite, suite_names
@@ -73,11 +72,12 @@ def _read_sections(options: ResultsOptions) -> list[SuiteSection]:
     names = options.suites or [name for name in suite_names() if (results_dir / name).is_dir()]
     if not names:
         raise LabError(f"{results_dir} has no result files of a suite; {PROG} sweep suite NAME makes them")
+    folder = published_folder(options.published_dir)
     sections = []
     for name in names:
         suite = read_suite(name)
         results = read_results(results_dir / suite.name)
-        sections.append(suite_section(suite, results, read_published(suite, options.published_dir)))
+        sections.append(suite_section(suite, results, read_published(suite, folder)))
         if not sections[-1].score_sets:
             raise LabError(f"{results_dir / suite.name} has no result files; {PROG} sweep suite {name} makes them")
     return sections

@@ -15,7 +15,7 @@ from rich.table import Table
 from rl_lab.compare.page import to_json
 from rl_lab.compare.statistics import Estimate, probability_of_improvement
 from rl_lab.errors import LabError
-from rl_lab.suite.published import read_entry
+from rl_lab.suite.published import published_folder, read_entry
 from rl_lab.suite.result_file import read_results
 from rl_lab.suite.score_set import AGGREGATES, ScoreSet, score_sets_of
 from rl_lab.suite.suite import read_suite, suite_names
@@ -84,10 +84,11 @@ def _is_result(name: str, options: CompareOptions) -> bool:
 def _read_score_sets(options: CompareOptions) -> list[ScoreSet]:
     """Return the scores that the names refer to, each name once."""
     suites = [Path(name).parts[0] for name in options.runs if not name.startswith(PUBLISHED)]
+    folder = published_folder(options.published_dir)
     score_sets = []
     for name in dict.fromkeys(options.runs):
         if name.startswith(PUBLISHED):
-            score_sets.append(_read_published(name.removeprefix(PUBLISHED), suites, options.published_dir))
+            score_sets.append(_read_published(name.removeprefix(PUBLISHED), suites, folder))
         else:
             score_sets.append(_read_results(name, options.results_dir))
     return score_sets
@@ -103,13 +104,13 @@ def _read_results(name: str, results_dir: str) -> ScoreSet:
     return score_set
 
 
-def _read_published(name: str, suites: Sequence[str], folder: str) -> ScoreSet:
+def _read_published(name: str, suites: Sequence[str], folder: Path | None) -> ScoreSet:
     """Return published scores: of one of the suites that are compared, or else of any suite of the lab.
 
     Args:
         name: Name of the published agent.
         suites: Names of the suites that are compared.
-        folder: Folder of the CSV files.
+        folder: Folder of the CSV files, or None.
     """
     known: dict[str, None] = {}
     order = [*(suite for suite in dict.fromkeys(suites) if suite in suite_names()), *suite_names()]
@@ -118,7 +119,7 @@ def _read_published(name: str, suites: Sequence[str], folder: str) -> ScoreSet:
         for entry in suite.published:
             if entry.name == name:
                 try:
-                    return read_entry(entry, suite, Path(folder))
+                    return read_entry(entry, suite, folder)
                 except LabError as error:
                     raise LabError(f"{PUBLISHED}{name} cannot be used: {error}") from error
             known[entry.name] = None

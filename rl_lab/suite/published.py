@@ -3,8 +3,8 @@
     atari100k_runs.csv      agent,game,run,score: one line for each published run
     atari100k_scores.csv    game,random,human,COLUMN,...: mean scores, one column for each agent
 
-The files are not part of the lab, because the notes beside them name no licence. By default they lie in ../shared/data,
-beside the checkout; `--published-dir` names another folder.
+The files are not part of the lab, because the notes beside them name no licence. `--published-dir` or the environment
+variable RL_LAB_PUBLISHED_DIR names their folder. Without a folder, only the scores in the YAML file are there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,9 @@ from rl_lab.suite.score_set import ScoreSet
 from rl_lab.suite.suite import PublishedEntry, Suite
 from rl_lab.system.data_files import DataFileError, read_text
 
-PUBLISHED_DIR = "../shared/data"
+FOLDER_VARIABLE = "RL_LAB_PUBLISHED_DIR"
+"""Environment variable that names the folder of the CSV files."""
+
 RUNS_FILE = "atari100k_runs.csv"
 MEANS_FILE = "atari100k_scores.csv"
 
@@ -42,31 +45,63 @@ class PublishedScores:
     """One message for each published agent that is left out, and why."""
 
 
-def read_published(suite: Suite, folder: str | Path) -> PublishedScores:
+def published_folder(published_dir: str) -> Path | None:
+    """Return the folder of the CSV files, or None if neither the option nor the environment variable names a folder.
+
+    Args:
+        published_dir: The option `--published-dir`. An empty text stands for the environment variable.
+
+    Raises:
+        LabError: The folder does not exist.
+    """
+    source = "published_dir" if published_dir else FOLDER_VARIABLE
+    name = published_dir or os.environ.get(FOLDER_VARIABLE, "")
+    if not name:
+        return None
+    if not Path(name).is_dir():
+        raise LabError(f"{source} is {name!r}; there is no such folder")
+    return Path(name)
+
+
+def read_published(suite: Suite, folder: Path | None) -> PublishedScores:
     """Return the published scores of a suite. What cannot be read or fails its check is left out.
 
     Args:
         suite: The suite.
-        folder: Folder of the CSV files.
+        folder: Folder of the CSV files, or None. Without a folder, one message names all agents of the CSV files.
     """
     found = PublishedScores()
+    in_files = []
     for entry in suite.published:
+        if folder is None and not entry.scores:
+            in_files.append(entry.name)
+            continue
         try:
-            found.score_sets.append(read_entry(entry, suite, Path(folder)))
+            found.score_sets.append(read_entry(entry, suite, folder))
         except LabError as error:
             found.problems.append(f"{entry.name} is left out: {error}")
+    if in_files:
+        verb = "is" if len(in_files) == 1 else "are"
+        found.problems.append(f"{', '.join(in_files)} {verb} left out: {_no_folder_message()}")
     return found
 
 
-def read_entry(entry: PublishedEntry, suite: Suite, folder: Path) -> ScoreSet:
+def read_entry(entry: PublishedEntry, suite: Suite, folder: Path | None) -> ScoreSet:
     """Return the scores of one published agent.
 
+    Args:
+        entry: The published agent.
+        suite: Its suite.
+        folder: Folder of the CSV files, or None.
+
     Raises:
-        LabError: A file cannot be read, an environment has no score, or recalled scores differ from their published
-            mean or median.
+        LabError: There is no folder, a file cannot be read, an environment has no score, or recalled scores differ from
+            their published mean or median.
     """
     if entry.scores:
         scores = {env: np.array([score], float) for env, score in entry.scores.items()}
+    elif folder is None:
+        raise LabError(_no_folder_message())
     elif entry.runs:
         scores = _read_runs(folder / RUNS_FILE, entry.runs)
     else:
@@ -88,6 +123,11 @@ def read_entry(entry: PublishedEntry, suite: Suite, folder: Path) -> ScoreSet:
     if entry.recalled:
         _check_recalled(score_set, suite.envs)
     return score_set
+
+
+def _no_folder_message() -> str:
+    """Return how to name the folder of the CSV files."""
+    return f"name the folder of {RUNS_FILE} and {MEANS_FILE} by --published-dir or {FOLDER_VARIABLE}"
 
 
 def _check_recalled(score_set: ScoreSet, envs: Sequence[str]) -> None:

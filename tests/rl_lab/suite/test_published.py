@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rl_lab.errors import LabError
-from rl_lab.suite.published import MEANS_FILE, RUNS_FILE, read_entry, read_published
+from rl_lab.suite.published import MEANS_FILE, RUNS_FILE, published_folder, read_entry, read_published
 from rl_lab.suite.suite import PublishedEntry, read_suite
 
 RUNS = "agent,game,run,score\nA,Pong,0,-10\nA,Pong,1,-12\nB,Pong,0,20\nA,Breakout,0,3.5\n"
@@ -98,6 +98,37 @@ def test_read_published_goes_on_without_the_files(make_suite, tmp_path):
     (problem,) = found.problems
     assert problem.startswith("X is left out: ")
     assert RUNS_FILE in problem
+
+
+def test_without_a_folder_one_message_names_all_agents_of_the_files(make_suite):
+    extra = (
+        "published:\n  - {name: X, source: P, runs: A}\n  - {name: Y, source: P, scores: {Pong: 1, Breakout: 2}}\n"
+        "  - {name: Z, source: P, column: A}\n"
+    )
+    found = read_published(read_suite(str(make_suite(extra))), None)
+    assert [each.name for each in found.score_sets] == ["Y"]
+    assert found.problems == [
+        "X, Z are left out: name the folder of atari100k_runs.csv and atari100k_scores.csv by --published-dir or"
+        " RL_LAB_PUBLISHED_DIR"
+    ]
+
+
+def test_the_option_comes_before_the_environment_variable(tmp_path, monkeypatch):
+    monkeypatch.delenv("RL_LAB_PUBLISHED_DIR", raising=False)
+    assert published_folder("") is None
+    assert published_folder(str(tmp_path)) == tmp_path
+    (tmp_path / "other").mkdir()
+    monkeypatch.setenv("RL_LAB_PUBLISHED_DIR", str(tmp_path / "other"))
+    assert published_folder("") == tmp_path / "other"
+    assert published_folder(str(tmp_path)) == tmp_path
+
+
+def test_a_folder_that_does_not_exist_is_refused_with_the_name_of_its_source(tmp_path, monkeypatch):
+    with pytest.raises(LabError, match=r"published_dir is '.*missing'; there is no such folder"):
+        published_folder(str(tmp_path / "missing"))
+    monkeypatch.setenv("RL_LAB_PUBLISHED_DIR", str(tmp_path / "missing"))
+    with pytest.raises(LabError, match=r"RL_LAB_PUBLISHED_DIR is '.*missing'; there is no such folder"):
+        published_folder("")
 
 
 def test_the_published_numbers_of_atari_100k():

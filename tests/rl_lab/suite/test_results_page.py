@@ -216,6 +216,37 @@ def test_wrong_names_of_results_are_one_line(study, capsys, names, message):
     assert error.count("\n") == 1
 
 
+def test_a_user_without_the_published_files_gets_the_page_and_one_line(study, capsys, monkeypatch):
+    monkeypatch.delenv("RL_LAB_PUBLISHED_DIR", raising=False)
+    cli.main(["results", str(study), "--out", "page.md", "--no-pictures"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "P, Q are left out: name the folder of atari100k_runs.csv" in line
+    assert table_row(Path("page.md").read_text(), "environment")[1:] == ["ours", "other"]
+
+
+def test_the_environment_variable_names_the_folder_of_published_scores(study, capsys, monkeypatch):
+    monkeypatch.setenv("RL_LAB_PUBLISHED_DIR", ".")
+    cli.main(["results", str(study), "--out", "page.md", "--no-pictures"])
+    assert table_row(Path("page.md").read_text(), "environment")[1:] == ["ours", "other", "P", "Q*"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "published:SPR cannot be used: name the folder of atari100k_runs.csv"),
+        (["--published-dir", "missing"], "published_dir is 'missing'; there is no such folder"),
+    ],
+)
+def test_compare_without_the_published_files_is_one_line(study, capsys, monkeypatch, options, message):
+    monkeypatch.delenv("RL_LAB_PUBLISHED_DIR", raising=False)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["compare", "published:SPR", *options])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
 def test_a_damaged_result_file_is_named(study):
     Path("results/toy/ours/Pong/1.json").write_text("{")
     with pytest.raises(LabError, match=r"1\.json"):
