@@ -17,9 +17,10 @@ one time step of N environments.
 
 Steps 5 and 6 are those of every agent with a replay memory (agents/off_policy_agent.py).
 
-Options extend the algorithm: n-step returns, prioritised sampling, Polyak averaging of the target network, and the
-targets of advantage learning and of Munchausen DQN (agents/core/targets.py). The defaults are not those of the paper;
-`--preset paper` selects the settings of the paper.
+Options extend the algorithm: n-step returns, prioritised sampling, Polyak averaging of the target network, the targets
+of advantage learning and of Munchausen DQN (agents/core/targets.py), augmented images (agents/core/augmentation.py),
+and resets of the networks (agents/nn/resets.py), after which n and the discount are annealed. The defaults are not
+those of the paper; `--preset paper` selects the settings of the paper.
 
 In shapes, N is the number of environments, A the number of actions, B the number of transitions in a batch, and k the
 number of observations in a stack.
@@ -41,18 +42,25 @@ from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
 from agents.core.exploration import RepeatedActions, epsilon_greedy, random_actions
 from agents.core.frame_stack import stack_frames
 from agents.core.memory_needs import MemoryNeed
-from agents.core.optimizers import build_optimizer, clipped_gradient_step, load_optimizer_state, set_learning_rate
+from agents.core.optimizers import (
+    build_optimizer,
+    clipped_gradient_step,
+    load_optimizer_state,
+    reset_optimizer_state,
+    set_learning_rate,
+)
 from agents.core.polyak import polyak_step
 from agents.core.reward_scaling import RewardScaling
-from agents.core.schedules import linear_schedule
+from agents.core.schedules import exponential_schedule, linear_schedule
 from agents.core.settings import ConfigError
 from agents.core.targets import action_gap, max_value, munchausen_bonus, soft_value, td_target
-from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput
+from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, ValueScaling
 from agents.memory.replay import TransitionBatch
 from agents.nn.encoders import build_encoder
 from agents.nn.init import build_seeded, initialize_weights
 from agents.nn.networks import QNetwork
 from agents.nn.normalization import find_normalization
+from agents.nn.resets import reset_weights
 from agents.off_policy_agent import OffPolicyAgent
 
 MUNCHAUSEN_LOW = -1.0
@@ -89,6 +97,7 @@ class DQN(OffPolicyAgent):
     ) -> None:
         check_combinations(spaces)
         check_targets(config)
+        check_annealing(config)
         # Step 1: Initialise the replay memory.
         super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
 
@@ -177,13 +186,24 @@ class DQN(OffPolicyAgent):
 
     # --- Steps 7 to 9: learn from a batch ----------------------------------------------------------------------------
 
+    def sample(self) -> TransitionBatch:
+        """Return the batch of the next update, with returns of the present n and discount."""
+        if self.config.anneal_updates:
+            self.replay.set_return(self.n_step, self.gamma)
+        return super().sample()
+
     def update(self, batch: TransitionBatch) -> Metrics:
-        """Make one update: a gradient step, new priorities of the sampled cells, and the step of the target network."""
+        """Make one update: a gradient step, new priorities of the sampled cells, and the step of the target network.
+
+        After every `reset_every`-th update, the networks are reset.
+        """
         set_learning_rate(self.optimizer, self.lr)
         metrics, td_error = self.gradient_step(batch)
         self.replay.set_priorities(batch.cell, td_error)
         self.updates += 1
         self.update_target()
+        if self.config.reset_every and self.updates % self.config.reset_every == 0:
+            self.reset_networks()
         return metrics
 
     def gradient_step(self, batch: TransitionBatch) -> tuple[Metrics, Tensor]:
@@ -268,7 +288,45 @@ class DQN(OffPolicyAgent):
             # Step 9: Copy the weights of the online network to the target network.
             self.target_network.load_state_dict(self.online_network.state_dict())
 
+    def reset_networks(self) -> None:
+        """Reset the online and the target network with the same new weights (`reset_weights`).
+
+        The optimiser forgets its moments of the weights that were replaced. Replay memory, priorities and the moments
+        of the convolutions stay. The new weights follow from the agent's random generator. With the authors' code, the
+        target network gets other new weights than the online network.
+        """
+        seed = int(torch.randint(2**31, (), generator=self.generator, device=self.device))
+        fresh = build_seeded(self.build_learning_network, seed=seed, device=self.device)
+        replaced = reset_weights(self.online_network, fresh, self.config.reset_share)
+        reset_weights(self.target_network, fresh, self.config.reset_share)
+        reset_optimizer_state(self.optimizer, replaced)
+
     # --- Schedules ----------------------------------------------------------------------------------------------------
+
+    @property
+    def updates_since_reset(self) -> int:
+        """Return the number of updates since the newest reset, or since the beginning."""
+        if not self.config.reset_every:
+            return self.updates
+        return self.updates % self.config.reset_every
+
+    @property
+    def n_step(self) -> int:
+        """Return the steps n of the returns in the next update: those of the schedule, rounded."""
+        config = self.config
+        if not config.anneal_updates or not config.n_step_start:
+            return config.n_step
+        n = exponential_schedule(config.n_step_start, config.n_step, config.anneal_updates, self.updates_since_reset)
+        return round(n)
+
+    @property
+    def gamma(self) -> float:
+        """Return the discount of the next update. It is 1 - gamma that changes exponentially."""
+        config = self.config
+        if not config.anneal_updates or not config.gamma_start:
+            return config.gamma
+        start = 1 - config.gamma_start
+        return 1 - exponential_schedule(start, 1 - config.gamma, config.anneal_updates, self.updates_since_reset)
 
     @property
     def epsilon(self) -> float:
@@ -279,6 +337,20 @@ class DQN(OffPolicyAgent):
         )
 
     # --- State and other methods of the `Agent` protocol --------------------------------------------------------------
+
+    @staticmethod
+    def largest_n_step(config: DQNConfig) -> int:
+        """Return the largest number of steps that an n-step return may have during training."""
+        return max(config.n_step, config.n_step_start if config.anneal_updates else 0)
+
+    @property
+    def value_scaling(self) -> ValueScaling:
+        """Return the present discount, and the clip and the present scale of the rewards, behind the values.
+
+        An agent that made no updates, such as that of a viewer, has the discount at the end of annealing.
+        """
+        scaling = super().value_scaling
+        return scaling._replace(gamma=self.gamma) if self.updates else scaling
 
     @property
     def network(self) -> nn.Module:
@@ -292,8 +364,14 @@ class DQN(OffPolicyAgent):
         return super().memory_needs(config, spaces)
 
     def gauges(self) -> dict[str, float]:
-        """Return epsilon, the learning rate, the number of updates, and the number of filled cells of the replay."""
-        return {"epsilon": self.epsilon, **super().gauges()}
+        """Return epsilon, the learning rate, the number of updates, and the number of filled cells of the replay.
+
+        With `anneal_updates`, also the present n and discount.
+        """
+        gauges = {"epsilon": self.epsilon, **super().gauges()}
+        if self.config.anneal_updates:
+            gauges |= {"n_step": self.n_step, "gamma": self.gamma}
+        return gauges
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Load these weights into both networks. Raises RuntimeError if they do not fit."""
@@ -331,7 +409,15 @@ class DQN(OffPolicyAgent):
 
         Args:
             wrapper: Returns the captured version of a method. Tests on a CPU pass a substitute.
+
+        Raises:
+            ConfigError: n and the discount are annealed. A graph would keep those of its capture.
         """
+        if self.config.anneal_updates:
+            raise ConfigError(
+                f"cuda_graphs is true and anneal_updates is {self.config.anneal_updates}, but a CUDA graph would keep n"
+                " and gamma; set cuda_graphs to false or anneal_updates to 0"
+            )
         capture_methods(self, "acting_q_values", "gradient_step", wrapper=wrapper)
         capture_methods(self.replay, "transitions", wrapper=wrapper)
 
@@ -353,3 +439,16 @@ def check_targets(config: DQNConfig, *, agent: str = "dqn", has_own_targets: boo
     if has_own_targets and chosen:
         name, alpha = chosen.popitem()
         raise ConfigError(f"{name} is {alpha:g}; with {agent} it must be 0, because {agent} has other targets")
+
+
+def check_annealing(config: DQNConfig) -> None:
+    """Raise ConfigError if the settings of n and the discount after a reset contradict each other."""
+    starts = {"n_step_start": config.n_step_start, "gamma_start": config.gamma_start}
+    chosen = {name: start for name, start in starts.items() if start}
+    if chosen and not config.anneal_updates:
+        name, start = chosen.popitem()
+        raise ConfigError(f"{name} is {start:g}; it needs anneal_updates above 0")
+    if config.anneal_updates and not chosen:
+        raise ConfigError(f"anneal_updates is {config.anneal_updates}; it needs n_step_start or gamma_start above 0")
+    if config.gamma_start and config.gamma == 1:
+        raise ConfigError(f"gamma_start is {config.gamma_start:g} and gamma is 1; gamma must be below 1")

@@ -124,8 +124,8 @@ class DRQN(DQN):
 
     # --- Learning -----------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def rows_for_example_update(config: DRQNConfig) -> int:  # type: ignore[override]
+    @classmethod
+    def rows_for_example_update(cls, config: DRQNConfig) -> int:  # type: ignore[override]
         """Return a number of rows from which sequences can be sampled."""
         return 2 * _sequence_length(config) + config.frame_stack
 
@@ -138,8 +138,12 @@ class DRQN(DQN):
         self.replay.add(step, extra)
 
     def sample(self) -> SequenceBatch:  # type: ignore[override]
-        """Return the batch of the next update: `batch_size` sequences."""
-        return self.sampler.sample(self.config.batch_size, beta=self.beta)
+        """Return the batch of the next update: `batch_size` sequences. All images of a sequence are augmented alike."""
+        batch = self.sampler.sample(self.config.batch_size, beta=self.beta)
+        if self.augmentation is None:
+            return batch
+        by_sequence = batch.obs.transpose(0, 1)  # [B, L, k, *obs_shape]
+        return batch._replace(obs=self.augmentation(by_sequence).transpose(0, 1))
 
     @property
     def samples_per_update(self) -> int:
@@ -301,6 +305,8 @@ def _check_settings(config: DRQNConfig, spaces: EnvSpaces) -> None:
     # Dropout and layer normalisation belong to the hidden layers, which the core replaces.
     batch_norm_without_convolutions = config.norm == "batch" and not spaces.is_image
     check_targets(config, agent="drqn", has_own_targets=True)
+    if config.anneal_updates:
+        raise ConfigError(f"anneal_updates is {config.anneal_updates}; with drqn it must be 0")
     if config.epsilon_zeta:
         raise ConfigError(f"epsilon_zeta is {config.epsilon_zeta:g}; with drqn it must be 0")
     if config.dropout or config.norm in ("layer", "layers") or batch_norm_without_convolutions:

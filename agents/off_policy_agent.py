@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.core.agent import Abilities
+from agents.core.augmentation import build_augmentation
 from agents.core.example_updates import random_rows
 from agents.core.frame_stack import empty_history
 from agents.core.memory_needs import (
@@ -50,7 +51,8 @@ class OffPolicyAgent(ABC):
         dtype: Dtype in which an image encoder computes, torch.float32 or torch.bfloat16. The weights are float32.
 
     Raises:
-        ConfigError: The replay memory is smaller than a batch.
+        ConfigError: The replay memory is smaller than a batch, or the settings augment observations, which are no
+            images.
     """
 
     abilities = Abilities(packed_observations=True, collectors=True)
@@ -84,6 +86,7 @@ class OffPolicyAgent(ABC):
         self.updates: int = 0
         self.seconds = Stopwatch()
         self.uses_cuda_graphs = config.cuda_graphs and device.type == "cuda"
+        self.augmentation = build_augmentation(config, spaces, self.generator)
         self.replay = self.build_replay()
 
     def build_replay(self) -> Replay:
@@ -93,7 +96,7 @@ class OffPolicyAgent(ABC):
             self.spaces,
             config.replay_size,
             stack=config.frame_stack,
-            n_step=config.n_step,
+            n_step=self.largest_n_step(config),
             gamma=config.gamma,
             device=self.device,
             generator=self.generator,
@@ -101,6 +104,11 @@ class OffPolicyAgent(ABC):
             lookahead=self.replay_lookahead(),
             extra_fields=self.replay_fields(),
         )
+
+    @staticmethod
+    def largest_n_step(config: Any) -> int:
+        """Return the largest number of steps that an n-step return may have during training."""
+        return config.n_step
 
     def replay_lookahead(self) -> int | None:
         """Return the rows that must follow a row before it can be sampled. None means those of its n-step return."""
@@ -166,18 +174,24 @@ class OffPolicyAgent(ABC):
             agent.store(row)
         return partial(agent.update, agent.sample())
 
-    @staticmethod
-    def rows_for_example_update(config: Any) -> int:
+    @classmethod
+    def rows_for_example_update(cls, config: Any) -> int:
         """Return a number of rows from which a batch can be sampled."""
-        return 2 * (config.n_step + config.frame_stack) + 8
+        return 2 * (cls.largest_n_step(config) + config.frame_stack) + 8
 
     def store(self, step: StepResult) -> None:
         """Add a row to the replay memory."""
         self.replay.add(step)
 
     def sample(self) -> TransitionBatch:
-        """Return the batch of the next update."""
-        return self.replay.sample(self.config.batch_size, beta=self.beta)
+        """Return the batch of the next update, with augmented observations if the settings say so.
+
+        The observations and the next observations have random numbers of their own (Kostrikov et al. 2020).
+        """
+        batch = self.replay.sample(self.config.batch_size, beta=self.beta)
+        if self.augmentation is None:
+            return batch
+        return batch._replace(obs=self.augmentation(batch.obs), next_obs=self.augmentation(batch.next_obs))
 
     @abstractmethod
     def update(self, batch: TransitionBatch) -> Metrics:

@@ -21,6 +21,20 @@ class DQNConfig(NetworkConfig, OptimizerConfig, ReplayConfig, EpsilonGreedyConfi
     """Step size tau of Polyak averaging: after every update, each weight of the target network moves by tau times its
     distance to the weight of the online network. The target network is then not copied every target_every updates, and
     it chooses the actions (Schwarzer et al. 2023). 0 disables averaging."""
+    reset_every: CountOrZero = 0
+    """Updates between two resets of the networks. A reset replaces all weights by new random ones, except for those of
+    the convolutions, which keep a share (D'Oro et al. 2023; Schwarzer et al. 2023, with 40,000). 0 disables resets."""
+    reset_share: Fraction = 0.5
+    """Share of new random weights in the convolutions after a reset; the rest are the old weights: shrink and perturb
+    (Ash and Adams 2020; Schwarzer et al. 2023, with 0.5)."""
+    anneal_updates: CountOrZero = 0
+    """Updates over which n-step returns and the discount change exponentially, from n_step_start to n_step and from
+    gamma_start to gamma, after the first update and after every reset (Schwarzer et al. 2023, with 10,000). 0 keeps
+    n_step and gamma."""
+    n_step_start: CountOrZero = 0
+    """Steps of the n-step return after a reset (Schwarzer et al. 2023, with 10). 0 keeps n_step."""
+    gamma_start: Annotated[float, Range(0, 0.9999)] = 0.0
+    """Discount per agent step after a reset (Schwarzer et al. 2023, with 0.97). 0 keeps gamma."""
     epsilon_zeta: Annotated[float, Range(0, 100)] = 0.0
     """Repeat a random action for n steps, drawn from the zeta distribution P(n) ~ n^-epsilon_zeta (Dabney et al. 2021,
     "Temporally-extended epsilon-greedy exploration", with an exponent of 2). 0 draws every action anew."""

@@ -65,6 +65,9 @@ class OptimizerConfig:
     et al. 2015)."""
     optimizer_eps: Positive = 1.5e-4
     """Epsilon in the denominator of the optimiser's step, against division by zero."""
+    weight_decay: NonNegative = 0.0
+    """Weight decay of AdamW (Loshchilov and Hutter 2019): every step first multiplies the weights by 1 - lr *
+    weight_decay. Biases and other vectors do not decay. It needs the optimizer adam or radam."""
     grad_clip: NonNegative = 10.0
     """Largest norm of the gradient of all parameters together (Pascanu et al. 2013). 0 disables clipping."""
     cuda_graphs: bool = False
@@ -98,6 +101,12 @@ class ReplayConfig:
     """Exponent of the importance-sampling weights at the first agent step."""
     priority_beta_steps: Count = 1_000_000
     """Agent steps over which priority_beta rises linearly to 1."""
+    augment_shift: Annotated[int, Range(0, 64)] = 0
+    """Shift the images of each sampled observation by up to this number of pixels, vertically and horizontally; pixels
+    at the edge are repeated (Kostrikov et al. 2020, with 4). 0 disables shifts."""
+    augment_intensity: Fraction = 0.0
+    """Multiply the images of each sampled observation by 1 + augment_intensity * x, where x is standard normal, clipped
+    to [-2, 2] (Kostrikov et al. 2020, with 0.05). 0 disables this noise."""
 
 
 @dataclass(frozen=True)

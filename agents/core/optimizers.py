@@ -21,23 +21,37 @@ def build_optimizer(
 
     Settings of Adam and RMSprop that `config` lacks are PyTorch's defaults, such as RMSprop's decay rate of 0.99.
 
+    With a weight decay above 0, every step first multiplies the decaying weights w by 1 - lr * weight_decay, then takes
+    the step of the optimiser (Loshchilov and Hutter 2019, "Decoupled weight decay regularization", algorithm 2).
+
     Args:
-        config: Name, learning rate and epsilon.
-        params: Parameters to optimise.
+        config: Name, learning rate, epsilon and weight decay.
+        params: Parameters to optimise. Those with fewer than two dimensions do not decay.
         capturable: Build an optimiser whose steps can be captured as a CUDA graph. Its learning rate is a tensor.
 
     Raises:
-        ConfigError: `capturable` is true and the optimiser is not adam.
+        ConfigError: `capturable` is true and the optimiser is not adam, or it has no weight decay and the setting is
+            above 0.
     """
+    params = list(params)
+    if config.weight_decay and config.optimizer not in ("adam", "radam"):
+        raise ConfigError(
+            f"weight_decay is {config.weight_decay:g} and optimizer is {config.optimizer}; it must be adam or radam"
+        )
     if capturable:
-        return _build_capturable_adam(config, list(params))
+        return _build_capturable_adam(config, params)
     if config.optimizer == "centered_rmsprop":
         return CenteredRMSProp(params, lr=config.lr, eps=config.optimizer_eps)
-    if config.optimizer == "radam":
-        return EagerRAdam(params, lr=config.lr, eps=config.optimizer_eps)
     if config.optimizer == "rmsprop":
         return EagerRMSprop(params, lr=config.lr, eps=config.optimizer_eps)
-    return EagerAdam(params, lr=config.lr, eps=config.optimizer_eps, fused=True)
+    groups = _decay_groups(params, config.weight_decay)
+    if config.optimizer == "radam":
+        return EagerRAdam(
+            groups, lr=config.lr, eps=config.optimizer_eps, decoupled_weight_decay=config.weight_decay > 0
+        )
+    return EagerAdam(
+        groups, lr=config.lr, eps=config.optimizer_eps, fused=True, decoupled_weight_decay=config.weight_decay > 0
+    )
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -78,6 +92,16 @@ def clipped_gradient_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, gra
     return norm
 
 
+def reset_optimizer_state(optimizer: torch.optim.Optimizer, params: Iterable[nn.Parameter]) -> None:
+    """Set all numbers that the optimiser keeps for these parameters to 0, which are the numbers before its first step.
+
+    The tensors stay the same, because CUDA graphs read them by their addresses.
+    """
+    for param in params:
+        for tensor in optimizer.state.get(param, {}).values():
+            tensor.zero_()
+
+
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[Any, dict[str, Tensor]]) -> None:
     """Load the "state" part of an optimiser's `state_dict`. Each tensor gets the memory format of its parameter.
 
@@ -99,7 +123,26 @@ def _build_capturable_adam(config: OptimizerConfig, params: list[nn.Parameter]) 
     if config.optimizer != "adam":
         raise ConfigError(f"cuda_graphs is true and optimizer is {config.optimizer}; it must be adam")
     lr = torch.tensor(config.lr, device=params[0].device)
-    return EagerAdam(params, lr=lr, eps=config.optimizer_eps, fused=True, capturable=True)
+    groups = _decay_groups(params, config.weight_decay)
+    return EagerAdam(
+        groups,
+        lr=lr,
+        eps=config.optimizer_eps,
+        fused=True,
+        capturable=True,
+        decoupled_weight_decay=config.weight_decay > 0,
+    )
+
+
+def _decay_groups(params: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Return the groups of parameters: all in one without weight decay, else first those that decay."""
+    if not weight_decay:
+        return [{"params": params}]
+    groups = [
+        {"params": [param for param in params if param.dim() > 1], "weight_decay": weight_decay},
+        {"params": [param for param in params if param.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def _like_parameter(param: nn.Parameter, parts: dict[str, Tensor]) -> dict[str, Tensor]:

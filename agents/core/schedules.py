@@ -1,4 +1,4 @@
-"""Schedules: numbers that depend on the agent steps observed so far."""
+"""Schedules: numbers that depend on the agent steps observed, or on the updates made."""
 
 from __future__ import annotations
 
@@ -18,3 +18,17 @@ def linear_schedule(start: float, end: float, steps: int, t: int, *, hold: int =
     if t >= steps:
         return end
     return start + (end - start) * (t - hold) / (steps - hold)
+
+
+def exponential_schedule(start: float, end: float, steps: int, t: int) -> float:
+    """Return start (end / start)^(t / steps), and `end` from step `steps` on.
+
+    Args:
+        start: Value at step 0, above 0.
+        end: Value from step `steps` on, above 0.
+        steps: Step at which the value reaches `end`, at least 1.
+        t: Step.
+    """
+    if t >= steps:
+        return end
+    return start * (end / start) ** (t / steps)

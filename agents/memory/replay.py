@@ -105,6 +105,7 @@ class Replay:
         self.device = device
         self.generator = generator
         self.lookahead = n_step if lookahead is None else lookahead
+        self.largest_n_step = n_step
         self.extra_fields = extra_fields or {}
         self.num_envs = spaces.num_envs
         self.num_rows = capacity // spaces.num_envs
@@ -215,6 +216,25 @@ class Replay:
             return self.transitions(cell)._replace(weight=weight)
         cell = self.active.draw(self._start_rows(), batch_size, self.generator)
         return self.transitions(cell)
+
+    def set_return(self, n_step: int, gamma: float) -> None:
+        """Set number of rows and discount of the returns in all later samples.
+
+        Returns are computed when they are sampled, so the change is exact, also for rows that are stored already. The
+        cells that can be sampled stay those of the largest n. A priority changes when its cell is sampled the next
+        time.
+
+        Args:
+            n_step: Largest number of rows in a return, at most that of the constructor.
+            gamma: Discount per row.
+
+        Raises:
+            ValueError: `n_step` is larger than that of the constructor.
+        """
+        if n_step > self.largest_n_step:
+            raise ValueError(f"n_step is {n_step}; the memory was made for at most {self.largest_n_step}")
+        self.n_step = n_step
+        self.gamma = gamma
 
     def draw_by_priority(self, batch_size: int, *, beta: float) -> tuple[Tensor, Tensor]:
         """Draw B cells in proportion to their scaled priorities.

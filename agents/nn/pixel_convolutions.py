@@ -22,7 +22,7 @@ class PreprocessedImages(NamedTuple):
 
     pixels: Tensor
     """[B, k * C, H, W]: whole numbers from 0 to 255 (`FramesConv2d`) or from -255 to 255 (`DifferencesConv2d`), in the
-    encoder's dtype and in the memory format channels_last."""
+    encoder's dtype and in the memory format channels_last. With augmented intensities, they are not whole numbers."""
 
 
 class FramesConv2d(nn.Conv2d):

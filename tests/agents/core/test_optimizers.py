@@ -12,7 +12,13 @@ import torch
 
 from agents.configs.shared import OptimizerConfig, OptimizerName
 from agents.core.centered_rmsprop import CenteredRMSProp
-from agents.core.optimizers import build_optimizer, clipped_gradient_step, set_learning_rate
+from agents.core.optimizers import (
+    build_optimizer,
+    clipped_gradient_step,
+    load_optimizer_state,
+    reset_optimizer_state,
+    set_learning_rate,
+)
 from agents.core.settings import ConfigError
 
 
@@ -54,6 +60,77 @@ def test_optimizer_takes_the_steps_of_torch(name: OptimizerName, torch_class: Ca
     ours = train_quadratic(lambda params: build_optimizer(config, params))
     theirs = train_quadratic(lambda params: torch_class(params, lr=1e-2, eps=1e-4))
     torch.testing.assert_close(ours, theirs)
+
+
+def test_weight_decay_is_that_of_adamw_and_leaves_vectors_alone():
+    """Loshchilov and Hutter 2019, algorithm 2, with the learning rate as its schedule. The rate changes once."""
+    rng = np.random.default_rng(0)
+    vector = torch.nn.Parameter(torch.from_numpy(rng.normal(size=4)))
+    matrix = torch.nn.Parameter(torch.from_numpy(rng.normal(size=(3, 4))))
+    config = OptimizerConfig(lr=0.1, optimizer_eps=1e-4, weight_decay=0.5)
+    optimizer = build_optimizer(config, [vector, matrix])
+    weights = [vector.detach().numpy().copy(), matrix.detach().numpy().copy()]
+    means = [np.zeros(4), np.zeros((3, 4))]
+    squares = [np.zeros(4), np.zeros((3, 4))]
+    for t in range(1, 21):
+        lr = 0.1 if t <= 10 else 0.03
+        set_learning_rate(optimizer, lr)
+        for i, param in enumerate((vector, matrix)):
+            gradient = rng.normal(size=param.shape)
+            param.grad = torch.from_numpy(gradient)
+            means[i] = 0.9 * means[i] + 0.1 * gradient
+            squares[i] = 0.999 * squares[i] + 0.001 * gradient**2
+            decayed = weights[i] * (1 - lr * 0.5) if i == 1 else weights[i]
+            root = np.sqrt(squares[i] / (1 - 0.999**t)) + 1e-4
+            weights[i] = decayed - lr * means[i] / (1 - 0.9**t) / root
+        optimizer.step()
+        np.testing.assert_allclose(vector.detach().numpy(), weights[0], rtol=1e-6)
+        np.testing.assert_allclose(matrix.detach().numpy(), weights[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adam", "radam"])
+def test_weights_without_gradient_decay_by_lr_times_weight_decay(name: OptimizerName):
+    matrix = torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = build_optimizer(OptimizerConfig(lr=0.1, weight_decay=0.5, optimizer=name), [matrix])
+    for _ in range(3):
+        matrix.grad = torch.zeros(2, 2)
+        optimizer.step()
+    torch.testing.assert_close(matrix.detach(), torch.full((2, 2), 0.95**3))
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "centered_rmsprop"])
+def test_optimizer_without_weight_decay_refuses_it(name: OptimizerName):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    with pytest.raises(ConfigError, match=f"weight_decay is 0.1 and optimizer is {name}; it must be adam or radam"):
+        build_optimizer(OptimizerConfig(optimizer=name, weight_decay=0.1), [weight])
+
+
+def test_state_of_decaying_and_other_parameters_is_restored_to_its_own_parameter():
+    """The optimiser groups its parameters, so its order is not that of the network."""
+
+    def step(optimizer: torch.optim.Optimizer, params: list[torch.nn.Parameter], number: int) -> None:
+        for i, param in enumerate(params):
+            param.grad = torch.full_like(param, i + number)
+        optimizer.step()
+
+    config = OptimizerConfig(lr=0.1, weight_decay=0.5)
+    params = [torch.nn.Parameter(torch.ones(shape)) for shape in ((2,), (2, 2), (2,), (3, 2))]
+    optimizer = build_optimizer(config, params)
+    step(optimizer, params, 1)
+    others = [torch.nn.Parameter(param.detach().clone()) for param in params]
+    other = build_optimizer(config, others)
+    load_optimizer_state(other, optimizer.state_dict()["state"])
+    step(optimizer, params, 5)
+    step(other, others, 5)
+    for param, other_param in zip(params, others, strict=True):
+        assert torch.equal(param, other_param)
+
+
+def test_reset_of_the_state_of_a_parameter_that_made_no_step_does_nothing():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = build_optimizer(OptimizerConfig(), [weight])
+    reset_optimizer_state(optimizer, [weight])
+    assert optimizer.state_dict()["state"] == {}
 
 
 def train_quadratic(build: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]) -> torch.Tensor:

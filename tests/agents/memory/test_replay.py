@@ -64,12 +64,14 @@ def valid_starts(data: RandomRows, total: int, num_rows: int, stack: int, n_step
     return starts
 
 
-def assert_equals_naive_transition(batch: TransitionBatch, i: int, data: RandomRows, stack: int, n_step: int) -> None:
+def assert_equals_naive_transition(
+    batch: TransitionBatch, i: int, data: RandomRows, stack: int, n_step: int, gamma: float = GAMMA
+) -> None:
     """Assert that transition i of a batch equals the one computed from the naive episodes."""
     env, number, position = obs_key(batch.obs[i, -1])
     episode = data.episodes[env, number]
     t = position - 1
-    ret, discount, bootstrap_step = episode.n_step(t, n_step, GAMMA)
+    ret, discount, bootstrap_step = episode.n_step(t, n_step, gamma)
     assert np.array_equal(batch.obs[i], episode.stack(t, stack))
     assert np.array_equal(batch.next_obs[i], episode.stack(bootstrap_step, stack))
     assert batch.action[i] == episode.action[t]
@@ -106,6 +108,43 @@ def test_samples_equal_naive_transitions(seed, num_envs, stack, n_step, spare_ro
     assert sampled == expected  # each start is missing with probability e^-40 only
     for i in range(2000):
         assert_equals_naive_transition(batch, i, data, stack, n_step)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    num_envs=st.integers(1, 4),
+    largest=st.integers(1, 8),
+    changes=st.lists(st.tuples(st.integers(1, 8), st.floats(0.5, 1.0)), min_size=1, max_size=6),
+    priority_alpha=st.sampled_from([0.0, 0.6]),
+    ends=st.sampled_from([(0.0, 0.0, 0.0), (0.1, 0.1, 0.1), (0.5, 0.3, 0.2)]),
+)
+def test_samples_equal_naive_transitions_while_n_and_gamma_change(
+    seed, num_envs, largest, changes, priority_alpha, ends
+):
+    """Rows are added between the changes, and the cells that can be sampled stay those of the largest n."""
+    data = RandomRows.make(np.random.default_rng(seed), num_envs, 20 * len(changes), *ends)
+    num_rows = 2 + largest + 25
+    replay = make_replay(num_envs, num_rows, 2, largest, priority_alpha=priority_alpha)
+    for number, (n, gamma) in enumerate(changes):
+        n = min(n, largest)
+        replay.set_return(n, gamma)
+        for step in data.steps[20 * number : 20 * number + 20]:
+            replay.add(step)
+        expected = valid_starts(data, 20 * number + 20, num_rows, 2, largest)
+        assert replay.num_starts == len(expected)
+        if not expected:
+            continue
+        batch = replay.sample(300, beta=0.5)
+        assert {obs_key(obs) for obs in batch.obs[:, -1]} <= expected
+        for i in range(300):
+            assert_equals_naive_transition(batch, i, data, 2, n, gamma)
+        replay.set_priorities(batch.cell, torch.from_numpy(np.random.default_rng(number).normal(size=300)))
+
+
+def test_a_longer_return_than_that_of_the_constructor_is_refused():
+    with pytest.raises(ValueError, match="n_step is 4; the memory was made for at most 3"):
+        make_replay(1, 20, 1, 3).set_return(4, 0.9)
 
 
 def test_continuous_actions_are_stored_exactly():

@@ -54,10 +54,35 @@ def test_atari100k_has_the_games_of_the_published_scores():
 
 def test_atari100k_follows_its_protocol():
     suite = read_suite("atari100k")
-    (cell,) = suite_cells(suite, suite.agents, ["Pong"], MACHINE)
-    assert (cell.env_spec.sticky, cell.env_spec.life_loss, len(cell.env_spec.actions)) == (0.0, True, 6)
+    cells = suite_cells(suite, suite.agents, ["Pong"], MACHINE)
+    for cell in cells:
+        assert (cell.env_spec.sticky, cell.env_spec.life_loss, len(cell.env_spec.actions)) == (0.0, True, 6)
+        settings = cell.config.to_dict()
+        assert (settings["steps"], settings["num_envs"], settings["reward_clip"]) == (100_000, 1, 1.0)
+        assert settings["replay_size"] == 100_000
+        assert settings["replay_ratio"] == settings["batch_size"], "not one update a step"
     evaluation = suite.evaluation
     assert (evaluation.games, evaluation.epsilon, evaluation.cut) == (100, 0.001, 27_000)
+
+
+def test_atari100k_trains_every_game_with_the_same_settings():
+    """Pong has settings of its own outside of this suite."""
+    suite = read_suite("atari100k")
+    for name in suite.agents:
+        pong, breakout = suite_cells(suite, suite.choose_agents(name), ["Pong", "Breakout"], MACHINE)
+        ours = {key: value for key, value in pong.config.to_dict().items() if key not in ("env", "target")}
+        others = breakout.config.to_dict()
+        differing = {key for key in ours if ours[key] != others[key]}
+        if ours["lr_steps"] == 0:
+            differing -= {"lr_end"}  # without lr_steps, the learning rate stays at lr
+        if ours.get("noisy"):
+            differing -= {"epsilon_steps", "epsilon_end"}
+        assert not differing, name
+
+
+def test_der_has_the_settings_of_its_paper():
+    suite = read_suite("atari100k")
+    (cell,) = suite_cells(suite, suite.choose_agents("der"), ["Pong"], MACHINE)
     settings = cell.config.to_dict()
     wanted = {
         "steps": 100_000,
@@ -80,7 +105,63 @@ def test_atari100k_follows_its_protocol():
         "optimizer_eps": 1.5e-4,
     }
     assert {name: settings[name] for name in wanted} == wanted
-    assert settings["replay_ratio"] == settings["batch_size"], "not one update a step"
+
+
+def test_drq_eps_has_the_settings_of_its_papers():
+    suite = read_suite("atari100k")
+    (cell,) = suite_cells(suite, suite.choose_agents("drq_eps"), ["Pong"], MACHINE)
+    assert cell.config.agent == "dueling_double_dqn"
+    settings = cell.config.to_dict()
+    wanted = {
+        "encoder": "nature",
+        "filters": 32,
+        "hidden": 512,
+        "n_step": 10,
+        "gamma": 0.99,
+        "learning_starts": 1600,
+        "target_every": 1,
+        "target_tau": 0.0,
+        "priority_alpha": 0.0,
+        "epsilon_start": 1.0,
+        "epsilon_end": 0.01,
+        "epsilon_steps": 5000,
+        "epsilon_zeta": 0.0,
+        "augment_shift": 4,
+        "augment_intensity": 0.05,
+        "lr": 1e-4,
+        "lr_steps": 0,
+        "optimizer": "adam",
+        "optimizer_eps": 1.5e-4,
+        "grad_clip": 10.0,
+    }
+    assert {name: settings[name] for name in wanted} == wanted
+
+
+def test_frugal_is_der_with_the_options_of_bbf_that_cost_little():
+    """The last reset comes a third of the updates before the end, and n and gamma have reached their ends by then."""
+    suite = read_suite("atari100k")
+    der, frugal = suite_cells(suite, suite.choose_agents("der,frugal"), ["Qbert"], MACHINE)
+    before, after = der.config.to_dict(), frugal.config.to_dict()
+    changed = {name: after[name] for name in before if before[name] != after[name]}
+    wanted = {
+        "learning_starts": 2000,
+        "noisy": False,
+        "epsilon_hold": 2000,
+        "epsilon_steps": 4000,
+        "target_tau": 0.005,
+        "augment_shift": 4,
+        "augment_intensity": 0.05,
+        "weight_decay": 0.1,
+        "reset_every": 33_000,
+        "anneal_updates": 10_000,
+        "n_step_start": 10,
+        "n_step": 3,
+        "gamma_start": 0.97,
+        "gamma": 0.997,
+    }
+    assert changed == wanted
+    updates = 100_000 - after["learning_starts"]
+    assert updates % after["reset_every"] > 30_000 > after["anneal_updates"]
 
 
 def test_pong_has_every_agent_of_the_lab_that_learns_from_images():
