@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -119,7 +120,7 @@ def test_state_of_decaying_and_other_parameters_is_restored_to_its_own_parameter
     step(optimizer, params, 1)
     others = [torch.nn.Parameter(param.detach().clone()) for param in params]
     other = build_optimizer(config, others)
-    load_optimizer_state(other, optimizer.state_dict()["state"])
+    load_optimizer_state(other, copy.deepcopy(optimizer.state_dict()["state"]))
     step(optimizer, params, 5)
     step(other, others, 5)
     for param, other_param in zip(params, others, strict=True):
