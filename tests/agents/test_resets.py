@@ -256,6 +256,7 @@ EVERYTHING: dict[str, Any] = {
     "anneal_updates": 8,
     "priority_alpha": 0.5,
 }
+SEQUENCES: dict[str, Any] = {**RESETS, "replay_ratio": 12, "unroll": 3, "start_state": "stored"}
 AUGMENTED: dict[str, Any] = {**EVERYTHING, "augment_shift": 2, "augment_intensity": 0.05}
 
 
@@ -266,7 +267,7 @@ AUGMENTED: dict[str, Any] = {**EVERYTHING, "augment_shift": 2, "augment_intensit
         pytest.param(Rainbow, RainbowConfig(**AUGMENTED), id="rainbow"),
         pytest.param(Rainbow, RainbowConfig(**AUGMENTED, noisy=False), id="rainbow_without_noise"),
         pytest.param(QRDQN, QRDQNConfig(**AUGMENTED, num_quantiles=5), id="qr_dqn"),
-        pytest.param(DRQN, DRQNConfig(**RESETS | {"replay_ratio": 12}, unroll=3, start_state="stored"), id="drqn"),
+        pytest.param(DRQN, DRQNConfig(**SEQUENCES), id="drqn"),
     ],
 )
 @pytest.mark.parametrize("updates", [8, 10, 13])
