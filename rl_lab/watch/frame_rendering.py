@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from envs.options import parse_crop
 from envs.spec import EnvSpec
 from rl_lab.analysis.saliency import Heatmap
+from rl_lab.watch.colored_planes import channel_colors, channel_names, color_planes
 from rl_lab.watch.images import (
     BACKGROUND,
     TEXT,
@@ -53,6 +54,8 @@ MAX_TITLE = 90  # characters; a longer title would be too small to read
 MAX_ACTION_NAME = 14  # characters beside a bar
 MAX_STATE = 38  # characters of the numbers of discrete states
 MAX_TILES = 8  # images or planes side by side
+CHANNELS_SIDE = 130  # pixels of the picture of a grid game's channels, at least
+LEGEND_HEIGHT = 14  # of the name of a channel
 MAX_ENTRY_NAME = 16  # characters beside the bar of an entry of a vector
 
 EMPTY_FRAME = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), BACKGROUND, np.uint8)  # a copy is faster than filling a new frame
@@ -182,7 +185,8 @@ def _draw_observation(frame: RgbImage, player_step: PlayerStep, env_spec: EnvSpe
     if images and _is_image(env_spec):
         y = _draw_images(frame, images, env_spec.max_pixel or 255, player_step.saliency, y)
     elif images:
-        y = _draw_planes(frame, images[-1], y)
+        names = channel_names(env_spec, len(images[-1]))
+        y = _draw_channels(frame, images[-1], names, y) if names else _draw_planes(frame, images[-1], y)
     vector = vector_part(env_spec, newest)
     if env_spec.state_sizes:
         y = _draw_state(frame, vector, env_spec.state_sizes, y)
@@ -230,6 +234,18 @@ def _draw_planes(frame: RgbImage, planes: NDArray[Any], top: int) -> int:
     high = numbers.max((1, 2), keepdims=True)
     grey = ((numbers - low) / np.maximum(high - low, 1e-9) * 255).astype(np.uint8)
     return _draw_tiles(frame, [observation_to_rgb(plane, 255) for plane in grey], top + 18)
+
+
+def _draw_channels(frame: RgbImage, planes: NDArray[Any], names: Sequence[str], top: int) -> int:
+    """Draw planes [C, H, W] as one picture, and beside it a legend of its channels. Returns the y below both."""
+    size = max(CHANNELS_SIDE, LEGEND_HEIGHT * len(names))
+    _draw_scaled(frame, color_planes(planes), Box(PANEL_LEFT, top, PANEL_LEFT + size, top + size))
+    left = PANEL_LEFT + size + 12
+    for i, (name, color) in enumerate(zip(names, channel_colors(len(names)), strict=True)):
+        y = top + i * LEGEND_HEIGHT
+        frame[y + 1 : y + LEGEND_HEIGHT - 1, left : left + LEGEND_HEIGHT] = color
+        draw_text(frame, name, (left + LEGEND_HEIGHT + 8, y + LEGEND_HEIGHT - 3), color=FAINT_TEXT)
+    return top + size
 
 
 def _draw_tiles(frame: RgbImage, pictures: Sequence[RgbImage], top: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -281,6 +282,40 @@ def test_packed_observations_are_shown_by_their_parts(texts: list[tuple[str, int
     drawn = [text for text, *_ in texts]
     assert drawn[drawn.index("x0") :][:6] == ["x0", "1.500", "x1", "-2.500", "x2", "3.500"]
     assert ("2 planes of 40 x 50" in drawn) == (kind == "planes")
+
+
+def test_channels_of_a_minatar_game_are_one_picture_with_a_legend(texts: list[tuple[str, int, int]]):
+    """The ball is on the trail, and the later channel counts. The picture has cells of 13 pixels."""
+    planes = np.zeros((1, 4, 10, 10), np.uint8)
+    planes[0, 0, 9, 3] = 1  # paddle
+    planes[0, 1:3, 4, 4] = 1  # ball and trail
+    planes[0, 3, 1] = 1  # bricks
+    env_spec = image_spec(
+        id="minatar:MinAtar/Breakout-v1", backend="gymnasium", frame=(4, 10, 10), obs_kind="planes", family="planes"
+    )
+    frame = render_frame(make_step(planes), SCREEN, env_spec, "title")
+    drawn = [text for text, *_ in texts]
+    start = drawn.index("paddle")
+    assert drawn[start : start + 4] == ["paddle", "ball", "trail", "brick"]
+    cubehelix = matplotlib.colormaps["cubehelix"]
+    colors = [[round(255 * x) for x in cubehelix((i + 1) / 5)[:3]] for i in range(4)]
+
+    def cell(row: int, column: int) -> list[int]:
+        return frame[HEADER_HEIGHT + 13 * row + 6, PANEL_LEFT + 13 * column + 6].tolist()
+
+    assert cell(0, 0) == [0, 0, 0]
+    for place, channel in (((9, 3), 0), ((4, 4), 2), ((1, 0), 3), ((1, 9), 3)):
+        np.testing.assert_allclose(cell(*place), colors[channel], atol=4)  # matplotlib has 256 steps
+    for i, color in enumerate(colors):
+        np.testing.assert_allclose(frame[HEADER_HEIGHT + 14 * i + 7, PANEL_LEFT + 146], color, atol=4)
+
+
+@pytest.mark.parametrize("env_id", ["MinAtar/Asterix-v1", "other:Own/Breakout-v1", "Breakout-v1"])
+def test_other_planes_have_no_legend(texts: list[tuple[str, int, int]], env_id: str):
+    """A version of Asterix with seven channels is not the one whose names are known."""
+    env_spec = image_spec(id=env_id, backend="gymnasium", frame=(7, 10, 10), obs_kind="planes", family="planes")
+    render_frame(make_step(np.ones((1, 7, 10, 10), np.uint8)), SCREEN, env_spec, "title")
+    assert "7 planes of 10 x 10" in [text for text, *_ in texts]
 
 
 @pytest.mark.parametrize("shape", [(84, 84), (3, 84, 84), (1, 84, 84), (4, 60, 90), (35, 84, 84)])
