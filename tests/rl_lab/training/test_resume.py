@@ -57,6 +57,17 @@ PENDULUM: dict[str, Any] = {
     "eval_episodes": 1,
     "checkpoint_every": 150,
 }
+RESETS: dict[str, Any] = {
+    "target_tau": 0.05,
+    "weight_decay": 0.1,
+    "reset_every": 7,
+    "n_step": 3,
+    "n_step_start": 10,
+    "gamma_start": 0.97,
+    "gamma": 0.997,
+    "anneal_updates": 5,
+}
+AUGMENTED: dict[str, Any] = {"encoder": "data_efficient", "augment_shift": 4, "augment_intensity": 0.05}
 REINFORCE: dict[str, Any] = {"agent": "reinforce", "batch_size": 96}
 MINIBATCHES: dict[str, Any] = {"batch_size": 96, "minibatch_size": 24}
 NORMALIZED: dict[str, Any] = {"normalize_obs": True, "normalize_reward": True, "reward_scale": 2.0}
@@ -90,6 +101,8 @@ PPO_PONG = PONG_WITHOUT_REPLAY | MINIBATCHES | {"agent": "ppo"}
         pytest.param(REINFORCE_PONG, marks=pytest.mark.slow),
         pytest.param(PPO_PONG, marks=pytest.mark.slow),
         pytest.param({**PONG, "agent": "rainbow"}, marks=pytest.mark.slow),
+        {**CARTPOLE, **RESETS, "steps": 1000, "hidden": 16, "priority_alpha": 0.5},
+        pytest.param({**PONG, **RESETS, **AUGMENTED, "agent": "rainbow", "noisy": False}, marks=pytest.mark.slow),
     ],
     ids=[
         "cartpole",
@@ -113,6 +126,8 @@ PPO_PONG = PONG_WITHOUT_REPLAY | MINIBATCHES | {"agent": "ppo"}
         "reinforce on pong",
         "ppo on pong",
         "rainbow on pong",
+        "dqn with resets on cartpole",
+        "rainbow with resets and augmented images on pong",
     ],
 )
 def test_run_stopped_at_random_rows_equals_an_uninterrupted_run(
