@@ -18,7 +18,7 @@ one time step of N environments.
 Steps 5 and 6 are those of every agent with a replay memory (agents/off_policy_agent.py).
 
 Options extend the algorithm: n-step returns, prioritised sampling, Polyak averaging of the target network, the targets
-of advantage learning and of Munchausen DQN (agents/core/targets.py), augmented images (agents/core/augmentation.py),
+of advantage learning and of Munchausen DQN (agents/core/targets.py), augmented images (agents/nn/augmentation.py),
 and resets of the networks (agents/nn/resets.py), after which n and the discount are annealed. The defaults are not
 those of the paper; `--preset paper` selects the settings of the paper.
 

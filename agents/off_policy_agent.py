@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from agents.core.agent import Abilities
-from agents.core.augmentation import build_augmentation
 from agents.core.example_updates import random_rows
 from agents.core.frame_stack import empty_history
 from agents.core.memory_needs import (
@@ -36,6 +35,7 @@ from agents.core.settings import ConfigError
 from agents.core.stopwatch import Stopwatch
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, StepResult, ValueScaling, mean_metrics
 from agents.memory.replay import ExtraFields, Replay, TransitionBatch
+from agents.nn.augmentation import build_augmentation
 from agents.nn.normalization import ObservationNormalization
 from agents.nn.packed import observed_vectors
 

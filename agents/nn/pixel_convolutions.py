@@ -56,7 +56,7 @@ class FramesConv2d(nn.Conv2d):
         """Return the pixels of uint8[B, k, H, W] or uint8[B, k, C, H, W] in the dtype of the encoder."""
         if obs.dim() == 5:
             obs = obs.flatten(1, 2)
-        return PreprocessedImages(_to_channels_last(obs).to(self.compute_dtype))
+        return PreprocessedImages(to_channels_last(obs).to(self.compute_dtype))
 
     def forward(self, input: Tensor | PreprocessedImages) -> Tensor:
         """Return feature maps [B, filters, H', W'] of stacks of frames (`preprocess`), or of preprocessed images."""
@@ -107,18 +107,23 @@ class DifferencesConv2d(FramesConv2d):
 
     def preprocess(self, obs: Tensor) -> PreprocessedImages:
         """Return the pixels minus the mean of each newest frame (of each of its colours), in the encoder's dtype."""
-        images = super().preprocess(obs)
+        pixels = super().preprocess(obs).pixels
         newest = obs[:, -1:] if obs.dim() == 4 else obs[:, -1]  # [B, C, H, W]
         mean = newest.float().mean((2, 3), keepdim=True).round()  # [B, C, 1, 1]
         if self.colors > 1:
             mean = mean.repeat(1, self.stack, 1, 1)
-        images.pixels.sub_(mean.to(self.compute_dtype))
-        return images
+        if obs.dtype == torch.uint8:
+            return PreprocessedImages(pixels.sub_(mean.to(self.compute_dtype)))
+        return PreprocessedImages(pixels - mean.to(self.compute_dtype))  # the pixels may be those of `obs`
 
 
-def _to_channels_last(frames: Tensor) -> Tensor:
+def to_channels_last(frames: Tensor) -> Tensor:
     """Return the frames [B, k, H, W] with the shape unchanged, but with the memory order [B, H, W, k].
+
+    Frames in this order are returned themselves.
 
     `contiguous(memory_format=torch.channels_last)` gives the same tensor, but takes twice as long on a CPU.
     """
+    if frames.is_contiguous(memory_format=torch.channels_last):
+        return frames
     return torch.stack(frames.unbind(1), -1).permute(0, 3, 1, 2)

@@ -19,6 +19,7 @@ from torch import Tensor
 from agents.configs.shared import ReplayConfig
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces
+from agents.nn.pixel_convolutions import to_channels_last
 
 MAX_DEVIATION = 2.0
 """Largest absolute value of the normal noise of the intensity."""
@@ -82,21 +83,42 @@ def crop_padded(images: Tensor, corner: Tensor, padding: int) -> Tensor:
         The crops, of the shape and dtype of `images`.
     """
     height, width = images.shape[-2:]
-    flat = images.reshape(len(images), -1, height, width)  # [B, M, H, W] with the M images of a stack
-    padded = _padded(flat, padding)
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # [B, M, row, column, H, W], a view
-    index = torch.arange(len(images), device=images.device)
+    padded = _padded(_flat_stacks(images), padding)
+    # On a CPU, copies of slices take half of the time of an index. On a GPU, they would wait for the corners.
+    crop = _crop_by_slices if images.device.type == "cpu" else crop_by_index
+    return crop(padded, corner, height, width).view(images.shape)
+
+
+def crop_by_index(padded: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
+    """Return crops [B, M, height, width] of images [B, M, H, W] with the upper left corners int64[2, B]."""
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # [B, M, row, column, height, width], a view
+    index = torch.arange(len(padded), device=padded.device)
     row, column = corner
-    return windows[index, :, row, column].view(images.shape)
+    return windows[index, :, row, column]
+
+
+def _crop_by_slices(padded: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
+    """Return the result of `crop_by_index`."""
+    crops = []
+    for images, row, column in zip(padded, *corner.tolist(), strict=True):
+        crops.append(images[:, row : row + height, column : column + width])
+    return torch.stack(crops)
 
 
 def change_intensity(images: Tensor, noise: Tensor, scale: float) -> Tensor:
     """Return the images [B, ..., H, W] times 1 + scale * clip(noise, -2, 2), float32. The noise is float32[B].
 
-    Products above 255 are kept.
+    Products above 255 are kept. The result is in the memory format in which convolutions compute fastest.
     """
     factor = 1 + scale * noise.clamp(-MAX_DEVIATION, MAX_DEVIATION)
-    return images * factor.view(-1, *[1] * (images.dim() - 1))
+    # A product of uint8 and float32 takes five times as long as the conversion and a product in place.
+    product = to_channels_last(_flat_stacks(images)).float().mul_(factor[:, None, None, None])
+    return product.unflatten(1, images.shape[1:-2])
+
+
+def _flat_stacks(images: Tensor) -> Tensor:
+    """Return images [B, ..., H, W] as [B, M, H, W] with the M images of each stack."""
+    return images.reshape(len(images), -1, *images.shape[-2:])
 
 
 def _padded(images: Tensor, padding: int) -> Tensor:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from agents.configs.dqn import DQNConfig, DRQNConfig, RainbowConfig
 from agents.configs.sac import SACConfig, TD3Config
-from agents.core.augmentation import Augmentation, change_intensity, crop_padded
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, PackedLayout
 from agents.dqn import DQN
 from agents.drqn import DRQN
+from agents.nn.augmentation import Augmentation, change_intensity, crop_by_index, crop_padded
 from agents.rainbow import Rainbow
 from agents.sac import SAC
 from agents.td3 import TD3
@@ -85,6 +85,14 @@ def test_crops_equal_those_of_a_naive_loop(shape: tuple[int, ...], padding: int)
     assert torch.equal(crops[3], images[3])
 
 
+def test_an_index_gives_the_crops_of_a_gpu():
+    images = random_images(6, 3, 9, 11)
+    corner = torch.from_numpy(np.random.default_rng(0).integers(0, 4, (2, 6)))
+    crops = crop_by_index(images, corner, 6, 8)
+    for i, (row, column) in enumerate(corner.T.tolist()):
+        assert torch.equal(crops[i], images[i, :, row : row + 6, column : column + 8])
+
+
 def test_crops_of_a_view_with_another_memory_order_are_the_same():
     images = random_images(4, 5, 2, 6, 6).transpose(0, 1)
     corner = torch.tensor([[0, 1, 2, 3, 4], [4, 3, 1, 1, 0]])
@@ -98,6 +106,31 @@ def test_intensity_is_the_formula_of_the_paper_with_clipped_noise():
     assert result.dtype == torch.float32
     for i, factor in enumerate([1.0, 1.05, 0.925, 1.1, 0.9]):
         np.testing.assert_allclose(result[i].numpy(), factor * images[i].numpy().astype(float), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 6, 6), (3, 2, 3, 6, 6), (3, 1, 6, 6)])
+def test_intensity_of_stacks_and_colours_does_not_change_the_images_given(shape: tuple[int, ...]):
+    images = random_images(*shape)
+    before = images.clone()
+    result = change_intensity(images, torch.tensor([1.0, 0.0, -1.0]), 0.5)
+    assert result.shape == shape
+    assert torch.equal(images, before)
+    factors = np.array([1.5, 1.0, 0.5]).reshape(3, *[1] * (len(shape) - 1))
+    np.testing.assert_allclose(result.numpy(), images.numpy() * factors, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pixels", ["frames", "differences"])
+@pytest.mark.parametrize("shape", [(36, 36), (3, 36, 36)])
+def test_networks_read_float_images_as_they_are_and_leave_them_unchanged(pixels: Any, shape: tuple[int, ...]):
+    """The whole numbers of an image in float32 give the outputs of the image in uint8."""
+    spaces = EnvSpaces(shape, torch.uint8, 3, 1, kind="image")
+    agent = DQN(DQNConfig(frame_stack=2, hidden=8, filters=2, pixels=pixels), spaces, seed=0, device=CPU)
+    images = random_images(4, 2, *shape)
+    floats = change_intensity(images, torch.zeros(4), 0.05)
+    before = floats.clone()
+    with torch.no_grad():
+        torch.testing.assert_close(agent.network.eval()(floats), agent.network(images), rtol=1e-4, atol=1e-5)
+    assert torch.equal(floats, before)
 
 
 def test_all_corners_are_drawn_equally_often():
