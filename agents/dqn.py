@@ -292,8 +292,9 @@ class DQN(OffPolicyAgent):
         """Reset the online and the target network with the same new weights (`reset_weights`).
 
         The optimiser forgets its moments of the weights that were replaced. Replay memory, priorities and the moments
-        of the convolutions stay. The new weights follow from the agent's random generator. With the authors' code, the
-        target network gets other new weights than the online network.
+        of the convolutions stay. The new weights follow from the agent's random generator. In the code of Schwarzer et
+        al. 2023, the new weights of the two networks differ; with equal ones, the first targets are those of the
+        network that learns them.
         """
         seed = int(torch.randint(2**31, (), generator=self.generator, device=self.device))
         fresh = build_seeded(self.build_learning_network, seed=seed, device=self.device)

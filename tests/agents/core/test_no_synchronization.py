@@ -37,6 +37,7 @@ VECTORS = EnvSpaces((5,), torch.float32, 6, NUM_ENVS)
 CONTINUOUS = {"num_actions": 0, "action_dim": 2}
 REPLAY = {"learning_starts": 32, "replay_size": 240, "replay_ratio": 1.0, "frame_stack": 4, "priority_alpha": 0.5}
 SEQUENCES = REPLAY | {"frame_stack": 1, "unroll": 4, "replay_ratio": 4.0}
+AUGMENTED = {"augment_shift": 4, "augment_intensity": 0.05}
 NORMALIZED = {"normalize_obs": True, "normalize_reward": True, "reward_scale": 2.0}
 
 
@@ -112,6 +113,8 @@ class ConstantEnvironment:
         (SAC, REPLAY | {"batch_size": 16, "n_step": 3}),
         (SAC, REPLAY | NORMALIZED | {"batch_size": 16, "learn_temperature": False}),
         (TD3, REPLAY | {"batch_size": 16, "grad_clip": 1.0}),
+        (Rainbow, REPLAY | AUGMENTED | {"n_step_start": 5, "gamma_start": 0.9, "anneal_updates": 4}),
+        (DRQN, SEQUENCES | AUGMENTED),
     ],
 )
 def test_agent_does_not_wait_for_its_device(cls, settings, dtype, device_type, monkeypatch):
