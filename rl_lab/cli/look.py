@@ -20,7 +20,7 @@ class LookOptions(PlayOptions):
     """Options of `look`."""
 
     out: str = ""
-    """Folder for the images. By default the folder look/ of the run."""
+    """Folder for the page and the images. By default the folder look/ of the run."""
     step: Count = 200
     """Agent step of the game whose feature maps are drawn."""
     units: Annotated[int, Range(1, 64)] = 8
@@ -59,7 +59,7 @@ def _print_attack(run: Run, size: float, options: LookOptions) -> None:
 
 
 def _write_report(run: Run, options: LookOptions) -> None:
-    """Write the images and print their paths."""
+    """Write the page and the images, and print their paths."""
     from rl_lab import api
     from rl_lab.analysis.network_report import write_network_report
     from rl_lab.watch.player import Player
@@ -68,7 +68,15 @@ def _write_report(run: Run, options: LookOptions) -> None:
     agent = api.load_agent(run, which=options.which)
     epsilon = run.config.run.eval_epsilon
     player = Player(agent, run.config, RenderedEnv(run.env_spec), epsilon=epsilon, seed=options.seed)
-    descriptions = write_network_report(player, _output_folder(run, options), step=options.step, units=options.units)
+    facts = [f"{run}, checkpoint {options.checkpoint}, seed {options.seed}, epsilon {epsilon:g}"]
+    descriptions = write_network_report(
+        player,
+        _output_folder(run, options),
+        step=options.step,
+        units=options.units,
+        title=f"{run.config.agent} on {run.env_spec.name}",
+        facts=facts,
+    )
     for path, description in descriptions.items():
         print_line(f"{path}: {description}")
 
