@@ -11,11 +11,12 @@ import numpy as np
 from rich.console import Console
 
 from rl_lab.compare.checks import find_caveats, find_incompatibilities
-from rl_lab.compare.comparison import STATISTICS, Comparison, GroupSummary
+from rl_lab.compare.comparison import RETURN_SUFFIXES, STATISTICS, Comparison, GroupSummary
 from rl_lab.compare.page import to_json, write_page
 from rl_lab.compare.run_result import read_results
 from rl_lab.compare.runs import find_runs
 from rl_lab.errors import LabError
+from rl_lab.experiment.human_scores import HumanScores, read_human_scores
 from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.system.printable import plain_text, print_line, wrapped
 from rl_lab.tracking.fitted_table import print_fitted, smallest_width
@@ -62,17 +63,20 @@ def report_comparison(options: CompareOptions) -> None:
         raise LabError(f"{'; '.join(incompatibilities)}; --force compares the runs anyway")
     warnings = incompatibilities + find_caveats(results, mix_lengths=options.mix_lengths)
     comparison = Comparison.from_results(results, options.metric, options.target, mix_lengths=options.mix_lengths)
+    human = _human_scores(comparison, options.runs_dir)
     page = Path(options.html) if options.html else None
     if page:
-        _write_page(comparison, page, options.x, warnings + problems)
+        _write_page(comparison, page, options.x, warnings + problems, human)
     is_published = options.wandb and find_wandb_key() is not None
     if options.wandb and not is_published:
         warnings.append(f"the comparison was not published: {NO_WANDB_KEY}; run `wandb login` first")
     summaries = [group.summary() for group in comparison.groups]
     if options.json:
-        _print_json(summaries, options.metric, warnings, problems)
+        _print_json(summaries, options.metric, warnings, problems, human)
     else:
         _print_table(summaries, wide=options.wide)
+        for env, scores in human.items():
+            print_line(f"a person on {env}: {scores} ({scores.path})")
         _print_lines(stderr, [f"WARNING: {warning}" for warning in warnings])
         if page:
             print_line(f"page: {page}")
@@ -82,9 +86,19 @@ def report_comparison(options: CompareOptions) -> None:
         _print_lines(stderr, [f"W&B {address}" for address in publish(comparison, page)])
 
 
-def _write_page(comparison: Comparison, path: Path, x: XAxis, warnings: list[str]) -> None:
+def _human_scores(comparison: Comparison, runs_dir: str) -> dict[str, HumanScores]:
+    """Return the scores of a person by environment, if scores are compared. The command `play` keeps them."""
+    if not comparison.metric.endswith(RETURN_SUFFIXES):
+        return {}
+    scores = {env: read_human_scores(runs_dir, comparison.groups_on(env)[0].env_spec) for env in comparison.envs}
+    return {env: each for env, each in scores.items() if each is not None}
+
+
+def _write_page(
+    comparison: Comparison, path: Path, x: XAxis, warnings: list[str], human: dict[str, HumanScores]
+) -> None:
     try:
-        write_page(comparison, path, x=x, warnings=warnings)
+        write_page(comparison, path, x=x, warnings=warnings, human=human)
     except OSError as error:
         raise LabError(f"the page {path} cannot be written: {error.strerror}") from error
 
@@ -96,9 +110,16 @@ def _print_lines(console: Console, lines: Sequence[str]) -> None:
             console.print(plain_text(part), soft_wrap=True)
 
 
-def _print_json(summaries: list[GroupSummary], metric: str, warnings: list[str], problems: list[str]) -> None:
+def _print_json(
+    summaries: list[GroupSummary],
+    metric: str,
+    warnings: list[str],
+    problems: list[str],
+    human: dict[str, HumanScores],
+) -> None:
     groups = to_json(summaries)
     content = {"metric": metric, "groups": groups, "statistics": STATISTICS, "warnings": warnings, "left_out": problems}
+    content["human"] = {env: scores.scores for env, scores in human.items()}
     print(json.dumps(content))
 
 

@@ -10,18 +10,19 @@ import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_lab.compare.comparison import Comparison, Curve, RunGroup
+from rl_lab.compare.comparison import CURVE_DECIMALS, Comparison, Curve, RunGroup
 from rl_lab.compare.run_result import RunResult
 from rl_lab.compare.scores import score_scale
 from rl_lab.compare.statistics import Scores, performance_profile, probability_of_improvement
 from rl_lab.errors import LabError
+from rl_lab.experiment.human_scores import HumanScores
 from rl_lab.tracking.metric_names import XAxis
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -32,7 +33,14 @@ VIDEO_SECONDS = 30  # the page holds the beginning of one video per group
 VIDEO_BYTES = 6 * 10**6  # larger videos are left out
 
 
-def write_page(comparison: Comparison, path: Path, *, x: XAxis, warnings: list[str]) -> None:
+def write_page(
+    comparison: Comparison,
+    path: Path,
+    *,
+    x: XAxis,
+    warnings: list[str],
+    human: Mapping[str, HumanScores] | None = None,
+) -> None:
     """Write the page.
 
     Args:
@@ -40,8 +48,9 @@ def write_page(comparison: Comparison, path: Path, *, x: XAxis, warnings: list[s
         path: The HTML file. Its folder is created.
         x: The x-axis that is selected when the page opens.
         warnings: Messages at the top of the page.
+        human: Scores of a person by environment.
     """
-    html = render_page(page_data(comparison, x=x, warnings=warnings))
+    html = render_page(page_data(comparison, x=x, warnings=warnings, human=human))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(html, encoding="utf-8")
 
@@ -63,18 +72,21 @@ def embedded_json(data: dict[str, Any]) -> str:
     return text
 
 
-def page_data(comparison: Comparison, *, x: XAxis, warnings: list[str]) -> dict[str, Any]:
+def page_data(
+    comparison: Comparison, *, x: XAxis, warnings: list[str], human: Mapping[str, HumanScores] | None = None
+) -> dict[str, Any]:
     """Return everything that the page displays as JSON-compatible values."""
     groups = comparison.groups
     scores = comparison.normalised_scores()
+    scales = {env: _scale_text(comparison, env) for env in comparison.envs}
     return {
         "metric": comparison.metric,
         "x": x,
         "axes": AXIS_TITLES,
         "warnings": warnings,
-        "envs": [_env_data(comparison, env) for env in comparison.envs],
+        "envs": [_env_data(comparison, env, (human or {}).get(env)) for env in comparison.envs],
         "rows": [to_json(group.summary()) for group in groups],
-        "scales": {env: _scale_text(comparison, env) for env in comparison.envs},
+        "scales": scales,
         "aggregates": to_json(comparison.aggregates()),
         "profiles": _profiles(scores),
         "improvement": _improvements(scores),
@@ -83,7 +95,7 @@ def page_data(comparison: Comparison, *, x: XAxis, warnings: list[str]) -> dict[
             f"{agent} is not part of the statistics over all environments: it needs exactly one group on each"
             " environment with a known scale"
             for agent in comparison.agents
-            if agent not in scores
+            if agent not in scores and any(scales.values())
         ],
         "videos": _videos(groups),
         "differences": {
@@ -106,18 +118,21 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def _env_data(comparison: Comparison, env: str) -> dict[str, Any]:
-    """Return the curves of all groups on an environment."""
+def _env_data(comparison: Comparison, env: str, human: HumanScores | None) -> dict[str, Any]:
+    """Return the curves of all groups on an environment, the evaluations of each run, and the scores of a person."""
     groups = comparison.groups_on(env)
+    env_spec = groups[0].env_spec
     return {
-        "name": env,
-        "protocol": groups[0].env_spec.protocol,
+        "name": env if env_spec.protocol == "id" else f"{env} ({env_spec.protocol})",
+        "frame_skip": env_spec.frame_skip or 1,
         "target": groups[0].target,
+        "human": None if human is None else {"mean": human.mean, "text": f"a person: {human}"},
         "groups": [
             {
                 "label": group.label,
                 "seeds": len(group.results),
                 "curves": {axis: _curve_json(group.curve(axis)) for axis in AXIS_TITLES},
+                "runs": [_run_json(result) for result in group.results],
             }
             for group in groups
         ],
@@ -126,6 +141,16 @@ def _env_data(comparison: Comparison, env: str) -> dict[str, Any]:
 
 def _curve_json(curve: Curve) -> dict[str, Any]:
     return {name: to_json(values.tolist()) for name, values in curve._asdict().items()}
+
+
+def _run_json(result: RunResult) -> dict[str, Any]:
+    """Return the evaluations of one run, rounded to `CURVE_DECIMALS`."""
+    return {
+        "seed": result.seed,
+        "steps": result.steps.tolist(),
+        "minutes": to_json(result.minutes.round(CURVE_DECIMALS).tolist()),
+        "values": result.values.round(CURVE_DECIMALS).tolist(),
+    }
 
 
 def _scale_text(comparison: Comparison, env: str) -> str | None:
