@@ -24,7 +24,7 @@ from rl_lab.watch.images import (
     shorten,
     text_width,
 )
-from rl_lab.watch.player import PlayerStep
+from rl_lab.watch.player import Action, PlayerStep
 from rl_lab.watch.vector_entries import entry_names, entry_ranges, spatial_part, vector_part
 
 FRAME_WIDTH = 880  # even, because H.264 needs even sizes
@@ -92,7 +92,7 @@ def render_frame(player_step: PlayerStep, screen: RgbImage, env_spec: EnvSpec, t
     if heatmap is not None and part is not None:
         screen = screen.copy()
         screen[part] = overlay_heatmap(screen[part], heatmap)
-    _draw_scaled(frame, screen, SCREEN_BOX)
+    draw_scaled(frame, screen, SCREEN_BOX)
     _draw_header(frame, player_step, title)
     y = HEADER_HEIGHT
     bottom = FRAME_HEIGHT - _height_below_observation(player_step)
@@ -141,7 +141,7 @@ def screen_part(screen: RgbImage) -> tuple[slice, slice]:
     return slice(box.top, box.bottom), slice(box.left, box.right)
 
 
-def _draw_scaled(frame: RgbImage, image: RgbImage, box: Box) -> None:
+def draw_scaled(frame: RgbImage, image: RgbImage, box: Box) -> None:
     """Draw an image into the middle of a box, as large as it fits."""
     part = _scaled_box(image, box)
     size = (part.right - part.left, part.bottom - part.top)
@@ -253,7 +253,7 @@ def _draw_tiles(frame: RgbImage, pictures: Sequence[RgbImage], top: int) -> int:
     size = min(88, (PANEL_RIGHT - PANEL_LEFT) // len(pictures))
     for i, picture in enumerate(pictures):
         left = PANEL_LEFT + i * size
-        _draw_scaled(frame, picture, Box(left, top, left + size - 4, top + size - 4))
+        draw_scaled(frame, picture, Box(left, top, left + size - 4, top + size - 4))
     return top + size
 
 
@@ -369,21 +369,21 @@ def _draw_continuous_action(frame: RgbImage, player_step: PlayerStep, env_spec: 
     return top + SCORES_CAPTION_HEIGHT + num_rows * row_height
 
 
-def _chosen_rows(player_step: PlayerStep, action_parts: tuple[int, ...]) -> list[int]:
-    """Return the indices of the scores that belong to the chosen action.
+def _rows_of(action: Action, action_parts: tuple[int, ...], *, is_policy: bool) -> list[int]:
+    """Return the indices of the scores that belong to a discrete action.
 
     A policy with several parts has a probability for each action of each part, one part after the other. Otherwise the
     number of the action is the index of its score.
     """
-    assert isinstance(player_step.action, int)
-    if not (player_step.is_policy and action_parts):
-        return [player_step.action]
-    actions = np.unravel_index(player_step.action, action_parts)
+    assert isinstance(action, int)
+    if not (is_policy and action_parts):
+        return [action]
+    actions = np.unravel_index(action, action_parts)
     starts = np.cumsum((0, *action_parts[:-1]))
     return [int(start + action) for start, action in zip(starts, actions, strict=True)]
 
 
-def _action_label(env_spec: EnvSpec, index: int, *, is_policy: bool) -> str:
+def action_label(env_spec: EnvSpec, index: int, *, is_policy: bool) -> str:
     """Return the name of the action to which a score belongs, or of a combination the names of its parts."""
     if is_policy or not env_spec.action_parts:
         return env_spec.actions[index]
@@ -401,20 +401,40 @@ def _shown_rows(scores: NDArray[np.float32], chosen: Sequence[int]) -> list[int]
     return sorted([*chosen, *others][:MAX_ACTIONS])
 
 
+def _scores_caption(scores: NDArray[np.float32], *, is_policy: bool) -> str:
+    """Return the caption of the bars, for values with the distance of the best one to the next one.
+
+    The bars begin at 0. So the distance cannot be seen if all values are large.
+    """
+    if is_policy:
+        return "action probabilities"
+    legal_scores = np.sort(scores[np.isfinite(scores)])
+    if len(legal_scores) < 2:
+        return "action values Q(s, a)"
+    return f"action values Q(s, a), the best by {legal_scores[-1] - legal_scores[-2]:.3g}"
+
+
+def _draw_best_mark(frame: RgbImage, middle: int) -> None:
+    """Draw a triangle that points to the row of the greedy action, whose middle has this y."""
+    left, right = PANEL_LEFT - 11, PANEL_LEFT - 4
+    corners = np.array([(left, middle - 4), (left, middle + 4), (right, middle)], np.int32)
+    cv2.fillPoly(frame, [corners], GREEDY, cv2.LINE_AA)
+
+
 def _draw_scores(frame: RgbImage, player_step: PlayerStep, env_spec: EnvSpec, top: int) -> int:
     """Draw a bar with the Q value or the probability of each action. Returns the y below them.
 
-    Actions that are not allowed in this state have scores of -inf.
+    Bars begin at 0: negative values point to the left. A triangle marks the greedy action. Actions that are not allowed
+    in this state have scores of -inf.
     """
     scores = player_step.action_scores
     is_policy = player_step.is_policy
-    low, high = 0.0, 1.0
-    if not is_policy:
-        legal_scores = scores[np.isfinite(scores)]
-        low, high = (float(legal_scores.min()), float(legal_scores.max())) if len(legal_scores) else (0.0, 1.0)
-    caption = "action probabilities" if is_policy else "action values Q(s, a)"
-    draw_text(frame, caption, (PANEL_LEFT, top), color=FAINT_TEXT)
-    chosen = _chosen_rows(player_step, env_spec.action_parts)
+    finite_scores = scores[np.isfinite(scores)]
+    low = min(0.0, float(finite_scores.min(initial=0.0)))
+    high = 1.0 if is_policy else max(0.0, float(finite_scores.max(initial=0.0)))
+    draw_text(frame, _scores_caption(scores, is_policy=is_policy), (PANEL_LEFT, top), color=FAINT_TEXT)
+    chosen = _rows_of(player_step.action, env_spec.action_parts, is_policy=is_policy)
+    best = _rows_of(player_step.greedy_action, env_spec.action_parts, is_policy=is_policy)
     shown = _shown_rows(scores, chosen)
     num_hidden = len(scores) - len(shown)
     num_rows = len(shown) + bool(num_hidden)
@@ -422,17 +442,21 @@ def _draw_scores(frame: RgbImage, player_step: PlayerStep, env_spec: EnvSpec, to
     row_height = _score_row_height(num_rows)
     text_size = 0.42 if row_height >= 16 else 0.3
     left = PANEL_LEFT + NAME_WIDTH
+    width = PANEL_RIGHT - VALUE_WIDTH - left
+    zero = left + round(-low / max(high - low, 1e-9) * width)
     for row, i in enumerate(shown):
         y = top + 8 + row * row_height
         baseline = y + row_height - (6 if row_height >= 16 else 2)
         is_chosen = i in chosen and not player_step.is_last
         is_legal = bool(np.isfinite(scores[i]))
         if is_legal:
-            share = (float(scores[i]) - low) / max(high - low, 1e-9)
-            length = round((0.02 + 0.98 * share) * (PANEL_RIGHT - left - VALUE_WIDTH))
+            end = left + round((float(scores[i]) - low) / max(high - low, 1e-9) * width)
             bar_color = chosen_color if is_chosen else BAR
-            cv2.rectangle(frame, (left, y + 2), (left + length, y + row_height - 3), bar_color, -1)
-        name = shorten(_action_label(env_spec, i, is_policy=is_policy).lower(), MAX_ACTION_NAME)
+            cv2.rectangle(frame, (min(zero, end), y + 2), (max(zero, end), y + row_height - 3), bar_color, -1)
+        cv2.line(frame, (zero, y + 1), (zero, y + row_height - 2), FAINT_TEXT, 1)
+        if i in best and not player_step.is_last:
+            _draw_best_mark(frame, y + row_height // 2)
+        name = shorten(action_label(env_spec, i, is_policy=is_policy).lower(), MAX_ACTION_NAME)
         value = f"{scores[i]:.3f}" if is_legal else "not allowed"
         draw_text(frame, name, (PANEL_LEFT, baseline), size=text_size, color=TEXT if is_chosen else FAINT_TEXT)
         draw_text(frame, value, (PANEL_RIGHT - VALUE_WIDTH + 16, baseline), size=text_size)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rl_lab.errors import LabError
 
-MIME_TYPES = {".mp4": "video/mp4", ".webm": "video/webm"}
+MIME_TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif", ".webp": "image/webp"}
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class RecordedVideo:
     data: bytes = field(repr=False)
     """The content of the file."""
     suffix: str
-    """.mp4, or .webm if PyAV is not installed."""
+    """.mp4, .gif, .webp or .webm."""
     scores: list[float]
     """Scores of the episodes: undiscounted sums of raw rewards."""
 
@@ -39,5 +39,8 @@ class RecordedVideo:
 
     def _repr_html_(self) -> str:
         """Return the video as HTML that holds its whole content."""
-        source = f"data:{MIME_TYPES[self.suffix]};base64,{base64.b64encode(self.data).decode()}"
+        mime_type = MIME_TYPES[self.suffix]
+        source = f"data:{mime_type};base64,{base64.b64encode(self.data).decode()}"
+        if mime_type.startswith("image/"):
+            return f'<img style="max-width: 100%" src="{source}">'
         return f'<video controls autoplay loop muted style="max-width: 100%" src="{source}"></video>'

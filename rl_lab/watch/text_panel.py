@@ -98,7 +98,7 @@ def _observation_lines(player_step: PlayerStep, env_spec: EnvSpec, width: int) -
         names = entry_names(env_spec, len(vector))
         ranges = entry_ranges(env_spec, player_step.obs_magnitudes)
         for name, number, (low, high) in list(zip(names, vector, ranges, strict=True))[:MAX_ENTRIES]:
-            lines.append(_bar_line("  ", name, float(number), float(low), float(high), width))
+            lines.append(_bar_line("   ", name, float(number), float(low), float(high), width))
         if len(vector) > MAX_ENTRIES:
             lines.append(f"  and {len(vector) - MAX_ENTRIES:,} more")
     return lines
@@ -107,7 +107,7 @@ def _observation_lines(player_step: PlayerStep, env_spec: EnvSpec, width: int) -
 def _action_lines(player_step: PlayerStep, env_spec: EnvSpec, width: int) -> list[str]:
     """Show a bar for each action: its value or probability, or the number of an entry of a continuous action.
 
-    The action that is taken has the mark ">". Of many actions, the best ones are shown.
+    The action that is taken has the mark ">", the greedy one the mark "*". Of many actions, the best ones are shown.
     """
     scores = player_step.action_scores
     if env_spec.is_continuous:
@@ -127,10 +127,13 @@ def _action_lines(player_step: PlayerStep, env_spec: EnvSpec, width: int) -> lis
         shown = sorted(np.argsort(-scores)[:MAX_ACTIONS].tolist())
         caption += f", the best {MAX_ACTIONS} of {len(scores)}"
     lines = [caption]
+    has_marks = not env_spec.is_continuous and not player_step.is_last
     for i in shown:
-        is_taken = not env_spec.is_continuous and player_step.action == i and not player_step.is_last
-        mark = "> " if is_taken else "  "
-        lines.append(_bar_line(mark, env_spec.actions[i].lower(), float(scores[i]), low, high, width))
+        taken_mark = ">" if has_marks and player_step.action == i else " "
+        best_mark = "*" if has_marks and player_step.greedy_action == i else " "
+        lines.append(
+            _bar_line(f"{taken_mark}{best_mark} ", env_spec.actions[i].lower(), float(scores[i]), low, high, width)
+        )
     if not player_step.is_greedy and not player_step.is_last:
         lines.append("a random action, not the greedy one")
     return lines

@@ -18,7 +18,8 @@ class WatchOptions:
     """How episodes are shown."""
 
     video: str = ""
-    """Write a video file at the environment's own speed: MP4, or WebM if PyAV is not installed."""
+    """Write a file at the environment's own speed: a video (.mp4, .webm) or an animated picture of half the size
+    (.gif, .webp)."""
     web: Flag = False
     """Show the episodes on a web page that this machine serves."""
     window: Flag = False

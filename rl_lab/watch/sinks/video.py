@@ -1,4 +1,7 @@
-"""A sink that writes a video file: H.264 by PyAV, or VP8 by OpenCV if PyAV is not installed."""
+"""A sink that writes a video file or an animated picture.
+
+The suffix of the file decides: .mp4 (H.264), .gif or .webp by PyAV, and .webm (VP8) by OpenCV, also without PyAV.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import cv2
 from rl_lab.errors import LabError
 from rl_lab.watch.images import RgbImage, to_bgr
 from rl_lab.watch.player import PlayerStep
+from rl_lab.watch.sinks.animation import AnimationWriter
 
 av: Any
 try:
@@ -19,6 +23,10 @@ try:
 except ImportError:  # PyAV has no wheel for this platform
     av = None
 SUFFIX = ".mp4" if av else ".webm"
+"""Suffix of the videos that the lab names itself."""
+
+SUFFIXES = (".mp4", ".gif", ".webp", ".webm")
+"""Suffixes of the files that can be written; without PyAV only .webm."""
 
 
 ENCODER_ERRORS: tuple[type[Exception], ...] = (OSError, ValueError, cv2.error)
@@ -37,15 +45,13 @@ class VideoSink:
         """Create the file.
 
         Args:
-            path: The file, which ends in SUFFIX. Its folder is created.
+            path: The file, which ends in one of SUFFIXES. Its folder is created.
             fps: Frames per second.
 
         Raises:
             LabError: The file has another suffix or cannot be written.
         """
-        if path.suffix != SUFFIX:
-            reason = "" if av else ": PyAV is not installed"
-            raise LabError(f"the video {path} must end in {SUFFIX}{reason}")
+        check_video_suffix(path)
         self.path = path
         self.fps = fps
         self.num_frames = 0
@@ -56,7 +62,7 @@ class VideoSink:
                 raise IsADirectoryError(f"{path} is a folder")
             # Fail now if the file cannot be written: the encoders open it at the first frame.
             self._temporary.open("wb").close()
-            self.writer: _VideoWriter = _PyAvWriter(self._temporary, fps) if av else _OpenCvWriter(self._temporary, fps)
+            self.writer = _make_writer(self._temporary, fps)
         except ENCODER_ERRORS as error:
             raise self._failed(error) from error
 
@@ -94,12 +100,29 @@ class VideoSink:
         return LabError(f"the video {self.path} cannot be written: {error}")
 
 
+def check_video_suffix(path: Path) -> None:
+    """Raise LabError unless the suffix of a path is that of a video or an animated picture."""
+    if not av and path.suffix != ".webm":
+        raise LabError(f"the video {path} must end in .webm: PyAV is not installed")
+    if path.suffix not in SUFFIXES:
+        raise LabError(f"the video {path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+
+
 class _VideoWriter(Protocol):
     """Encoder of a video file."""
 
     def write(self, frame: RgbImage) -> None: ...
 
     def close(self) -> None: ...
+
+
+def _make_writer(path: Path, fps: float) -> _VideoWriter:
+    """Return the encoder for the suffix of a path."""
+    if path.suffix == ".webm":
+        return _OpenCvWriter(path, fps)
+    if path.suffix == ".mp4":
+        return _PyAvWriter(path, fps)
+    return AnimationWriter(av, path, fps)
 
 
 class _PyAvWriter:

@@ -362,3 +362,36 @@ def test_actions_with_several_parts_have_the_names_of_their_parts(
     rows = drawn[start : start + 2 * len(labels) : 2]
     assert [text for text, _ in rows] == labels
     assert [text for text, color in rows if color == TEXT] == chosen
+
+
+def filled_columns(frame: NDArray[np.uint8], y: int, color: Any) -> list[int]:
+    """Return the columns of a row of the frame, relative to the left end of the bars, that have a colour."""
+    line = frame[y, PANEL_LEFT + NAME_WIDTH : PANEL_RIGHT - VALUE_WIDTH + 1]
+    return np.flatnonzero((line == color).all(1)).tolist()
+
+
+def test_bars_of_values_begin_at_zero_and_the_best_action_is_marked(texts: list[tuple[str, int, int]]):
+    width = PANEL_RIGHT - VALUE_WIDTH - PANEL_LEFT - NAME_WIDTH
+    scores = np.array([-1.0, 3.0, 0.5], np.float32)
+    step = make_step(np.ones((1, 2), np.float32), 3, action_scores=scores, action=2, greedy_action=1)
+    frame = render_frame(step, SCREEN, vector_spec(2, 3), "title")
+    caption_y = next(y for text, _, y in texts if text == "action values Q(s, a), the best by 2.5")
+    rows = [caption_y + 8 + 22 * i for i in range(3)]
+    bars = [(BAR, 0.0, 0.25), (BAR, 0.25, 1.0), (frame_rendering.EXPLORATORY, 0.25, 0.375)]
+    for y, (color, first, last) in zip(rows, bars, strict=True):
+        columns = filled_columns(frame, y + 4, color)
+        assert columns[0] == pytest.approx(first * width, abs=2)
+        assert columns[-1] == pytest.approx(last * width, abs=2)
+    margin = slice(SCREEN_WIDTH, PANEL_LEFT - 2)
+    marks = [(frame[y : y + 22, margin] == frame_rendering.GREEDY).all(2).any() for y in rows]
+    assert marks == [False, True, False]
+    last = render_frame(dataclasses.replace(step, is_last=True), SCREEN, vector_spec(2, 3), "title")
+    assert not (last[:, margin] == frame_rendering.GREEDY).all(2).any()
+
+
+def test_bars_of_probabilities_reach_to_one():
+    width = PANEL_RIGHT - VALUE_WIDTH - PANEL_LEFT - NAME_WIDTH
+    step = make_step(np.ones((1, 1), np.float32), action_scores=np.array([0.25, 0.75], np.float32), is_policy=True)
+    frame = render_frame(step, SCREEN, vector_spec(1), "title")
+    lengths = {len(filled_columns(frame, y, frame_rendering.BAR)) for y in range(140, 260)}
+    assert max(lengths) == pytest.approx(0.75 * width, abs=2)

@@ -37,7 +37,8 @@ def test_the_panel_shows_game_values_actions_and_keys(pong_step: tuple[PlayerSte
     start = lines.index("Q of each action") + 1
     rows = lines[start : start + run.env_spec.num_actions]
     assert [float(row.split()[-1]) for row in rows] == pytest.approx(step.action_scores, abs=5e-4)
-    assert [row.startswith("> ") for row in rows] == [i == step.action for i in range(len(rows))]
+    assert [row[0] == ">" for row in rows] == [i == step.action for i in range(len(rows))]
+    assert [row[1] == "*" for row in rows] == [i == np.argmax(step.action_scores) for i in range(len(rows))]
     keys = " ".join(lines)
     for key in ("space pause", ". one step", "+ faster", "- slower", "r restart", "s saliency", "q quit"):
         assert key in keys
