@@ -47,6 +47,7 @@ OPTIONS = {  # command -> module:Class of its options
     "resume": "rl_lab.cli.resume:ResumeOptions",
     "eval": "rl_lab.cli.evaluate:EvalOptions",
     "watch": "rl_lab.cli.watch:WatchArguments",
+    "play": "rl_lab.cli.play:HumanPlayOptions",
     "look": "rl_lab.cli.look:LookOptions",
     "compare": "rl_lab.cli.compare:CompareOptions",
     "sync": "rl_lab.cli.sync:SyncOptions",

@@ -27,7 +27,8 @@ commands:
   train AGENT --env NAME    train an agent: {PROG} train dqn --env Pong
   resume RUN                continue a run, or extend it: resume latest --steps 2000000
   eval RUN                  play whole episodes and print the score
-  watch RUN                 show episodes with the agent's values: watch demo; watch latest --video pong.mp4
+  watch RUN                 show episodes with the agent's values: watch demo; watch RUN1 RUN2 --video pong.mp4
+  play ENV                  play an environment yourself, at the keyboard: play Pong
   look RUN                  draw what a network has learned, or attack the network
   export RUN                write the agent as ONNX, its episodes or its metrics: export latest --onnx
   push RUN --repo USER/NAME put an agent on the Hugging Face Hub, with video and model card; pull USER/NAME gets one
@@ -54,6 +55,7 @@ COMMANDS = {
     "resume": "rl_lab.cli.resume",
     "eval": "rl_lab.cli.evaluate",
     "watch": "rl_lab.cli.watch",
+    "play": "rl_lab.cli.play",
     "look": "rl_lab.cli.look",
     "export": "rl_lab.cli.export",
     "push": "rl_lab.cli.push",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
 
 from agents.core.settings import check_fields
 from rl_lab.cli.parsing import PlayOptions, parse
@@ -14,11 +17,26 @@ from rl_lab.watch.watch_options import WatchOptions
 class WatchArguments(WatchOptions, PlayOptions):
     """Options of `watch`."""
 
+    other: Annotated[str, tyro.conf.Positional] = ""
+    """A second run of the same environment, whose agent is shown beside the first one in the same episodes."""
+
 
 def watch_command(args: list[str]) -> None:
     """Run the command `watch`."""
-    options = parse(WatchArguments, args, "watch", "Watch a run's agent play, with its input and output.")
+    options = parse(
+        WatchArguments,
+        args,
+        "watch",
+        "Watch a run's agent play, with its input and output, or two agents side by side.",
+    )
     check_fields(options)
+    run = Run.find(options.run, options.runs_dir)
+    if options.other:
+        from rl_lab.watch.watch_pair import watch_pair
+
+        other = Run.find(options.other, options.runs_dir)
+        watch_pair([run, other], options, seed=options.seed, which=options.which)
+        return
     from rl_lab.watch.watch_run import watch_run
 
-    watch_run(Run.find(options.run, options.runs_dir), options, seed=options.seed, which=options.which)
+    watch_run(run, options, seed=options.seed, which=options.which)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from agents.core.agent import Agent
 from rl_lab import checkpoint
@@ -14,6 +15,20 @@ from rl_lab.system.printable import print_line
 
 POLL_SECONDS = 1.0  # time between two checks for a newer checkpoint
 MAX_ATTEMPTS = 10  # to read a checkpoint that training replaces at the same time
+
+
+class SelectableCheckpoints(Protocol):
+    """The checkpoints that a viewer offers."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the checkpoint that is loaded."""
+        ...
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of all checkpoints that can be chosen."""
+        ...
 
 
 class CheckpointSelector:

@@ -19,14 +19,14 @@ from rl_lab.experiment.run import Run
 from rl_lab.system.printable import print_line
 from rl_lab.system.signals import stop_signals_interrupt
 from rl_lab.system.update_speed import torch_threads
-from rl_lab.watch.checkpoint_selector import CheckpointSelector, newest_checkpoint
+from rl_lab.watch.checkpoint_selector import CheckpointSelector, SelectableCheckpoints, newest_checkpoint
 from rl_lab.watch.controls import KEYS, Controls
 from rl_lab.watch.player import Player
 from rl_lab.watch.rendered_env import RenderedEnv
 from rl_lab.watch.show_games import ShowResult, frame_rate, show_games
 from rl_lab.watch.sinks.frame_sink import FrameSink
 from rl_lab.watch.sinks.terminal import TerminalSink
-from rl_lab.watch.sinks.video import VideoSink
+from rl_lab.watch.sinks.video import VideoSink, check_video_suffix
 from rl_lab.watch.sinks.window import WindowSink
 from rl_lab.watch.watch_options import SinkName, WatchOptions
 
@@ -50,8 +50,8 @@ def watch_run(
         LabError: Options contradict each other, or there is no checkpoint or no display.
         EnvFault: The environment failed.
     """
-    sink_name = _select_sink(options)
-    _check_compatible(options, which)
+    sink_name = select_sink(options)
+    check_compatible(options, which)
     # One observation at a time is too little work for several threads.
     with contextlib.suppress(KeyboardInterrupt), stop_signals_interrupt(), torch_threads(1):
         return _watch(run, sink_name, options, seed, which, quiet=quiet)
@@ -73,7 +73,7 @@ def _watch(
     return _show(run, agent, checkpoints, sink_name, options, seed, quiet=quiet)
 
 
-def _select_sink(options: WatchOptions) -> SinkName:
+def select_sink(options: WatchOptions) -> SinkName:
     """Return the sink that was requested, otherwise the window if there is a display, otherwise the web page."""
     requested: dict[SinkName, bool] = {
         "video": bool(options.video),
@@ -90,8 +90,10 @@ def _select_sink(options: WatchOptions) -> SinkName:
     return "window" if has_display() else "web"
 
 
-def _check_compatible(options: WatchOptions, which: str | None) -> None:
-    """Raise LabError if options contradict each other."""
+def check_compatible(options: WatchOptions, which: str | None) -> None:
+    """Raise LabError if options contradict each other, or the name of the video has an unknown ending."""
+    if options.video:
+        check_video_suffix(Path(options.video))
     if options.saliency and options.occlusion:
         raise LabError("choose either --saliency or --occlusion, not both")
     if options.follow and which is not None:
@@ -133,7 +135,7 @@ def _show(
     Ctrl-C, SIGTERM and SIGHUP end this without scores.
     """
     epsilon = run.config.run.eval_epsilon if options.epsilon is None else options.epsilon
-    method = _select_saliency_method(run, agent, options)
+    method = select_saliency_method(run, agent, options)
     env = RenderedEnv(run.env_spec)
     player = Player(
         agent,
@@ -163,7 +165,7 @@ def _show(
     if episodes is None and sink_name == "video":
         episodes = 1
     fps = frame_rate(player, smooth=options.smooth)
-    sink = _open_sink(sink_name, options, controls, checkpoints, title, fps, run.env_spec)
+    sink = open_sink(sink_name, options, controls, checkpoints, title, fps, run.env_spec)
     result = show_games(
         player,
         sink,
@@ -174,13 +176,13 @@ def _show(
         after_step=update_weights,
     )
     if not quiet:
-        _print_result(run, sink, result)
+        print_result(run, sink, result)
     if result.num_cut:
         print(f"WARNING: {result.num_cut} of these episodes were cut at {player.max_steps:,} steps (--max-steps)")
     return result
 
 
-def _select_saliency_method(run: Run, agent: Agent, options: WatchOptions) -> SaliencyMethod:
+def select_saliency_method(run: Run, agent: Agent, options: WatchOptions) -> SaliencyMethod:
     """Return the method that was requested. Raises LabError if it does not work for this agent."""
     method: SaliencyMethod = "off"
     if options.saliency:
@@ -196,20 +198,33 @@ def _select_saliency_method(run: Run, agent: Agent, options: WatchOptions) -> Sa
     return method
 
 
-def _open_sink(
+def open_sink(
     name: SinkName,
     options: WatchOptions,
     controls: Controls | None,
-    checkpoints: CheckpointSelector,
+    checkpoints: SelectableCheckpoints,
     title: Callable[[], str],
     fps: float,
     env_spec: EnvSpec,
+    *,
+    num_agents: int = 1,
 ) -> FrameSink:
-    """Return the sink, after printing where the games are shown. A video has no controls."""
+    """Return the sink, after printing where the games are shown. A video has no controls.
+
+    Args:
+        name: The kind of sink.
+        options: How the episodes are shown.
+        controls: Receives the keys; None for a video.
+        checkpoints: The checkpoints that the page offers.
+        title: Returns the title of the window or the page.
+        fps: Frames per second of a video.
+        env_spec: The environment.
+        num_agents: Agents side by side.
+    """
     if controls is None:
         return VideoSink(Path(options.video), fps)
     if name == "window":
-        window = WindowSink(controls, title)
+        window = WindowSink(controls, title, num_agents=num_agents)
         print_line(f"in a window; keys: {_describe_keys()}")
         return window
     if name == "web":
@@ -227,7 +242,7 @@ def _describe_keys() -> str:
     return ", ".join(f"{names.get(key, key)}: {action}" for key, action in KEYS.items())
 
 
-def _print_result(run: Run, sink: FrameSink, result: ShowResult) -> None:
+def print_result(run: Run, sink: FrameSink, result: ShowResult) -> None:
     """Print the scores, and the length of a video."""
     if result.scores:
         scores = ", ".join(f"{score:g}" for score in result.scores)

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from rl_lab.errors import LabError
 from rl_lab.system.printable import printable
-from rl_lab.watch.checkpoint_selector import CheckpointSelector
+from rl_lab.watch.checkpoint_selector import SelectableCheckpoints
 from rl_lab.watch.controls import KEYS, Controls
 from rl_lab.watch.images import RgbImage
 from rl_lab.watch.player import PlayerStep
@@ -50,7 +50,7 @@ class WebSink:
     def __init__(
         self,
         controls: Controls,
-        checkpoints: CheckpointSelector,
+        checkpoints: SelectableCheckpoints,
         title: Callable[[], str],
         *,
         host: str,

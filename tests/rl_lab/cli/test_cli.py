@@ -86,8 +86,8 @@ CARTPOLE = ["--env", "CartPole-v1"]
     [
         (
             ["trian"],
-            "unknown command 'trian'; the commands are: train, resume, eval, watch, look, export, push, pull, compare,"
-            " sweep, results, sync, dash, list, rm, clean, doctor, completion",
+            "unknown command 'trian'; the commands are: train, resume, eval, watch, play, look, export, push, pull,"
+            " compare, sweep, results, sync, dash, list, rm, clean, doctor, completion",
         ),
         (
             ["list", "everything"],
@@ -207,7 +207,18 @@ def test_help_of_eval_lists_its_options(tmp_path: Path):
             "eval",
             "watch",
         ],
-        *["look", "compare", "sweep", "sweep grid", "sweep search", "sweep resume", "sweep status", "sync", "dash"],
+        *[
+            "play",
+            "look",
+            "compare",
+            "sweep",
+            "sweep grid",
+            "sweep search",
+            "sweep resume",
+            "sweep status",
+            "sync",
+            "dash",
+        ],
         *["list", "list runs", "rm", "clean", "doctor"],
     ],
 )

@@ -1,24 +1,20 @@
 """Tests of the window sink on a virtual display (Xvfb), with keys from xdotool."""
 
 import os
-import shutil
-import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from virtual_display import wait_until
 
 from rl_lab.errors import LabError
 from rl_lab.watch.controls import Controls
 from rl_lab.watch.frame_rendering import FRAME_HEIGHT, FRAME_WIDTH
 from rl_lab.watch.sinks.window import WindowSink
 
-MISSING_TOOLS = [name for name in ("Xvfb", "xdotool") if shutil.which(name) is None]
-WIDTH, HEIGHT = 1024, 768
 NO_STEP: Any = None
 
 
@@ -46,38 +42,22 @@ def test_any_title_is_shown(monkeypatch):
         window.close()
 
 
-@pytest.fixture
-def screen(tmp_path):
-    """Start a virtual display. Yields its name, and a function that returns its pixels u8[H, W, 3]."""
-    if MISSING_TOOLS:
-        pytest.skip(f"{' and '.join(MISSING_TOOLS)} not installed (Debian: apt-get install xvfb xdotool)")
-    display = f":{90 + os.getpid() % 900}"
-    screen_file = tmp_path / "Xvfb_screen0"
-    command = ["Xvfb", display, "-screen", "0", f"{WIDTH}x{HEIGHT}x24", "-fbdir", str(tmp_path), "-nolisten", "tcp"]
-    server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-
-    def read_pixels() -> np.ndarray:
-        """Read the screen file, which has the format XWD."""
-        data = screen_file.read_bytes()
-        (header_bytes,) = struct.unpack(">I", data[:4])
-        (num_colors,) = struct.unpack(">I", data[76:80])
-        pixels = np.frombuffer(data, np.uint8, WIDTH * HEIGHT * 4, header_bytes + 12 * num_colors)
-        return pixels.reshape(HEIGHT, WIDTH, 4)[:, :, 2::-1].copy()
-
-    deadline = time.monotonic() + 20
-    while not screen_file.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)
-    yield display, read_pixels
-    server.terminate()
-    server.wait(10)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        time.sleep(0.05)
+@pytest.mark.parametrize(("desktop", "expected"), [((1024, 768), (1024, 372)), ((1920, 1080), (1760, 640))])
+def test_two_agents_fit_the_desktop(monkeypatch, desktop, expected):
+    monkeypatch.setattr("rl_lab.watch.sinks.window.has_display", lambda: True)
+    monkeypatch.setattr("rl_lab.watch.sinks.window.INVISIBLE_DRIVERS", ())
+    monkeypatch.setattr("pygame.display.get_desktop_sizes", lambda: [desktop])
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    window = WindowSink(Controls(), lambda: "", num_agents=2)
+    try:
+        frame = np.zeros((FRAME_HEIGHT, 2 * FRAME_WIDTH, 3), np.uint8)
+        frame[:, FRAME_WIDTH:] = 200
+        window.show(frame, NO_STEP)
+        assert window.surface.get_size() == expected
+        assert window.surface.get_at((expected[0] // 2 - 3, 5))[:3] == (0, 0, 0)
+        assert window.surface.get_at((expected[0] - 3, 5))[:3] == (200, 200, 200)
+    finally:
+        window.close()
 
 
 def test_window_shows_the_game_and_responds_to_keys(screen, tmp_path):
