@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from rl_lab.analysis.saliency import available_saliency_methods
+from agents.core.agent import Agent
+from rl_lab.analysis.saliency import SaliencyMethod, available_saliency_methods
 from rl_lab.errors import LabError
 from rl_lab.experiment.factory import make_cpu_agent
 from rl_lab.experiment.human_scores import game_conditions
@@ -97,27 +98,8 @@ def _watch(
     checkpoints = PairedCheckpoints(
         [CheckpointSelector(run.path, agent, which) for run, agent in zip(runs, agents, strict=True)]
     )
-    methods = [select_saliency_method(run, agent, options) for run, agent in zip(runs, agents, strict=True)]
-    shared_seed = common_seed(seed, [run.config.run.seed for run in runs])
-    players: list[Player] = []
-    for run, agent, method in zip(runs, agents, methods, strict=True):
-        epsilon = run.config.run.eval_epsilon if options.epsilon is None else options.epsilon
-        player = Player(
-            agent,
-            run.config,
-            RenderedEnv(run.env_spec),
-            epsilon=epsilon,
-            seed=seed,
-            saliency_method=method,
-            max_steps=options.max_steps,
-        )
-        player.seed = shared_seed
-        players.append(player)
-    controls = None
-    if sink_name != "video":
-        available = [available_saliency_methods(agent, run.env_spec) for run, agent in zip(runs, agents, strict=True)]
-        common = tuple(method for method in available[0] if all(method in each for each in available))
-        controls = Controls(saliency_method=methods[0], saliency_methods=common)
+    players = _make_players(runs, agents, options, seed)
+    controls = None if sink_name == "video" else _make_controls(runs, players)
     newest: list[PlayerStep] = []
 
     def titles() -> list[str]:
@@ -145,3 +127,37 @@ def _watch(
     for run, result in zip(runs, results, strict=True):
         print_result(run, sink, result)
     return results
+
+
+def _make_players(runs: Sequence[Run], agents: Sequence[Agent], options: WatchOptions, seed: int) -> list[Player]:
+    """Return a player for each agent, all with the same games."""
+    # The methods come first: they may be refused, and environments that were made would stay open.
+    methods: list[SaliencyMethod] = [
+        select_saliency_method(run, agent, options) for run, agent in zip(runs, agents, strict=True)
+    ]
+    shared_seed = common_seed(seed, [run.config.run.seed for run in runs])
+    players: list[Player] = []
+    for run, agent, method in zip(runs, agents, methods, strict=True):
+        player = Player(
+            agent,
+            run.config,
+            RenderedEnv(run.env_spec),
+            epsilon=run.config.run.eval_epsilon if options.epsilon is None else options.epsilon,
+            seed=seed,
+            saliency_method=method,
+            max_steps=options.max_steps,
+        )
+        player.seed = shared_seed
+        players.append(player)
+    return players
+
+
+def _make_controls(runs: Sequence[Run], players: Sequence[Player]) -> Controls:
+    """Return controls with the saliency methods that all agents support."""
+    available = [
+        available_saliency_methods(player.agent, run.env_spec) for run, player in zip(runs, players, strict=True)
+    ]
+    common: tuple[SaliencyMethod, ...] = tuple(
+        method for method in available[0] if all(method in each for each in available)
+    )
+    return Controls(saliency_method=players[0].saliency_method, saliency_methods=common)
