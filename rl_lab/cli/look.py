@@ -60,7 +60,7 @@ def _print_attack(run: Run, size: float, options: LookOptions) -> None:
 
 def _write_report(run: Run, options: LookOptions) -> None:
     """Write the page and the images, and print their paths."""
-    from rl_lab import api
+    from rl_lab import api, checkpoint
     from rl_lab.analysis.network_report import write_network_report
     from rl_lab.watch.player import Player
     from rl_lab.watch.rendered_env import RenderedEnv
@@ -68,7 +68,9 @@ def _write_report(run: Run, options: LookOptions) -> None:
     agent = api.load_agent(run, which=options.which)
     epsilon = run.config.run.eval_epsilon
     player = Player(agent, run.config, RenderedEnv(run.env_spec), epsilon=epsilon, seed=options.seed)
-    facts = [f"{run}, checkpoint {options.checkpoint}, seed {options.seed}, epsilon {epsilon:g}"]
+    folder = checkpoint.find(run.path, options.which)
+    step = checkpoint.read_state(folder)["steps"]
+    facts = [f"{run}, checkpoint {folder.name} of step {step:,}, seed {options.seed}, epsilon {epsilon:g}"]
     descriptions = write_network_report(
         player,
         _output_folder(run, options),

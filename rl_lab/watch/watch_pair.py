@@ -22,7 +22,15 @@ from rl_lab.watch.rendered_env import RenderedEnv
 from rl_lab.watch.show_games import ShowResult, frame_rate
 from rl_lab.watch.show_pair import show_pair
 from rl_lab.watch.watch_options import SinkName, WatchOptions
-from rl_lab.watch.watch_run import check_compatible, open_sink, print_result, select_saliency_method, select_sink
+from rl_lab.watch.watch_run import (
+    check_compatible,
+    open_sink,
+    print_cut,
+    print_scores,
+    print_video,
+    select_saliency_method,
+    select_sink,
+)
 
 
 def watch_pair(
@@ -124,8 +132,10 @@ def _watch(
     results = show_pair(
         players, sink, titles=titles, episodes=episodes, smooth=options.smooth, controls=controls, after_step=update
     )
-    for run, result in zip(runs, results, strict=True):
-        print_result(run, sink, result)
+    for run, player, result in zip(runs, players, results, strict=True):
+        print_scores(f"{run.config.agent} of {run}", result)
+        print_cut(result, player)
+    print_video(sink, results[0])
     return results
 
 

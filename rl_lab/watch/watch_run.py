@@ -176,9 +176,9 @@ def _show(
         after_step=update_weights,
     )
     if not quiet:
-        print_result(run, sink, result)
-    if result.num_cut:
-        print(f"WARNING: {result.num_cut} of these episodes were cut at {player.max_steps:,} steps (--max-steps)")
+        print_scores(f"{run.config.agent} on {run.env_spec.name}", result)
+        print_video(sink, result)
+    print_cut(result, player)
     return result
 
 
@@ -242,10 +242,20 @@ def _describe_keys() -> str:
     return ", ".join(f"{names.get(key, key)}: {action}" for key, action in KEYS.items())
 
 
-def print_result(run: Run, sink: FrameSink, result: ShowResult) -> None:
-    """Print the scores, and the length of a video."""
+def print_scores(agent: str, result: ShowResult) -> None:
+    """Print the scores of an agent."""
     if result.scores:
         scores = ", ".join(f"{score:g}" for score in result.scores)
-        print_line(f"{run.config.agent} on {run.env_spec.name}: score {scores}")
+        print_line(f"{agent}: score {scores}")
+
+
+def print_video(sink: FrameSink, result: ShowResult) -> None:
+    """Print the length of a video."""
     if isinstance(sink, VideoSink):
         print_line(f"{sink.path}: {result.num_frames:,} frames, {result.num_frames / sink.fps:.1f} s")
+
+
+def print_cut(result: ShowResult, player: Player) -> None:
+    """Print a warning if episodes were cut."""
+    if result.num_cut:
+        print(f"WARNING: {result.num_cut} of these episodes were cut at {player.max_steps:,} steps (--max-steps)")

@@ -111,7 +111,9 @@ def test_command_writes_a_video_of_two_runs(runs: list[Run], tmp_path: Path, cap
     capture = cv2.VideoCapture(str(video))
     assert capture.get(cv2.CAP_PROP_FRAME_WIDTH) == 1760
     output = capsys.readouterr().out
-    assert output.count("dqn on CartPole-v1: score ") == 2
+    for path in paths:
+        assert f"dqn of {path}: score " in output
+    assert output.count("pair.mp4: ") == 1
 
 
 @pytest.mark.parametrize(
