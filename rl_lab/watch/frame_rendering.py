@@ -239,7 +239,7 @@ def _draw_planes(frame: RgbImage, planes: NDArray[Any], top: int) -> int:
 def _draw_channels(frame: RgbImage, planes: NDArray[Any], names: Sequence[str], top: int) -> int:
     """Draw planes [C, H, W] as one picture, and beside it a legend of its channels. Returns the y below both."""
     size = max(CHANNELS_SIDE, LEGEND_HEIGHT * len(names))
-    _draw_scaled(frame, color_planes(planes), Box(PANEL_LEFT, top, PANEL_LEFT + size, top + size))
+    draw_scaled(frame, color_planes(planes), Box(PANEL_LEFT, top, PANEL_LEFT + size, top + size))
     left = PANEL_LEFT + size + 12
     for i, (name, color) in enumerate(zip(names, channel_colors(len(names)), strict=True)):
         y = top + i * LEGEND_HEIGHT
