@@ -14,7 +14,7 @@ from rl_lab.experiment.registry import load_env_plugins
 from rl_lab.experiment.run import Run
 from rl_lab.system.signals import stop_signals_interrupt
 from rl_lab.system.update_speed import torch_threads
-from rl_lab.training.evaluation import evaluation_seed
+from rl_lab.training.evaluation import seed_unlike_training
 from rl_lab.watch.checkpoint_selector import CheckpointSelector
 from rl_lab.watch.controls import Controls
 from rl_lab.watch.player import Player, PlayerStep
@@ -93,7 +93,7 @@ def common_seed(seed: int, training_seeds: Sequence[int]) -> int:
     """Return the seed of games that no run was trained on: `seed`, or one that is derived from it."""
     for training_seed in training_seeds:
         if seed == training_seed:
-            return evaluation_seed(seed, training_seed)
+            return seed_unlike_training(seed, training_seed)
     return seed
 
 
