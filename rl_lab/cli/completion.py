@@ -65,7 +65,7 @@ TAKE_AGENTS = (("train",), ("sweep", "search"), ("list", "presets"))
 """Words after which the name of an agent stands."""
 
 SUBCOMMANDS = {
-    "list": ("runs", "agents", "envs", "presets"),
+    "list": ("runs", "agents", "envs", "presets", "demos"),
     "sweep": ("grid", "search", "resume", "status"),
     "completion": tuple(SCRIPTS),
 }

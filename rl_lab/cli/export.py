@@ -10,7 +10,7 @@ import tyro
 from agents.core.settings import CountOrZero, check_fields
 from rl_lab.cli.parsing import PlayOptions, parse
 from rl_lab.errors import LabError
-from rl_lab.experiment.run import DEMO, Run
+from rl_lab.experiment.run import Run
 from rl_lab.system.printable import print_line
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
@@ -43,7 +43,7 @@ def export_command(args: list[str]) -> None:
     if not (options.onnx or options.torchscript or options.minari or options.csv):
         raise LabError("nothing to export; add --onnx, --torchscript, --minari N or --csv")
     run = Run.find(options.run, options.runs_dir)
-    if run.path == DEMO and not options.out:
+    if run.is_demo and not options.out:
         raise LabError("the demo is part of the package; name a folder with --out")
     folder = Path(options.out) if options.out else run.path / "export"
     if options.csv:

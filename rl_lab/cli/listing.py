@@ -8,11 +8,12 @@ import textwrap
 
 from rl_lab.errors import LabError
 from rl_lab.experiment.config_layers import preset_sections
+from rl_lab.experiment.demo_agents import DemoRecord, demo_names
 from rl_lab.experiment.registry import agents, find_agent
 from rl_lab.system.printable import print_line
 from rl_lab.system.shell import PROG
 
-USAGE = f"""usage: {PROG} list [runs|agents|envs [MODULE]|presets [AGENT]]
+USAGE = f"""usage: {PROG} list [runs|agents|envs [MODULE]|presets [AGENT]|demos]
 
 List the agents and the environments.
 
@@ -20,14 +21,15 @@ List the agents and the environments.
   list agents             the agents with their papers
   list envs               the environments that this installation can train on
   list envs MODULE        the environments that a module registers
-  list presets [AGENT]    the presets of an agent, or of all agents, and what they have settings for"""
+  list presets [AGENT]    the presets of an agent, or of all agents, and what they have settings for
+  list demos              the trained agents that are part of the lab: watch demo:NAME"""
 
 MAX_INDENT = 26  # columns before the second line of an entry
 MIN_TEXT_WIDTH = 20  # columns of an entry on a very narrow terminal
 
 
 def list_command(args: list[str]) -> None:
-    """Print the runs, the agents, the environments, or the presets of agents.
+    """Print the runs, the agents, the environments, the presets of agents, or the demos.
 
     Raises:
         LabError: The arguments are wrong.
@@ -46,13 +48,15 @@ def list_command(args: list[str]) -> None:
         _print_module(args[1])
     elif args and args[0] == "presets" and len(args) <= 2:
         _print_presets(args[1:] or sorted(agents()))
+    elif args == ["demos"]:
+        _print_demos()
     elif not args:
         _print_agents()
         _print_environments()
     else:
         raise LabError(
-            f"list {' '.join(args)}: the usage is list, list runs, list agents, list envs [MODULE] or"
-            " list presets [AGENT]"
+            f"list {' '.join(args)}: the usage is list, list runs, list agents, list envs [MODULE],"
+            " list presets [AGENT] or list demos"
         )
 
 
@@ -82,6 +86,15 @@ def _print_presets(names: list[str]) -> None:
         presets = preset_sections(find_agent(name).presets)
         for preset, sections in presets.items():
             _print_entry(f"{name} --preset {preset}: ", ", ".join(sections) or "the same settings everywhere")
+
+
+def _print_demos() -> None:
+    """Print the trained agents that are part of the package, with their scores."""
+    records = {f"demo:{name}": DemoRecord.read(name) for name in demo_names()}
+    width = max(len(name) for name in records)
+    for name, record in records.items():
+        text = f"{record.agent} on {record.env}, score {record.score:.2f} +- {record.score_std:.2f}"
+        _print_entry(f"{name:<{width}}  ", text)
 
 
 def _print_entry(head: str, text: str) -> None:

@@ -11,7 +11,8 @@ import tyro
 from agents.core.settings import Count, Positive, Range, check_fields
 from rl_lab.cli.parsing import PlayOptions, parse
 from rl_lab.errors import LabError
-from rl_lab.experiment.run import DEMO, Run
+from rl_lab.experiment.demo_agents import DEFAULT_DEMO
+from rl_lab.experiment.run import Run
 from rl_lab.system.printable import print_line
 
 
@@ -86,6 +87,6 @@ def _write_report(run: Run, options: LookOptions) -> None:
 def _output_folder(run: Run, options: LookOptions) -> Path:
     if options.out:
         return Path(options.out)
-    if run.path == DEMO:  # the demo is part of the installed package
-        return Path("look-demo")
+    if run.is_demo:  # a demo is part of the installed package
+        return Path("look-demo" if run.path.name == DEFAULT_DEMO else f"look-demo-{run.path.name}")
     return run.path / "look"

@@ -37,15 +37,15 @@ commands:
   results [SUITE...]        build the page of results from the result files of suites
   sync [RUN...]             upload metrics that were logged offline to Weights & Biases
   dash [RUN]                show the W&B view of a run in the terminal
-  list [runs|agents|envs|presets]
-                            list the runs, the agents, the environments, or the presets of agents
+  list [runs|agents|envs|presets|demos]
+                            list runs, agents, environments, presets of agents, or trained agents of the lab
   rm RUN...                 remove run folders
   clean [RUN...]            free the disk space of finished runs: remove what only `resume` needs
   completion SHELL          print a script that completes words in bash, zsh or fish
   doctor                    describe this machine, and report problems of the installation
 
-RUN is a run folder, "latest", an unambiguous part of its name, or "demo", an agent that is part of the lab. compare and
-sync accept several: folders of runs, patterns, groups of --seeds, parts of names.
+RUN is a run folder, "latest", an unambiguous part of its name, or "demo", an agent that is part of the lab (list demos
+shows more). compare and sync accept several: folders of runs, patterns, groups of --seeds, parts of names.
 {PROG} COMMAND --help shows the options with their types, defaults and units; of train the most used ones,
 and --help-all all of them.
 {PROG} COMMAND --verbose also prints the traceback of an error; {PROG} --version prints the version."""

@@ -35,6 +35,7 @@ IGNORED_SETTINGS = {
     "wandb",
     "wandb_project",
     "tensorboard",
+    "trackio",
     "log_every",
     "video_every",
     "eval_every",

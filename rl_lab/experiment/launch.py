@@ -17,7 +17,7 @@ from rl_lab.errors import LabError
 from rl_lab.experiment import config as configuration
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.env_settings import check_env_options
-from rl_lab.experiment.run import DEMO, Run
+from rl_lab.experiment.run import Run
 from rl_lab.experiment.training_plan import TrainingPlan, plan_training
 from rl_lab.system.lock import lock_run
 from rl_lab.system.quiet_output import quiet_if_lost
@@ -152,7 +152,7 @@ def resume(
             folder is unchanged.
         Interrupted, Fault: As `train`.
     """
-    if run.path == DEMO:
+    if run.is_demo:
         raise LabError("the demo cannot be resumed; a new run starts from its network with --init-from demo")
     with lock_run(run.path), contextlib.ExitStack() as stack:
         previous = run.config

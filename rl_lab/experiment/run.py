@@ -28,6 +28,7 @@ from rl_lab.errors import LabError
 from rl_lab.experiment import config as configuration
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.config_layers import read_yaml
+from rl_lab.experiment.demo_agents import DEMOS, named_demo
 from rl_lab.experiment.run_files import read_env_spec, read_metrics
 from rl_lab.experiment.run_search import FoundFolders, find_run_folders
 from rl_lab.system.data_files import MISSING, DataFileError, read_text
@@ -35,9 +36,6 @@ from rl_lab.system.portable_name import portable_name
 
 if TYPE_CHECKING:
     import pandas
-
-DEMO = Path(__file__).parents[1] / "demo"
-"""A run folder that is part of the package. It holds only the best network, so it cannot be resumed."""
 
 MAX_RUNS_PER_SECOND = 1000
 
@@ -94,8 +92,8 @@ class Run:
         """Return the run with a name.
 
         Args:
-            name: A run folder; "latest"; an unambiguous part of the run's path below `runs_dir`; "demo", which is part
-                of the package; or a `Run`, which is returned unchanged.
+            name: A run folder; "latest"; an unambiguous part of the run's path below `runs_dir`; "demo" or "demo:NAME",
+                an agent that is part of the package; or a `Run`, which is returned unchanged.
             runs_dir: Folder of the run folders.
 
         Raises:
@@ -105,8 +103,9 @@ class Run:
             return name
         if _is_run_folder(Path(name)):
             return cls(Path(name))
-        if str(name) == "demo":
-            return cls(DEMO)
+        demo = named_demo(str(name))
+        if demo is not None:
+            return cls(demo)
         root = Path(runs_dir)
         found = find_run_folders(root, RUN_DEPTH)
         runs = sorted(found.runs, key=lambda path: (path.name, path))
@@ -144,6 +143,11 @@ class Run:
             new_file.replace(self.path / "config.yaml")
         except OSError as error:
             raise LabError(f"{self.path / 'config.yaml'} cannot be written: {error.strerror}") from error
+
+    @property
+    def is_demo(self) -> bool:
+        """Return True for an agent that is part of the package, whose folder receives no files."""
+        return self.path.parent == DEMOS
 
     @property
     def config(self) -> Config:

@@ -110,9 +110,11 @@ class RunConfig:
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
     """Weights & Biases. "auto" is online if an API key is found, else offline."""
     wandb_project: str = "rl_lab"
-    """W&B project of the run."""
+    """Project of the run in W&B and in trackio."""
     tensorboard: bool = False
     """Write metrics for TensorBoard too, into the folder tensorboard/ of the run."""
+    trackio: bool = False
+    """Write metrics into the database of trackio too, as a run of the project `wandb_project`."""
     runs_dir: str = "runs"
     """Folder of the run folders."""
 

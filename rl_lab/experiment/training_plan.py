@@ -28,6 +28,7 @@ from rl_lab.system.memory_budget import check_memory, keep_freed_memory
 from rl_lab.system.precision import resolve_precision
 from rl_lab.system.update_speed import UpdateSpeed, choose, measure_updates, torch_threads
 from rl_lab.tracking.tensorboard_sink import check_tensorboard
+from rl_lab.tracking.trackio_sink import import_trackio
 
 # Measured with Python 3.11 on Linux: RSS of the process per environment, or PSS of a worker process.
 EMULATOR_BYTES = 1_100_000  # Pong
@@ -82,6 +83,8 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
     """
     if config.run.tensorboard:
         check_tensorboard()
+    if config.run.trackio:
+        import_trackio()
     entry = find_agent(config.agent)
     agent_class = entry.load()
     spaces = env_spaces(env_spec, config.run.num_envs)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 class MetricsSink(Protocol):
-    """Receives the metrics of a run: a file, Weights & Biases, TensorBoard, or the scheduler of a sweep."""
+    """Receives the metrics of a run: a file, Weights & Biases, TensorBoard, trackio, or the scheduler of a sweep."""
 
     def log(self, step: int, values: dict[str, Any]) -> None:
         """Store metrics.

@@ -10,6 +10,7 @@ from rl_lab.tracking.json_lines_sink import JsonLinesSink
 from rl_lab.tracking.metric_names import STEP_METRIC
 from rl_lab.tracking.metrics_sink import MetricsSink
 from rl_lab.tracking.tensorboard_sink import TensorBoardSink
+from rl_lab.tracking.trackio_sink import TrackioSink
 from rl_lab.tracking.wandb_mode import WandbMode
 from rl_lab.tracking.wandb_sink import WandbSink
 
@@ -42,7 +43,13 @@ class Tracker:
 
 
 def open_tracker(
-    run: Run, mode: WandbMode, step: int, listener: MetricsSink | None = None, *, tensorboard: bool = False
+    run: Run,
+    mode: WandbMode,
+    step: int,
+    listener: MetricsSink | None = None,
+    *,
+    tensorboard: bool = False,
+    trackio: bool = False,
 ) -> Tracker:
     """Open the sinks of a run that starts or resumes.
 
@@ -53,6 +60,7 @@ def open_tracker(
             this step are dropped, because the run will log them again.
         listener: A further sink, or None.
         tensorboard: Add a TensorBoard sink.
+        trackio: Add a trackio sink.
     """
     lines: list[dict[str, Any]] = []
     if step > 0:
@@ -62,6 +70,8 @@ def open_tracker(
         sinks.append(WandbSink(run, mode, lines))
     if tensorboard:
         sinks.append(TensorBoardSink(run, lines))
+    if trackio:
+        sinks.append(TrackioSink(run, lines))
     if listener is not None:
         sinks.append(listener)
     return Tracker(run, sinks)

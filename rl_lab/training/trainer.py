@@ -159,8 +159,15 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             stack.callback(session.loop.close)
             self._print_introduction(f"W&B {wandb_mode}: {wandb_reason}")
-            tensorboard = self.plan.config.run.tensorboard
-            tracker = open_tracker(self.run, wandb_mode, state.steps, self.listener, tensorboard=tensorboard)
+            settings = self.plan.config.run
+            tracker = open_tracker(
+                self.run,
+                wandb_mode,
+                state.steps,
+                self.listener,
+                tensorboard=settings.tensorboard,
+                trackio=settings.trackio,
+            )
             stack.callback(tracker.close)
             stack.enter_context(session.display)
             stack.enter_context(stop_signals(session.request_stop))

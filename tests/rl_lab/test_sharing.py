@@ -16,7 +16,8 @@ from rl_lab import api
 from rl_lab.cli.pull import pull_command
 from rl_lab.cli.push import push_command
 from rl_lab.errors import ConfigError, LabError
-from rl_lab.experiment.run import DEMO, Run
+from rl_lab.experiment.demo_agents import DEMOS
+from rl_lab.experiment.run import Run
 
 REPO = "user/cartpole"
 
@@ -36,7 +37,7 @@ def hub(monkeypatch: Any, tmp_path: Path) -> Iterator[HubServer]:
 def demo_files() -> dict[str, bytes]:
     """Return the files of the demo by name, as a stranger could have uploaded them."""
     names = ("config.yaml", "env.json", "checkpoints/best/state.json", "checkpoints/best/network.safetensors")
-    return {name: (DEMO / name).read_bytes() for name in names}
+    return {name: (DEMOS / "pong" / name).read_bytes() for name in names}
 
 
 def test_a_pulled_run_equals_the_pushed_one(hub: HubServer, train: Any, tmp_path: Path, capsys: Any):

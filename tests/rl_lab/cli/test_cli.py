@@ -91,7 +91,7 @@ CARTPOLE = ["--env", "CartPole-v1"]
         ),
         (
             ["list", "everything"],
-            "the usage is list, list runs, list agents, list envs [MODULE] or list presets [AGENT]",
+            "the usage is list, list runs, list agents, list envs [MODULE], list presets [AGENT] or list demos",
         ),
         (["doctor", "--fix"], "doctor takes no options, not --fix"),
         (["train"], "which agent?"),

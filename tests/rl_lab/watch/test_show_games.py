@@ -12,7 +12,7 @@ import pytest
 
 from rl_lab import api
 from rl_lab.cli.main import main
-from rl_lab.experiment.run import DEMO, Run
+from rl_lab.experiment.run import Run
 from rl_lab.watch.controls import Controls
 from rl_lab.watch.images import RgbImage
 from rl_lab.watch.player import Player, PlayerStep
@@ -112,14 +112,6 @@ def test_restart_is_not_lost_if_a_redraw_is_requested_at_the_same_time(train):
     result = show_games(player, sink, title=lambda: "title", episodes=None, controls=controls)
     assert sink.step_numbers == [0, 1, 2, 0, 1, 2]
     assert result.scores == []
-
-
-def test_demo_is_small_and_documents_its_training():
-    files = [path for path in DEMO.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 4e6
-    readme = (DEMO / "README.md").read_text()
-    assert "python -m rl_lab train dqn --env Pong --seed" in readme
-    assert "whole games" in readme
 
 
 @pytest.mark.slow
