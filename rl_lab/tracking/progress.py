@@ -1,4 +1,4 @@
-"""The progress on the console: a bar with two lines of numbers on a terminal, elsewhere a plain line every 30 s."""
+"""The progress of a run: a bar with two lines on a terminal and in a notebook, elsewhere a plain line every 30 s."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from rl_lab.system.printable import plain_text, printable, wrapped
-from rl_lab.tracking.progress_console import ProgressConsole
+from rl_lab.tracking.notebook_bar import NotebookBar, is_notebook
 
-BAR_INTERVAL = 0.5  # seconds between two updates of the bar on a terminal
-LINE_INTERVAL = 30.0  # seconds between two lines where the output is no terminal
+BAR_INTERVAL = 0.5  # seconds between two updates of the bar
+LINE_INTERVAL = 30.0  # seconds between two lines where there is no bar
 MIN_BAR_WIDTH = 5  # columns; a shorter bar is left out
 MAX_BAR_WIDTH = 40  # columns
+NOTEBOOK_WIDTH = 90  # columns of the text beside the bar of a notebook
 GAP = "  "  # between two numbers
 
 
@@ -113,11 +114,13 @@ class ProgressDisplay:
     def __init__(self, total: int, *, quiet: bool = False) -> None:
         """`total` is the number of agent steps of the run; `quiet` disables all output."""
         self.total = total
-        self.console = ProgressConsole(quiet=quiet, highlight=False)
+        self.console = Console(quiet=quiet, highlight=False, force_jupyter=False)
+        self.notebook_bar = NotebookBar() if is_notebook() and not quiet else None
         self.status = ProgressStatus()
         self.live = Live(console=self.console, refresh_per_second=4, get_renderable=self._render)
         self.shown_at = time.monotonic()
-        self.interval = BAR_INTERVAL if self.console.is_terminal else LINE_INTERVAL
+        has_bar = self.console.is_terminal or self.notebook_bar is not None
+        self.interval = BAR_INTERVAL if has_bar else LINE_INTERVAL
 
     def __enter__(self) -> ProgressDisplay:
         if self.console.is_terminal:
@@ -146,7 +149,10 @@ class ProgressDisplay:
         """Update the bar, or print the status as a line."""
         self.shown_at = time.monotonic()
         self.status = status
-        if not self.console.is_terminal:
+        if self.notebook_bar is not None:
+            lines = [status.speed_line(self.total), status.score_line(NOTEBOOK_WIDTH)]
+            self.notebook_bar.show(status.percent(self.total), lines)
+        elif not self.console.is_terminal:
             self.print_line(status.line(self.total))
 
     def _render(self) -> Group:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rl_lab.errors import LabError
 
@@ -36,6 +40,19 @@ class RecordedVideo:
             path.write_bytes(self.data)
         except OSError as error:
             raise LabError(f"the video {path} cannot be written: {error.strerror}") from error
+
+    def frames(self) -> list[NDArray[np.uint8]]:
+        """Return the frames as RGB images, uint8 [height, width, 3] each.
+
+        Raises:
+            LabError: The package av is not installed.
+        """
+        try:
+            import av
+        except ImportError as error:
+            raise LabError("the frames of a video need the package av, which is not installed") from error
+        with av.open(io.BytesIO(self.data)) as container:
+            return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
     def _repr_html_(self) -> str:
         """Return the video as HTML that holds its whole content."""

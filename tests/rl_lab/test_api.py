@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -79,6 +80,11 @@ def test_watch_returns_a_video_that_a_notebook_shows(tmp_path: Any, capsys: Any)
     with av.open(str(tmp_path / "episodes.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 31  # with the last state
     assert len(video.scores) == 1
+    capture = cv2.VideoCapture(str(tmp_path / "episodes.mp4"))  # a decoder other than that of `frames`
+    _, first = capture.read()
+    frames = video.frames()
+    assert len(frames) == 31
+    assert np.abs(frames[0].astype(int) - first[:, :, ::-1]).mean() < 3
     assert "frames" not in capsys.readouterr().out
     with pytest.raises(LabError, match=r"must end in \.mp4"):
         video.save(tmp_path / "episodes.gif")

@@ -6,9 +6,9 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from rl_lab.tracking.progress import ProgressDisplay, ProgressStatus
-from rl_lab.tracking.progress_console import ProgressConsole
 
 FULL = ProgressStatus(
     step=370_000,
@@ -26,7 +26,7 @@ def screen_lines(status: ProgressStatus, total: int, width: int) -> list[str]:
     """Return the lines that a terminal of `width` columns shows."""
     display = ProgressDisplay(total)
     output = io.StringIO()
-    display.console = ProgressConsole(file=output, width=width, highlight=False)
+    display.console = Console(file=output, width=width, highlight=False)
     display.status = status
     display.console.print(display._render())
     return [line.rstrip() for line in output.getvalue().splitlines()]
@@ -75,7 +75,7 @@ def test_lines_above_the_bar_are_broken_between_words(monkeypatch: pytest.Monkey
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich then treats the output as a terminal
     display = ProgressDisplay(100)
     output = io.StringIO()
-    display.console = ProgressConsole(file=output, width=20, force_terminal=True, no_color=True)
+    display.console = Console(file=output, width=20, force_terminal=True, no_color=True)
     display.print_line("one two three four five /a/path/that/is/longer/than/a/line")
     assert output.getvalue().splitlines() == [
         "one two three four",
