@@ -251,7 +251,7 @@ def show(
         which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
         env: The environment or callable that `train` received, if it was one.
         runs_dir: Folder of the run folders.
-        quiet: Do not print the scores.
+        quiet: Print nothing at the end.
         **options: The options of `rl_lab.watch.watch_options.WatchOptions`: video="pong.mp4", web=True, episodes=3, ...
 
     Raises:

@@ -114,8 +114,10 @@ class ProgressDisplay:
     def __init__(self, total: int, *, quiet: bool = False) -> None:
         """`total` is the number of agent steps of the run; `quiet` disables all output."""
         self.total = total
-        self.console = Console(quiet=quiet, highlight=False, force_jupyter=False)
         self.notebook_bar = NotebookBar() if is_notebook() and not quiet else None
+        # The output stream of a notebook may call itself a terminal.
+        force_terminal = None if self.notebook_bar is None else False
+        self.console = Console(quiet=quiet, highlight=False, force_jupyter=False, force_terminal=force_terminal)
         self.status = ProgressStatus()
         self.live = Live(console=self.console, refresh_per_second=4, get_renderable=self._render)
         self.shown_at = time.monotonic()

@@ -41,7 +41,7 @@ def watch_run(
         options: How the episodes are shown.
         seed: Seed of the episodes.
         which: The checkpoint: "best", "last" or an agent step. None is the best one, or else the last one.
-        quiet: Do not print the scores at the end.
+        quiet: Print neither the scores at the end nor how many episodes were cut.
 
     Returns:
         The scores, or None if a signal ended the episodes.
@@ -178,7 +178,7 @@ def _show(
     if not quiet:
         print_scores(f"{run.config.agent} on {run.env_spec.name}", result)
         print_video(sink, result)
-    print_cut(result, player)
+        print_cut(result, player)
     return result
 
 

@@ -39,6 +39,7 @@ def outputs(monkeypatch: Any) -> list[Content]:
     module.display = types.SimpleNamespace(display=display)
     monkeypatch.setitem(sys.modules, "IPython", module)
     monkeypatch.setattr(progress, "is_notebook", lambda: True)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)  # as ipykernel's stream says
     return outputs
 
 
