@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 CELL_PIXELS = 40
+AGENT_COLOUR = (214, 86, 72)  # red
 
 
 class WindyGridworld(gymnasium.Env):
@@ -123,9 +124,13 @@ class Recall(gymnasium.Env):
     memory of the first observation, and 0 without.
     """
 
-    def __init__(self, length: int = 4) -> None:
-        """Create the test with episodes of `length` steps."""
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012  # Gymnasium's interface
+    CUE_COLOURS = {1.0: (86, 182, 120), -1.0: (70, 110, 190)}  # noqa: RUF012  # green and blue
+
+    def __init__(self, length: int = 4, render_mode: str | None = None) -> None:
+        """Create the test with episodes of `length` steps. `render_mode` is None or "rgb_array"."""
         self.length = length
+        self.render_mode = render_mode
         self.observation_space = Box(-1, 1, (1,), np.float32)
         self.action_space = Discrete(2)
         self.cue = 0.0
@@ -149,6 +154,18 @@ class Recall(gymnasium.Env):
             reward = self.cue if action else -self.cue
         return np.zeros(1, np.float32), reward, terminated, False, {}
 
+    def render(self) -> NDArray[np.uint8]:
+        """Return a picture u8[H, W, 3] with a cell for each step.
+
+        The first cell is green if the cue is 1, otherwise blue. The cell of the present step is red, that of the last one
+        yellow.
+        """
+        cells = np.full((1, self.length, 3), 255, np.uint8)
+        cells[0, -1] = (240, 200, 90)
+        cells[0, min(self.step_count, self.length - 1)] = AGENT_COLOUR
+        cells[0, 0] = self.CUE_COLOURS.get(self.cue, (255, 255, 255))
+        return draw_cells(cells)
+
 
 def draw_grid(cells: NDArray[np.uint8], *, agent: tuple[int, int], goal: tuple[int, int]) -> NDArray[np.uint8]:
     """Return a picture of coloured cells with lines between them.
@@ -163,7 +180,12 @@ def draw_grid(cells: NDArray[np.uint8], *, agent: tuple[int, int], goal: tuple[i
     """
     cells = cells.copy()
     cells[goal] = (86, 182, 120)
-    cells[agent] = (214, 86, 72)
+    cells[agent] = AGENT_COLOUR
+    return draw_cells(cells)
+
+
+def draw_cells(cells: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture u8[rows * 40, columns * 40, 3] of cells u8[rows, columns, 3] with lines between them."""
     picture = cells.repeat(CELL_PIXELS, 0).repeat(CELL_PIXELS, 1)
     picture[::CELL_PIXELS] = 200
     picture[:, ::CELL_PIXELS] = 200

@@ -7,7 +7,7 @@ import pytest
 from gymnasium.spaces import Discrete
 
 from envs.make import make_stream, resolve
-from envs.textbook import RandomWalk, WindyGridworld
+from envs.textbook import RandomWalk, Recall, WindyGridworld
 
 
 def test_shortest_path_of_windy_gridworld_has_15_steps():
@@ -79,3 +79,15 @@ def test_discrete_states_become_one_hot_vectors_and_episodes_are_limited():
 def test_bounds_are_recorded_only_if_all_entries_are_bounded():
     assert resolve("MountainCar-v0").bounds is not None
     assert resolve("CartPole-v1").bounds is None  # its velocities are not bounded
+
+
+def test_recall_shows_the_cue_and_the_present_step():
+    env = Recall(length=4, render_mode="rgb_array")
+    env.reset(seed=0)
+    for step in range(1, 4):
+        env.step(0)
+        picture = env.render()
+        assert picture.shape == (40, 160, 3)
+        first, *others = [tuple(int(x) for x in picture[20, 40 * cell + 20]) for cell in range(4)]
+        assert first == ((86, 182, 120) if env.cue == 1 else (70, 110, 190))
+        assert [colour == (214, 86, 72) for colour in others] == [cell == step for cell in range(1, 4)]
