@@ -255,8 +255,13 @@ def _place_in_user_code(error: BaseException) -> str | None:
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
         if not file.startswith("<") and not os.path.realpath(file).startswith(_LIBRARY_FOLDERS):
-            place = f"{_short_path(file)}:{line}"
+            place = f"line {line} of a notebook cell" if _is_notebook_cell(file) else f"{_short_path(file)}:{line}"
     return place
+
+
+def _is_notebook_cell(file: str) -> bool:
+    """Return True for the name that ipykernel gives to the code of a cell: a file that does not exist."""
+    return f"{os.sep}ipykernel_" in file and not os.path.exists(file)
 
 
 def _place_of_class(env: gymnasium.Env) -> str:
@@ -264,7 +269,7 @@ def _place_of_class(env: gymnasium.Env) -> str:
     cls = type(env.unwrapped)
     try:
         file = inspect.getsourcefile(cls)
-    except TypeError:  # defined in an interactive session
+    except (OSError, TypeError):  # defined in a notebook or in an interactive session
         file = None
     return _short_path(file) if file else cls.__module__
 

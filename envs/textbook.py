@@ -157,8 +157,7 @@ class Recall(gymnasium.Env):
     def render(self) -> NDArray[np.uint8]:
         """Return a picture u8[H, W, 3] with a cell for each step.
 
-        The first cell is green if the cue is 1, otherwise blue. The cell of the present step is red, that of the last one
-        yellow.
+        The first cell is green if the cue is 1, otherwise blue. The present step is red, the last one yellow.
         """
         cells = np.full((1, self.length, 3), 255, np.uint8)
         cells[0, -1] = (240, 200, 90)

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,43 @@ def assert_equal_rows(rows: list[Row], others: list[Row]) -> None:
 
 
 # --- One line for what an environment does wrong ----------------------------------------------------------------------
+
+
+NOTEBOOK_CELL = """
+class InNotebook(Good):
+    def step(self, action):
+        if self.fails:
+            raise ValueError("no")
+        return super().step(action)
+"""
+
+
+def test_an_environment_of_a_notebook_is_described(monkeypatch: pytest.MonkeyPatch):
+    """Its class has neither a file nor a module with a file, and ipykernel names its cell after no file either."""
+
+    class Good(gymnasium.Env):
+        observation_space = Box(0, 1, (2,), np.float32)
+        action_space = Discrete(2)
+        fails = False
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action: int) -> tuple[Any, float, bool, bool, dict]:
+            return np.zeros(3, np.float32), 0.0, False, False, {}
+
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    names: dict[str, Any] = {"Good": Good, "__name__": "__main__"}
+    exec(compile(NOTEBOOK_CELL, "/tmp/ipykernel_12/345.py", "exec"), names)
+    cls = names["InNotebook"]
+    with registered("InNotebook-v0", cls), pytest.raises(EnvError, match=r"shape \(3,\).*\(__main__\)"):
+        resolve("InNotebook-v0")
+    cls.fails = True
+    with (
+        registered("InNotebook-v0", cls),
+        pytest.raises(EnvError, match=r"ValueError: no \(line 5 of a notebook cell\)"),
+    ):
+        resolve("InNotebook-v0")
 
 
 @pytest.mark.parametrize("name", [*odd_envs.ODD_RESULTS, *odd_envs.ODD_ERRORS, *odd_envs.REFUSED_SPACES])
