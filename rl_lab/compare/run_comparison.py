@@ -56,13 +56,15 @@ class RunComparison:
     def figure(self) -> Figure:
         """Return the learning curves: one panel for each environment, with bands of 95% intervals over seeds.
 
+        As the last value of a notebook's cell, the figure is shown there, also if the notebook has not imported pyplot.
+
         Raises:
             LabError: Matplotlib is not installed.
         """
         figures = import_optional("matplotlib.figure", "the figure of a comparison", extra="notebook")
         envs = self.comparison.envs
         width, height = PANEL_INCHES
-        figure: Figure = figures.Figure(figsize=(width, height * len(envs)), layout="constrained")
+        figure: Figure = _shown_in_notebooks(figures.Figure)(figsize=(width, height * len(envs)), layout="constrained")
         panels: Any = figure.subplots(len(envs), squeeze=False)
         colours = {agent: f"C{i % 10}" for i, agent in enumerate(self._labels())}
         for env, axes in zip(envs, panels[:, 0], strict=True):
@@ -92,13 +94,28 @@ class RunComparison:
         parts = [f"<p>{_escaped(line)}</p>" for line in [*self.warnings, *self.left_out]]
         try:
             parts.append(self.table.to_html(index=False, float_format="{:,.2f}".format, na_rep=""))
-            content = io.BytesIO()
-            self.figure.savefig(content, format="png", dpi=110)
-            picture = base64.b64encode(content.getvalue()).decode()
+            picture = base64.b64encode(_png(self.figure)).decode()
             parts.append(f'<img src="data:image/png;base64,{picture}" alt="learning curves">')
         except LabError as error:
             parts.append(f"<p>{_escaped(str(error))}</p>")
         return "\n".join(parts)
+
+
+def _shown_in_notebooks(figure_class: Any) -> Any:
+    """Return a subclass of Matplotlib's Figure that IPython shows as a picture."""
+
+    class NotebookFigure(figure_class):
+        def _repr_png_(self) -> bytes:
+            return _png(self)
+
+    return NotebookFigure
+
+
+def _png(figure: Any) -> bytes:
+    """Return a Matplotlib figure as PNG."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110)
+    return content.getvalue()
 
 
 def _table_row(summary: GroupSummary) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agents.core.action_masks import ILLEGAL
 from agents.core.agent import Agent
 from agents.core.frame_stack import stack_frames
 from agents.core.types import Carry, PolicyOutput, ValueScaling
@@ -42,7 +43,8 @@ class PlayerStep:
     screens: list[RgbImage]  # images of the game since the previous step, oldest first; the last one shows this row
     stacked_obs: NDArray[np.generic]  # [k, *obs_shape]: the input of the network, oldest observation first
     action_scores: NDArray[np.float32]
-    """[A]: Q(s, .), or the probabilities pi(. | s) if `is_policy`; with continuous actions [D], the greedy action."""
+    """[A]: Q(s, .), or the probabilities pi(. | s) if `is_policy`; with continuous actions [D], the greedy action. An
+    action that is not allowed has the value -inf."""
     is_policy: bool  # True if the action scores are probabilities, or belong to continuous actions
     action: Action  # the action that is taken, greedy or random
     greedy_action: Action  # the action that the agent takes without exploration
@@ -271,7 +273,7 @@ def _make_step(
     return PlayerStep(
         screens=screens,
         stacked_obs=stack[0].cpu().numpy(),
-        action_scores=output.scores[0].cpu().numpy(),
+        action_scores=output.scores[0].masked_fill(output.scores[0] <= ILLEGAL / 2, -np.inf).cpu().numpy(),
         is_policy=output.is_policy,
         action=greedy_action if random_action is None else random_action,
         greedy_action=greedy_action,

@@ -142,6 +142,8 @@ def _action_lines(player_step: PlayerStep, env_spec: EnvSpec, width: int) -> lis
 def _bar_line(mark: str, name: str, number: float, low: float, high: float, width: int) -> str:
     """Return a mark, a name, a bar and a number in one line."""
     bar_width = max(width - len(mark) - NAME_WIDTH - VALUE_WIDTH, 0)
+    if number == -np.inf:
+        return f"{mark}{set_cell_size(name, NAME_WIDTH - 1)} {'not allowed':>{bar_width + VALUE_WIDTH}}"
     value = f"{number:.3f}" if abs(number) < 1000 else f"{number:.3g}"
     return f"{mark}{set_cell_size(name, NAME_WIDTH - 1)} {bar(number, low, high, bar_width)}{value:>{VALUE_WIDTH}}"
 

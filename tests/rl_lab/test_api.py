@@ -126,6 +126,8 @@ def test_compare_returns_a_table_and_a_figure(train: Any, tmp_path: Any):
     (panel,) = result.figure.axes
     assert len(panel.lines) == 2
     assert np.asarray(panel.lines[1].get_ydata())[-1] == pytest.approx(last[2], abs=1e-3)
+    figure: Any = result.figure
+    assert figure._repr_png_()[:4] == b"\x89PNG"
     html = result._repr_html_()
     assert "<table" in html
     assert "data:image/png" in html

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from rl_lab import api
 from rl_lab.experiment.factory import make_cpu_agent
 from rl_lab.experiment.run import Run
 from rl_lab.watch.controls import Controls
@@ -42,6 +43,20 @@ def test_the_panel_shows_game_values_actions_and_keys(pong_step: tuple[PlayerSte
     keys = " ".join(lines)
     for key in ("space pause", ". one step", "+ faster", "- slower", "r restart", "s saliency", "q quit"):
         assert key in keys
+
+
+def test_actions_that_are_not_allowed_have_neither_bar_nor_number() -> None:
+    """In state 123 of Taxi, walls forbid nothing to the south, north and west; there is nobody to pick up or drop."""
+    run = Run.find("demo:taxi")
+    env = RenderedEnv(run.env_spec)
+    (step,) = islice(Player(api.load_agent(run), run.config, env, epsilon=0.0, seed=2), 4, 5)
+    env.close()
+    lines = panel_lines(step, run.env_spec, "title", Controls(), 40)
+    start = lines.index("Q of each action") + 1
+    rows = lines[start : start + 6]
+    not_allowed = [row.endswith(" not allowed") and BLOCK not in row for row in rows]
+    assert not_allowed == [False, False, True, False, True, True]
+    assert np.isneginf(step.action_scores).tolist() == not_allowed
 
 
 def test_pause_is_shown(pong_step: tuple[PlayerStep, Run]) -> None:
