@@ -74,7 +74,7 @@ class RunComparison:
             axes.set_xlabel(X_LABELS[self.x])
             axes.set_ylabel(self.comparison.metric)
             axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18))  # below the axes, on no curve
         return figure
 
     def _labels(self) -> list[str]:
