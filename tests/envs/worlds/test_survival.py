@@ -192,9 +192,9 @@ def test_scripted_policies_eat_as_much_as_in_another_program(policy, worlds, sco
 @pytest.mark.parametrize(
     ("policy", "worlds", "score", "tolerance"),
     [
-        (random_moves, 10_000, 0.56, 0.03),
-        (nearest_food, 1000, 6.0, 0.2),
-        (nearest_food_away_from_enemies, 1000, 12.8, 0.2),
+        (random_moves, 4000, 0.56, 0.03),
+        (nearest_food, 400, 6.0, 0.2),
+        (nearest_food_away_from_enemies, 200, 12.8, 0.2),
     ],
 )
 def test_scripted_policies_eat_as_much_as_in_another_program_in_many_worlds(policy, worlds, score, tolerance):
