@@ -1,6 +1,6 @@
 """Measure the scripted policies of Traffic-v0: 500 runs of 2,000 frames each, as the competition DeepTraffic does.
 
-python scripts/traffic_scores.py                   # all policies, a few minutes; writes results/traffic-policies.json
+python scripts/traffic_scores.py                   # all policies, a few minutes; writes results/policies/traffic.json
 python scripts/traffic_scores.py --runs 50 --policies nothing random
 
 `Roads` simulates many roads at once with numpy. A test compares it with the environment frame by frame.
@@ -49,7 +49,7 @@ from envs.worlds.traffic import (
     emptiest_of_three_lanes,
 )
 
-RESULTS = Path(__file__).parents[1] / "results" / "traffic-policies.json"
+RESULTS = Path(__file__).parents[1] / "results" / "policies" / "traffic.json"
 DECISIONS = 67
 SIDE, AHEAD, BEHIND = 3, 40, 10
 """The view: lanes to each side, cells ahead and behind."""
