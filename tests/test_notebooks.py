@@ -54,10 +54,10 @@ def program(path: Path) -> ast.Module:
 
 def called_function(node: ast.AST) -> str | None:
     """Return NAME if the node is the call rl_lab.NAME(...)."""
-    is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    if is_call and isinstance(node.func.value, ast.Name) and node.func.value.id == "rl_lab":
-        return node.func.attr
-    return None
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return None
+    owner = node.func.value
+    return node.func.attr if isinstance(owner, ast.Name) and owner.id == "rl_lab" else None
 
 
 def attributes_of(cls: type) -> set[str]:

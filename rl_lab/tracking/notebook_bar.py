@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,8 +40,7 @@ class NotebookBar:
             percent: Length of the bar, from 0 to 100.
             lines: The text beside the bar.
         """
-        from IPython import display
-
+        display = importlib.import_module("IPython.display")  # a notebook has it; the lab does not require it
         num_full = percent * BAR_WIDTH // 100
         bar = "━" * num_full + " " * (BAR_WIDTH - num_full)
         content = {

@@ -51,8 +51,8 @@ class RecordedVideo:
             import av
         except ImportError as error:
             raise LabError("the frames of a video need the package av, which is not installed") from error
-        with av.open(io.BytesIO(self.data)) as container:
-            return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        with av.open(io.BytesIO(self.data), "r") as container:
+            return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
 
     def _repr_html_(self) -> str:
         """Return the video as HTML that holds its whole content."""

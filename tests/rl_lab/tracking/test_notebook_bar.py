@@ -35,9 +35,10 @@ def outputs(monkeypatch: Any) -> list[Content]:
         outputs.append(content)
         return Handle(outputs, len(outputs) - 1)
 
-    module: Any = types.ModuleType("IPython")
-    module.display = types.SimpleNamespace(display=display)
-    monkeypatch.setitem(sys.modules, "IPython", module)
+    module: Any = types.ModuleType("IPython.display")
+    module.display = display
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
     monkeypatch.setattr(progress, "is_notebook", lambda: True)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)  # as ipykernel's stream says
     return outputs
