@@ -306,15 +306,17 @@ def towards_the_ball(pixels: np.ndarray) -> int:
 def test_a_game_in_a_window_is_played_in_real_time(game, capsys):
     """The score agrees with the game's own count, and there are at least 15 decisions a second."""
     env = gymnasium.make("Screen-v0", render_mode="rgb_array", disable_env_checker=True, **GAME_ARGS)
-    check_env(env.unwrapped)
+    world = env.unwrapped
+    assert isinstance(world, ScreenEnv)
+    check_env(world)
     results = []
     env.reset()
     for _ in range(400):
-        _, reward, terminated, truncated, _ = env.step(towards_the_ball(env.unwrapped.pixels))
+        _, reward, terminated, truncated, _ = env.step(towards_the_ball(world.pixels))
         if terminated or truncated:
             results.append(reward)
             env.reset()
-    timing = env.unwrapped.timing()
+    timing = world.timing()
     with capsys.disabled():
         print(f"\n{timing.rate:.1f} decisions/s, jitter {1_000 * timing.jitter:.1f} ms, {100 * timing.late:.0f}% late")
     picture = env.render()
