@@ -92,7 +92,7 @@ class Roads:
         factor = self.factor[:, EGO]
         factor[actions == 1] = np.minimum(factor[actions == 1] + 0.02, MAX_FACTOR)
         factor[actions == DECELERATE] = np.maximum(factor[actions == DECELERATE] - 0.02, 0.0)
-        for road in np.flatnonzero((actions == LEFT) | (actions == RIGHT)):
+        for road in np.flatnonzero((actions == LEFT) | (actions == RIGHT)).tolist():
             self._change_lane(road, EGO, -1 if actions[road] == LEFT else 1)
 
     def advance(self, draws: NDArray[np.float64]) -> None:

@@ -305,13 +305,13 @@ def towards_the_ball(pixels: np.ndarray) -> int:
 @pytest.mark.slow
 def test_a_game_in_a_window_is_played_in_real_time(game, capsys):
     """The score agrees with the game's own count, and there are at least 15 decisions a second."""
-    env = gymnasium.make("Screen-v0", render_mode="rgb_array", disable_env_checker=True, **GAME_ARGS)
+    env = gymnasium.make("Screen-v0", render_mode="rgb_array", disable_env_checker=True, **{**GAME_ARGS, "fps": 30})
     world = env.unwrapped
     assert isinstance(world, ScreenEnv)
     check_env(world)
     results = []
     env.reset()
-    for _ in range(400):
+    for _ in range(600):
         _, reward, terminated, truncated, _ = env.step(towards_the_ball(world.pixels))
         if terminated or truncated:
             results.append(reward)
@@ -326,8 +326,8 @@ def test_a_game_in_a_window_is_played_in_real_time(game, capsys):
     assert isinstance(picture, np.ndarray)
     assert picture.shape == (400, 500, 3)
     assert set(results) <= {-1.0, 1.0}
-    assert len(results) >= 12
-    assert 0 <= balls - len(results) <= 4  # the checker and the reset have used some balls
+    assert len(results) >= 10
+    assert 0 <= balls - len(results) <= 6  # the checker and the reset have used some balls
     assert caught / balls > 0.8
     assert timing.rate >= 15
 
