@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help pong watch test test-slow check check-coverage install clean
+.PHONY: help pong watch test test-slow check check-coverage docs install clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ check: install  ## check style, formatting and types
 check-coverage: install  ## run the tests and report their line coverage
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov=agents --cov=envs --cov=rl_lab --cov-report=term:skip-covered
 
+# --strict: a broken link, an anchor that does not exist or a page outside the navigation fails.
+docs: install  ## build the documentation site into site/, and check its links
+	$(BIN)/python scripts/agent_pages.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 install: $(VENV)/installed  ## make the virtual environment
 
 # torch comes first and alone, so that pip takes the pinned build for this machine and no other package pulls in another one.
@@ -43,4 +48,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:  ## remove the virtual environment and built packages
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) dist build site

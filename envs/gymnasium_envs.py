@@ -44,6 +44,7 @@ from envs.guard import GuardedEnv, describe
 from envs.headless import initialise_pygame_without_display
 from envs.main_module import main_module_hidden
 from envs.observation_layout import ObservationLayout, observation_layout
+from envs.optional_packages import install_advice
 from envs.options import DEFAULT_OPTIONS, EnvOptions, OptionError, Vectorization, WrapperSpec, parse_crop
 from envs.probe import probe
 from envs.registration import find_gymnasium_spec, one_line
@@ -316,7 +317,9 @@ def _make_unwrapped(spec: GymnasiumSpec, env_args: dict[str, Any], render_mode: 
     except EnvError:
         raise
     except (gymnasium.error.Error, ImportError) as error:
-        raise EnvError(f"{spec.id} cannot be made: {one_line(error)}") from error
+        advice = install_advice(error)
+        problem = f"a package is missing{advice}" if advice else one_line(error)
+        raise EnvError(f"{spec.id} cannot be made: {problem}") from error
     except (Exception, SystemExit) as error:
         raise EnvError(f"{spec.id} cannot be made: {describe(error)}{_advice(error)}") from error
     finally:

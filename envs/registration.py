@@ -24,6 +24,7 @@ import envs.textbook  # registers its environments
 import envs.worlds  # noqa: F401  # registers its environments
 from envs.errors import EnvError
 from envs.guard import describe
+from envs.optional_packages import install_advice
 
 PYTHON_NAMESPACE = "python"
 """Namespace of the ids of environments that were given as Python objects: python/MyEnv-v0."""
@@ -146,9 +147,12 @@ def _import_module(env_id: str, module: str) -> None:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise EnvError(f"{env_id}: the module {module} cannot be imported: {describe(error)}") from error
+            raise EnvError(
+                f"{env_id}: the module {module} cannot be imported: {describe(error)}{install_advice(error)}"
+            ) from error
         raise EnvError(
             f"{env_id}: there is no module {module} in the current folder or among the installed packages"
+            f"{install_advice(error)}"
         ) from error
     except (Exception, SystemExit) as error:
         raise EnvError(f"{env_id}: the module {module} cannot be imported: {describe(error)}") from error

@@ -3,7 +3,7 @@
     python scripts/run_notebooks.py [examples/1_first_agent.ipynb ...]
 
 The kernel runs on one core, in an empty folder, without W&B. The outputs hold no times of execution, so that only what
-a reader sees changes in a commit. Needs `pip install 'rl-lab[notebook]'`.
+a reader sees changes in a commit. Needs `pip install "rl-lab[notebook]"`.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def test_outputs_are_complete_and_small(path: Path):
 def test_a_notebook_runs_in_a_minute_of_one_core(path: Path):
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        pytest.skip(f"the packages {', '.join(missing)} are not installed: pip install 'rl-lab[notebook]'")
+        pytest.skip(f"the packages {', '.join(missing)} are not installed: pip install rl-lab[notebook]")
     from run_notebooks import run_notebook
 
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 
 from envs.errors import EnvError
+from envs.optional_packages import install_command
 
 
 def import_extra(module: str, env_name: str, extra: str) -> Any:
@@ -26,5 +27,5 @@ def import_extra(module: str, env_name: str, extra: str) -> Any:
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         reason = " ".join(str(error).split())
         raise EnvError(
-            f'{env_name} needs the package {module.partition(".")[0]}: pip install "rl-lab[{extra}]" ({reason})'
+            f"{env_name} needs the package {module.partition('.')[0]}: {install_command(extra)} ({reason})"
         ) from error

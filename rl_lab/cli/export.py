@@ -21,11 +21,11 @@ class ExportOptions(PlayOptions):
     """Options of `export`."""
 
     onnx: Flag = False
-    """Write agent.onnx: observation and state in, action and next state out. Needs rl-lab[export]."""
+    """Write agent.onnx: observation and state in, action and next state out. Needs rl-lab[onnx]."""
     torchscript: Flag = False
     """Write agent.pt, the same as TorchScript."""
     minari: CountOrZero = 0
-    """Play this number of episodes and write them as a Minari data set. Needs rl-lab[export]."""
+    """Play this number of episodes and write them as a Minari data set. Needs rl-lab[minari]."""
     csv: Flag = False
     """Write metrics.csv: one row for each agent step, one column for each metric."""
     out: str = ""

@@ -28,6 +28,6 @@ def sweep_command(args: list[str]) -> None:
     name, *args = args
     if name not in SUBCOMMANDS:
         exit_with_error(f"unknown command: sweep {name}; the commands are sweep {', sweep '.join(SUBCOMMANDS)}")
-    require_ray()
+    require_ray("sweep")
     module = importlib.import_module(f"rl_lab.cli.sweep_{name}")
     getattr(module, f"sweep_{name}_command")(args)

@@ -49,7 +49,7 @@ class RunComparison:
         Raises:
             LabError: pandas is not installed.
         """
-        pandas = import_optional("pandas", "the table of a comparison", extra="notebook")
+        pandas = import_optional("pandas", "the table of a comparison")
         return pandas.DataFrame([_table_row(group.summary()) for group in self.comparison.groups])
 
     @cached_property
@@ -61,7 +61,7 @@ class RunComparison:
         Raises:
             LabError: Matplotlib is not installed.
         """
-        figures = import_optional("matplotlib.figure", "the figure of a comparison", extra="notebook")
+        figures = import_optional("matplotlib.figure", "the figure of a comparison")
         envs = self.comparison.envs
         width, height = PANEL_INCHES
         figure: Figure = _shown_in_notebooks(figures.Figure)(figsize=(width, height * len(envs)), layout="constrained")

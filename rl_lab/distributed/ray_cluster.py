@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
-import importlib.util
 import logging
 import os
 import sys
@@ -13,8 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from envs.optional_packages import install_command
 from rl_lab.distributed.private_cluster import environment, private_cluster
 from rl_lab.errors import LabError
+from rl_lab.system.optional_packages import RAY_PACKAGES, require_packages
 from rl_lab.system.printable import print_line
 
 MIN_RAY = (2, 54)  # the first release that requires the token on every port (pyproject.toml)
@@ -24,16 +24,17 @@ ANSWER_SECONDS = 15  # the longest time that a cluster may take to answer
 HOW_TO_GIVE_TOKEN = "RAY_AUTH_TOKEN_PATH must name the file with the token of the Ray cluster (docs/scale.md)"
 
 
-def require_ray() -> None:
-    """Raise LabError if Ray or Optuna is not installed, or if Ray is too old."""
-    missing = [name for name in ("ray", "optuna") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise LabError(f"{' and '.join(missing)} missing: pip install 'rl-lab[cluster]'")
+def require_ray(purpose: str = "a cluster") -> None:
+    """Raise LabError if Ray or Optuna is not installed, or if Ray is too old.
+
+    Args:
+        purpose: What needs Ray, as the beginning of the message.
+    """
+    require_packages(RAY_PACKAGES, purpose)
     version = importlib.metadata.version("ray")
     major, minor = (int(number) for number in version.split(".")[:2])
     if (major, minor) < MIN_RAY:
-        required = ".".join(map(str, MIN_RAY))
-        raise LabError(f"Ray {version} lets strangers run code; pip install 'ray[default,tune]>={required}'")
+        raise LabError(f"Ray {version} lets strangers run code; upgrade it with: {install_command('ray')}")
 
 
 def check_resources(cpu: float, gpu: float) -> None:

@@ -25,6 +25,7 @@ from rl_lab.system.cores import share_of_cores
 from rl_lab.system.device import resolve_device
 from rl_lab.system.disk import check_disk
 from rl_lab.system.memory_budget import check_memory, keep_freed_memory
+from rl_lab.system.optional_packages import RAY_PACKAGES, require_packages
 from rl_lab.system.precision import resolve_precision
 from rl_lab.system.update_speed import UpdateSpeed, choose, measure_updates, torch_threads
 from rl_lab.tracking.tensorboard_sink import check_tensorboard
@@ -85,6 +86,8 @@ def plan_training(config: Config, env_spec: EnvSpec) -> TrainingPlan:
         check_tensorboard()
     if config.run.trackio:
         import_trackio()
+    if config.run.collectors:
+        require_packages(RAY_PACKAGES, "--collectors")
     entry = find_agent(config.agent)
     agent_class = entry.load()
     spaces = env_spaces(env_spec, config.run.num_envs)

@@ -42,8 +42,8 @@ def write_minari(run: Run, trained: TrainedAgent, episodes: int, folder: Path, *
         LabError: The package is missing, the run plays an Atari game by name, or the data set exists already.
         EnvFault: The environment failed.
     """
-    minari: Any = import_optional("minari", "export --minari", extra="export")
-    import_optional("h5py", "export --minari", extra="export")
+    minari: Any = import_optional("minari", "export --minari")
+    import_optional("h5py", "export --minari")
     env_spec = run.env_spec
     if env_spec.backend != "gymnasium":
         raise LabError(
@@ -57,7 +57,7 @@ def write_minari(run: Run, trained: TrainedAgent, episodes: int, folder: Path, *
     can_recreate = not env_spec.options.wrappers and isinstance(recipe.gymnasium_spec.entry_point, str)
     guarded = recipe.make_guarded()
     env = TimeLimit(guarded, run.config.run.eval_max_steps)
-    buffer_class = import_optional("minari.data_collector.episode_buffer", "export --minari", extra="export")
+    buffer_class = import_optional("minari.data_collector.episode_buffer", "export --minari")
     try:
         buffers = [
             buffer_class.EpisodeBuffer(id=i, seed=episode_seed, **_play(env, trained, episode_seed))

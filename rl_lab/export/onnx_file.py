@@ -35,8 +35,8 @@ def write_onnx(module: PolicyModule, path: Path, description: dict[str, str]) ->
         LabError: The packages onnx and onnxscript are missing, the agent has an operation that ONNX lacks, or the file
             cannot be written.
     """
-    onnx: Any = import_optional("onnx", "export --onnx", extra="export")
-    import_optional("onnxscript", "export --onnx", extra="export")
+    onnx: Any = import_optional("onnx", "export --onnx")
+    import_optional("onnxscript", "export --onnx")
     inputs = module.inputs(EXAMPLE_ENVS)
     num_envs = torch.export.Dim("num_envs", min=1)
     sizes = {0: num_envs}

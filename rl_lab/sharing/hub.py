@@ -204,14 +204,14 @@ def make_client(command: str) -> Any:
     Raises:
         LabError: The package huggingface_hub is not installed.
     """
-    hub = import_optional("huggingface_hub", command, extra="hub")
-    import_optional("huggingface_hub.utils", command, extra="hub").disable_progress_bars()
+    hub = import_optional("huggingface_hub", command)
+    import_optional("huggingface_hub.utils", command).disable_progress_bars()
     return hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
 
 
 def _errors() -> Any:
     """Return the module with the exceptions of the Hub's client."""
-    return import_optional("huggingface_hub.errors", "the Hub", extra="hub")
+    return import_optional("huggingface_hub.errors", "the Hub")
 
 
 @contextlib.contextmanager

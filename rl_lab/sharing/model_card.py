@@ -30,7 +30,7 @@ The score is that of whole episodes with a random action with probability {epsil
 {video}
 ## Use
 
-    pip install 'rl-lab[hub]'
+    pip install "rl-lab[hub]"
     {pull}
     {evaluate}
     {watch}

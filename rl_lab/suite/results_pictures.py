@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from rl_lab.compare.statistics import curve_band, performance_profile
-from rl_lab.errors import LabError
 from rl_lab.suite.results_page import SuiteSection
 from rl_lab.suite.score_set import ScoreSet
+from rl_lab.system.optional_packages import import_optional
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999", "#000000")
 """The Okabe-Ito palette, which colour-blind readers can tell apart."""
@@ -44,16 +44,8 @@ def draw_pictures(section: SuiteSection, folder: Path) -> list[str]:
 
 def _load_pyplot() -> Any:
     """Return matplotlib's pyplot, which draws into files."""
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        import matplotlib.pyplot as pyplot
-    except ImportError as error:
-        raise LabError(
-            "the pictures need matplotlib: pip install matplotlib, or leave them out with --no-pictures"
-        ) from error
-    return pyplot
+    import_optional("matplotlib", "a picture (--no-pictures leaves them out)").use("Agg")
+    return import_optional("matplotlib.pyplot", "a picture")
 
 
 def _draw_curves(pyplot: Any, section: SuiteSection, path: Path) -> bool:

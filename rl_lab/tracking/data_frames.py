@@ -37,7 +37,7 @@ def metrics_frame(lines: list[dict[str, Any]]) -> pandas.DataFrame:
     Raises:
         LabError: pandas is not installed.
     """
-    pandas = import_optional("pandas", "a DataFrame of metrics", extra="notebook")
+    pandas = import_optional("pandas", "a DataFrame of metrics")
     rows = merged_lines(lines)
     frame = pandas.DataFrame(rows, columns=column_names(rows))
     return frame.set_index(STEP_METRIC)

@@ -17,7 +17,7 @@ FOLDER = "tensorboard"
 
 def check_tensorboard() -> None:
     """Raise LabError if the package tensorboard is not installed."""
-    import_optional("tensorboard", "--tensorboard", extra="tensorboard")
+    import_optional("tensorboard", "--tensorboard")
 
 
 class TensorBoardSink:

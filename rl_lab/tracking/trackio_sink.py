@@ -24,7 +24,7 @@ REMOTE_VARIABLES = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 
 def import_trackio() -> Any:
     """Return the package trackio. Raise LabError if it is not installed."""
-    return import_optional("trackio", "--trackio", extra="trackio")
+    return import_optional("trackio", "--trackio")
 
 
 class TrackioSink:

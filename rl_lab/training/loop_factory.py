@@ -25,7 +25,7 @@ def make_loop(config: Config, env_spec: EnvSpec, agent: Agent, device: torch.dev
     """
     run = config.run
     if run.collectors:
-        require_ray()
+        require_ray("--collectors")
         from rl_lab.distributed.collector_loop import CollectorLoop  # imports Ray, an optional dependency
 
         return CollectorLoop(config, env_spec, agent, device)

@@ -144,7 +144,7 @@ def test_missing_packages_are_named_in_one_line(monkeypatch: Any):
 
     monkeypatch.setitem(sys.modules, "pandas", None)
     monkeypatch.setattr(builtins, "__import__", without_pandas)
-    with pytest.raises(LabError, match=r"needs the package pandas.*pip install 'rl-lab\[notebook\]'"):
+    with pytest.raises(LabError, match=r"needs the package pandas.*pip install \"rl-lab\[plots\]\""):
         rl_lab.Run.find("demo").metrics_frame()
 
 

@@ -159,5 +159,5 @@ def test_bad_requests_get_one_line(hub: HubServer, train: Any, tmp_path: Path, m
 
 def test_a_missing_package_is_named(monkeypatch: Any):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(LabError, match=r"needs the package huggingface_hub.*'rl-lab\[hub\]'"):
+    with pytest.raises(LabError, match=r"needs the package huggingface_hub.*\"rl-lab\[hub\]\""):
         pull_command([REPO])

@@ -202,7 +202,9 @@ def test_versions_of_ray_with_open_ports_are_refused(version: str, is_accepted: 
     if is_accepted:
         require_ray()
     else:
-        with pytest.raises(LabError, match=r"Ray 2\.53\.0 lets strangers run code; pip install .*>=2\.54"):
+        with pytest.raises(
+            LabError, match=r"Ray 2\.53\.0 lets strangers run code; upgrade it with: pip install .rl-lab\[ray\]"
+        ):
             require_ray()
 
 

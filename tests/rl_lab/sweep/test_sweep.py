@@ -144,6 +144,6 @@ def test_too_large_resources_are_rejected_and_leave_no_sweep_folder(cluster, tmp
 def test_require_ray_names_the_packages_to_install(monkeypatch):
     from rl_lab.distributed import ray_cluster
 
-    monkeypatch.setattr(ray_cluster.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(LabError, match=r"pip install 'rl-lab\[cluster\]'"):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LabError, match=r'packages ray and optuna; install with: pip install "rl-lab\[ray\]"'):
         ray_cluster.require_ray()

@@ -86,6 +86,6 @@ def test_a_failure_of_trackio_does_not_stop_training(train: Any, monkeypatch: An
 
 def test_a_missing_package_is_named_before_the_run_exists(train: Any, tmp_path: Any, monkeypatch: Any):
     monkeypatch.setitem(sys.modules, "trackio", None)
-    with pytest.raises(LabError, match=r"--trackio needs the package trackio.*'rl-lab\[trackio\]'"):
+    with pytest.raises(LabError, match=r"--trackio needs the package trackio.*.rl-lab\[trackio\]"):
         train(steps=600, trackio=True)
     assert not list(tmp_path.rglob("config.yaml"))
