@@ -61,7 +61,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         waiting += _outside(f"tutorials/{path.stem}.md", str(notebook_files(path)[f"{path.stem}.md"]))
     while waiting:
         path = waiting.pop()
-        if path in found or path.endswith(".ipynb"):
+        if path in found or path.endswith((".ipynb", ".png")):
             continue
         found.add(path)
         text = _text_of(path)
@@ -103,6 +103,8 @@ def page_of(path: str) -> str:
     path = INDEXES.get(path, path)
     if path.endswith(".ipynb"):
         return f"tutorials/{Path(path).stem}.md"
+    if path.startswith("examples/") and path.endswith(".png"):  # an output of a notebook
+        return f"tutorials/{Path(path).name}"
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
     if (ROOT / path).is_dir():
