@@ -395,3 +395,11 @@ def test_bars_of_probabilities_reach_to_one():
     frame = render_frame(step, SCREEN, vector_spec(1), "title")
     lengths = {len(filled_columns(frame, y, frame_rendering.BAR)) for y in range(140, 260)}
     assert max(lengths) == pytest.approx(0.75 * width, abs=2)
+
+
+def test_bars_of_positive_values_begin_at_zero(texts: list[tuple[str, int, int]]):
+    width = PANEL_RIGHT - VALUE_WIDTH - PANEL_LEFT - NAME_WIDTH
+    step = make_step(np.ones((1, 1), np.float32), action_scores=np.array([2, 4], np.float32), action=1)
+    frame = render_frame(step, SCREEN, vector_spec(1), "title")
+    y = next(y for text, _, y in texts if text.startswith("action values"))
+    assert len(filled_columns(frame, y + 12, BAR)) == pytest.approx(0.5 * width, abs=2)
