@@ -44,7 +44,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile torch -c constraints.txt
 	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]' -c constraints.txt
-	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
 clean:  ## remove the virtual environment and built packages
