@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", type=Path, nargs="*", default=NOTEBOOKS, help="default: all in examples/")
     options = parser.parse_args()
-    nbformat = import_optional("nbformat", "scripts/run_notebooks.py", extra="notebook")
+    nbformat = import_optional("nbformat", "scripts/run_notebooks.py")
     for path in options.notebooks:
         started = time.monotonic()
         nbformat.write(run_notebook(path), path)
@@ -43,9 +43,9 @@ def run_notebook(path: Path) -> Any:
         LabError: The file is no notebook, or a package is missing.
         nbclient.exceptions.CellExecutionError: A cell raised an exception, which the message shows.
     """
-    nbclient = import_optional("nbclient", "running a notebook", extra="notebook")
-    nbformat = import_optional("nbformat", "running a notebook", extra="notebook")
-    import_optional("ipykernel", "running a notebook", extra="notebook")
+    nbclient = import_optional("nbclient", "running a notebook")
+    nbformat = import_optional("nbformat", "running a notebook")
+    import_optional("ipykernel", "running a notebook")
     try:
         notebook = nbformat.read(path, as_version=4)
     except (OSError, ValueError, nbformat.reader.NotJSONError) as error:

@@ -16,8 +16,11 @@ from rl_lab.errors import LabError
 EXTRAS = {
     "h5py": "minari",
     "huggingface_hub": "hub",
+    "ipykernel": "notebook",
     "matplotlib": "plots",
     "minari": "minari",
+    "nbclient": "notebook",
+    "nbformat": "notebook",
     "onnx": "onnx",
     "onnxscript": "onnx",
     "optuna": "ray",

@@ -13,7 +13,8 @@ from loops import CPU
 from torch import Tensor
 
 from agents.configs.dqn import DQNConfig, DRQNConfig, RainbowConfig
-from agents.configs.sac import SACConfig, TD3Config
+from agents.configs.sac import SACConfig
+from agents.configs.td3 import TD3Config
 from agents.core.settings import ConfigError
 from agents.core.types import EnvSpaces, PackedLayout
 from agents.dqn import DQN
