@@ -9,9 +9,7 @@ import tyro
 
 from agents.core.settings import check_fields
 from rl_lab.cli.parsing import PlayOptions, parse
-from rl_lab.experiment.demo_agents import DEFAULT_DEMO, demo_names
 from rl_lab.experiment.run import Run
-from rl_lab.system.printable import print_line
 from rl_lab.watch.watch_options import WatchOptions
 
 
@@ -41,6 +39,4 @@ def watch_command(args: list[str]) -> None:
         return
     from rl_lab.watch.watch_run import watch_run
 
-    if options.run == "demo":
-        print_line(f"demo is demo:{DEFAULT_DEMO}; `list demos` shows {len(demo_names()) - 1} other agents")
     watch_run(run, options, seed=options.seed, which=options.which)

@@ -71,7 +71,6 @@ def test_trainable_ids_omit_unsupported_environments():
         ("Pogn", "unknown environment 'Pogn'; nearest: Pong"),
         ("cartpole", "nearest: CartPole-v1, CartPole-v0"),
         ("zzzzzzzz", "see `list envs`"),
-        ("CarRacing-v3", "CarRacing-v3 cannot be made"),
         ("nothing:There-v0", "there is no module nothing"),
     ],
 )
