@@ -90,7 +90,7 @@ def test_watch_terminal_shows_moving_frames_until_interrupted(tmp_path):
     assert np.mean([not np.array_equal(a, b) for a, b in itertools.pairwise(frames)]) > 0.8
     assert 29 / 15 * 0.8 < seconds < 29 / 15 * 4, "15 frames per second"
     assert "Ctrl-C stops" in text
-    for words in ("dqn, Pong, step ", "game 1, step ", "score ", "Q of each action", "> "):
+    for words in ("dqn, Pong, step ", "game 1, step ", "score ", "Q of each action", "* "):
         assert words in text
     assert text.rstrip().endswith(SHOW_CURSOR)
 
