@@ -146,6 +146,13 @@ def warnings(config: Config) -> list[str]:
     messages = []
     if getattr(config.settings, "learning_starts", 0) >= config.run.steps:
         messages.append("learning_starts is not below steps: the agent will not learn")
+    lr_steps = getattr(config.settings, "lr_steps", 0)
+    if 0 < 2 * lr_steps < config.run.steps:
+        lr_end = getattr(config.settings, "lr_end", 0)
+        messages.append(
+            f"the learning rate reaches lr_end, {lr_end:g}, at agent step {lr_steps:,} of {config.run.steps:,};"
+            f" --lr-steps {config.run.steps} stretches its fall over the run"
+        )
     return messages
 
 
