@@ -135,7 +135,7 @@ def _build_capturable_adam(config: OptimizerConfig, params: list[nn.Parameter]) 
 
 
 def _decay_groups(params: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Return the groups of parameters: all in one without weight decay, else first those that decay."""
+    """Return the parameter groups of an optimiser: with weight decay two, decaying parameters first, otherwise one."""
     if not weight_decay:
         return [{"params": params}]
     groups = [

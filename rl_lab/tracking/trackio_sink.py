@@ -30,8 +30,8 @@ def import_trackio() -> Any:
 class TrackioSink:
     """Writes metrics to trackio's database, under the names of metrics.jsonl. The step of trackio is the agent step.
 
-    The project is the setting `wandb_project`, and the run has a name of its own (`trackio_name`). A run that resumes
-    replaces what the database has of it by the lines of metrics.jsonl, so both always hold the same. If trackio sends
+    The project is the setting `wandb_project`, and the run has a name of its own (`trackio_name`). A resumed run
+    replaces its rows in the database by the lines of metrics.jsonl, so that both hold equal values. If trackio sends
     metrics to a server (`REMOTE_VARIABLES`), nothing is replaced, and only new lines are sent.
 
     A failure of trackio never stops training: the sink prints a message and ignores all further calls.
@@ -69,7 +69,7 @@ class TrackioSink:
             self._call(self._finish)
 
     def _start(self, run: Run) -> None:
-        """Start the run in trackio, without what an earlier process has logged of it."""
+        """Start the run in trackio, and delete the rows that an earlier process of the run has logged."""
         config = run.config
         project = portable_name(config.run.wandb_project)
         name = trackio_name(run)

@@ -54,8 +54,8 @@ def state_of(agent: Any) -> dict[str, dict[str, Tensor]]:
     }
 
 
-def after_updates(cls: Any, config: Any, updates: int) -> Any:
-    """Return an agent directly after a number of updates on random images."""
+def played_until(cls: Any, config: Any, updates: int) -> tuple[Any, list[Any], int]:
+    """Return an agent directly after a number of updates on random images, its carry in a list, and the next row."""
     agent, carry = trained(cls, config, IMAGES, rows=0)
     carries = [carry]
     row = 0
@@ -63,7 +63,12 @@ def after_updates(cls: Any, config: Any, updates: int) -> Any:
         play([agent], IMAGES, carries, range(row, row + 1))
         row += 1
     assert agent.updates == updates
-    return agent
+    return agent, carries, row
+
+
+def after_updates(cls: Any, config: Any, updates: int) -> Any:
+    """Return an agent directly after a number of updates on random images."""
+    return played_until(cls, config, updates)[0]
 
 
 def is_convolution(name: str) -> bool:
@@ -273,12 +278,7 @@ AUGMENTED: dict[str, Any] = {**EVERYTHING, "augment_shift": 2, "augment_intensit
 @pytest.mark.parametrize("updates", [8, 10, 13])
 def test_agent_restored_around_a_reset_continues_bit_for_bit(cls: Any, config: Any, updates: int):
     """The state is taken two updates before the first reset, directly after it, and in the annealing after it."""
-    agent, carry = trained(cls, config, IMAGES, rows=0)
-    carries = [carry]
-    row = 0
-    while agent.updates < updates:
-        play([agent], IMAGES, carries, range(row, row + 1))
-        row += 1
+    agent, carries, row = played_until(cls, config, updates)
     restored = cls(config, IMAGES, seed=9, device=CPU)
     restored.load_state_dict(copy.deepcopy(agent.state_dict()))
     play([agent, restored], IMAGES, [carries[0], copy.deepcopy(carries[0])], range(row, row + 15))
