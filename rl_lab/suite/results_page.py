@@ -126,8 +126,9 @@ def _protocol_text(suite: Suite) -> str:
     evaluation = suite.evaluation
     steps = "the agent steps of each agent's own settings" if suite.steps is None else f"{suite.steps:,} agent steps"
     protocol = "" if suite.protocol == "auto" else f" Protocol `{suite.protocol}`."
-    for env, env_steps in suite.env_steps.items():
-        steps += f", {env_steps:,} on {env}"
+    for env in suite.envs:
+        if "steps" in suite.settings_on(env):
+            steps += f", {suite.steps_on(env):,} on {env}"
     envs = _count(len(suite.envs), "environment")
     return (
         f"Suite `{suite.name}`: {envs}, {steps}; then {_count(evaluation.games, 'game')}"

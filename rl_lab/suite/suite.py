@@ -9,13 +9,21 @@
       der: {agent: rainbow, preset: der}             # another name; also `settings`, for this agent only
       ppo: {envs: [CartPole-v1]}                     # only on some of the environments
     steps: 100000                                    # optional: by default each agent's own setting
-    env_steps: {Acrobot-v1: 60000}                   # steps on some of the environments; optional
+    env_settings:                                    # of the runs on some environments; optional
+      Acrobot-v1: {steps: 60000}
     seeds: 1..5
     settings: {eval_every: 10000}                    # settings of all runs; optional
     evaluation: {when: end, games: 100, epsilon: 0.001, cut: 27000}
     tuned: [CartPole-v1]                             # environments looked at while settings were chosen; optional
     published:                                       # optional, see `rl_lab.suite.published`
       - {name: A2C, source: "Somebody 2016, table 1", scores: {CartPole-v1: 500}}
+
+The entry `env` of `env_settings` gives the environment behind a name of the suite, and `env_args` its arguments. So a
+suite may have one environment several times:
+
+    envs: [LostSales-v0, LostSales-L2]
+    env_settings:
+      LostSales-L2: {env: LostSales-v0, env_args: {lead_time: 2}}
 
 A suite of a user is a YAML file anywhere; its name is that of the file.
 """
@@ -108,15 +116,20 @@ class Suite:
     note: str = ""
     protocol: Literal["auto", "classic", "machado", "v5"] = "auto"
     steps: Annotated[int | None, Range(1)] = None
-    env_steps: dict[str, int] = field(default_factory=dict)
-    """Environment -> agent steps of training, where they differ from `steps`."""
     settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of all runs."""
+    env_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Environment -> settings of its runs, which override `steps`, `settings` and those of the agents."""
     tuned: list[str] = field(default_factory=list)
     published: list[PublishedEntry] = field(default_factory=list)
 
     def steps_on(self, env: str) -> int | None:
         """Return the agent steps of training on an environment, None for those of each agent's own settings."""
-        return self.env_steps.get(env, self.steps)
+        return self.settings_on(env).get("steps", self.steps)
+
+    def settings_on(self, env: str) -> dict[str, Any]:
+        """Return the settings of the runs on an environment. `env` is the environment behind the name in the suite."""
+        return {"env": env, **self.env_settings.get(env, {})}
 
     def choose_agents(self, text: str) -> dict[str, SuiteAgent]:
         """Return the agents that a text such as "dqn,rainbow" names, all agents for an empty text. Raises LabError."""
@@ -242,18 +255,19 @@ def _check_suite(suite: Suite, source: str) -> None:
 
 
 def _check_agent_envs(suite: Suite, source: str) -> None:
-    """Raise ConfigError if the environments of an agent, or those of `env_steps`, are not those of the suite."""
+    """Raise ConfigError if the environments of an agent, or those of `env_settings`, are not those of the suite."""
     for name, agent in suite.agents.items():
         if not isinstance(agent.envs, list):
             raise ConfigError(f"envs of the agent {name} in {source} must be a list of names of environments")
         for env in agent.envs:
             if env not in suite.envs:
                 raise ConfigError(f"the agent {name} in {source} names {env!r}, which is not among the environments")
-    for env, steps in suite.env_steps.items():
+    for env, settings in suite.env_settings.items():
         if env not in suite.envs:
-            raise ConfigError(f"env_steps in {source} names {env!r}, which is not among its environments")
+            raise ConfigError(f"env_settings in {source} names {env!r}, which is not among its environments")
+        steps = _mapping(settings, f"env_settings of {env} in {source}").get("steps", 1)
         if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-            raise ConfigError(f"env_steps in {source} has {steps!r} for {env}; it must be a whole number of at least 1")
+            raise ConfigError(f"steps on {env} in {source} is {steps!r}; it must be a whole number of at least 1")
 
 
 def _mapping(value: Any, place: str) -> dict[str, Any]:

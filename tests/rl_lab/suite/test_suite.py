@@ -11,7 +11,8 @@ from rl_lab.compare.scores import RANDOM_AND_HUMAN
 from rl_lab.errors import LabError
 from rl_lab.experiment.registry import BUILT_IN_AGENTS
 from rl_lab.suite.suite import read_suite, suite_names
-from rl_lab.sweep.suite import suite_cells
+from rl_lab.sweep.suite import suite_cells, suite_trials
+from rl_lab.sweep.sweep import Sweep
 
 EXPECTED_SUITES = ["atari10", "atari100k", "atari57", "classic", "minatar", "pong", "tabular", "worlds"]
 MACHINE = {"wandb": "disabled", "runs_dir": "runs", "device": "cpu"}
@@ -29,7 +30,7 @@ def test_every_agent_of_a_suite_can_train_on_every_environment(name):
     cells = suite_cells(suite, suite.agents, envs, MACHINE)
     assert len(cells) == sum(len(set(agent.envs or envs) & set(envs)) for agent in suite.agents.values())
     for cell in cells:
-        steps = suite.env_steps.get(cell.config.run.env, suite.steps)
+        steps = suite.steps_on(cell.env)
         assert cell.config.run.steps == steps or steps is None
         assert cell.config.run.eval_epsilon == suite.evaluation.epsilon
         assert cell.config.run.torch_threads == 1
@@ -189,13 +190,40 @@ def test_settings_of_an_agent_override_those_of_the_suite(make_suite):
 
 
 def test_an_agent_may_train_on_some_environments_only_with_steps_of_their_own(make_suite):
-    path = make_suite("env_steps: {Breakout: 500}\n", **{"ours: {agent: dqn}": "ours: {agent: dqn, envs: [Breakout]}"})
+    path = make_suite(
+        "env_settings: {Breakout: {steps: 500}}\n", **{"ours: {agent: dqn}": "ours: {agent: dqn, envs: [Breakout]}"}
+    )
     suite = read_suite(str(path))
     cells = suite_cells(suite, suite.agents, suite.envs, MACHINE)
-    trained = {(cell.label, cell.config.run.env): cell.config.run.steps for cell in cells}
+    trained = {(cell.agent, cell.env): cell.config.run.steps for cell in cells}
     assert trained == {("ours", "Breakout"): 500, ("other", "Pong"): 1000, ("other", "Breakout"): 500}
     with pytest.raises(LabError, match="in the suite toy, ours do not train on Pong"):
         suite_cells(suite, suite.choose_agents("ours"), ["Pong"], MACHINE)
+
+
+def test_a_suite_may_have_an_environment_twice_with_different_arguments(tmp_path):
+    path = tmp_path / "shops.yaml"
+    path.write_text(
+        "title: Shops\n"
+        "envs: [LostSales-v0, quick]\n"
+        "agents:\n  dqn: {}\n  small: {agent: dqn, settings: {hidden: 16}}\n"
+        "steps: 100\nseeds: 1..2\nevaluation: {games: 2}\n"
+        "env_settings: {quick: {env: LostSales-v0, env_args: {lead_time: 2}, hidden: 8}}\n"
+    )
+    suite = read_suite(str(path))
+    cells = suite_cells(suite, suite.agents, suite.envs, MACHINE)
+    columns = [(cell.label, cell.env, cell.config.run.env, cell.config.settings.hidden) for cell in cells]
+    assert columns == [
+        ("", "LostSales-v0", "LostSales-v0", 256),
+        ("quick", "quick", "LostSales-v0", 8),
+        ("small", "LostSales-v0", "LostSales-v0", 16),
+        ("small quick", "quick", "LostSales-v0", 8),
+    ]
+    assert [cell.env_spec.options.env_args for cell in cells[:2]] == [{}, {"lead_time": 2}]
+    trials = suite_trials(Sweep("grid", "now", "group", "runs", 1, 0, 0, {}), suite, cells, [1], tmp_path)
+    files = [Path(trial["final_evaluation"]["path"]).relative_to(tmp_path.resolve()) for trial in trials]
+    assert [str(file.parent) for file in files[:2]] == ["shops/dqn/LostSales-v0", "shops/dqn/quick"]
+    assert trials[1]["final_evaluation"]["env"] == "quick"
 
 
 @pytest.mark.parametrize(
@@ -203,8 +231,9 @@ def test_an_agent_may_train_on_some_environments_only_with_steps_of_their_own(ma
     [
         ("{agent: dqn}", "{agent: dqn, envs: [Pnog]}", "the agent ours in"),
         ("{agent: dqn}", "{agent: dqn, envs: Pong}", "envs"),
-        ("steps: 1000", "steps: 1000\nenv_steps: {Pnog: 10}", "env_steps in"),
-        ("steps: 1000", "steps: 1000\nenv_steps: {Pong: 0}", "it must be a whole number of at least 1"),
+        ("steps: 1000", "steps: 1000\nenv_settings: {Pnog: {steps: 10}}", "env_settings in"),
+        ("steps: 1000", "steps: 1000\nenv_settings: {Pong: 10}", "env_settings of Pong in"),
+        ("steps: 1000", "steps: 1000\nenv_settings: {Pong: {steps: 0}}", "it must be a whole number of at least 1"),
         ("title: Toy", "titel: Toy", "unknown entry 'titel'; the nearest is 'title'"),
         ("title: Toy", "", "has no entry 'title'"),
         ("steps: 1000", "steps: 0", "steps is 0"),
