@@ -49,7 +49,7 @@ from agents.core.optimizers import (
     reset_optimizer_state,
     set_learning_rate,
 )
-from agents.core.polyak import polyak_step
+from agents.core.polyak import PolyakAverage
 from agents.core.reward_scaling import RewardScaling
 from agents.core.schedules import exponential_schedule, linear_schedule
 from agents.core.settings import ConfigError
@@ -114,6 +114,7 @@ class DQN(OffPolicyAgent):
 
         # Step 3: Initialise the target network with the same weights.
         self.target_network = copy.deepcopy(self.online_network).eval()
+        self.target_average = PolyakAverage(self.target_network, self.online_network)
 
         # The online network acts. With Polyak averaging, the target network acts instead. Its parameters then require
         # gradients, because saliency maps differentiate through the acting network.
@@ -283,7 +284,7 @@ class DQN(OffPolicyAgent):
         """Move the target network after an update: by a Polyak step, or by a copy every `target_every` updates."""
         if self.config.target_tau:
             # In place of step 9: move the weights of Q^ by a share of their distance to those of Q.
-            polyak_step(self.target_network, self.online_network, self.config.target_tau)
+            self.target_average.step(self.config.target_tau)
         elif self.updates % self.config.target_every == 0:
             # Step 9: Copy the weights of the online network to the target network.
             self.target_network.load_state_dict(self.online_network.state_dict())

@@ -31,6 +31,7 @@ from agents.core.agent import Abilities
 from agents.core.cuda_graphs import CudaGraphFunction, Wrapper, capture_methods
 from agents.core.frame_stack import stack_frames
 from agents.core.optimizers import build_optimizer, clipped_gradient_step, load_optimizer_state, set_learning_rate
+from agents.core.polyak import PolyakAverage
 from agents.core.reward_scaling import RewardScaling
 from agents.core.settings import ConfigError
 from agents.core.targets import td_target
@@ -82,6 +83,7 @@ class OffPolicyActorCritic(OffPolicyAgent):
 
         # Step 2: Initialise the target critics with the weights of the critics.
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
+        self.critics_average = PolyakAverage(self.target_critics, self.critics)
 
         self.normalization = find_normalization(self.critics)
         self.reward_scaling = RewardScaling(

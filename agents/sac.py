@@ -43,7 +43,6 @@ from torch import Tensor, nn
 
 from agents.configs.sac import SACConfig
 from agents.core.optimizers import build_optimizer, clipped_gradient_step
-from agents.core.polyak import polyak_step
 from agents.core.squashed_gaussian import squashed_sample, squashed_std
 from agents.core.types import EnvSpaces, Metrics
 from agents.memory.replay import TransitionBatch
@@ -127,7 +126,7 @@ class SAC(OffPolicyActorCritic):
         """Update the actor, the temperature and the target critics."""
         metrics = self.actor_step(batch.obs, self.noise(len(batch.action)))
         # Step 11: Move the target critics.
-        polyak_step(self.target_critics, self.critics, self.config.target_tau)
+        self.critics_average.step(self.config.target_tau)
         return metrics
 
     def actor_step(self, obs: Tensor, noise: Tensor) -> Metrics:

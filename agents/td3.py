@@ -23,7 +23,7 @@ from torch import Tensor
 
 from agents.configs.td3 import TD3Config
 from agents.core.optimizers import clipped_gradient_step
-from agents.core.polyak import polyak_step
+from agents.core.polyak import PolyakAverage
 from agents.core.types import EnvSpaces, Metrics
 from agents.memory.replay import TransitionBatch
 from agents.nn.actor_critics import DeterministicActor
@@ -53,6 +53,7 @@ class TD3(OffPolicyActorCritic):
         super().__init__(config, spaces, seed=seed, device=device, dtype=dtype)
         # Step 2: Initialise the target actor with the weights of the actor.
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        self.actor_average = PolyakAverage(self.target_actor, self.actor)
         self.policy_loss = torch.zeros((), device=device)  # of the newest update of the actor
         if self.uses_cuda_graphs:
             self.capture_graphs()
@@ -93,8 +94,8 @@ class TD3(OffPolicyActorCritic):
         if self.updates % self.config.actor_every == 0:
             self.policy_loss = self.actor_step(batch.obs)
             # Step 11: Move the target networks.
-            polyak_step(self.target_critics, self.critics, self.config.target_tau)
-            polyak_step(self.target_actor, self.actor, self.config.target_tau)
+            self.critics_average.step(self.config.target_tau)
+            self.actor_average.step(self.config.target_tau)
         return {"policy_loss": self.policy_loss}
 
     def actor_step(self, obs: Tensor) -> Tensor:

@@ -81,15 +81,22 @@ def clipped_gradient_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, gra
         Norm of the gradient before clipping, f32[].
     """
     params = [param for group in optimizer.param_groups for param in group["params"]]
-    optimizer.zero_grad()
+    for param in params:
+        param.grad = None
     loss.backward(inputs=params)
-    norm = nn.utils.get_total_norm([param.grad for param in params if param.grad is not None])
+    norm = gradient_norm(params)
     # On a CPU, gradients that are short enough need no scaling. On a GPU, the comparison would wait for the device, so
     # every gradient is scaled, a short one by 1.
     if grad_clip and (norm.device.type != "cpu" or norm > grad_clip):
         nn.utils.clip_grads_with_norm_(params, grad_clip, norm)
     optimizer.step()
     return norm
+
+
+def gradient_norm(params: Iterable[nn.Parameter]) -> Tensor:
+    """Return the norm of the gradients of all parameters together, f32[]. Parameters without a gradient count as 0."""
+    norms = torch._foreach_norm([param.grad for param in params if param.grad is not None])
+    return torch.linalg.vector_norm(torch.stack(norms))
 
 
 def reset_optimizer_state(optimizer: torch.optim.Optimizer, params: Iterable[nn.Parameter]) -> None:
