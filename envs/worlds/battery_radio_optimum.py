@@ -11,6 +11,7 @@ where q' is the queue after the action, and q'' the queue after an arrival.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +36,25 @@ Values = NDArray[np.float64]
 def optimum_of_hidden_channel(arrival: float, change: float, battery: float) -> float:
     """Return the expected score of an optimal policy that sees the channel only by listening and sending.
 
-    The knowledge is the last observation and the number of slots since. After n slots, the channel has the observed
-    state with probability (1 + (1 - 2 change)^n) / 2.
+    Args:
+        arrival: Probability of a new packet in a slot.
+        change: Probability that the channel changes its state in a slot.
+        battery: Expected energy of the battery.
+    """
+    return score_of_discounted_optimum(arrival, change, battery, gamma=1.0)
+
+
+def score_of_discounted_optimum(arrival: float, change: float, battery: float, *, gamma: float) -> float:
+    """Return the expected score, without discount, of the policy that is optimal for a discount of gamma per slot.
+
+    The channel is hidden. The knowledge is the last observation and the number of slots since. After n slots, the
+    channel has the observed state with probability (1 + (1 - 2 change)^n) / 2.
 
     Args:
         arrival: Probability of a new packet in a slot.
         change: Probability that the channel changes its state in a slot.
         battery: Expected energy of the battery.
+        gamma: Discount of an agent.
     """
     most_slots = 1 if change == 0.5 else math.ceil(math.log(FORGOTTEN) / math.log(1 - 2 * change))
     slots = np.arange(1, most_slots + 1)
@@ -49,16 +62,19 @@ def optimum_of_hidden_channel(arrival: float, change: float, battery: float) -> 
     good_probability = np.concatenate([(1 + memory) / 2, (1 - memory) / 2])  # last seen good, last seen bad
     later = np.minimum(slots, most_slots - 1)  # index after one more slot
     later = np.concatenate([later, most_slots + later])
-    values = np.zeros((QUEUE_SIZE + 1, 2 * most_slots))
-    while True:
+    shape = (QUEUE_SIZE + 1, 2 * most_slots)
+
+    def action_values(values: Values, discount: float) -> Values:
         seen_good = values[:, [0]]
         seen_bad = values[:, [most_slots]]
-        improved = _improve(values[:, later], seen_good, seen_bad, good_probability, arrival, battery)
-        difference = np.abs(improved - values).max()
-        values = improved
-        if difference < TOLERANCE:
-            # Before the first observation the probability is 1/2, as long after any observation.
-            return float(values[0, [most_slots - 1, -1]].mean())
+        survival = discount * np.exp(-np.array(ENERGY) / battery)
+        return _action_values(values[:, later], seen_good, seen_bad, good_probability, arrival, survival)
+
+    discounted = _fixed_point(lambda values: action_values(values, gamma).max(0), shape)
+    best_action = action_values(discounted, gamma).argmax(0)[None]
+    scores = _fixed_point(lambda values: np.take_along_axis(action_values(values, 1.0), best_action, 0)[0], shape)
+    # Before the first observation the probability is 1/2, as long after any observation.
+    return float(scores[0, [most_slots - 1, -1]].mean())
 
 
 def optimum_of_shown_channel(arrival: float, change: float, battery: float) -> float:
@@ -70,20 +86,36 @@ def optimum_of_shown_channel(arrival: float, change: float, battery: float) -> f
         battery: Expected energy of the battery.
     """
     transition = np.array([[1 - change, change], [change, 1 - change]])
-    values = np.zeros((QUEUE_SIZE + 1, 2))  # good, bad
-    while True:
+    good_probability = np.array([1.0, 0.0])
+    survival = np.exp(-np.array(ENERGY) / battery)
+
+    def improve(values: Values) -> Values:
         later = values @ transition
-        improved = _improve(later, later, later, np.array([1.0, 0.0]), arrival, battery)
+        return _action_values(later, later, later, good_probability, arrival, survival).max(0)
+
+    return float(_fixed_point(improve, (QUEUE_SIZE + 1, 2))[0].mean())
+
+
+def _fixed_point(improve: Callable[[Values], Values], shape: tuple[int, ...]) -> Values:
+    """Return the values that a function leaves unchanged, by repeated calls that begin with values of 0."""
+    values = np.zeros(shape)
+    while True:
+        improved = improve(values)
         difference = np.abs(improved - values).max()
         values = improved
         if difference < TOLERANCE:
-            return float(values[0].mean())
+            return values
 
 
-def _improve(
-    unseen: Values, seen_good: Values, seen_bad: Values, good_probability: Values, arrival: float, battery: float
+def _action_values(
+    unseen: Values,
+    seen_good: Values,
+    seen_bad: Values,
+    good_probability: Values,
+    arrival: float,
+    survival: Values,
 ) -> Values:
-    """Return the values of the best actions, f64[11, states of knowledge].
+    """Return the values of the actions, f64[3, 11, states of knowledge].
 
     Args:
         unseen: Values of the next slot after sleeping, f64[11, states of knowledge], by the queue of the next slot.
@@ -91,9 +123,8 @@ def _improve(
         seen_bad: Those after an observation of a bad channel, f64[11, 1 or states of knowledge].
         good_probability: Probability of a good channel for each state of knowledge.
         arrival: Probability of a new packet.
-        battery: Expected energy of the battery.
+        survival: Factor of the next slot's value after each action, f64[3].
     """
-    survival = np.exp(-np.array(ENERGY) / battery)
     waiting = -WAITING_COST * np.arange(QUEUE_SIZE + 1)[:, None]
     unseen, seen_good, seen_bad = (_after_arrival(values, arrival) for values in (unseen, seen_good, seen_bad))
     good = good_probability
@@ -102,7 +133,7 @@ def _improve(
     listen = waiting + survival[LISTEN] * (good * seen_good + bad * seen_bad)
     send = good * _send(waiting + survival[SEND] * seen_good, DELIVERY_PROBABILITY_GOOD)
     send = send + bad * _send(waiting + survival[SEND] * seen_bad, DELIVERY_PROBABILITY_BAD)
-    return np.maximum(np.maximum(sleep, listen), send)
+    return np.stack([sleep, listen, send])
 
 
 def _after_arrival(values: Values, arrival: float) -> Values:

@@ -10,7 +10,7 @@ from gymnasium.utils.env_checker import check_env
 
 from envs.errors import EnvError
 from envs.worlds.battery_radio import BAD, GOOD, UNSEEN, BatteryRadio
-from envs.worlds.battery_radio_optimum import LISTEN, SEND, SLEEP
+from envs.worlds.battery_radio_optimum import LISTEN, SEND, SLEEP, score_of_discounted_optimum
 
 MOST_SLOTS = 60  # after which the channel is as good as unknown: 0.8^60 = 2e-6
 
@@ -82,8 +82,8 @@ def test_optimum_is_that_of_the_published_table():
     assert BatteryRadio(shown=True).optimum() == pytest.approx(74.79, abs=0.005)
 
 
-def optimal_policy(battery):
-    """Return an optimal action for each state, by policy iteration."""
+def optimal_policy(battery, gamma=1.0):
+    """Return an optimal action for each state and the value of the start, by policy iteration."""
     policy: dict[State, int] = dict.fromkeys(STATES, SEND)
     tables = {
         (state, action): list(outcomes(*state, action, battery)) for state in STATES for action in (SLEEP, LISTEN, SEND)
@@ -94,12 +94,15 @@ def optimal_policy(battery):
         for state in STATES:
             for probability, reward, lasts, after in tables[state, policy[state]]:
                 rewards[NUMBERS[state]] += probability * reward
-                matrix[NUMBERS[state], NUMBERS[after]] -= probability * lasts
+                matrix[NUMBERS[state], NUMBERS[after]] -= gamma * probability * lasts
         values = np.linalg.solve(matrix, rewards)
         better = {}
         for state in STATES:
             gains: list[float] = [
-                sum(p * (reward + lasts * values[NUMBERS[after]]) for p, reward, lasts, after in tables[state, action])
+                sum(
+                    p * (reward + gamma * lasts * values[NUMBERS[after]])
+                    for p, reward, lasts, after in tables[state, action]
+                )
                 for action in range(3)
             ]
             gains[policy[state]] += 1e-9  # keeps the action among equal ones
@@ -107,6 +110,13 @@ def optimal_policy(battery):
         if better == policy:
             return policy, np.mean([values[NUMBERS[0, channel, MOST_SLOTS]] for channel in (BAD, GOOD)])
         policy = better
+
+
+@pytest.mark.parametrize(("gamma", "score"), [(0.95, 34.35), (0.99, 43.52)])
+def test_a_policy_that_is_optimal_for_a_discount_scores_less(gamma, score):
+    policy, _ = optimal_policy(100.0, gamma)
+    assert expected_score(lambda *state: policy[state]) == pytest.approx(score, abs=0.01)
+    assert score_of_discounted_optimum(0.3, 0.1, 100.0, gamma=gamma) == pytest.approx(score, abs=0.01)
 
 
 def simulated_scores(policy, episodes, battery):
