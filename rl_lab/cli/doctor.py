@@ -21,7 +21,9 @@ def doctor_command(args: list[str]) -> None:
         raise LabError(f"doctor takes no options, not {' '.join(args)}")
     from rl_lab.system.diagnosis import describe_machine, find_problems
 
-    for line in [*describe_machine(), *_describe_updates()]:
+    for line in describe_machine():
+        print(line, flush=True)  # the updates take minutes on a machine whose cores are busy
+    for line in _describe_updates():
         print(line)
     problems = find_problems()
     for problem in problems:

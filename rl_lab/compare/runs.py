@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rl_lab.errors import LabError
+from rl_lab.experiment.demo_agents import named_demo
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.run_search import find_run_folders
 from rl_lab.sweep.sweep import Sweep
@@ -27,12 +28,12 @@ def find_runs(names: Sequence[str], runs_dir: str) -> FoundRuns:
 
     Args:
         names: Each name is one of the following, tried in this order: a glob pattern of run folders or of folders that
-            contain runs, relative to the working directory or to `runs_dir`; "latest" or "demo"; a group; an agent or
-            an environment; a part of the path of runs.
+            contain runs, relative to the working directory or to `runs_dir`; "latest", "demo" or "demo:NAME"; a group;
+            an agent or an environment; a part of the path of runs.
         runs_dir: Folder that holds the runs.
 
     Raises:
-        LabError: A name refers to no run.
+        LabError: A name refers to no run, or to no demo.
     """
     by_path: dict[Path, Run] = {}
     problems: list[str] = []
@@ -63,7 +64,7 @@ def _find_by_name(name: str, runs_dir: str) -> FoundRuns:
     of_sweeps = _runs_of_sweeps(map(Path, paths))
     if of_sweeps:
         return FoundRuns(of_sweeps)
-    if name in ("latest", "demo"):
+    if name == "latest" or named_demo(name) is not None:
         return FoundRuns([Run.find(name, runs_dir)])
     in_runs_dir = runs_below(Path(runs_dir))
     matches = Run.of_group(name, runs_dir) or _matching_paths(name, in_runs_dir.runs, Path(runs_dir))

@@ -35,7 +35,7 @@ class WatchOptions:
     saliency: Flag = False
     """Show which pixels the greedy action depends on (Grad-CAM; needs image observations and convolutions)."""
     occlusion: Flag = False
-    """Show which hidden pixels change the agent's output (slower; needs image observations, works with any network)."""
+    """Show the pixels whose hiding changes the agent's output (slower; needs image observations, any network)."""
     follow: Flag = False
     """Load each new checkpoint of a run that is still training."""
     episodes: Annotated[int | None, Range(1)] = None

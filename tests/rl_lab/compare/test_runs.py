@@ -84,3 +84,10 @@ def test_find_runs_of_sweeps_by_their_folders(make_run, tmp_path):
         Sweep("grid", "20260101-000000", group, runs_dir, 1.0, 0.0, 3, {"trials": []}).write()
     assert find_runs([f"{runs_dir}/sweeps"], runs_dir).runs == [first, second]
     assert find_runs(["sweeps/second"], runs_dir).runs == [second]
+
+
+def test_find_runs_finds_demos_by_name(tmp_path):
+    runs_dir = str(tmp_path / "runs")
+    assert [run.path.name for run in find_runs(["demo:cartpole", "demo"], runs_dir).runs] == ["cartpole", "pong"]
+    with pytest.raises(LabError, match="there is no demo 'nothing'"):
+        find_runs(["demo:nothing"], runs_dir)
