@@ -196,3 +196,17 @@ def test_messages_of_the_troubleshooting_page_are_those_of_the_code():
     for message in messages:
         pieces = [piece.strip(" :;") for piece in message.split("...")]
         assert [piece for piece in pieces if piece not in code] == [], message
+
+
+def test_commands_and_flags_on_the_pages_exist():
+    """A flag stands for a setting or an option, whose name is a word of the code."""
+    from rl_lab.cli.main import COMMANDS
+
+    words = set(re.findall(r"\w+", "".join(path.read_text() for path in SOURCES)))
+    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), ROOT / "examples/README.md"]
+    lines = [line for page in pages for line in re.findall(r"^ +python -m rl_lab (.*)$", page.read_text(), re.MULTILINE)]
+    assert len(lines) > 100
+    commands = {line.split()[0] for line in lines}
+    assert [command for command in sorted(commands) if command not in {*COMMANDS, "--help", "--version"}] == []
+    flags = {flag.replace("-", "_") for line in lines for flag in re.findall(r" --(?:no-)?([a-z][a-z0-9-]*)", line)}
+    assert [flag for flag in sorted(flags - {"help", "help_all"}) if flag not in words] == []
