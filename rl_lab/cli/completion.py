@@ -13,6 +13,8 @@ import typing
 from collections.abc import Sequence
 from pathlib import Path
 
+import tyro
+
 from rl_lab.errors import USER_ERRORS, LabError
 
 SCRIPTS = {
@@ -50,23 +52,33 @@ OPTIONS = {  # command -> module:Class of its options
     "play": "rl_lab.cli.play:HumanPlayOptions",
     "look": "rl_lab.cli.look:LookOptions",
     "compare": "rl_lab.cli.compare:CompareOptions",
+    "export": "rl_lab.cli.export:ExportOptions",
+    "push": "rl_lab.cli.push:PushOptions",
+    "pull": "rl_lab.cli.pull:PullOptions",
+    "results": "rl_lab.cli.results:ResultsOptions",
     "sync": "rl_lab.cli.sync:SyncOptions",
+    "dash": "rl_lab.cli.dash:DashOptions",
     "rm": "rl_lab.cli.remove:RemoveOptions",
     "clean": "rl_lab.cli.clean:CleanOptions",
     "list runs": "rl_lab.cli.list_runs:ListRunsOptions",
     "sweep grid": "rl_lab.cli.sweep_grid:GridOptions",
     "sweep search": "rl_lab.cli.sweep_search:SearchOptions",
+    "sweep suite": "rl_lab.cli.sweep_suite:SuiteOptions",
+    "sweep resume": "rl_lab.cli.sweep_resume:SweepResumeOptions",
 }
 
-TAKE_RUNS = ("resume", "eval", "watch", "look", "compare", "sync", "dash", "rm", "clean")
+TAKE_RUNS = ("resume", "eval", "watch", "look", "export", "push", "compare", "sync", "dash", "rm", "clean")
 """Commands whose words are names of runs."""
 
 TAKE_AGENTS = (("train",), ("sweep", "search"), ("list", "presets"))
 """Words after which the name of an agent stands."""
 
+TAKE_SETTINGS = ("train", "sweep grid", "sweep search")
+"""Commands that accept the settings of a run and of an agent."""
+
 SUBCOMMANDS = {
     "list": ("runs", "agents", "envs", "presets", "demos"),
-    "sweep": ("grid", "search", "resume", "status"),
+    "sweep": ("grid", "search", "suite", "resume", "status"),
     "completion": tuple(SCRIPTS),
 }
 
@@ -124,8 +136,8 @@ def _flags(before: Sequence[str]) -> list[str]:
     command = " ".join(before[:2]) if before[0] in SUBCOMMANDS else before[0]
     if command in OPTIONS:
         module, _, class_name = OPTIONS[command].partition(":")
-        names |= _field_names(getattr(importlib.import_module(module), class_name))
-    if command == "train" or command.startswith("sweep "):
+        names |= _option_names(getattr(importlib.import_module(module), class_name))
+    if command in TAKE_SETTINGS:
         names |= _training_flags(before[-1] if len(before) < 2 else before[1])
     return [f"--{name.replace('_', '-')}" for name in names]
 
@@ -140,6 +152,14 @@ def _training_flags(agent: str) -> set[str]:
     with contextlib.suppress(*USER_ERRORS):
         names |= _field_names(find_agent(agent).load_config_class())
     return names - {"env_args", "wrappers"}
+
+
+def _option_names(options: typing.Any) -> set[str]:
+    """Return the names of the options of a command, without its positional arguments."""
+    hints = typing.get_type_hints(options, include_extras=True)
+    return {
+        name for name in _field_names(options) if tyro.conf.Positional not in getattr(hints[name], "__metadata__", ())
+    }
 
 
 def _field_names(options: typing.Any) -> set[str]:

@@ -88,7 +88,7 @@ class PlayOptions:
     """Options of every command that plays with a checkpoint."""
 
     run: RunName
-    """A run folder, "latest", an unambiguous part of its name, or "demo" (`list demos`)."""
+    """A run folder, "latest", an unambiguous part of its name, or "demo:NAME" (`list demos`); "demo" is demo:pong."""
     seed: Seed = 0
     """Seed of the episodes, which are never those of training. `watch`, and `eval` with one episode, play the same
     episode for the same seed."""

@@ -17,7 +17,7 @@ class PushOptions:
     """Options of `push`."""
 
     run: RunName
-    """A run folder, "latest", an unambiguous part of its name, or "demo"."""
+    """A run folder, "latest", an unambiguous part of its name, or "demo:NAME" (`list demos`)."""
     repo: str
     """The repository on the Hugging Face Hub: user/name. It is created if it does not exist."""
     checkpoint: str = "auto"
