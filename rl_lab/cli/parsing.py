@@ -25,7 +25,7 @@ from rl_lab.system.exit_codes import exit_with_error
 from rl_lab.system.printable import wrapped
 from rl_lab.system.shell import PROG
 
-RunName = Annotated[str, tyro.conf.Positional]
+RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 RunNames = Annotated[
     tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...", help_behavior_hint="(any number)")
 ]

@@ -11,7 +11,7 @@ from agents.core.settings import Count, Range, check_fields
 from rl_lab.cli.parsing import parse
 from rl_lab.errors import LabError
 
-EnvName = Annotated[str, tyro.conf.Positional]
+EnvName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from rl_lab.system.shell import shell_command
 class PullOptions:
     """Options of `pull`."""
 
-    repo: Annotated[str, tyro.conf.Positional]
+    repo: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="USER/NAME")]
     """The repository on the Hugging Face Hub: user/name."""
     revision: str = ""
     """Branch, tag or commit. Empty means the newest commit."""

@@ -22,7 +22,7 @@ from rl_lab.system.shell import shell_command
 class SweepResumeOptions:
     """The options of `sweep resume`."""
 
-    path: Annotated[str, tyro.conf.Positional]
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
     """Folder of the sweep, runs/sweeps/<group>."""
     address: str = ""
     """Address of the Ray cluster, as for `sweep grid`."""

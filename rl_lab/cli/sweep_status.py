@@ -17,7 +17,7 @@ FILE_WIDTH = 200  # columns of the table where the output is no terminal
 class SweepStatusOptions:
     """The options of `sweep status`."""
 
-    path: Annotated[str, tyro.conf.Positional]
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
     """Folder of the sweep, runs/sweeps/<group>."""
 
 

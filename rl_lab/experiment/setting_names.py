@@ -46,6 +46,10 @@ EQUIVALENT_NAMES = (
     ("wrappers", "env_wrapper"),
 )
 
+# Names of other libraries that stand for a setting of ours, while ours does not stand for theirs: n_steps of
+# Stable-Baselines3 is that of the n-step return for DQN and SAC, and the length of a rollout for PPO and A2C.
+ONE_WAY_NAMES = {"n_steps": "n_step"}
+
 # Names of other libraries whose meaning differs: name -> (nearest setting, the difference).
 SIMILAR_NAMES = {
     "exploration_fraction": ("epsilon_steps", "agent steps until epsilon_end, exploration_fraction times steps"),
@@ -99,7 +103,8 @@ def canonical_name(name: str, known: Collection[str]) -> str | None:
         for equivalent in names:
             if equivalent in known:
                 return equivalent
-    return None
+    setting = ONE_WAY_NAMES.get(name)
+    return setting if setting in known else None
 
 
 def canonical_names(settings: dict[str, Any], known: Collection[str], source: str) -> dict[str, Any]:
