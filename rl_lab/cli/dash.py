@@ -19,7 +19,7 @@ from rl_lab.system.data_files import path_exists
 class DashOptions:
     """Options of `dash`."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = "latest"
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = "latest"
     """A run folder, "latest", or an unambiguous part of its name."""
     runs_dir: str = "runs"
     """Folder of the run folders."""

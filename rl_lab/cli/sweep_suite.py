@@ -21,7 +21,7 @@ from rl_lab.system.shell import PROG, shell_command
 class SuiteOptions(SweepOptions):
     """The options of `sweep suite`."""
 
-    suite: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SUITE")] = ""
+    suite: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[SUITE]")] = ""
     """Name of a suite, or the path of a YAML file."""
     agents: str = ""
     """Agents of the suite to train, separated by commas. Default: all."""

@@ -17,7 +17,7 @@ from rl_lab.watch.watch_options import WatchOptions
 class WatchArguments(WatchOptions, PlayOptions):
     """Options of `watch`."""
 
-    other: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN2")] = ""
+    other: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN2]")] = ""
     """A second run of the same environment, whose agent is shown beside the first one in the same episodes."""
 
 

@@ -302,6 +302,24 @@ def test_help_shows_no_types_of_the_parser(command: str, capsys: pytest.CaptureF
         assert leftover not in text
 
 
+.mark.parametrize(
+    ("command", "words"),
+    [
+        ("watch", "RUN [RUN2]"),
+        ("resume", "RUN"),
+        ("pull", "USER/NAME"),
+        ("play", "ENV"),
+        ("sweep suite", "[SUITE]"),
+        ("sweep resume", "FOLDER"),
+        ("dash", "[RUN]"),
+    ],
+)
+def test_usage_names_the_positional_arguments(command: str, words: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    assert capsys.readouterr().out.splitlines()[0].endswith(f" {words}")
+
+
 def test_none_is_accepted_for_an_optional_number(capsys: pytest.CaptureFixture[str]):
     main(["train", "dqn", *CARTPOLE, "--print-config", "--target", "none"])
     assert "target: null " in capsys.readouterr().out
