@@ -202,9 +202,12 @@ def test_commands_and_flags_on_the_pages_exist():
     """A flag stands for a setting or an option, whose name is a word of the code."""
     from rl_lab.cli.main import COMMANDS
 
-    words = set(re.findall(r"\w+", "".join(path.read_text() for path in SOURCES)))
+    code = [*SOURCES, *(ROOT / "examples").rglob("*.py")]
+    words = set(re.findall(r"\w+", "".join(path.read_text() for path in code)))
     pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), ROOT / "examples/README.md"]
-    lines = [line for page in pages for line in re.findall(r"^ +python -m rl_lab (.*)$", page.read_text(), re.MULTILINE)]
+    lines = [
+        line for page in pages for line in re.findall(r"^ +python -m rl_lab (.*)$", page.read_text(), re.MULTILINE)
+    ]
     assert len(lines) > 100
     commands = {line.split()[0] for line in lines}
     assert [command for command in sorted(commands) if command not in {*COMMANDS, "--help", "--version"}] == []

@@ -302,7 +302,7 @@ def test_help_shows_no_types_of_the_parser(command: str, capsys: pytest.CaptureF
         assert leftover not in text
 
 
-.mark.parametrize(
+@pytest.mark.parametrize(
     ("command", "words"),
     [
         ("watch", "RUN [RUN2]"),
