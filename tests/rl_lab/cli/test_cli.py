@@ -317,7 +317,7 @@ def test_help_shows_no_types_of_the_parser(command: str, capsys: pytest.CaptureF
 def test_usage_names_the_positional_arguments(command: str, words: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main([*command.split(), "--help"])
-    assert capsys.readouterr().out.splitlines()[0].endswith(f" {words}")
+    assert f"] {words}" in capsys.readouterr().out.splitlines()[0]
 
 
 def test_none_is_accepted_for_an_optional_number(capsys: pytest.CaptureFixture[str]):
