@@ -258,4 +258,5 @@ def print_video(sink: FrameSink, result: ShowResult) -> None:
 def print_cut(result: ShowResult, player: Player) -> None:
     """Print a warning if episodes were cut."""
     if result.num_cut:
-        print(f"WARNING: {result.num_cut} of {len(result.scores)} episodes cut at {player.max_steps:,} steps (--max-steps)")
+        episodes = f"{result.num_cut} of {len(result.scores)} episodes"
+        print(f"WARNING: {episodes} cut at {player.max_steps:,} steps (--max-steps)")
