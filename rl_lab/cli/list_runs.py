@@ -12,7 +12,7 @@ import tyro
 
 from rl_lab.cli.parsing import RunNames, parse
 from rl_lab.errors import USER_ERRORS, LabError
-from rl_lab.experiment.run import Run
+from rl_lab.experiment.run import Run, creation_order
 from rl_lab.system.lock import is_locked
 from rl_lab.system.printable import print_line
 from rl_lab.tracking.summary import summarise_metrics
@@ -63,7 +63,7 @@ def list_runs_command(args: list[str]) -> None:
         print_line(problem, file=sys.stderr)
     if not found.runs:
         raise LabError(f"there are no runs in {options.runs_dir}; train one first, or name its folder by --runs-dir")
-    runs = sorted(found.runs, key=lambda run: (run.path.name, run.path), reverse=True)
+    runs = sorted(found.runs, key=lambda run: creation_order(run.path), reverse=True)
     overviews = [run_overview(run) for run in runs]
     columns = {heading: [getattr(overview, heading) for overview in overviews] for heading in COLUMNS}
     print_fitted(columns, text_columns=TEXT_COLUMNS, drop_order=DROP_ORDER, wide=options.wide)

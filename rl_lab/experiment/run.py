@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     import pandas
 
 MAX_RUNS_PER_SECOND = 1000
+
+TIME_FORMAT = "%Y%m%d-%H%M%S"
+"""Format of the time with which the names of run folders begin."""
 
 NO_FOLDER = (*MISSING, errno.ENAMETOOLONG, errno.ELOOP)
 """Error numbers of a path that is not a folder. It may still be a part of the name of a run."""
@@ -92,8 +96,8 @@ class Run:
         """Return the run with a name.
 
         Args:
-            name: A run folder; "latest"; an unambiguous part of the run's path below `runs_dir`; "demo" or "demo:NAME",
-                an agent that is part of the package; or a `Run`, which is returned unchanged.
+            name: A run folder; "latest", the newest run; an unambiguous part of the run's path below `runs_dir`; "demo"
+                or "demo:NAME", an agent that is part of the package; or a `Run`, which is returned unchanged.
             runs_dir: Folder of the run folders.
 
         Raises:
@@ -108,7 +112,7 @@ class Run:
             return cls(demo)
         root = Path(runs_dir)
         found = find_run_folders(root, RUN_DEPTH)
-        runs = sorted(found.runs, key=lambda path: (path.name, path))
+        runs = sorted(found.runs, key=creation_order)
         if not runs:
             raise LabError(_no_runs_message(root, found))
         if str(name) == "latest":
@@ -184,12 +188,28 @@ class Run:
         return self.shown_path
 
 
+def creation_order(folder: Path) -> tuple[str, str, Path]:
+    """Return the key that sorts run folders by the time of their creation, oldest first.
+
+    The name of a folder that `train` or `sweep` created begins with this time. Pulled runs and folders with a name of
+    the user's own have other names. They are sorted by the time of env.json, which no command changes.
+    """
+    match = re.match(r"\d{8}-\d{6}", folder.name)
+    if match:
+        return match[0], folder.name, folder
+    try:
+        written_at = time.localtime(os.stat(folder / "env.json").st_mtime)
+    except OSError:  # the file is missing
+        return "", folder.name, folder
+    return time.strftime(TIME_FORMAT, written_at), folder.name, folder
+
+
 def _create_folder(parent: Path, config: Config, path: Path | None) -> Path:
     """Create and return the folder `path`, or one in `parent` whose name is the time, the seed and the run's name."""
     if path is not None:
         candidates = [path]
     else:
-        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-s{config.run.seed}"
+        stem = f"{time.strftime(TIME_FORMAT)}-s{config.run.seed}"
         if config.run.name:
             stem += f"-{portable_name(config.run.name)}"
         suffixes = ["", *(f"-{number}" for number in range(2, MAX_RUNS_PER_SECOND))]

@@ -1,5 +1,7 @@
 """Tests of run folders: how runs are found by name, and what their files return."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,16 @@ def test_find_by_folder_by_part_of_the_name_and_latest(runs: tuple[Run, Run, Run
     assert Run.find("-s2", tmp_path) == cartpole_2
     latest = max(runs, key=lambda run: (run.path.name, run.path))
     assert Run.find("latest", tmp_path) == latest
+
+
+def test_latest_is_the_newest_run_also_beside_a_pulled_one(runs: tuple[Run, Run, Run], tmp_path: Path):
+    """The folder of a pulled run is called user-name, which sorts after every time."""
+    pulled = runs[2].path.rename(runs[2].path.with_name("user-pong"))
+    os.utime(pulled / "env.json", (0, 0))
+    assert Run.find("latest", tmp_path) == runs[1]
+    tomorrow = time.time() + 86400
+    os.utime(pulled / "env.json", (tomorrow, tomorrow))
+    assert Run.find("latest", tmp_path) == Run(pulled)
 
 
 def test_find_raises_if_no_run_or_several_match(runs: tuple[Run, Run, Run], tmp_path: Path):
