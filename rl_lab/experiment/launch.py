@@ -18,12 +18,14 @@ from rl_lab.experiment import config as configuration
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.env_settings import check_env_options
 from rl_lab.experiment.run import Run
+from rl_lab.experiment.run_config import RunConfig
 from rl_lab.experiment.training_plan import TrainingPlan, plan_training
 from rl_lab.system.lock import lock_run
 from rl_lab.system.quiet_output import quiet_if_lost
 from rl_lab.system.update_speed import torch_threads
 from rl_lab.tracking.metrics_sink import MetricsSink
 from rl_lab.training.hooks import Callback
+from rl_lab.training.run_state import RunState
 from rl_lab.training.trainer import Trainer
 
 
@@ -153,7 +155,8 @@ def resume(
         Interrupted, Fault: As `train`.
     """
     if run.is_demo:
-        raise LabError("the demo cannot be resumed; a new run starts from its network with --init-from demo")
+        demo = f"demo:{run.path.name}"
+        raise LabError(f"{demo} cannot be resumed; a new run starts from its network with --init-from {demo}")
     with lock_run(run.path), contextlib.ExitStack() as stack:
         previous = run.config
         settings = replace(previous.run, address=address or previous.run.address)
@@ -172,9 +175,10 @@ def resume(
         except BaseException:  # also on Ctrl-C, because a run that was not resumed keeps its configuration
             run.change(previous)
             raise
-        if steps is None and trainer.session.state.is_finished(plan.config.run):
+        state = trainer.session.state
+        if steps is None and plan.config.run.is_finished(state.steps, state.score):
             trainer.session.loop.close()
-            reason = _describe_end(trainer)
+            reason = _describe_end(plan.config.run, state)
             trainer.session.display.print_line(f"{run} is finished: {reason}; --steps N extends it")
             return run
         return trainer.train()
@@ -187,18 +191,13 @@ def is_finished(run: Run) -> bool:
     evaluation has ended the run (`stop_at_target`).
     """
     state = _newest_state(run)
-    if state is None:
-        return False
-    # "score" is None if the evaluation at this step is missing. Old checkpoints may lack the key.
-    is_evaluated = not state.get("evaluation_due") and state.get("score", 0.0) is not None
-    has_all_steps = state["steps"] >= run.config.run.steps
-    return is_evaluated and (has_all_steps or run.config.run.ends_at(state.get("score")))
+    return state is not None and run.config.run.is_finished(state["steps"], _score_at_step(state))
 
 
 def _has_stopped_at_target(run: Run) -> bool:
     """Return True if the evaluation of the newest undamaged checkpoint has ended the run (`stop_at_target`)."""
     state = _newest_state(run)
-    return state is not None and not state.get("evaluation_due") and run.config.run.ends_at(state.get("score"))
+    return state is not None and run.config.run.ends_at(_score_at_step(state))
 
 
 def _newest_state(run: Run) -> dict[str, Any] | None:
@@ -210,10 +209,17 @@ def _newest_state(run: Run) -> dict[str, Any] | None:
     return None
 
 
-def _describe_end(trainer: Trainer) -> str:
+def _score_at_step(state: dict[str, Any]) -> float | None:
+    """Return the score of the evaluation at the step of a checkpoint, or None if the agent was not evaluated there.
+
+    Old checkpoints may lack the score. The agent then counts as evaluated.
+    """
+    return None if state.get("evaluation_due") else state.get("score", 0.0)
+
+
+def _describe_end(settings: RunConfig, state: RunState) -> str:
     """Return why a finished run is finished."""
-    settings = trainer.plan.config.run
-    if trainer.session.state.has_stopped_at_target(settings):
+    if state.has_stopped_at_target(settings):
         return f"its target {settings.target:g} is reached"
     return f"it has all its {settings.steps:,} steps"
 

@@ -124,6 +124,15 @@ class RunConfig:
             return False
         return math.isfinite(score) and score >= self.target
 
+    def is_finished(self, steps: int, score: float | None) -> bool:
+        """Return True if a run has nothing left to do: it has all its steps, or has stopped at its target.
+
+        Args:
+            steps: Agent steps of the run.
+            score: Mean score of the evaluation at this step, or None if the agent has to be evaluated there.
+        """
+        return score is not None and (steps >= self.steps or self.ends_at(score))
+
     def ends_at(self, score: float | None) -> bool:
         """Return True if the run ends after an evaluation with this mean score, because of `stop_at_target`."""
         return self.stop_at_target and self.reaches_target(score)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psutil
 
@@ -33,11 +34,22 @@ class Watchdog:
         self.seconds = seconds
         self.message = message
         self.silent_ticks = 0  # ticks since the last call of `reset`
+        self.is_paused = False
         self.finished = threading.Event()  # set at the end of the `with` block; each block has a new event
 
     def reset(self) -> None:
         """Set the count of ticks to 0. Call this method after every sign of progress."""
         self.silent_ticks = 0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Count no ticks inside a `with` block, in which the environments do not step. Count from 0 again after it."""
+        self.is_paused = True
+        try:
+            yield
+        finally:
+            self.silent_ticks = 0
+            self.is_paused = False
 
     def __enter__(self) -> Watchdog:
         if self.seconds:
@@ -53,9 +65,15 @@ class Watchdog:
         """Count ticks until `finished` is set. End the process if `seconds` have passed since the last `reset`."""
         tick_seconds = min(1.0, self.seconds / 4)
         while not finished.wait(tick_seconds):
+            if self.is_paused:
+                continue
             self.silent_ticks += 1
             if self.silent_ticks * tick_seconds > self.seconds:
-                print_line(self.message(), file=sys.stderr)
-                for child in psutil.Process().children(recursive=True):
-                    child.kill()
-                os._exit(1)
+                self._end_process()
+
+    def _end_process(self) -> None:
+        """Print the message, and end the process and its children."""
+        print_line(self.message(), file=sys.stderr)
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+        os._exit(1)

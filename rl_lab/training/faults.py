@@ -51,7 +51,8 @@ def faults(run: Run, device: torch.device) -> Iterator[None]:
         raise Fault(f"{device} is out of memory: {advice}; {how_to_resume(run)}") from error
     except BaseException as error:
         with suppress(OSError):
-            (run.path / "traceback.txt").write_text(traceback.format_exc())
+            # A message of an environment may hold characters that the encoding lacks.
+            (run.path / "traceback.txt").write_text(traceback.format_exc(), "utf-8", errors="backslashreplace")
         raise Fault(f"{_summary(error)} (see {run}/traceback.txt); {how_to_resume(run)}") from error
 
 

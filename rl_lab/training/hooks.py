@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from safetensors import SafetensorError
 
+from agents.core.agent import Agent
 from envs.stream import Stream
 from rl_lab import checkpoint
 from rl_lab.errors import FAULTS, USER_ERRORS, Fault, LabError
@@ -66,14 +67,13 @@ class LogMetrics:
         if state.mean_recent_score is not None:
             values["train/return_100"] = state.mean_recent_score
         values |= session.checkpoint_metrics
-        values |= {name: float(value) for name, value in session.extra_metrics.items()}
+        values |= session.pop_extra_metrics()
         values["speed/steps_per_s"] = speed
         values["time/minutes"] = state.wall_clock.minutes
         for name, seconds in (session.loop.seconds | session.agent.seconds).items():
             values[f"seconds/{name}"] = seconds
         self.tracker.log(state.steps, values)
         session.checkpoint_metrics = {}
-        session.extra_metrics = {}
 
 
 class EvaluateAgent:
@@ -103,8 +103,12 @@ class EvaluateAgent:
 
         If a signal interrupts the evaluation, nothing is logged. The next checkpoint then stores that the evaluation
         is still due, and the resumed run evaluates before it trains.
+
+        Raises:
+            Fault: The weights or the actions are not finite.
         """
         state = self.session.state
+        check_weights(self.session.agent)  # the scores of such a network could still be the best so far
         state.evaluation_due = True
         try:
             result = self._run_episodes()
@@ -286,7 +290,7 @@ class SaveCheckpoint:
             self.saved_at = time.perf_counter()
 
     def save(self) -> None:
-        """Save a checkpoint.
+        """Save a checkpoint. The watchdog is paused, because a large replay memory may take minutes on a slow disk.
 
         Raises:
             Fault: The weights are not finite, or the checkpoint cannot be written. The previous checkpoints are kept.
@@ -294,13 +298,12 @@ class SaveCheckpoint:
         session = self.session
         run_folder = session.run.path
         start = time.perf_counter()
-        weights = session.agent.network.state_dict().values()
-        if not all(bool(tensor.isfinite().all()) for tensor in weights):
-            raise Fault("the weights are not finite any more: lower lr, or set grad_clip")
+        check_weights(session.agent)
         try:
-            check_disk(run_folder, checkpoint.bytes_to_write(run_folder, session.agent))
-            saved = checkpoint.save(run_folder, session.state.steps, session.agent, session.state_dict())
-            session.loop.export(run_folder)
+            with session.watchdog.paused():
+                check_disk(run_folder, checkpoint.bytes_to_write(run_folder, session.agent))
+                saved = checkpoint.save(run_folder, session.state.steps, session.agent, session.state_dict())
+                session.loop.export(run_folder)
         except (OSError, SafetensorError, LabError) as error:
             raise Fault(f"no checkpoint can be written to {session.run}: {error}") from error
         session.checkpoint_metrics = {
@@ -317,10 +320,16 @@ class RunCallbacks:
         self.callbacks = callbacks
 
     def after_row(self) -> None:
-        """Call all functions. If one returns False, training ends after this row."""
-        for callback in self.callbacks:
-            if callback(self.session) is False:
-                self.session.ended_by_callback = True
+        """Call all functions. If one returns False, training ends after this row.
+
+        The watchdog is paused, because a function may take long: it may evaluate the agent in a way of its own.
+        """
+        if not self.callbacks:
+            return
+        with self.session.watchdog.paused():
+            for callback in self.callbacks:
+                if callback(self.session) is False:
+                    self.session.ended_by_callback = True
 
 
 class ResetWatchdog:
@@ -347,3 +356,10 @@ class ShowProgress:
     def show(self) -> None:
         """Update the display."""
         self.session.show_progress()
+
+
+def check_weights(agent: Agent) -> None:
+    """Raise Fault if a weight of the agent's network is not finite: training has diverged."""
+    weights = agent.network.state_dict().values()
+    if not all(bool(tensor.isfinite().all()) for tensor in weights):
+        raise Fault("the weights are not finite any more: lower lr, or set grad_clip")

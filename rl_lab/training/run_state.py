@@ -90,21 +90,16 @@ class RunState:
             return None
         return float(np.mean(self.recent_scores))
 
+    @property
+    def score(self) -> float | None:
+        """Return the score of the evaluation at the current step, or None if the agent was not evaluated there."""
+        if self.last_eval is None or self.last_eval.steps != self.steps or self.evaluation_due:
+            return None
+        return self.last_eval.score
+
     def has_stopped_at_target(self, settings: RunConfig) -> bool:
         """Return True if the evaluation at the current step ends the run, because of `stop_at_target`."""
-        if self.last_eval is None or self.last_eval.steps != self.steps or self.evaluation_due:
-            return False
-        return settings.ends_at(self.last_eval.score)
-
-    def is_finished(self, settings: RunConfig) -> bool:
-        """Return True if training has nothing left to do.
-
-        The run has all its agent steps and the agent was evaluated after the last one, or the run stopped at its
-        target.
-        """
-        is_evaluated = self.last_eval is not None and self.last_eval.steps == self.steps
-        has_all_steps = self.steps >= settings.steps and is_evaluated and not self.evaluation_due
-        return has_all_steps or self.has_stopped_at_target(settings)
+        return settings.ends_at(self.score)
 
     def speed(self) -> float:
         """Return the agent steps per second of the loop since the last line of training metrics.
@@ -117,13 +112,10 @@ class RunState:
         return self.last_speed
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state as plain values. "score" is the score at this very step, if it was measured."""
-        score = None
-        if self.last_eval is not None and self.last_eval.steps == self.steps:
-            score = self.last_eval.score
+        """Return the state as plain values."""
         return {
             "steps": self.steps,
-            "score": score,
+            "score": self.score,
             "best": self.best_score,
             "last_eval": self.last_eval,
             "evaluation_due": self.evaluation_due,

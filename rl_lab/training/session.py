@@ -48,7 +48,7 @@ class TrainingSession:
     ended_by_callback: bool = False
     """A callback of the caller asked training to end. The run is evaluated and saved, and can be resumed."""
     extra_metrics: dict[str, float] = field(default_factory=dict)
-    """Metrics that callbacks add to the next line of training metrics."""
+    """Metrics that callbacks add to the next line of training metrics, or to the last line of the run."""
 
     def request_stop(self, signal: int) -> None:
         """Ask training to stop after the current row. Of several signals, the first one decides the exit code."""
@@ -88,6 +88,12 @@ class TrainingSession:
             activity=activity,
         )
         self.display.show(status)
+
+    def pop_extra_metrics(self) -> dict[str, float]:
+        """Return `extra_metrics` as numbers, and clear them."""
+        values = {name: float(value) for name, value in self.extra_metrics.items()}
+        self.extra_metrics = {}
+        return values
 
     def evaluation_seed(self) -> int:
         """Return the seed of the evaluation episodes at the current agent step."""

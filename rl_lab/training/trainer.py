@@ -194,15 +194,22 @@ class Trainer:
                     self._run_loop(hooks)
                 if session.stop_signal is not None:
                     session.display.print_line("stopped after this step, saving")
-                try:
-                    with session.watchdog:
-                        evaluation.evaluate_if_missing()
-                    progress.show()  # with the last evaluation
-                finally:  # the learned weights are saved even if the evaluation fails
-                    checkpoints.save()
-                # The metrics of this checkpoint have to be logged here, because no line of training metrics follows.
-                tracker.log(state.steps, {**session.checkpoint_metrics, "time/minutes": state.wall_clock.minutes})
+                self._evaluate_and_save(evaluation, progress, checkpoints)
+                # No line of training metrics follows, so these metrics have to be logged here.
+                values = session.checkpoint_metrics | session.pop_extra_metrics()
+                tracker.log(state.steps, {**values, "time/minutes": state.wall_clock.minutes})
             tracker.complete()
+
+    def _evaluate_and_save(
+        self, evaluation: EvaluateAgent, progress: ShowProgress, checkpoints: SaveCheckpoint
+    ) -> None:
+        """Evaluate the agent, unless this was done or a signal asked to stop, and save the last checkpoint."""
+        try:
+            with self.session.watchdog:
+                evaluation.evaluate_if_missing()
+            progress.show()  # with the last evaluation
+        finally:  # the learned weights are saved even if the evaluation fails
+            checkpoints.save()
 
     def _run_loop(self, hooks: Sequence[Hook]) -> None:
         """Run the loop until all steps are done, the run stops at its target, or a signal asks to stop.

@@ -24,6 +24,8 @@ from rl_lab.experiment.run import Run
 from rl_lab.tracking.json_lines_sink import JsonLinesSink
 from rl_lab.tracking.progress import ProgressDisplay
 from rl_lab.training.evaluation import Evaluation
+from rl_lab.training.faults import faults
+from rl_lab.training.session import TrainingSession
 from rl_lab.training.trainer import Interrupted
 
 LOGGED_METRICS = (
@@ -226,6 +228,52 @@ def test_progress_says_that_an_evaluation_or_a_video_is_running(
     lines = capsys.readouterr().out.splitlines()
     assert any("step 1,200/1,200" in line and "evaluating: 0/4 episodes, row 49" in line for line in lines)
     assert any("recording a video: step 50" in line for line in lines)
+
+
+def test_network_that_is_not_finite_never_replaces_the_best_one(train: Any, tmp_path: Path):
+    """Its score may equal the best one, as that of every agent that has learned nothing."""
+
+    def poison(session: TrainingSession) -> None:
+        if session.state.steps >= 800:
+            next(session.agent.network.parameters()).data.fill_(math.nan)
+
+    with pytest.raises(Fault, match=r"^the weights are not finite any more: lower lr, or set grad_clip; "):
+        train(env=ENDLESS, eval_max_steps=50, log_every=5000, checkpoint_every=5000, callbacks=[poison])
+    run = Run.find("latest", tmp_path / "runs")
+    assert [line["eval/return_mean"] for line in run.metrics() if "eval/return_mean" in line] == [50]
+    rl_lab.load(run)
+
+
+def test_watchdog_is_paused_while_callbacks_run_and_checkpoints_are_written(
+    train: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """The environments do not step meanwhile. A replay memory of 7 GB takes minutes on a slow disk."""
+    sessions: list[TrainingSession] = []
+    paused: dict[str, list[bool]] = {"callback": [], "row": [], "save": []}
+    save = checkpoint.save
+
+    def callback(session: TrainingSession) -> None:
+        sessions.append(session)
+        paused["callback"].append(session.watchdog.is_paused)
+
+    def note_and_save(*args: Any) -> Any:
+        paused["save"].append(sessions[-1].watchdog.is_paused)
+        return save(*args)
+
+    monkeypatch.setattr("rl_lab.checkpoint.save", note_and_save)
+    monkeypatch.setattr(ProgressDisplay, "is_due", lambda _: paused["row"].append(sessions[-1].watchdog.is_paused))
+    train(steps=900, callbacks=[callback])
+    assert len(paused["save"]) == 3
+    assert all(paused["callback"])
+    assert all(paused["save"])
+    assert not any(paused["row"])
+
+
+def test_message_that_no_encoding_holds_is_a_fault_too(train: Any):
+    run = train(steps=300)
+    with pytest.raises(Fault, match="ValueError: half of a pair"), faults(run, torch.device("cpu")):
+        raise ValueError("half of a pair: \udc80")
+    assert "half of a pair: \\udc80" in (run.path / "traceback.txt").read_text("utf-8")
 
 
 class ClosesBadly(NumberedSteps):
