@@ -75,6 +75,8 @@ class TrainingJob:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            encoding="utf-8",
+            errors="backslashreplace",  # an environment may print other bytes
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read_output, args=(self._process,), daemon=True)

@@ -16,6 +16,7 @@ from rl_lab.experiment import config as configuration
 from rl_lab.experiment.config import Config
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.seed_group import plan_jobs
+from rl_lab.experiment.training_job import TrainingJob
 
 TRAIN = "train dqn --env CartPole-v1 --eval-episodes 2 --learning-starts 200 --wandb disabled".split()
 
@@ -38,6 +39,20 @@ def runs_in(folder: Path) -> list[Run]:
 
 def cartpole_config(**settings: Any) -> Config:
     return configuration.resolve("dqn", resolve("CartPole-v1"), {"env": "CartPole-v1", **settings})
+
+
+def test_job_survives_output_that_is_not_utf8():
+    """Without a reader of its output, the process would wait forever."""
+    program = "import sys; sys.stdout.buffer.write(b'caf\\xe9\\n' + b'more\\n' * 100_000 + b'na\\xefve')"
+    job = TrainingJob(1, [sys.executable, "-c", program])
+    job.start(dict(os.environ))
+    deadline = time.monotonic() + 60
+    while job.state == "running":
+        if time.monotonic() > deadline:
+            job.send_signal(signal.SIGKILL)
+            pytest.fail("the job does not end")
+        time.sleep(0.01)
+    assert job.last_line() == "na\\xefve"
 
 
 def test_group_trains_every_seed_and_can_be_compared(
