@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import ray
 import torch
-from ray.exceptions import ObjectLostError, RayActorError, RayError
+from ray.exceptions import ObjectLostError, RayActorError, RayError, RayTaskError
 from torch import Tensor
 
 from agents.core.agent import Agent, CollectedAgent, RecordsActing
@@ -180,6 +180,7 @@ class CollectorLoop:
 
         Raises:
             Fault: The constructor of the collector failed, so another replacement would fail too.
+            EnvFault: An environment of the collector failed.
         """
         while True:
             try:
@@ -190,6 +191,8 @@ class CollectorLoop:
                     raise Fault(f"a collector cannot start: {reason}") from error
                 self._replace_collector(i)
                 continue
+            except RayTaskError as error:  # its text is a traceback of many lines
+                raise error.cause from error
             if i in self.interrupted:
                 return self._insert_last_row(i, chunk)
             return chunk

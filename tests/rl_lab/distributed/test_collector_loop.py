@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sweep_cluster import Cluster, Command
 
 from agents.dqn import DQN
+from envs.errors import EnvFault
 from rl_lab import checkpoint, cli
 from rl_lab.experiment import factory
 from rl_lab.experiment.run import Run
@@ -138,6 +139,25 @@ def test_the_learner_leaves_a_core_to_each_collector_on_its_machine(
         [sys.executable, "-c", PRINT_THREADS, collectors_on], cwd=tmp_path, capture_output=True, text=True
     )
     assert f"threads [8, {threads}, 8, 8] 8" in done.stdout, done.stdout + done.stderr
+
+
+def test_fault_of_an_environment_in_a_collector_keeps_its_line(monkeypatch: pytest.MonkeyPatch):
+    """Ray raises the exception of an actor as one whose text is a traceback."""
+    from ray.exceptions import RayTaskError
+
+    from rl_lab.distributed.collector_loop import CollectorLoop
+
+    error = RayTaskError("collect", "Traceback:\n  line 1\n", EnvFault("Steps-v0 fails"), "ray::x", 1, "127.0.0.1")
+
+    def get(future: object) -> None:
+        raise error.as_instanceof_cause()
+
+    monkeypatch.setattr("ray.get", get)
+    loop = CollectorLoop.__new__(CollectorLoop)
+    loop.futures = [None]
+    with pytest.raises(EnvFault) as raised:
+        loop._fetch(0)
+    assert str(raised.value) == "Steps-v0 fails"
 
 
 @pytest.mark.parametrize(
