@@ -42,7 +42,8 @@ class TensorBoardSink:
 
         folder = run.path / FOLDER
         is_continued = any(folder.glob("events.*"))
-        purge_step = lines[-1][STEP_METRIC] + 1 if is_continued and lines else None
+        first_new_step = lines[-1][STEP_METRIC] + 1 if lines else 0
+        purge_step = first_new_step if is_continued else None
         self.writer: SummaryWriter = SummaryWriter(str(folder), purge_step=purge_step)
         if not is_continued:
             for line in lines:

@@ -50,6 +50,15 @@ def test_a_callback_sees_every_row_and_adds_metrics(train: Any):
     assert all(step == value for step, value in logged.items())
 
 
+def test_metrics_of_a_callback_in_the_last_rows_are_logged(train: Any):
+    def callback(session: TrainingSession) -> None:
+        if session.state.steps == 500:
+            session.extra_metrics["mine/half"] = 0.5
+
+    run = train(steps=600, num_envs=4, log_every=400, callbacks=[callback])
+    assert [line["mine/half"] for line in run.metrics() if "mine/half" in line] == [0.5]
+
+
 def test_callbacks_do_not_change_what_is_learned(train: Any):
     with_callback = train(steps=600, callbacks=[lambda session: None])
     without = train(steps=600)

@@ -58,6 +58,18 @@ def test_lines_after_the_checkpoint_are_replaced(train: Any):
     assert events == numbers(run)
 
 
+def test_all_lines_are_replaced_if_the_checkpoint_is_before_the_first_line(train: Any):
+    pytest.importorskip("tensorboard")
+    from rl_lab.tracking.tracker import open_tracker
+
+    run = train(steps=300)
+    for step, value in ((0, 1.0), (50, 2.0)):  # a new run, then one that resumes at a checkpoint of step 50
+        tracker = open_tracker(run, "disabled", step, tensorboard=True)
+        tracker.log(100, {"x": value})
+        tracker.close()
+    assert read_events(run) == numbers(run) == [("x", 100, 2.0)]
+
+
 def test_a_run_without_event_files_gets_all_lines(train: Any):
     pytest.importorskip("tensorboard")
     from rl_lab.tracking.tracker import open_tracker
