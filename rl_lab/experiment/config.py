@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import numbers
 import re
 import typing
 from dataclasses import dataclass, field
@@ -202,6 +203,7 @@ def _converted(layer: Layer, types: dict[str, Any]) -> dict[str, Any]:
     for name, value in canonical_names(layer.settings, types, layer.source).items():
         if len(repr(value)) > MAX_VALUE_LENGTH:
             raise ConfigError(f"{name} in {layer.source} is longer than {MAX_VALUE_LENGTH:,} characters")
+        value = _python_number(value)
         if types[name] is int and isinstance(value, str):
             value = parse_whole_number(value)
         if types[name] is float and not isinstance(value, bool):
@@ -211,3 +213,14 @@ def _converted(layer: Layer, types: dict[str, Any]) -> dict[str, Any]:
                 raise ConfigError(f"{name} is {value!r} in {layer.source}; it must be a number") from None
         converted[name] = value
     return converted
+
+
+def _python_number(value: Any) -> Any:
+    """Return a number of another type, such as NumPy's, as an int or a float. Other values are returned unchanged."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    return value

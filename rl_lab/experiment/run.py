@@ -16,6 +16,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -74,12 +75,11 @@ class Run:
             path: The folder to create. None creates one whose name is the time and the seed.
 
         Raises:
-            LabError: The folder exists already, or cannot be written.
+            LabError: The folder exists already, or cannot be written. No folder is left behind.
         """
         try:
             folder = _create_folder(cls.folder_of(config, env_spec), config, path)
-            (folder / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
-            (folder / "env.json").write_text(json.dumps(env_spec.to_dict(), indent=2) + "\n")
+            _write_description(folder, config, env_spec)
         except OSError as error:
             raise LabError(f"no run folder can be made in {config.run.runs_dir}: {error.strerror}") from error
         except ValueError as error:  # a NUL character in the path
@@ -223,6 +223,16 @@ def _create_folder(parent: Path, config: Config, path: Path | None) -> Path:
         else:
             return folder
     raise LabError(f"{candidates[-1]} exists already")
+
+
+def _write_description(folder: Path, config: Config, env_spec: EnvSpec) -> None:
+    """Write config.yaml and env.json into a new run folder. If this fails, remove the folder."""
+    try:
+        (folder / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+        (folder / "env.json").write_text(json.dumps(env_spec.to_dict(), indent=2) + "\n")
+    except BaseException:  # also on Ctrl-C
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _is_run_folder(path: Path) -> bool:

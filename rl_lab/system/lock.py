@@ -23,7 +23,7 @@ def lock_run(run: Path, *, timeout: float = RETRY_SECONDS) -> Iterator[None]:
         timeout: Seconds to wait for another process to release the lock. `is_locked` holds it for a moment.
 
     Raises:
-        LabError: Another process holds the lock, or the folder is not writable.
+        LabError: Another process holds the lock, the folder is not writable, or its file system has no locks.
     """
     try:
         file = (run / "lock").open("a+")
@@ -35,13 +35,15 @@ def lock_run(run: Path, *, timeout: float = RETRY_SECONDS) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except OSError:
+            except BlockingIOError:
                 if time.monotonic() < deadline:
                     time.sleep(RETRY_SECONDS)
                     continue
                 file.seek(0)
                 owner = file.read().strip()
                 raise LabError(f"{run} is being trained by process {owner}; wait for it or stop it") from None
+            except OSError as error:  # some network file systems have no locks
+                raise LabError(f"{run} cannot be locked: {error.strerror}") from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -49,7 +51,7 @@ def lock_run(run: Path, *, timeout: float = RETRY_SECONDS) -> Iterator[None]:
 
 
 def is_locked(run: Path) -> bool:
-    """Return True if a process trains the run."""
+    """Return True if a process trains the run. False if the file system has no locks."""
     try:
         file = os.open(run / "lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:  # there is no such file: the run was never trained here
@@ -58,6 +60,8 @@ def is_locked(run: Path) -> bool:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # the file system has no locks, so no process could train the run
+        return False
     finally:
         os.close(file)
     return False

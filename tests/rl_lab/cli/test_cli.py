@@ -144,7 +144,7 @@ CARTPOLE = ["--env", "CartPole-v1"]
         (["resume", "nothing"], "there are no runs in runs"),
         (
             ["resume", "demo"],
-            "the demo cannot be resumed; a new run starts from its network with --init-from demo",
+            "demo:pong cannot be resumed; a new run starts from its network with --init-from demo:pong",
         ),
     ],
 )

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -203,6 +204,16 @@ def test_unknown_names_are_refused_with_the_nearest_known_ones():
         config.resolve("dqn", None, {}, preset="papper")
     with pytest.raises(ConfigError, match="no-such-file.yaml cannot be read"):
         config.resolve("dqn", None, {}, file="no-such-file.yaml")
+
+
+def test_numbers_of_numpy_are_stored_as_numbers_of_python():
+    """A loop over seeds may be one over np.arange. config.yaml holds Python's numbers only."""
+    settings = {"seed": np.int64(3), "steps": np.int32(50), "target": np.float32(0.5), "lr": np.float64(0.25)}
+    values = config.resolve("dqn", None, {"env": "CartPole-v1", **settings}).to_dict()
+    assert yaml.safe_load(yaml.safe_dump(values)) == values
+    assert {name: values[name] for name in settings} == {"seed": 3, "steps": 50, "target": 0.5, "lr": 0.25}
+    with pytest.raises(ConfigError, match="seed is 3.0; it must be a whole number"):
+        config.resolve("dqn", None, {"env": "CartPole-v1", "seed": np.float64(3)})
 
 
 def test_whole_numbers_may_have_an_exponent(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Tests of run folders: how runs are found by name, and what their files return."""
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -51,6 +52,16 @@ def test_find_raises_if_no_run_or_several_match(runs: tuple[Run, Run, Run], tmp_
         Run.find("Breakout", tmp_path)
     with pytest.raises(LabError, match="there are no runs in"):
         Run.find("latest", tmp_path / "nowhere")
+
+
+def test_full_disk_leaves_no_run_folder(runs: tuple[Run, Run, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(LabError, match="no run folder can be made in .*: No space left on device"):
+        Run.create(runs[0].config, runs[0].env_spec)
+    assert len(list(tmp_path.glob("*/*/*"))) == len(runs)
 
 
 def test_config_and_env_spec_are_read_from_the_folder(runs: tuple[Run, Run, Run]):

@@ -1,5 +1,6 @@
 """Tests of the lock on a run folder."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from rl_lab import api
 from rl_lab.errors import LabError
-from rl_lab.system.lock import lock_run
+from rl_lab.system.lock import is_locked, lock_run
 
 HOLD_LOCK = """
 import sys, time
@@ -62,6 +63,16 @@ def test_lock_run_waits_until_the_timeout(tmp_path: Path):
     with lock_run(tmp_path, timeout=60):
         assert time.monotonic() - start < 50
     process.communicate()
+
+
+def test_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(LabError, match=f"{tmp_path} cannot be locked: No locks available"), lock_run(tmp_path):
+        pass
+    assert not is_locked(tmp_path)
 
 
 def test_resume_of_a_locked_run_leaves_its_configuration_unchanged(train):
