@@ -6,6 +6,7 @@ A row is one step of every environment. A new run starts at its first row, a res
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,6 +97,7 @@ class Trainer:
         self.plan = plan
         self.run = run
         self._restored_from: Path | None = None  # the checkpoint
+        self._is_saved = False  # the last checkpoint was saved
         with watchdog:
             loop = make_loop(plan.config, plan.env_spec, agent, plan.device)
         self.session = TrainingSession(plan, run, agent, loop, display, watchdog)
@@ -136,7 +138,7 @@ class Trainer:
 
         Raises:
             Interrupted: A signal stopped training. A checkpoint was saved.
-            StoppedWithoutSaving: A second Ctrl-C ended training.
+            StoppedWithoutSaving: A second Ctrl-C ended training before the last checkpoint was saved.
             Fault: An error ended training; the message names the command that continues the run.
         """
         try:
@@ -145,6 +147,8 @@ class Trainer:
                     checkpoint.discard_newer(self._restored_from)
                 self._train()
         except KeyboardInterrupt as interrupt:
+            if self._is_saved:  # a second Ctrl-C came after the last checkpoint, for example while W&B was uploading
+                raise Interrupted(self.run, signal.SIGINT) from interrupt
             raise StoppedWithoutSaving(self.run) from interrupt
         if self.session.stop_signal is not None:
             raise Interrupted(self.run, self.session.stop_signal)
@@ -210,6 +214,7 @@ class Trainer:
             progress.show()  # with the last evaluation
         finally:  # the learned weights are saved even if the evaluation fails
             checkpoints.save()
+            self._is_saved = True
 
     def _run_loop(self, hooks: Sequence[Hook]) -> None:
         """Run the loop until all steps are done, the run stops at its target, or a signal asks to stop.

@@ -23,6 +23,7 @@ from rl_lab.experiment.launch import is_finished
 from rl_lab.experiment.run import Run
 from rl_lab.tracking.json_lines_sink import JsonLinesSink
 from rl_lab.tracking.progress import ProgressDisplay
+from rl_lab.tracking.tracker import Tracker
 from rl_lab.training.evaluation import Evaluation
 from rl_lab.training.faults import faults
 from rl_lab.training.session import TrainingSession
@@ -93,6 +94,20 @@ def test_signal_saves_and_resume_logs_each_step_once(train: Any, tmp_path: Path)
     assert checkpoint.read_state(checkpoint.find(run.path, "last"))["steps"] >= saved["steps"] + 1000
     steps = [line["global_step"] for line in run.metrics() if "epsilon" in line]
     assert steps == sorted(set(steps))
+
+
+def test_second_ctrl_c_after_the_last_checkpoint_says_that_the_run_is_saved(
+    train: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """It comes while W&B is uploading."""
+
+    def interrupt(tracker: Tracker) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tracker, "complete", interrupt)
+    with pytest.raises(Interrupted) as stop:
+        train(steps=300)
+    assert is_finished(stop.value.run)
 
 
 def test_last_checkpoint_holds_all_learning(train: Any):
