@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv as csv_files
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -202,11 +202,12 @@ def _price(path: str, line: int, text: str | None) -> float:
 
 
 def _date(path: str, line: int, text: str | None) -> datetime:
-    """Return a date without its time zone. Raises EnvError unless it is in ISO format."""
+    """Return a date. One without a time zone counts as UTC. Raises EnvError unless it is in ISO format."""
     try:
-        return datetime.fromisoformat((text or "").strip()).replace(tzinfo=None)
+        date = datetime.fromisoformat((text or "").strip())
     except ValueError:
         raise EnvError(f"{path}, line {line}: the date is {text!r}; it must be like 2024-01-31") from None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def _check_dates(path: str, rows: list[_PriceRow], max_gap: float) -> None:

@@ -1,5 +1,7 @@
 """Tests of the replay of a person's own prices."""
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -121,6 +123,34 @@ def test_unusable_files_are_refused_in_one_line(tmp_path, monkeypatch, content, 
     with pytest.raises(EnvError) as refused:
         PriceSeries("p.csv")
     assert str(refused.value) == message
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put the process into a time zone with summer time."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    "dates",
+    [
+        [f"2024-03-31 {hour:02}:00" for hour in range(24)],  # the clocks of Berlin skip 02:00
+        [f"2024-10-27 {hour:02}:00" for hour in range(24)],
+        ["2024-10-27T02:00+02:00", "2024-10-27T02:30+02:00", "2024-10-27T02:00+01:00", "2024-10-27T02:30+01:00"],
+        ["2024-10-27T00:00Z", "2024-10-27T02:30+02:00", "2024-10-27T02:00+01:00"],
+    ],
+    ids=["spring", "autumn", "offsets", "mixed"],
+)
+def test_dates_do_not_depend_on_the_time_zone_of_the_machine(tmp_path, dates):
+    file = tmp_path / "p.csv"
+    file.write_text("date,close\n" + "".join(f"{date},{1 + i}\n" for i, date in enumerate(dates)))
+    env = PriceSeries(str(file), train_share=1, window=1, steps=1, max_gap=1)
+    assert len(env.prices) == len(dates)
 
 
 @pytest.mark.parametrize(
