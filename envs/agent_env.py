@@ -35,6 +35,8 @@ class AgentEnv(gymnasium.Wrapper):
       `numpy.ravel_multi_index`.
     - A continuous action is a vector float32[D]. Its entries are clipped to [-1, 1], and this range is mapped linearly
       to the bounds of the environment's Box. So agents need not know the bounds.
+    - Infos stay here, because agents use the action mask only. Gymnasium's vector environments could not join the infos
+      of several environments in all cases, nor send all of them between processes.
     """
 
     def __init__(self, env: gymnasium.Env, name: str, layout: ObservationLayout, mask_source: MaskSource) -> None:
@@ -62,36 +64,43 @@ class AgentEnv(gymnasium.Wrapper):
             self.action_space = Box(-1.0, 1.0, (int(np.prod(self._box.shape)),), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment, and convert the observation. Raises EnvFault."""
+        """Reset the environment, and convert the observation. The info is empty. Raises EnvFault."""
         obs, info = self.env.reset(seed=seed, options=options)
-        return self._convert(obs, info, is_last=False), info
+        return self._convert(obs, info, is_last=False), {}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Take an action, and convert the observation. Raises EnvFault."""
+        """Take an action, and convert the observation. The info is empty. Raises EnvFault."""
         if self._parts:
             action = to_combination(self.env.action_space, int(action))
         elif self._box is not None:
             action = to_box(self._box, action)
         obs, reward, terminated, truncated, info = self.env.step(action)
-        return self._convert(obs, info, is_last=bool(terminated or truncated)), reward, terminated, truncated, info
+        return self._convert(obs, info, is_last=bool(terminated or truncated)), reward, terminated, truncated, {}
 
     def _convert(self, obs: Any, info: dict[str, Any], *, is_last: bool) -> NDArray[Any]:
         """Return the observation as agents receive it."""
         mask = None
         if self._mask_source:
-            mask = self._mask(obs, info)
+            mask = self._mask(obs, info, is_last=is_last)
             if not mask.any() and not is_last:
                 raise EnvFault(f"{self._name} has no legal action in its action mask, although the episode goes on")
         self.action_mask = mask
-        return self._layout.convert(obs, mask)
+        with np.errstate(over="ignore"):  # a number that is too large for float32 becomes inf, which the stream reports
+            return self._layout.convert(obs, mask)
 
-    def _mask(self, obs: Any, info: dict[str, Any]) -> NDArray[np.bool_]:
-        """Return the action mask bool[A] of the present state. Raises EnvFault if it is missing or invalid."""
+    def _mask(self, obs: Any, info: dict[str, Any], *, is_last: bool) -> NDArray[np.bool_]:
+        """Return the action mask bool[A] of the present state. Raises EnvFault if it is missing or invalid.
+
+        At the end of an episode the mask may be missing, because the next action has no effect. The result is then a
+        mask without legal actions.
+        """
         num_actions = self._layout.num_masked
         try:
             mask = find_mask(self.env, self._mask_source, obs, info)
         except (Exception, SystemExit) as error:  # the method is the user's
             raise env_fault(f"{self._name} fails in {MASK_METHOD}", error, self.env) from None
+        if mask is None and is_last:
+            return np.zeros(num_actions, np.bool_)
         array = None
         form = "no mask"
         if mask is not None:
@@ -135,11 +144,6 @@ def action_parts(space: gymnasium.Space[Any]) -> tuple[int, ...]:
     if isinstance(space, MultiBinary):
         return (2,) * int(np.prod(space.shape))
     return ()
-
-
-def converts_actions(space: gymnasium.Space[Any]) -> bool:
-    """Return True if agents have other actions than the environment: if its actions are not Discrete."""
-    return not isinstance(space, Discrete)
 
 
 def to_combination(space: gymnasium.Space[Any], number: int) -> NDArray[Any]:

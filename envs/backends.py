@@ -109,6 +109,7 @@ class AsyncBackend:
     def __init__(self, env: AsyncVectorEnv, name: str) -> None:
         self._env = env
         self._name = name
+        self._has_lost_process = False
         self.observation_space = env.single_observation_space
 
     def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64] | None) -> tuple[Any, dict[str, Any]]:
@@ -138,6 +139,7 @@ class AsyncBackend:
         try:
             yield
         except (EOFError, ConnectionError) as error:
+            self._has_lost_process = True
             raise EnvFault(f"{self._name}: {self._ended_processes()}") from error
         finally:
             gymnasium.logger.min_level = level
@@ -151,8 +153,12 @@ class AsyncBackend:
         return "the process of an environment closed its connection"
 
     def close(self, *, in_step: bool) -> None:
-        """End the processes. During a step they are terminated: `AsyncVectorEnv.close` would wait for their replies."""
-        if not in_step:
+        """End the processes.
+
+        During a step, and after the end of a process, they are terminated: `AsyncVectorEnv.close` would wait for their
+        replies.
+        """
+        if not in_step and not self._has_lost_process:
             self._env.close()
             return
         for process in self._env.processes:

@@ -69,7 +69,8 @@ class GuardedEnv(gymnasium.Wrapper):
         try:
             if seed is not None:
                 seed_global_generators(seed)
-            result = self.env.reset(seed=seed, options=options)
+            # A reset of some environments of a vector environment has the options {}, a reset of all of them None.
+            result = self.env.reset(seed=seed, options=options or None)
         except (Exception, SystemExit) as error:
             raise env_fault(f"{self._name} fails in reset", error, self.env) from None
         finally:
@@ -192,7 +193,7 @@ class GuardedEnv(gymnasium.Wrapper):
 
     def _number(self, reward: Any) -> float:
         """Return a reward as a float. Raises EnvFault if it is not one number."""
-        if np.ndim(reward) == 0 and isinstance(reward, (int, float, np.number, np.bool_, np.ndarray)):
+        if isinstance(reward, (int, float, np.number, np.bool_, np.ndarray)) and np.ndim(reward) == 0:
             try:
                 return float(reward)
             except (TypeError, ValueError, OverflowError):
@@ -237,7 +238,7 @@ def describe(error: BaseException, env: gymnasium.Env | None = None) -> str:
     if isinstance(error, SystemExit):
         summary = f"it called sys.exit({error.code!r})"
     else:
-        message = " ".join(str(error).split())
+        message = _message_of(error)
         if len(message) > MAX_MESSAGE:
             message = f"{message[:MAX_MESSAGE]} ..."
         summary = f"{type(error).__name__}: {message}" if message else type(error).__name__
@@ -245,6 +246,14 @@ def describe(error: BaseException, env: gymnasium.Env | None = None) -> str:
     if place is None and env is not None:
         place = _place_of_class(env)
     return f"{summary} ({place})" if place else summary
+
+
+def _message_of(error: BaseException) -> str:
+    """Return the message of an exception without line breaks, or an empty text if it has none."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # the class of the exception is the user's
+        return ""
 
 
 def _place_in_user_code(error: BaseException) -> str | None:

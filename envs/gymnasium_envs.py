@@ -1,8 +1,7 @@
 """Gymnasium environments. (ALE's vector environment runs the Atari games by name: envs/atari.py.)
 
 `EnvRecipe` holds all that is needed to make an environment, in any process. The environment that Gymnasium makes is put
-into the wrappers of the person, then into `GuardedEnv` (envs/guard.py), and then, if observations or actions have to be
-converted, into `AgentEnv` (envs/agent_env.py).
+into the wrappers of the person, then into `GuardedEnv` (envs/guard.py), and then into `AgentEnv` (envs/agent_env.py).
 """
 
 from __future__ import annotations
@@ -34,7 +33,6 @@ from envs.agent_env import (
     action_bounds,
     action_parts,
     check_actions,
-    converts_actions,
     mask_source,
 )
 from envs.atari import find_game
@@ -68,7 +66,7 @@ class EnvRecipe:
     mask_source: MaskSource = ""
     own_generators: bool = False  # see `GuardedEnv`
 
-    def make(self, render_mode: str | None = None) -> gymnasium.Env:
+    def make(self, render_mode: str | None = None) -> AgentEnv:
         """Return the environment with all wrappers.
 
         Args:
@@ -77,15 +75,11 @@ class EnvRecipe:
         Raises:
             EnvError: The environment cannot be created, does not have the render mode, or has unsupported spaces.
         """
-        env = self.make_guarded(render_mode)
-        name = self.gymnasium_spec.id
+        env: gymnasium.Env = self.make_guarded(render_mode)
         layout = self.layout(env)
-        needs_conversion = not layout.changes_nothing or converts_actions(env.action_space)
         if _needs_time_limit(env, layout):
             env = TimeLimit(env, DISCRETE_STATE_MAX_STEPS)
-        if needs_conversion:
-            env = AgentEnv(env, name, layout, self.mask_source)
-        return env
+        return AgentEnv(env, self.gymnasium_spec.id, layout, self.mask_source)
 
     def make_guarded(self, render_mode: str | None = None) -> GuardedEnv:
         """Return the environment with the wrappers of the person, and with its own spaces. Raises EnvError."""
@@ -105,6 +99,7 @@ class EnvRecipe:
             raise
         except (Exception, SystemExit) as error:
             raise EnvError(f"{name} cannot be shown as pixels: {describe(error)}") from error
+        _check_has_spaces(name, env)
         return GuardedEnv(env, name, obs_key=options.obs_key, own_generators=self.own_generators)
 
     def layout(self, env: gymnasium.Env) -> ObservationLayout:
@@ -120,6 +115,15 @@ class EnvRecipe:
             assert isinstance(space, Dict)
             space = Dict({key: child for key, child in space.spaces.items() if key != MASK_KEY})
         return observation_layout(name, space, self.options, num_masked)
+
+
+def _check_has_spaces(name: str, env: gymnasium.Env) -> None:
+    """Raise EnvError if an environment has no observation space or no action space."""
+    for attribute in ("observation_space", "action_space"):
+        try:
+            getattr(env, attribute)
+        except (Exception, SystemExit) as error:  # an attribute may be a property, which is the user's code
+            raise EnvError(f"{name} has no {attribute}: {describe(error, env)}") from error
 
 
 def _needs_time_limit(env: gymnasium.Env, layout: ObservationLayout) -> bool:
@@ -172,7 +176,7 @@ def resolve(env_id: str, options: EnvOptions = DEFAULT_OPTIONS) -> EnvSpec:
                 with contextlib.closing(guarded):
                     recipe = replace(recipe, mask_source=_find_mask_source(env_id, guarded, options))
                     env_spec = _spec(env_id, guarded, recipe)
-            result = probe(recipe.make)
+            result = probe(partial(_make_as_specified, recipe, env_spec))
         except EnvFault as fault:
             raise EnvError(str(fault)) from fault
     return replace(
@@ -212,12 +216,29 @@ def make_vector_env(
             with suppress(OSError):
                 os.setsid()
         with global_generators_seeded(env_seed):
-            return recipe.make()
+            return _make_as_specified(recipe, env_spec)
 
     functions = [partial(make_seeded, env_seed) for env_seed in spread_seeds(seed, num_envs).tolist()]
     if not uses_processes(env_spec, vectorization):
         return SyncVectorEnv(functions, autoreset_mode=AutoresetMode.NEXT_STEP)
     return _start_workers(env_spec.name, functions)
+
+
+def _make_as_specified(recipe: EnvRecipe, env_spec: EnvSpec) -> AgentEnv:
+    """Return the environment. Raises EnvError if its spaces are not those of the spec: a constructor may draw them."""
+    env = recipe.make()
+    space = env.action_space
+    num_actions = int(space.n) if isinstance(space, Discrete) else len(action_bounds(space))
+    expected_actions = env_spec.num_actions or len(env_spec.action_bounds)
+    if env_spec.action_numbers:  # a person has restricted the actions
+        expected_actions = num_actions
+    shape = env.observation_space.shape
+    if (shape, num_actions) != (env_spec.frame, expected_actions):
+        raise EnvError(
+            f"{env_spec.name} has observations of shape {shape} and {num_actions} actions, but had shape"
+            f" {env_spec.frame} and {expected_actions} actions before; its spaces must always be the same"
+        )
+    return env
 
 
 def uses_processes(env_spec: EnvSpec, vectorization: Vectorization) -> bool:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal
 
 import cv2
@@ -160,11 +160,6 @@ class ObservationLayout:
             texts.append("action masks")
         return tuple(texts)
 
-    @property
-    def changes_nothing(self) -> bool:
-        """Return True if agents receive the environment's own array, apart from its type."""
-        return self.packed is None and len(self.parts) == 1 and not self.parts[0].path and not self.parts[0].convert
-
     def convert(self, obs: Any, mask: NDArray[np.bool_] | None = None) -> Array:
         """Return the array that agents receive.
 
@@ -173,18 +168,16 @@ class ObservationLayout:
             mask: bool[A], True for each legal action; only with `num_masked`.
         """
         packed = self.packed
+        if packed is None and len(self.parts) == 1:
+            return self.parts[0].array_of(obs)
         vectors = [part.array_of(obs) for part in self.vectors]
         spatial = [part.array_of(obs) for part in self.spatial]
         if packed is not None:
             joined = np.concatenate([_three_axes(array) for array in spatial]) if spatial else None
             return pack(packed, vectors, joined, mask)
-        if not spatial:
-            if len(vectors) == 1:
-                return vectors[0]
-            return np.concatenate([array.ravel() for array in vectors])
-        if len(spatial) == 1:
-            return spatial[0]
-        return np.concatenate([_three_axes(array) for array in spatial])
+        if spatial:
+            return np.concatenate([_three_axes(array) for array in spatial])
+        return np.concatenate([array.ravel() for array in vectors])
 
 
 def observation_layout(
@@ -403,8 +396,6 @@ def _vector_part(path: PartPath, space: Box, *, flatten: bool) -> Part:
     changes = [] if space.dtype == np.float32 else [f"{space.dtype} as float32"]
     shape = space.shape
     convert = None
-    if space.dtype == np.uint8:  # a space of type uint8 would otherwise count as images or codes
-        convert = partial(np.asarray, dtype=np.float32)
     if flatten:
         changes.append(f"flattened from {_sides(shape)}")
         shape = (math.prod(shape),)

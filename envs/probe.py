@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
@@ -33,11 +32,11 @@ class _Trial(NamedTuple):
     global_random: bool
 
 
-def probe(make: Callable[[], gymnasium.Env]) -> ProbeResult:
+def probe(make: Callable[[], AgentEnv]) -> ProbeResult:
     """Make an environment twice, take the same steps in both, and compare what they return.
 
     Args:
-        make: Function that makes the environment, with the actions of agents: Discrete, or a Box.
+        make: Function that makes the environment.
 
     Raises:
         EnvFault: The environment raises, or returns something invalid.
@@ -48,13 +47,13 @@ def probe(make: Callable[[], gymnasium.Env]) -> ProbeResult:
     return ProbeResult(_equal(first.rows, second.rows), first.global_random)
 
 
-def _trial(make: Callable[[], gymnasium.Env], steps: int, seconds: float) -> _Trial:
+def _trial(make: Callable[[], AgentEnv], steps: int, seconds: float) -> _Trial:
     """Make the environment, reset it with a seed, take `steps` steps or fewer within the time, and close it."""
     with global_generators_seeded(SEED):
         env = make()
         try:
             obs, _ = env.reset(seed=SEED)
-            rows: list[tuple[Any, ...]] = [(obs,)]
+            rows: list[tuple[Any, ...]] = [(obs.copy(),)]  # an environment may write into the same array again
             # Read after the reset, because the guard seeds the generators there.
             before = GlobalState.read()
             env.reset()  # a reset without a seed shows whether a reset draws from the global generators
@@ -63,11 +62,11 @@ def _trial(make: Callable[[], gymnasium.Env], steps: int, seconds: float) -> _Tr
             for t in range(steps):
                 if needs_reset:
                     obs, _ = env.reset()
-                    row: tuple[Any, ...] = (obs,)
+                    row: tuple[Any, ...] = (obs.copy(),)
                     needs_reset = False
                 else:
                     obs, reward, terminated, truncated, _ = env.step(_choose_action(env, t))
-                    row = (obs, reward, terminated, truncated)
+                    row = (obs.copy(), reward, terminated, truncated)
                     needs_reset = bool(terminated or truncated)
                 rows.append(row)
                 if time.monotonic() > ends:
@@ -77,13 +76,13 @@ def _trial(make: Callable[[], gymnasium.Env], steps: int, seconds: float) -> _Tr
             env.close()
 
 
-def _choose_action(env: gymnasium.Env, t: int) -> int | NDArray[np.float32]:
+def _choose_action(env: AgentEnv, t: int) -> int | NDArray[np.float32]:
     """Return the action of step t: the legal actions in turn, each for three steps, or drawn if they are continuous."""
     space = env.action_space
     if isinstance(space, Box):
         return np.random.default_rng(t // 3).uniform(-1, 1, space.shape).astype(np.float32)
     assert isinstance(space, Discrete)
-    mask = env.action_mask if isinstance(env, AgentEnv) else None
+    mask = env.action_mask
     if mask is not None:
         legal = np.flatnonzero(mask)
         return int(space.start) + int(legal[(t // 3) % len(legal)])

@@ -208,11 +208,12 @@ class Stream:
     def legal_actions(self, row: Row) -> NDArray[np.bool_] | None:
         """Return the action masks of a row, bool[N, num_actions], or None if the environment has no action masks.
 
-        In the last row of an episode, in which no action has an effect, all actions are legal.
+        In the last row of an episode, in which no action has an effect, all actions are legal. A row that ends an
+        episode at `max_steps` keeps its masks, because the environment still takes a step with the action of this row.
         """
         if self._packed is None:
             return None
-        return unpack_masks(self._packed, row.obs) | row.is_last[:, None]
+        return unpack_masks(self._packed, row.obs) | (row.is_last & ~self._is_cut)[:, None]
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the action log up to the present row, from which `restore` rebuilds the state.
@@ -357,7 +358,8 @@ class Stream:
         wrong = self._observations.wrong_number(obs)
         if wrong is not None:
             i, number = wrong
-            raise EnvFault(f"{self.name} sent an observation that holds {number} ({self._position(i)})")
+            size = ", or a number that is too large for float32" if np.isinf(number) else ""
+            raise EnvFault(f"{self.name} sent an observation that holds {number}{size} ({self._position(i)})")
 
     def _finite_rewards(self, reward: NDArray[Any]) -> NDArray[np.float32]:
         """Return the rewards as float32. Raises EnvFault if one is not finite, or too large for float32."""

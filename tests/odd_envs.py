@@ -128,6 +128,7 @@ ODD_RESULTS = {
     "RewardArray": (_with_reward(np.ones(1)), r"step returned the reward array\(\[1.0\]\); it must be a number"),
     "RewardNone": (_with_reward(None), "the reward None; it must be a number"),
     "RewardText": (_with_reward("1"), "the reward '1'; it must be a number"),
+    "RewardRagged": (_with_reward([1, [2]]), r"the reward \[1, \[2\]\]; it must be a number"),
     "RewardComplex": (_with_reward(1j), "it must be a number"),
     "TerminatedNone": (_with_step(terminated=None), "terminated = None; it must be True or False"),
     "TruncatedText": (_with_step(truncated="no"), "truncated = 'no'; it must be True or False"),
@@ -166,6 +167,26 @@ class _ResetRaises(Plain):
         raise KeyError("level")
 
 
+class _NoMessage(Exception):
+    def __str__(self) -> str:
+        raise AttributeError("no message")
+
+
+class _StepRaisesWithoutMessage(Plain):
+    def step(self, action: Any) -> Any:
+        raise _NoMessage
+
+
+class _NoSpaces(gymnasium.Env):
+    pass
+
+
+class _SpaceRaises(Plain):
+    @property
+    def observation_space(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("call reset first")
+
+
 class _StepRaises(Plain):
     def step(self, action: Any) -> Any:
         raise ZeroDivisionError("division\nby zero")
@@ -187,6 +208,12 @@ ODD_ERRORS = {
     "OldReset": (_OldReset, "fails in reset: TypeError: .*unexpected keyword argument 'seed'"),
     "ResetRaises": (_ResetRaises, r"fails in reset: KeyError: 'level' \(.*odd_envs.py:\d+\)"),
     "StepRaises": (_StepRaises, r"fails in step: ZeroDivisionError: division by zero \(.*odd_envs.py:\d+\)"),
+    "StepRaisesWithoutMessage": (_StepRaisesWithoutMessage, r"fails in step: _NoMessage \(.*odd_envs.py:\d+\)"),
+    "NoSpaces": (_NoSpaces, "NoSpaces-v0 has no observation_space: AttributeError"),
+    "SpaceRaises": (
+        _SpaceRaises,
+        r"SpaceRaises-v0 has no observation_space: RuntimeError: call reset first \(.*odd_envs.py:\d+\)",
+    ),
     "ConstructorExits": (_ConstructorExits, r"cannot be made: it called sys.exit\(0\) \(.*odd_envs.py:\d+\)"),
     "StepExits": (_StepExits, r"fails in step: it called sys.exit\(0\) \(.*odd_envs.py:\d+\)"),
 }
@@ -217,9 +244,28 @@ class _DiesLater(Plain):
         return super().step(action)
 
 
+class _DiesInReset(Plain):
+    """Ends its process in the second reset with a seed."""
+
+    seeded_resets = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.seeded_resets += seed is not None
+        if self.seeded_resets == 2:
+            os._exit(3)
+        return super().reset(seed=seed)
+
+
 class _NaNLater(Plain):
     def obs(self) -> Any:
         return np.array([np.nan if self.goes_wrong() else 0.0, 1.0], np.float32)
+
+
+class _HugeNumberLater(Plain):
+    observation_space = Box(-np.inf, np.inf, (2,), np.float64)
+
+    def obs(self) -> Any:
+        return np.array([1e39 if self.goes_wrong() else 0.0, 1.0])
 
 
 class _InfiniteRewardLater(Plain):
@@ -236,6 +282,10 @@ LATER = {
     "RaisesLater": (_RaisesLater, r"RaisesLater-v0 fails in step: RuntimeError: the simulator crashed \(.*odd_envs.py"),
     "ExitsLater": (_ExitsLater, r"fails in step: it called sys.exit\(0\)"),
     "NaNLater": (_NaNLater, r"sent an observation that holds nan \(environment 0, row 71\)"),
+    "HugeNumberLater": (
+        _HugeNumberLater,
+        r"sent an observation that holds inf, or a number that is too large for float32 \(environment 0, row 71\)",
+    ),
     "InfiniteRewardLater": (_InfiniteRewardLater, r"sent a reward that is -inf \(environment 0, row 71\)"),
     "HugeRewardLater": (_HugeRewardLater, r"sent a reward of 1e\+39, which is too large for float32"),
 }
@@ -277,9 +327,25 @@ class _OwnGenerator(Plain):
         return self.generator.uniform(-1, 1, 2).astype(np.float32)
 
 
+class _OwnBuffer(_OwnGenerator):
+    """Writes all observations into one array. The last observation of the trial before a run is not random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer = np.zeros(2, np.float32)
+
+    def obs(self) -> Any:
+        self.buffer[:] = super().obs() if self.step_in_episode else 0.0
+        return self.buffer
+
+    def step(self, action: Any) -> Any:
+        obs, reward, _, _, info = super().step(action)
+        return obs, reward, self.step_in_episode == 49, False, info  # so the last of 50 rows is a reset
+
+
 GLOBAL_RANDOM = {"PythonRandom": _PythonRandom, "NumpyRandom": _NumpyRandom}
 RANDOM_LAYOUT = {"RandomLayout": _RandomLayout}
-NOT_REPRODUCIBLE = {"OwnGenerator": _OwnGenerator}
+NOT_REPRODUCIBLE = {"OwnGenerator": _OwnGenerator, "OwnBuffer": _OwnBuffer}
 
 
 # --- Unusual spaces ---------------------------------------------------------------------------------------------------
@@ -349,6 +415,7 @@ _register(
     Plain=Plain,
     LargeScores=LargeScores,
     DiesLater=_DiesLater,
+    DiesInReset=_DiesInReset,
     **{name: entry[0] for name, entry in (ODD_RESULTS | ODD_ERRORS | LATER | REFUSED_SPACES).items()},
     **{name: entry[0] for name, entry in SUPPORTED_SPACES.items()},
     **GLOBAL_RANDOM,

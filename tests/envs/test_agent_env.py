@@ -339,6 +339,49 @@ def test_masks_reach_the_agent_through_wrappers_of_the_person(register):
     assert [bool(row.is_last[0]) for row in rows] == [False, False, False, True, False]
 
 
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+@pytest.mark.parametrize("source", ["info", "method"])
+def test_mask_may_be_missing_at_the_end_of_an_episode(source, vectorization, register):
+    class NoLastMask(masked_env(source=source)):
+        def mask(self) -> Any:
+            return super().mask() if self.step_in_episode < EPISODE else None
+
+        def info(self) -> dict[str, Any]:
+            return super().info() if self.step_in_episode < EPISODE else {}
+
+        def step(self, action: Any) -> Any:
+            assert self.mask()[action]
+            obs, reward, terminated, truncated, _ = Plain.step(self, action)
+            return obs, reward, terminated, truncated, self.info()
+
+    stream = make_stream(resolve(register(NoLastMask)), 1, vectorization=vectorization)
+    row = stream.reset(1)
+    num_legal = []
+    for _ in range(7):
+        legal = stream.legal_actions(row)
+        assert legal is not None
+        num_legal.append(int(legal.sum()))
+        stream.send(legal.argmax(1))
+        row = stream.recv()
+    stream.close()
+    assert num_legal == [2, 2, 2, 2, 2, NUM_ACTIONS, 2]
+
+
+def test_masks_hold_in_the_last_row_before_a_cut(register):
+    """The environment does not know of the cut. Its step with the action of this row is thrown away, but must work."""
+    stream = make_stream(resolve(register(masked_env())), 1)
+    stream.max_steps = 3
+    row = stream.reset(1)
+    for _ in range(12):
+        legal = stream.legal_actions(row)
+        assert legal is not None
+        assert legal.sum() == 2
+        stream.send(legal.argmax(1))
+        row = stream.recv()
+    assert [(episode.length, episode.is_cut) for episode in stream.pop_episodes()] == [(3, True)] * 3
+    stream.close()
+
+
 def test_environment_without_masks_has_no_legal_actions():
     stream = make_stream(resolve("CartPole-v1"), 1)
     (row,) = play(stream, [])

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,6 +128,13 @@ def test_worker_that_ends_is_named_with_its_exit_code():
         collect(stream, 100)
 
 
+def test_worker_that_ends_in_a_reset_is_named_too():
+    stream = make_stream(resolve("odd_envs:DiesInReset-v0"), 2, vectorization="async")
+    stream.reset(1)
+    with pytest.raises(EnvFault, match="DiesInReset-v0: the process of environment 0 ended with exit code 3"):
+        collect(stream, 1)
+
+
 def test_scores_are_summed_in_float64():
     stream = make_stream(resolve("odd_envs:LargeScores-v0"), 1)
     stream.reset(1)
@@ -166,6 +174,108 @@ def test_module_that_cannot_be_imported_is_named_in_one_line(source, message, tm
     with pytest.raises(EnvError, match=message) as error:
         resolve("broken_module:X-v0")
     assert "\n" not in str(error.value)
+
+
+INFOS = {  # pairs of functions that return an info
+    "shapes": (lambda: {"path": np.zeros(2)}, lambda: {"path": np.zeros(3)}),
+    "none": (lambda: {"winner": 1}, lambda: {"winner": None}),
+    "text": (lambda: {"winner": 1}, lambda: {"winner": "black"}),
+    "dict": (lambda: {"team": {"score": 1}}, lambda: {"team": 1}),
+    "lives": (lambda: {"lives": np.array([3, 2])}, lambda: {"lives": np.array([3, 3])}),
+    "large": (lambda: {"seed": 10**30}, dict),
+    "unpicklable": (lambda: {"lock": threading.Lock()}, dict),
+}
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+@pytest.mark.parametrize("name", INFOS)
+def test_infos_may_hold_anything(name, vectorization):
+    """Gymnasium's vector environments join the infos of all environments, and send them between processes."""
+    infos = INFOS[name]
+
+    class Env(odd_envs.Plain):
+        def info(self) -> Any:
+            return infos[self.np_random.integers(2)]()
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            return super().reset(seed=seed)[0], self.info()
+
+        def step(self, action: Any) -> Any:
+            return *super().step(action)[:4], self.info()
+
+    with registered("Infos-v0", Env):
+        rows = collect(make_stream(resolve("Infos-v0"), 2, vectorization=vectorization), 12)
+    assert [row.reward.tolist() for row in rows[1:4]] == [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("dtype", "obs"),
+    [
+        (np.uint16, np.array([1, 2])),
+        (np.uint16, [1, 2]),
+        (np.int8, np.array([1.0, 2.0])),
+        (np.int64, np.array([1.0, 2.0])),
+        (np.bool_, np.array([1, 0])),
+    ],
+)
+def test_whole_numbers_may_be_of_another_type_than_their_space(dtype, obs, vectorization):
+    class Env(odd_envs.Plain):
+        observation_space = Box(0, 1 if dtype == np.bool_ else 9, (2,), dtype)
+
+        def obs(self) -> Any:
+            return obs
+
+    with registered("Types-v0", Env):
+        rows = collect(make_stream(resolve("Types-v0"), 2, vectorization=vectorization), 6)
+    for row in rows:
+        np.testing.assert_array_equal(row.obs, np.array([obs, obs], np.float32))
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_resets_have_no_options(vectorization):
+    """Gymnasium's vector environments pass an empty dict if they reset only some of their environments."""
+
+    class Env(odd_envs.Plain):
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            if options is not None:
+                self.start = options["start"]
+            return super().reset(seed=seed)
+
+        def step(self, action: Any) -> Any:
+            obs, reward, _, _, info = super().step(action)
+            return obs, reward, self.np_random.random() < 0.3, False, info
+
+    with registered("Options-v0", Env):
+        stream = make_stream(resolve("Options-v0"), 2, vectorization=vectorization)
+    stream.reseed_after = 1
+    rows = collect(stream, 40)
+    assert any(row.is_first.sum() == 1 for row in rows)
+
+
+@pytest.mark.parametrize("num_envs", [1, 2])
+@pytest.mark.parametrize("space", ["observation_space", "action_space"])
+def test_spaces_that_a_constructor_draws_are_refused_in_one_line(space, num_envs):
+    class Env(odd_envs.Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            size = random.randint(2, 1_000_000)
+            drawn = {"observation_space": Box(-1, 1, (size,), np.float32), "action_space": Discrete(size % 90_000 + 2)}
+            setattr(self, space, drawn[space])
+
+    with registered("Drawn-v0", Env), pytest.raises(EnvError, match="its spaces must always be the same") as error:
+        make_stream(resolve("Drawn-v0"), num_envs)
+    assert "\n" not in str(error.value)
+
+
+def test_bounds_that_a_constructor_draws_are_accepted():
+    class Env(odd_envs.Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.observation_space = Box(-1, random.uniform(1, 9), (2,), np.float32)
+
+    with registered("Drawn-v0", Env):
+        collect(make_stream(resolve("Drawn-v0"), 3), 6)
 
 
 # --- Spaces -----------------------------------------------------------------------------------------------------------
@@ -350,10 +460,11 @@ def test_constructor_that_draws_is_governed_by_the_seed_of_the_stream():
     assert not np.array_equal(first[0].obs, other[0].obs)
 
 
-def test_environment_that_no_seed_reaches_has_a_warning():
-    env_spec = resolve("odd_envs:OwnGenerator-v0")
+@pytest.mark.parametrize("name", odd_envs.NOT_REPRODUCIBLE)
+def test_environment_that_no_seed_reaches_has_a_warning(name):
+    env_spec = resolve(f"odd_envs:{name}-v0")
     assert not env_spec.reproducible
-    assert "OwnGenerator-v0 differs after the same seed" in env_spec.warnings()[0]
+    assert f"{name}-v0 differs after the same seed" in env_spec.warnings()[0]
     assert resolve("odd_envs:Plain-v0").warnings() == []
     assert resolve("CartPole-v1").warnings() == []
 
