@@ -9,6 +9,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
+from envs.worlds import parameters
+
 CELL_PIXELS = 40
 AGENT_COLOUR = (214, 86, 72)  # red
 
@@ -30,12 +32,15 @@ class WindyGridworld(gymnasium.Env):
         """Create the grid.
 
         Args:
-            slip: Probability that a random action replaces the chosen one. The stochastic version of van Seijen et al.
-                2009 has 0.2.
+            slip: Probability that a random action replaces the chosen one, 0 to 1. The stochastic version of van Seijen
+                et al. 2009 has 0.2.
             render_mode: None or "rgb_array".
+
+        Raises:
+            EnvError: An argument is out of its range.
         """
-        self.slip = slip
-        self.render_mode = render_mode
+        self.slip = parameters.number("slip", slip, 0, 1)
+        self.render_mode = parameters.render_mode(render_mode)
         self.observation_space = Discrete(70)
         self.action_space = Discrete(4)
         self.position = self.START
@@ -85,13 +90,16 @@ class RandomWalk(gymnasium.Env):
         """Create the chain.
 
         Args:
-            length: Number of states.
+            length: Number of states, 1 to 10,000.
             choice: The agent chooses the direction. False means a random direction.
             render_mode: None or "rgb_array".
+
+        Raises:
+            EnvError: An argument is out of its range.
         """
-        self.length = length
-        self.choice = choice
-        self.render_mode = render_mode
+        self.length = parameters.whole_number("length", length, 1, 10_000)
+        self.choice = parameters.flag("choice", choice)
+        self.render_mode = parameters.render_mode(render_mode)
         self.observation_space = Discrete(length)
         self.action_space = Discrete(2 if choice else 1)
         self.position = length // 2
@@ -128,9 +136,17 @@ class Recall(gymnasium.Env):
     CUE_COLOURS = {1.0: (86, 182, 120), -1.0: (70, 110, 190)}  # noqa: RUF012  # green and blue
 
     def __init__(self, length: int = 4, render_mode: str | None = None) -> None:
-        """Create the test with episodes of `length` steps. `render_mode` is None or "rgb_array"."""
-        self.length = length
-        self.render_mode = render_mode
+        """Create the test.
+
+        Args:
+            length: Steps of an episode, 1 to 10,000.
+            render_mode: None or "rgb_array".
+
+        Raises:
+            EnvError: An argument is out of its range.
+        """
+        self.length = parameters.whole_number("length", length, 1, 10_000)
+        self.render_mode = parameters.render_mode(render_mode)
         self.observation_space = Box(-1, 1, (1,), np.float32)
         self.action_space = Discrete(2)
         self.cue = 0.0

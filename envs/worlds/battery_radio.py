@@ -30,6 +30,7 @@ from envs.worlds.battery_radio_optimum import (
     optimum_of_hidden_channel,
     optimum_of_shown_channel,
 )
+from envs.worlds.drawing import INK, write_text
 
 UNSEEN, BAD, GOOD = range(3)
 """Observation of the channel in the last slot: not seen, bad or good."""
@@ -83,7 +84,7 @@ class BatteryRadio(gymnasium.Env):
         self.arrival = parameters.number("arrival", arrival, 0, 1)
         self.change = parameters.number("change", change, 0.02, 0.5)
         self.battery = parameters.number("battery", battery, 1, 1_000)
-        self.shown = shown
+        self.shown = parameters.flag("shown", shown)
         self.render_mode = parameters.render_mode(render_mode)
         self.observation_space = MultiDiscrete([QUEUE_SIZE + 1, 3])
         self.action_space = Discrete(3)
@@ -143,7 +144,6 @@ class BatteryRadio(gymnasium.Env):
 
 
 BACKGROUND = (246, 247, 248)
-INK = (46, 52, 60)
 GREY = (188, 194, 200)
 GREEN = (86, 162, 112)
 RED = (206, 92, 80)
@@ -157,16 +157,16 @@ def draw_radio(env: BatteryRadio) -> NDArray[np.uint8]:
     picture = np.full((400, 560, 3), BACKGROUND, np.uint8)
     _draw_queue(picture, env.queue)
     _draw_antenna(picture, env)
-    _text(picture, f"delivered {env.delivered}", (30, 180), 0.6)
-    _text(picture, f"score {env.score:.2f}", (210, 180), 0.6)
-    _text(picture, f"slot {env.slot}", (400, 180), 0.6)
+    write_text(picture, f"delivered {env.delivered}", (30, 180), 0.6)
+    write_text(picture, f"score {env.score:.2f}", (210, 180), 0.6)
+    write_text(picture, f"slot {env.slot}", (400, 180), 0.6)
     _draw_history(picture, env)
     return picture
 
 
 def _draw_queue(picture: NDArray[np.uint8], queue: int) -> None:
     """Draw the ten places of the queue, the waiting packets in blue."""
-    _text(picture, f"queue {queue}", (30, 40), 0.6)
+    write_text(picture, f"queue {queue}", (30, 40), 0.6)
     for place in range(QUEUE_SIZE):
         left = 30 + 25 * place
         color = BLUE if place < queue else (226, 230, 234)
@@ -181,16 +181,16 @@ def _draw_antenna(picture: NDArray[np.uint8], env: BatteryRadio) -> None:
     cv2.circle(picture, (340, 62), 7, INK, -1, cv2.LINE_AA)
     for radius in (20, 34, 48):
         cv2.ellipse(picture, (340, 62), (radius, radius), 0, -50, 50, color, 5 if action == SEND else 2, cv2.LINE_AA)
-    _text(picture, f"channel {SEEN_NAMES[env.channel]}", (410, 60), 0.6)
-    _text(picture, f"agent: {SEEN_NAMES[env._obs()[1]]}", (410, 90), 0.6)
-    _text(picture, ACTION_NAMES[action] if env.history else "", (410, 120), 0.6)
+    write_text(picture, f"channel {SEEN_NAMES[env.channel]}", (410, 60), 0.6)
+    write_text(picture, f"agent: {SEEN_NAMES[env._obs()[1]]}", (410, 90), 0.6)
+    write_text(picture, ACTION_NAMES[action] if env.history else "", (410, 120), 0.6)
 
 
 def _draw_history(picture: NDArray[np.uint8], env: BatteryRadio) -> None:
     """Draw the last slots: the channel as a band, and above it the actions as bars, deliveries in green."""
-    _text(picture, "send", (12, 250), 0.45)
-    _text(picture, "listen", (12, 286), 0.45)
-    _text(picture, "channel", (12, 341), 0.45)
+    write_text(picture, "send", (12, 250), 0.45)
+    write_text(picture, "listen", (12, 286), 0.45)
+    write_text(picture, "channel", (12, 341), 0.45)
     first_slot = env.slot - len(env.history)
     for place, (channel, action, delivery) in enumerate(env.history):
         left = 80 + 7 * place
@@ -200,10 +200,5 @@ def _draw_history(picture: NDArray[np.uint8], env: BatteryRadio) -> None:
         if action == SEND:
             cv2.rectangle(picture, (left, 230), (left + 5, 306), GREEN if delivery else INK, -1)
     cv2.line(picture, (80, 308), (80 + 7 * HISTORY, 308), GREY, 1)
-    _text(picture, str(first_slot), (80, 370), 0.4)
-    _text(picture, "green bars: delivered, black bars: sent in vain", (80, 392), 0.4)
-
-
-def _text(picture: NDArray[np.uint8], text: str, place: tuple[int, int], size: float) -> None:
-    """Write a text. `place` is the left end of its base line."""
-    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, INK, 1, cv2.LINE_AA)
+    write_text(picture, str(first_slot), (80, 370), 0.4)
+    write_text(picture, "green bars: delivered, black bars: sent in vain", (80, 392), 0.4)

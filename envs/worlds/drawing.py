@@ -21,6 +21,10 @@ GREEN: Color = (70, 160, 105)
 RED: Color = (206, 78, 66)
 ORANGE: Color = (226, 150, 54)
 
+POSITION_NAMES = {-1: "short", 0: "none", 1: "long"}
+"""Names of a trader's positions."""
+POSITION_COLORS = {-1: RED, 0: PAPER, 1: GREEN}
+
 TEXT_SIZE = 0.42  # scale of cv2's Hershey font
 
 
@@ -43,7 +47,7 @@ class Picture:
 
     def text(self, text: str, x: int, y: int, color: Color = INK, *, size: float = TEXT_SIZE) -> None:
         """Write a line of ASCII text whose baseline starts at (x, y)."""
-        cv2.putText(self.pixels, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, color, 1, cv2.LINE_AA)
+        write_text(self.pixels, text, (x, y), size, color)
 
     def centred_text(self, text: str, x: int, y: int, color: Color = INK, *, size: float = TEXT_SIZE) -> None:
         """Write a line of ASCII text whose baseline is centred at (x, y)."""
@@ -111,6 +115,22 @@ class Picture:
             left = _column(area, i, length)
             right = max(left + 1, _column(area, i + 1, length))
             self.rectangle(Area(left, area.top, right, area.bottom), color)
+
+
+def write_text(
+    pixels: NDArray[np.uint8], text: str, place: tuple[int, int], size: float = TEXT_SIZE, color: Color = INK
+) -> None:
+    """Write a line of ASCII text on an RGB picture. The lines of letters are twice as thick from size 1 on.
+
+    Args:
+        pixels: The picture u8[H, W, 3].
+        text: The text.
+        place: x and y of the left end of the baseline, in pixels.
+        size: Scale of the font.
+        color: Colour of the text.
+    """
+    thickness = 1 if size < 1 else 2
+    cv2.putText(pixels, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, color, thickness, cv2.LINE_AA)
 
 
 def _column(area: Area, i: int, length: int) -> int:

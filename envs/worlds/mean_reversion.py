@@ -11,12 +11,10 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from envs.worlds import parameters
-from envs.worlds.drawing import BLUE, GREEN, GREY, PAPER, RED, Area, Picture
+from envs.worlds.drawing import BLUE, GREY, POSITION_COLORS, POSITION_NAMES, Area, Picture
 from envs.worlds.mean_reversion_optimum import solve
 
 STEPS = 250  # of an episode
-POSITION_NAMES = {-1: "short", 0: "none", 1: "long"}
-POSITION_COLORS = {-1: RED, 0: PAPER, 1: GREEN}
 
 
 class MeanReversion(gymnasium.Env):

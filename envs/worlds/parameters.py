@@ -21,9 +21,18 @@ def number(name: str, value: Any, low: float = 0.0, high: float = math.inf) -> f
     """Return the value as float. Raises EnvError unless it is a finite number in [low, high]."""
     is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not low <= value <= high:
-        limits = f"of at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
-        raise EnvError(f"{name} is {value!r}; it must be a number {limits}")
+        limits = f" of at least {low:g}" if math.isinf(high) else f" from {low:g} to {high:g}"
+        if math.isinf(low):
+            limits = ""
+        raise EnvError(f"{name} is {value!r}; it must be a number{limits}")
     return float(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return the value as bool. Raises EnvError unless it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise EnvError(f"{name} is {value!r}; it must be true or false")
+    return bool(value)
 
 
 def render_mode(value: Any) -> str | None:

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from envs.errors import EnvError
 from envs.worlds import parameters
-from envs.worlds.drawing import BLUE, GREEN, GREY, PAPER, RED, Area, Picture
+from envs.worlds.drawing import BLUE, GREY, POSITION_COLORS, POSITION_NAMES, Area, Picture
 
 PRICE_COLUMNS = ("price", "close", "adj close")
 DATE_COLUMNS = ("date", "time", "datetime", "timestamp")
 SECONDS_PER_DAY = 86_400
-POSITION_NAMES = {-1: "short", 0: "none", 1: "long"}
-POSITION_COLORS = {-1: RED, 0: PAPER, 1: GREEN}
 WARNING = (
     "PriceSeries-v0 replays past prices. A backtest is no market: there, orders move prices, and the past does not"
     " repeat. A profit here promises none."

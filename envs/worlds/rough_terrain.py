@@ -125,8 +125,8 @@ class RoughTerrain(gymnasium.Env, EzPickle):
         )
         self.points = parameters.whole_number("points", points, 0, 50)
         self.render_mode = parameters.render_mode(render_mode)
-        self.healthy_reward = healthy_reward
-        self.terminate_when_unhealthy = terminate_when_unhealthy
+        self.healthy_reward = parameters.number("healthy_reward", healthy_reward, -np.inf)
+        self.terminate_when_unhealthy = parameters.flag("terminate_when_unhealthy", terminate_when_unhealthy)
         # The robot alone would compare its height with z = 0, not with the ground below it.
         self.healthy_z_range = robot_args.pop("healthy_z_range", self.healthy_z_range)
         self.robot = self.robot_class(

@@ -18,6 +18,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from envs.worlds import parameters
+from envs.worlds.drawing import write_text
 
 SIZE = 25
 WALLS_OF_UPPER_HALF = (  # for each of the rows 0 to 12, the columns of the walls; the other rows mirror them
@@ -321,7 +322,6 @@ WALL_COLOR = (112, 116, 124)
 FOOD_COLOR = (88, 164, 96)
 ENEMY_COLOR = (206, 84, 76)
 AGENT_COLOR = (66, 116, 190)
-INK = (46, 52, 60)
 
 
 def draw_survival(env: Survival) -> NDArray[np.uint8]:
@@ -344,16 +344,11 @@ def draw_survival(env: Survival) -> NDArray[np.uint8]:
     cv2.rectangle(picture, (90, top + 12), (340, top + 28), GRID, -1)
     if length:
         cv2.rectangle(picture, (90, top + 12), (90 + length, top + 28), AGENT_COLOR, -1)
-    _text(picture, f"energy {env.energy}", (8, top + 25))
-    _text(picture, f"food {env.pieces - len(env.food)} of {env.pieces}", (366, top + 25))
+    write_text(picture, f"energy {env.energy}", (8, top + 25), 0.45)
+    write_text(picture, f"food {env.pieces - len(env.food)} of {env.pieces}", (366, top + 25), 0.45)
     return picture
 
 
 def _middle(cell: Position) -> tuple[int, int]:
     """Return the pixel in the middle of a cell, as x and y."""
     return CELL * cell.column + CELL // 2, CELL * cell.row + CELL // 2
-
-
-def _text(picture: NDArray[np.uint8], text: str, place: tuple[int, int]) -> None:
-    """Write a text. `place` is the left end of its base line."""
-    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)

@@ -16,6 +16,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
 from envs.worlds import parameters
+from envs.worlds.drawing import write_text
 
 LANES = 7
 ROWS = 70
@@ -453,7 +454,6 @@ LINE_COLOR = (158, 164, 170)
 EGO_COLOR = (214, 86, 72)
 LEARNER_COLOR = (226, 160, 70)
 OTHER_COLOR = (226, 230, 234)
-INK = (46, 52, 60)
 ACTION_NAMES = ("nothing", "accelerate", "decelerate", "left", "right")
 
 
@@ -463,13 +463,13 @@ def draw_traffic(env: Traffic) -> NDArray[np.uint8]:
     height = road.shape[0]
     panel = np.full((height, PANEL_WIDTH, 3), (246, 247, 248), np.uint8)
     ego = env.road.cars[EGO]
-    _text(panel, f"{MPH * ego.speed:.0f}", (20, 70), 1.8)
-    _text(panel, "mph now", (24, 98), 0.5)
-    _text(panel, f"{MPH * env.distance / max(env.frames, 1):.1f}", (20, 180), 1.3)
-    _text(panel, "mph on average", (24, 206), 0.5)
-    _text(panel, ACTION_NAMES[env.last_actions[0]], (22, 280), 0.65)
-    _text(panel, "last action", (24, 304), 0.5)
-    _text(panel, f"frame {env.frames}", (24, height - 24), 0.5)
+    write_text(panel, f"{MPH * ego.speed:.0f}", (20, 70), 1.8)
+    write_text(panel, "mph now", (24, 98), 0.5)
+    write_text(panel, f"{MPH * env.distance / max(env.frames, 1):.1f}", (20, 180), 1.3)
+    write_text(panel, "mph on average", (24, 206), 0.5)
+    write_text(panel, ACTION_NAMES[env.last_actions[0]], (22, 280), 0.65)
+    write_text(panel, "last action", (24, 304), 0.5)
+    write_text(panel, f"frame {env.frames}", (24, height - 24), 0.5)
     return np.concatenate([road, panel], 1)
 
 
@@ -502,9 +502,4 @@ def _draw_car(picture: NDArray[np.uint8], car: Car, color: tuple[int, int, int])
     cv2.rectangle(picture, (left, top), (right, bottom), color, -1, cv2.LINE_AA)
     cv2.rectangle(picture, (left + 3, top + 12), (right - 3, top + 19), dark, -1, cv2.LINE_AA)
     cv2.rectangle(picture, (left + 3, bottom - 8), (right - 3, bottom - 4), dark, -1, cv2.LINE_AA)
-    _text(picture, f"{MPH * car.speed:.0f}", (left + 3, bottom - 15), 0.38)
-
-
-def _text(picture: NDArray[np.uint8], text: str, place: tuple[int, int], size: float) -> None:
-    """Write a text. `place` is the left end of its base line."""
-    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, INK, 1 if size < 1 else 2, cv2.LINE_AA)
+    write_text(picture, f"{MPH * car.speed:.0f}", (left + 3, bottom - 15), 0.38)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Discrete
 
+from envs.errors import EnvError
 from envs.make import make_stream, resolve
 from envs.textbook import RandomWalk, Recall, WindyGridworld
 
@@ -25,6 +26,22 @@ def test_shortest_path_of_windy_gridworld_has_15_steps():
                 distances[env.position] = distances[position] + 1
                 queue.append(env.position)
     assert distances[3, 7] == 15
+
+
+@pytest.mark.parametrize(
+    ("world", "args", "message"),
+    [
+        (WindyGridworld, {"slip": 2}, "slip is 2; it must be a number from 0 to 1"),
+        (RandomWalk, {"length": 0}, "length is 0; it must be a whole number from 1 to 10000"),
+        (RandomWalk, {"choice": "no"}, "choice is 'no'; it must be true or false"),
+        (Recall, {"length": 0}, "length is 0; it must be a whole number from 1 to 10000"),
+        (Recall, {"render_mode": "human"}, "render_mode is 'human'; it must be rgb_array or None"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(world, args, message):
+    with pytest.raises(EnvError) as refused:
+        world(**args)
+    assert str(refused.value) == message
 
 
 def test_slip_replaces_the_action_by_a_uniformly_random_one():

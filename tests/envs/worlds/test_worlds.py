@@ -99,9 +99,17 @@ def test_a_person_need_not_import_the_worlds(env_id):
         ("Regulator-v0", {"levels": 500}, "levels is 500; it must be a whole number from 0 to 201"),
         ("MeanReversion-v0", {"cost": -0.1}, "cost is -0.1; it must be a number of at least 0"),
         ("MeanReversion-v0", {"decay": 1.0}, "decay is 1.0; it must be a number from 0 to 0.99"),
+        ("BatteryRadio-v0", {"shown": "maybe"}, "shown is 'maybe'; it must be true or false"),
+        ("RoughHopper-v0", {"healthy_reward": "one"}, "healthy_reward is 'one'; it must be a number"),
+        (
+            "RoughHopper-v0",
+            {"terminate_when_unhealthy": "no"},
+            "terminate_when_unhealthy is 'no'; it must be true or false",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(env_id, args, message):
+    skip_without_extra(env_id)
     module, _, name = WORLDS[env_id].partition(":")
     world = getattr(__import__(module, fromlist=[name]), name)
     with pytest.raises(EnvError) as refused:
