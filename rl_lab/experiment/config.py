@@ -23,6 +23,7 @@ from rl_lab.experiment.config_layers import DEFAULT_PRESET, ConfigFile, Layer, f
 from rl_lab.experiment.migration import migrate_settings
 from rl_lab.experiment.registry import find_agent
 from rl_lab.experiment.run_config import RunConfig
+from rl_lab.experiment.schedule_warnings import schedule_warnings
 from rl_lab.experiment.setting_names import canonical_names
 
 MAX_VALUE_LENGTH = 10_000
@@ -144,17 +145,9 @@ def check(config: Config) -> None:
 
 def warnings(config: Config) -> list[str]:
     """Return warnings about settings that are allowed but probably a mistake."""
-    messages = []
     if getattr(config.settings, "learning_starts", 0) >= config.run.steps:
-        messages.append("learning_starts is not below steps: the agent will not learn")
-    lr_steps = getattr(config.settings, "lr_steps", 0)
-    if 0 < 2 * lr_steps < config.run.steps:
-        lr_end = getattr(config.settings, "lr_end", 0)
-        messages.append(
-            f"the learning rate reaches lr_end, {lr_end:g}, at agent step {lr_steps:,} of {config.run.steps:,};"
-            f" --lr-steps {config.run.steps} stretches its fall over the run"
-        )
-    return messages
+        return ["learning_starts is not below steps: the agent will not learn"]
+    return schedule_warnings(config.settings, config.run.steps)
 
 
 def parse_whole_number(text: str) -> Any:

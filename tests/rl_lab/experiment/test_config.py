@@ -100,17 +100,6 @@ def test_every_preset_resolves_or_names_its_environments(name: str, env: str):
                 config.resolve(name, env_spec, {}, preset=preset)
 
 
-@pytest.mark.parametrize("agent", ["ppo", "dqn", "pqn"])
-def test_a_learning_rate_that_ends_long_before_the_run_is_named(agent: str):
-    """Settings for 200,000 steps, in a run that a person makes five times as long."""
-    spec = resolve_env("Acrobot-v1")
-    resolved = config.resolve(agent, spec, {})
-    assert config.warnings(resolved) == []
-    (warning,) = config.warnings(config.resolve(agent, spec, {"steps": 1_000_000}))
-    assert "at agent step 200,000 of 1,000,000; --lr-steps 1000000 stretches its fall over the run" in warning
-    assert config.warnings(config.resolve(agent, spec, {"steps": 1_000_000, "lr_steps": 0})) == []
-
-
 def test_extending_file_overrides_the_extended_one_and_presets_override_all_defaults():
     """dueling_double_dqn.yaml extends double_dqn.yaml, which extends dqn.yaml."""
     pong = resolve_env("Pong")
