@@ -51,7 +51,7 @@ from agents.core.optimizers import (
 )
 from agents.core.polyak import PolyakAverage
 from agents.core.reward_scaling import RewardScaling
-from agents.core.schedules import exponential_schedule, linear_schedule
+from agents.core.schedules import exponential_schedule
 from agents.core.settings import ConfigError
 from agents.core.targets import action_gap, max_value, munchausen_bonus, soft_value, td_target
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, ValueScaling
@@ -333,10 +333,7 @@ class DQN(OffPolicyAgent):
     @property
     def epsilon(self) -> float:
         """Return the probability of a random action after the agent steps observed so far."""
-        config = self.config
-        return linear_schedule(
-            config.epsilon_start, config.epsilon_end, config.epsilon_steps, self.steps, hold=config.epsilon_hold
-        )
+        return self.config.epsilon(self.steps)
 
     # --- State and other methods of the `Agent` protocol --------------------------------------------------------------
 

@@ -125,7 +125,7 @@ class DRQN(DQN):
     # --- Learning -----------------------------------------------------------------------------------------------------
 
     @classmethod
-    def rows_for_example_update(cls, config: DRQNConfig) -> int:  # type: ignore[override]
+    def rows_for_example_update(cls, config: DRQNConfig) -> int:
         """Return a number of rows from which sequences can be sampled."""
         return 2 * _sequence_length(config) + config.frame_stack
 
@@ -253,7 +253,7 @@ class DRQN(DQN):
     # --- State --------------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def bytes_needed(config: DRQNConfig, spaces: EnvSpaces) -> int:  # type: ignore[override]
+    def bytes_needed(config: DRQNConfig, spaces: EnvSpaces) -> int:
         """Return the bytes that the replay memory allocates, including stored states."""
         return Replay.bytes_needed(
             spaces,
@@ -294,7 +294,7 @@ def _stored_states(config: DRQNConfig) -> ExtraFields:
 
 
 def _check_settings(config: DRQNConfig, spaces: EnvSpaces) -> None:
-    """Raise ConfigError if the replay memory cannot hold a sequence, or if a setting needs a layer that DRQN lacks."""
+    """Raise ConfigError if the replay memory cannot hold a sequence, or if DRQN lacks what a setting needs."""
     min_rows = _sequence_length(config) + config.frame_stack - 1
     min_size = min_rows * spaces.num_envs
     if config.replay_size < min_size:
@@ -302,13 +302,13 @@ def _check_settings(config: DRQNConfig, spaces: EnvSpaces) -> None:
             f"replay_size is {config.replay_size}; with {spaces.num_envs} environments it must be at least {min_size}"
             " (burn_in + unroll + n_step + frame_stack - 1 rows)"
         )
-    # Dropout and layer normalisation belong to the hidden layers, which the core replaces.
-    batch_norm_without_convolutions = config.norm == "batch" and not spaces.is_image
     check_targets(config, agent="drqn", has_own_targets=True)
     if config.anneal_updates:
         raise ConfigError(f"anneal_updates is {config.anneal_updates}; with drqn it must be 0")
     if config.epsilon_zeta:
         raise ConfigError(f"epsilon_zeta is {config.epsilon_zeta:g}; with drqn it must be 0")
+    # Dropout and layer normalisation belong to the hidden layers, which the core replaces.
+    batch_norm_without_convolutions = config.norm == "batch" and not spaces.is_image
     if config.dropout or config.norm in ("layer", "layers") or batch_norm_without_convolutions:
         raise ConfigError(
             f"dropout is {config.dropout} and norm is {config.norm}; with drqn, dropout must be 0,"

@@ -31,7 +31,6 @@ from agents.core.action_masks import mean_of_legal
 from agents.core.exploration import epsilon_greedy
 from agents.core.frame_stack import stack_frames
 from agents.core.memory_needs import MemoryNeed
-from agents.core.schedules import linear_schedule
 from agents.core.types import Carry, EnvSpaces, Metrics, PolicyOutput, mean_metrics
 from agents.memory.rollout import RolloutBatch
 from agents.nn.encoders import build_encoder
@@ -103,10 +102,7 @@ class PQN(RolloutAgent):
     @property
     def epsilon(self) -> float:
         """Return the probability of a random action after the agent steps observed so far."""
-        config = self.config
-        return linear_schedule(
-            config.epsilon_start, config.epsilon_end, config.epsilon_steps, self.steps, hold=config.epsilon_hold
-        )
+        return self.config.epsilon(self.steps)
 
     # --- Learning -----------------------------------------------------------------------------------------------------
 

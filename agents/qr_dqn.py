@@ -9,6 +9,9 @@ need not be known. One update (algorithm 1 of the paper):
     3. Take a gradient step on sum_i 1/N sum_j rho(y_j - theta_i(s, a)), with the quantile Huber loss rho of tau_i.
 
 The target network computes step 1 and step 2. With `double`, the online network computes step 1.
+
+In shapes, N is the number of quantiles, A the number of actions, and B the number of transitions in a batch or, in
+acting, the number of environments.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from agents.memory.replay import TransitionBatch
 from agents.nn.encoders import build_encoder
 from agents.nn.heads import DuelingHead
 from agents.nn.init import initialize_weights
-from agents.nn.networks import QuantileQNetwork
+from agents.nn.networks import QuantileQNetwork, distribution_of_action
 
 INTERVALS = 50
 """Intervals of returns in `PolicyOutput.distribution`."""
@@ -80,7 +83,7 @@ class QRDQN(DQN):
         """
         history, *repeated = carry
         stack, history = stack_frames(obs, is_first, history)
-        quantiles = self.policy_network.eval().quantiles(stack)  # [N, A, num_quantiles]
+        quantiles = self.policy_network.eval().quantiles(stack)  # [B, A, N]
         q = self.policy_network.means(quantiles, stack)
         distribution = histogram(quantiles.detach(), INTERVALS)
         return PolicyOutput(q.argmax(1), q, q.amax(1), distribution=distribution), (history, *repeated)
@@ -95,7 +98,7 @@ class QRDQN(DQN):
         """
         target = self.target_quantiles(batch)  # [B, N]
         all_quantiles = self.online_network.train().quantiles(batch.obs)  # [B, A, N]
-        quantiles = _of_action(all_quantiles, batch.action)  # [B, N]
+        quantiles = distribution_of_action(all_quantiles, batch.action)  # [B, N]
         losses = quantile_huber_loss(quantiles, target, self.online_network.midpoints, self.config.kappa)
         td_error = (target.mean(1) - quantiles.mean(1)).detach()
         return losses, td_error, self.online_network.means(all_quantiles.detach(), batch.obs)
@@ -114,7 +117,7 @@ class QRDQN(DQN):
             next_q = self.online_network.eval()(preprocessed)
         else:
             next_q = self.target_network.means(next_quantiles, preprocessed)
-        next_quantiles = _of_action(next_quantiles, next_q.argmax(1))  # [B, N]
+        next_quantiles = distribution_of_action(next_quantiles, next_q.argmax(1))  # [B, N]
         return batch.ret[:, None] + batch.discount[:, None] * next_quantiles
 
     def next_state_value(self, next_obs: Tensor) -> Tensor:
@@ -174,14 +177,3 @@ def histogram(quantiles: Tensor, intervals: int) -> Tensor:
     batch_size, num_actions, num_quantiles = quantiles.shape
     counts = quantiles.new_zeros(batch_size, num_actions, intervals)
     return counts.scatter_add_(2, index, torch.ones_like(quantiles)) / num_quantiles
-
-
-def _of_action(quantiles: Tensor, action: Tensor) -> Tensor:
-    """Return the quantiles of one action of each transition, f32[B, N].
-
-    Args:
-        quantiles: Quantiles of all actions, [B, A, N].
-        action: i64[B].
-    """
-    index = action[:, None, None].expand(-1, 1, quantiles.shape[2])
-    return quantiles.gather(1, index).squeeze(1)

@@ -7,6 +7,8 @@ returns (C51) and noisy layers for exploration. Each part can be switched off fo
 Symbols in this file: p(. | s, a) is the distribution of the return that the online network predicts. Z^(s, a) is a
 random return with the distribution that the target network predicts. Both networks give probabilities to the same
 returns, the atoms.
+
+In shapes, N is the number of environments, A the number of actions, and B the number of transitions in a batch.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from agents.nn.encoders import build_encoder
 from agents.nn.heads import DuelingHead
 from agents.nn.init import initialize_weights
 from agents.nn.mixed_precision import Linear
-from agents.nn.networks import DistributionalQNetwork, QNetwork
+from agents.nn.networks import DistributionalQNetwork, QNetwork, distribution_of_action
 from agents.nn.noisy import NoisyLinear, remove_noise, sample_noise
 from agents.nn.pixel_convolutions import PreprocessedImages
 
@@ -146,7 +148,7 @@ class Rainbow(DQN):
         assert isinstance(self.online_network, DistributionalQNetwork)
         target_p = self.target_distribution(batch)  # [B, atoms]
         log_p = self.online_network.train().log_probabilities(batch.obs)  # [B, A, atoms]
-        log_p_of_action = log_p[torch.arange(len(batch.action), device=self.device), batch.action]  # [B, atoms]
+        log_p_of_action = distribution_of_action(log_p, batch.action)  # [B, atoms]
         # xlogy(p, p) is p log p, and 0 where p is 0. The product p * p.log() would be NaN there.
         losses = (torch.special.xlogy(target_p, target_p) - target_p * log_p_of_action).sum(1)
         return losses, losses.detach(), self.online_network.means(log_p.detach(), batch.obs)
@@ -166,8 +168,7 @@ class Rainbow(DQN):
             next_q = self.choosing_q(preprocessed)
         else:
             next_q = self.target_network.means(next_log_p, preprocessed)
-        best_action = next_q.argmax(1)  # [B]
-        next_p = next_log_p[torch.arange(len(best_action), device=self.device), best_action].exp()  # [B, atoms]
+        next_p = distribution_of_action(next_log_p, next_q.argmax(1)).exp()  # [B, atoms]
         return categorical_projection(batch.ret, batch.discount, next_p, self.target_network.support)
 
     def next_state_value(self, next_obs: Tensor) -> Tensor:

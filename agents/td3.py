@@ -11,6 +11,9 @@ entropy. These steps differ (algorithm 1 of the paper):
     10. This step, the temperature, is left out.
     11. In every `actor_every`-th update: move the weights of Q^_i and pi^ by tau times their distance to those of Q_i
         and pi.
+
+In shapes, N is the number of environments, B the number of transitions in a batch, D the number of entries of an
+action, and k the number of observations in a stack.
 """
 
 from __future__ import annotations

@@ -122,6 +122,10 @@ class EpsilonGreedyConfig:
     epsilon_steps: CountOrZero = 50_000
     """Agent step at which epsilon reaches epsilon_end."""
 
+    def epsilon(self, steps: int) -> float:
+        """Return the probability of a random action after `steps` agent steps."""
+        return linear_schedule(self.epsilon_start, self.epsilon_end, self.epsilon_steps, steps, hold=self.epsilon_hold)
+
 
 @dataclass(frozen=True)
 class RewardConfig:

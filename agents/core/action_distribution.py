@@ -12,8 +12,8 @@ state (Tavakoli et al. 2018, "Action branching architectures"):
 Continuous actions. The parameters are the mean mu and the logarithm of the standard deviation sigma of each entry. The
 entries are independent given the state:
 
-    log pi(a | s) = -1/2 sum_d ((a_d - mu_d) / sigma_d)^2 + 2 log sigma_d + log 2 pi
-    H(pi) = sum_d log sigma_d + 1/2 log(2 pi e)
+    log pi(a | s) = -1/2 sum_d (((a_d - mu_d) / sigma_d)^2 + 2 log sigma_d + log(2 pi))
+    H(pi) = sum_d (log sigma_d + 1/2 log(2 pi e))
 
 In shapes, B is the number of states, A the number of actions, summed over parts, and D the number of entries of a
 continuous action.

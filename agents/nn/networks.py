@@ -111,6 +111,17 @@ class QuantileQNetwork(QNetwork):
         return self.means(self.quantiles(obs), obs)
 
 
+def distribution_of_action(distributions: Tensor, action: Tensor) -> Tensor:
+    """Return the distribution of one action of each transition, [B, K].
+
+    Args:
+        distributions: K numbers for each action, log-probabilities of atoms or quantiles, [B, A, K].
+        action: i64[B].
+    """
+    index = action[:, None, None].expand(-1, 1, distributions.shape[2])
+    return distributions.gather(1, index).squeeze(1)
+
+
 class ActorCritic(nn.Module):
     """An encoder with two linear heads: the policy pi(. | s) and, optionally, the value V(s).
 

@@ -235,6 +235,26 @@ def test_rainbow_explores_by_noise_and_acts_greedily_without_noise():
     assert len(greedy) == 1
 
 
+@pytest.mark.parametrize("cls", [DQN, Rainbow, QRDQN])
+def test_acting_and_outputs_have_no_dropout(cls: type[DQN]):
+    """An update leaves the online network, which acts, in training mode."""
+    agent = make_agent(cls, cls.config_class(**SMALL, dropout=0.5))
+    obs = torch.randn(2, 3)
+    is_first = torch.tensor([True, True])
+    agent.online_network.train()
+    q, _ = agent.acting_q_values(obs, is_first, agent.initial_carry(2))
+    outputs = []
+    for _ in range(2):
+        agent.online_network.train()
+        output, _ = agent.policy_output(obs, is_first, agent.initial_carry(2))
+        outputs.append(output)
+    first, second = outputs
+    assert torch.equal(first.scores, q)
+    assert torch.equal(second.scores, q)
+    if first.distribution is not None:
+        assert torch.equal(first.distribution, second.distribution)
+
+
 def test_rainbow_without_noisy_layers_explores_by_epsilon():
     assert make_rainbow(noisy=False).epsilon == 1
 

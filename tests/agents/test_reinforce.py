@@ -121,6 +121,19 @@ def test_state_dict_restores_acting_records():
         assert torch.equal(restored, saved)
 
 
+@pytest.mark.parametrize("baseline", [False, True])
+def test_all_values_are_0_without_a_baseline(baseline: bool):
+    """The rollout computes advantages from these values, which then are the returns."""
+    agent = Reinforce(dataclasses.replace(SMALL, baseline=baseline), VECTOR, seed=1, device=CPU)
+    obs = torch.randn(3, 3)
+    is_first = torch.ones(3, dtype=torch.bool)
+    agent.act(obs, is_first, agent.initial_carry(3), explore=True)
+    _, recorded_value = agent.acting_records[0]
+    output, _ = agent.policy_output(obs, is_first, agent.initial_carry(3))
+    for value in (recorded_value, output.value):
+        assert value.any() == baseline
+
+
 def test_value_scaling_is_that_of_the_settings():
     agent = Reinforce(dataclasses.replace(SMALL, reward_clip=1.0), VECTOR, seed=1, device=CPU)
     assert agent.value_scaling == ValueScaling(gamma=0.9, reward_clip=1.0)

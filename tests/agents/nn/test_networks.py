@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from agents.configs.shared import NetworkConfig, Norm
-from agents.core.types import EnvSpaces
+from agents.core.action_masks import ILLEGAL
+from agents.core.types import EnvSpaces, PackedLayout
 from agents.nn.encoders import build_encoder
-from agents.nn.networks import QNetwork
+from agents.nn.networks import QNetwork, distribution_of_action
+from agents.nn.packed import mask_illegal
 
 ATARI = EnvSpaces((84, 84), torch.uint8, 6, 8)
 VECTOR = EnvSpaces((4,), torch.float32, 2, 8)
@@ -62,3 +64,25 @@ def test_networks_can_share_preprocessed_observations(spaces: EnvSpaces):
     network, other = build_q_network(spaces), build_q_network(spaces)
     obs = random_observations(spaces)
     assert torch.equal(other(network.preprocess(obs)), other(obs))
+
+
+def test_the_distribution_of_an_action_is_selected_with_its_gradient():
+    distributions = torch.randn(5, 3, 7, requires_grad=True)  # 5 transitions, 3 actions, 7 numbers each
+    actions = [2, 0, 1, 1, 2]
+    selected = distribution_of_action(distributions, torch.tensor(actions))
+    selected.sum().backward()
+    assert distributions.grad is not None
+    for transition, action in enumerate(actions):
+        assert torch.equal(selected[transition], distributions[transition, action])
+        expected = [[float(other == action)] * 7 for other in range(3)]
+        assert distributions.grad[transition].tolist() == expected
+
+
+def test_the_newest_observation_of_a_stack_decides_which_actions_are_legal():
+    """An observation is one float32, a byte with the mask of three actions, and three bytes of padding."""
+    layout = PackedLayout(vector=1, num_masked=3)
+    older = [0, 0, 0, 0, 0b001, 0, 0, 0]
+    newest = [0, 0, 0, 0, 0b110, 0, 0, 0]
+    obs = torch.tensor([[older, newest]], dtype=torch.uint8)
+    values = mask_illegal(torch.zeros(1, 3), obs, layout)
+    assert (values == ILLEGAL).tolist() == [[True, False, False]]
