@@ -112,7 +112,10 @@ class RunTable:
             self._print_if_changed(row, has_several_nodes=has_several_nodes)
 
     def _print_if_changed(self, row: RunRow, *, has_several_nodes: bool) -> None:
-        """Print a line if the run has started and the line differs from the run's last one."""
+        """Print a line if the run has started, and its state, its score or its error has changed.
+
+        A change of the node alone is not printed: a run moves only after an error, and a stopped run has no node.
+        """
         newest = row.newest_metrics()
         score = ""
         if SCORE_METRIC in newest:
@@ -120,7 +123,7 @@ class RunTable:
         node = f" on {row.node}" if has_several_nodes and row.node else ""
         settings = "".join(f" {name}={value}" for name, value in row.settings.items())
         error = f": {row.error}" if row.error else ""
-        content = (row.state, score, row.node, error)
+        content = (row.state, score, error)
         key = str(row.run or row.name)  # two runs may have the same name
         if row.has_started and self._printed.get(key) != content:
             self._printed[key] = content

@@ -54,3 +54,18 @@ def test_changed_parameters_are_checked_again(parsed: list[str]) -> None:
     member.config = copy.deepcopy(member.config)
     table._row(member)  # type: ignore[arg-type]
     assert parsed == ["a", "a"]
+
+
+def test_a_stopped_sweep_prints_the_last_state_of_a_trial_once(
+    parsed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a signal, Tune sets the status of a trial to TERMINATED and forgets its node."""
+    table = TrialTable("group test")
+    running = trial("a")
+    running.status = "RUNNING"
+    running.node_ip = "10.0.0.1"
+    table.on_step_end(0, [running])  # type: ignore[arg-type]
+    running.status = "TERMINATED"
+    running.node_ip = None
+    table.on_experiment_end([running])  # type: ignore[arg-type]
+    assert capsys.readouterr().out.splitlines() == ["dqn CartPole-v1 s1 running"]

@@ -75,3 +75,12 @@ def test_lines_name_the_settings_of_a_trial() -> None:
     with RunTable(console, "group") as table:
         table.update([trial(1, "ended early", "10.0.0.1")])
     assert output.getvalue() == "trial 1 replay_ratio=8 lr=1e-05 ended early\n"
+
+
+def test_a_run_whose_node_alone_changes_is_not_printed_again() -> None:
+    """Ray names the node of a trial after its first report, and no node after the trial was stopped."""
+    console, output = make_console()
+    with RunTable(console, "group") as table:
+        for node in ("", "10.0.0.1", ""):
+            table.update([trial(1, "ended early", node), trial(2, "ended early", node and "10.0.0.2")])
+    assert [line.split()[1] for line in output.getvalue().splitlines()] == ["1", "2"]
