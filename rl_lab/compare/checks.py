@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rl_lab.compare.labels import LENGTH_TOLERANCE, group_labels
+from rl_lab.compare.optima import known_optimum
 from rl_lab.compare.run_result import RunResult
 from rl_lab.compare.scores import score_scale
 
@@ -45,8 +46,8 @@ def _properties(result: RunResult) -> dict[str, Any]:
 def find_caveats(results: Sequence[RunResult], *, mix_lengths: bool = False) -> list[str]:
     """Return warnings about a comparison.
 
-    They are about repeated seeds, runs of different length, selected scores, groups with few seeds, and games without
-    normalised scores.
+    They are about repeated seeds, runs of different length, selected scores, a missing regret, groups with few seeds,
+    and games without normalised scores.
 
     Args:
         results: The runs.
@@ -98,6 +99,12 @@ def _group_caveats(label: str, env: str, results: Sequence[RunResult]) -> list[s
         caveats.append(
             f"{label} on {env}: {num_selected} of {len(results)} runs ended at an evaluation that reached the target"
             " (stop_at_target), so their final scores are too high; `eval` measures them"
+        )
+    num_with_cuts = sum(result.has_cuts for result in results)
+    if num_with_cuts and known_optimum(results[0].env_spec) is not None:
+        caveats.append(
+            f"{label} on {env} has no regret: in {num_with_cuts} of {len(results)} runs, episodes of the last evaluation"
+            " were cut (eval_max_steps), and the optimum is the score of whole episodes"
         )
     return caveats
 

@@ -64,7 +64,7 @@ class GroupSummary:
     steps_per_s: float  # median over seeds of the training speed in agent steps per second
     normalised: Estimate | None  # IQM of `RunGroup.normalised_scores`, None if there are none
     optimum: float | None  # expected score of an optimal policy, None if it is not known
-    regret: Estimate | None  # optimum - final, None if the optimum is not known
+    regret: Estimate | None  # optimum - final, None if the optimum is not known or episodes were cut
 
 
 @dataclass(frozen=True)
@@ -151,10 +151,14 @@ class RunGroup:
             steps_per_s=float(np.median([result.steps_per_s for result in self.results])),
             normalised=None if normalised is None else estimate([normalised], iqm),
             optimum=optimum,
-            regret=None
-            if optimum is None
-            else Estimate(optimum - final.value, optimum - final.high, optimum - final.low),
+            regret=None if optimum is None else self._regret(optimum, final),
         )
+
+    def _regret(self, optimum: float, final: Estimate) -> Estimate | None:
+        """Return optimum - final. None if episodes were cut, because the optimum is the score of whole episodes."""
+        if any(result.has_cuts for result in self.results):
+            return None
+        return Estimate(optimum - final.value, optimum - final.high, optimum - final.low)
 
     def _target_times(self) -> list[TargetTime]:
         """Return the times of the seeds that reached the target."""

@@ -17,7 +17,14 @@ from rl_lab.experiment.config import Config
 from rl_lab.experiment.registry import is_resumable
 from rl_lab.experiment.run import Run
 from rl_lab.experiment.run_files import is_number
-from rl_lab.tracking.metric_names import MINUTES_METRIC, SCORE_METRIC, STEP_METRIC, XAxis
+from rl_lab.tracking.metric_names import (
+    CUT_METRIC,
+    LENGTH_METRIC,
+    MINUTES_METRIC,
+    SCORE_METRIC,
+    STEP_METRIC,
+    XAxis,
+)
 
 SPEED_METRIC = "speed/steps_per_s"
 
@@ -73,6 +80,7 @@ class RunResult:
     minutes: NDArray[np.float64]  # [points]
     values: NDArray[np.float64]  # [points]: the metric
     steps_per_s: float  # median training speed in agent steps per second, NaN if it was not logged
+    has_cuts: bool  # the last value is a score, and episodes behind it were cut at `eval_max_steps`
 
     @property
     def seed(self) -> int:
@@ -142,7 +150,23 @@ def _read_result(run: Run, metric: str) -> RunResult:
         np.array([_finite_or_nan(by_step[step].get(MINUTES_METRIC)) for step in steps]),
         np.array([by_step[step][metric] for step in steps], float),
         float(np.median(speeds)) if speeds else float("nan"),
+        metric == SCORE_METRIC and _has_cuts(by_step[steps[-1]], config.run.eval_max_steps),
     )
+
+
+def _has_cuts(evaluation: dict[str, Any], max_steps: int) -> bool:
+    """Return True if episodes of an evaluation were cut.
+
+    Runs of older versions did not log `CUT_METRIC`. Of these, an evaluation counts as cut if all its episodes have the
+    maximum length; whether single episodes were cut is not known.
+
+    Args:
+        evaluation: The line of metrics.jsonl.
+        max_steps: Agent steps after which an episode was cut.
+    """
+    if CUT_METRIC in evaluation:
+        return evaluation[CUT_METRIC] > 0
+    return _finite_or_nan(evaluation.get(LENGTH_METRIC)) >= max_steps
 
 
 def _is_finite_number(value: Any) -> bool:

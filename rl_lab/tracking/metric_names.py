@@ -8,6 +8,12 @@ STEP_METRIC = "global_step"
 SCORE_METRIC = "eval/return_mean"
 """Mean score of the episodes of an evaluation. A score is an undiscounted return, without reward clipping."""
 
+LENGTH_METRIC = "eval/length_mean"
+"""Mean length of the episodes of an evaluation in agent steps."""
+
+CUT_METRIC = "eval/num_cut"
+"""Episodes of an evaluation that were cut at `eval_max_steps`. Missing if all episodes were shorter than that."""
+
 MINUTES_METRIC = "time/minutes"
 """Wall-clock minutes of training, over all parts of a resumed run."""
 

@@ -21,6 +21,7 @@ from rl_lab import checkpoint
 from rl_lab.errors import FAULTS, USER_ERRORS, Fault, LabError
 from rl_lab.experiment.factory import make_eval_envs
 from rl_lab.system.disk import check_disk
+from rl_lab.tracking.metric_names import CUT_METRIC, LENGTH_METRIC, MINUTES_METRIC, SCORE_METRIC
 from rl_lab.tracking.summary import TargetReached
 from rl_lab.tracking.tracker import Tracker
 from rl_lab.training.evaluation import Evaluation, EvaluationProgress, evaluate
@@ -189,20 +190,20 @@ class EvaluateAgent:
         """Log and print the result of an evaluation."""
         state = self.session.state
         minutes = state.wall_clock.minutes
-        self.tracker.log(
-            state.steps,
-            {
-                "eval/return_mean": result.mean,
-                "eval/return_std": result.std,
-                "eval/return_min": min(result.returns),
-                "eval/return_max": max(result.returns),
-                "eval/length_mean": float(np.mean(result.lengths)),
-                "eval/value": result.value,
-                "eval/realised": result.realised,
-                "train/games": state.episodes,
-                "time/minutes": minutes,
-            },
-        )
+        metrics: dict[str, float] = {
+            SCORE_METRIC: result.mean,
+            "eval/return_std": result.std,
+            "eval/return_min": min(result.returns),
+            "eval/return_max": max(result.returns),
+            LENGTH_METRIC: float(np.mean(result.lengths)),
+            "eval/value": result.value,
+            "eval/realised": result.realised,
+            "train/games": state.episodes,
+            MINUTES_METRIC: minutes,
+        }
+        if max(result.lengths) >= self.session.plan.config.run.eval_max_steps:
+            metrics[CUT_METRIC] = result.num_cut
+        self.tracker.log(state.steps, metrics)
         line = f"eval at step {state.steps:,} ({minutes:.1f} min): {result}"
         if is_best:
             line += "  best so far"

@@ -70,3 +70,40 @@ def test_table_without_known_optimum_has_no_columns_for_it(
     run = make_run()
     main(["compare", str(run.path), "--html="])
     assert "regret" not in capsys.readouterr().out
+
+
+def with_entries(run: Run, **entries: float) -> Run:
+    """Add entries to the last line of a run's metrics."""
+    path = run.path / "metrics.jsonl"
+    *lines, last = path.read_text().splitlines()
+    names = {"num_cut": "eval/num_cut", "length_mean": "eval/length_mean"}
+    last = json.dumps(json.loads(last) | {names[name]: value for name, value in entries.items()})
+    path.write_text("\n".join([*lines, last]) + "\n")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("entries", "has_regret"),
+    [
+        ({"num_cut": 1, "length_mean": 40.0}, False),
+        ({"num_cut": 0, "length_mean": 50.0}, True),  # the episodes ended by themselves at the limit
+        ({"length_mean": 50.0}, False),  # a run of an older version, which did not log num_cut
+        ({"length_mean": 49.9}, True),
+        ({}, True),
+    ],
+)
+def test_scores_of_cut_episodes_have_no_regret(
+    make_run: Callable[..., Run], capsys: pytest.CaptureFixture[str], entries: dict[str, float], has_regret: bool
+):
+    """The optimum is the score of whole episodes. One seed of two is enough."""
+    runs = [make_run("dqn", "MeanReversion-v0", seed, eval_max_steps=50) for seed in (1, 2)]
+    with_entries(runs[1], **entries)
+    main(["compare", *(str(run.path) for run in runs), "--html=", "--json"])
+    content = json.loads(capsys.readouterr().out)
+    (group,) = content["groups"]
+    assert (group["regret"] is not None) is has_regret
+    assert group["optimum"] is not None
+    warnings = [text for text in content["warnings"] if "regret" in text]
+    assert len(warnings) == (not has_regret)
+    if warnings:
+        assert "in 1 of 2 runs" in warnings[0]

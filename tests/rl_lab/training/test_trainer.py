@@ -230,6 +230,7 @@ def test_evaluation_of_an_environment_without_an_end_is_cut(train: Any, capsys: 
     assert output.count("WARNING: 4 of 4 evaluation episodes were cut at 50 steps (eval_max_steps)\n") == 1
     assert "(min 50, max 50, 4 games of 50 steps, 4 of them cut)" in output
     assert [line["eval/length_mean"] for line in run.metrics() if "eval/length_mean" in line] == [50, 50, 50]
+    assert [line["eval/num_cut"] for line in run.metrics() if "eval/length_mean" in line] == [4, 4, 4]
     assert len(list((run.path / "videos").glob("*"))) == 2
     assert rl_lab.evaluate(run, episodes=3).lengths == [50, 50, 50]
     assert rl_lab.evaluate(run, episodes=3, max_steps=70).lengths == [70, 70, 70]
