@@ -24,11 +24,13 @@ def group_labels(results: Sequence[RunResult], *, mix_lengths: bool = False) -> 
     by_agent_and_env: dict[tuple[str, str], list[RunResult]] = defaultdict(list)
     for result in results:
         by_agent_and_env[result.config.agent, result.env_spec.name].append(result)
+    varying = {key: _varying_settings(peers) for key, peers in by_agent_and_env.items()}
     labels = []
     for result in results:
         agent = result.config.agent
-        names = _varying_settings(result, by_agent_and_env[agent, result.env_spec.name])
-        labels.append(" ".join([agent, *(f"{name}={result.settings[name]}" for name in names)]))
+        names = varying[agent, result.env_spec.name]
+        settings = [f"{name}={result.settings[name]}" for name in result.settings if name in names]
+        labels.append(" ".join([agent, *settings]))
     return labels if mix_lengths else _with_lengths(labels, results)
 
 
@@ -63,11 +65,7 @@ def _common_length(length: float, lengths: Sequence[float]) -> float:
     return common
 
 
-def _varying_settings(result: RunResult, peers: Sequence[RunResult]) -> list[str]:
-    """Return the names of the settings of `result` that have more than one value among `peers`."""
-    names = []
-    for name in result.settings:
-        values = {repr(peer.settings.get(name)) for peer in peers}
-        if len(values) > 1:
-            names.append(name)
-    return names
+def _varying_settings(results: Sequence[RunResult]) -> set[str]:
+    """Return the names of the settings that have more than one value among runs. A missing setting counts as None."""
+    names = {name for result in results for name in result.settings}
+    return {name for name in names if len({repr(result.settings.get(name)) for result in results}) > 1}

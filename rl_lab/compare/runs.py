@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,11 +58,11 @@ def runs_below(*folders: Path) -> FoundRuns:
 
 def _find_by_name(name: str, runs_dir: str) -> FoundRuns:
     """Return the runs that one name refers to. Raise LabError if there is none, unless a folder cannot be listed."""
-    paths = [path for pattern in (name, f"{runs_dir}/{name}") for path in sorted(glob.glob(pattern))]
-    in_folders = runs_below(*map(Path, paths))
+    paths = [*_expanded(name), *_expanded(name, f"{runs_dir}/")]
+    in_folders = runs_below(*paths)
     if in_folders.runs or in_folders.problems:
         return in_folders
-    of_sweeps = _runs_of_sweeps(map(Path, paths))
+    of_sweeps = _runs_of_sweeps(paths)
     if of_sweeps:
         return FoundRuns(of_sweeps)
     if name == "latest" or named_demo(name) is not None:
@@ -72,6 +73,18 @@ def _find_by_name(name: str, runs_dir: str) -> FoundRuns:
         advice = in_runs_dir.problems[0] if in_runs_dir.problems else "`list runs` shows all runs"
         raise LabError(f"no run matches {name!r}, here or in {runs_dir}; {advice}")
     return FoundRuns(matches, in_runs_dir.problems)
+
+
+def _expanded(pattern: str, folder: str = "") -> list[Path]:
+    """Return the path that a pattern is, also if it has the characters of patterns; or else the paths that match it.
+
+    Args:
+        pattern: A path or a glob pattern.
+        folder: Text before the pattern, which is no pattern itself.
+    """
+    if os.path.lexists(folder + pattern):
+        return [Path(folder + pattern)]
+    return [Path(path) for path in sorted(glob.glob(glob.escape(folder) + pattern))]
 
 
 def _runs_of_sweeps(folders: Iterable[Path]) -> list[Run]:

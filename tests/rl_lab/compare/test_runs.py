@@ -39,6 +39,27 @@ def test_find_runs_by_part_of_path_below_a_relative_runs_dir(make_run, tmp_path,
     assert find_runs(["dqn"], "runs").runs == find_runs(["-s1"], "runs").runs == [run]
 
 
+def test_find_runs_in_folders_with_the_characters_of_patterns(make_run, tmp_path, monkeypatch):
+    """A folder "a[1]" is found by its own name, although the pattern matches "a1" only."""
+    run = make_run(seed=1)
+    odd = run.path.with_name("a[1]")
+    run.path.rename(odd)
+    runs_dir = tmp_path / "runs [old]"
+    (tmp_path / "runs").rename(runs_dir)
+    odd = runs_dir / odd.relative_to(tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    for name in (str(odd), "CartPole-v1/dqn/a[1]", "CartPole-v1/*", "a[1]"):
+        assert [found.path for found in find_runs([name], str(runs_dir)).runs] == [odd], name
+
+
+def test_find_runs_finds_the_demo_agents(tmp_path):
+    (default,) = find_runs(["demo"], str(tmp_path)).runs
+    (named,) = find_runs(["demo:taxi"], str(tmp_path)).runs
+    assert default.is_demo
+    assert named.is_demo
+    assert default.path != named.path
+
+
 def test_find_runs_names_folders_that_cannot_be_listed(make_run, tmp_path, monkeypatch):
     run = make_run(seed=1)
     private = make_run(seed=2).path
