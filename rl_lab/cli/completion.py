@@ -73,6 +73,9 @@ TAKE_RUNS = ("resume", "eval", "watch", "look", "export", "push", "compare", "sy
 TAKE_AGENTS = (("train",), ("sweep", "search"), ("list", "presets"))
 """Words after which the name of an agent stands."""
 
+TAKE_SUITES = (("results",), ("sweep", "suite"))
+"""Words after which the name of a suite stands."""
+
 TAKE_SETTINGS = ("train", "sweep grid", "sweep search")
 """Commands that accept the settings of a run and of an agent."""
 
@@ -127,6 +130,10 @@ def _candidates_after(before: Sequence[str], last: str) -> list[str]:
         from rl_lab.experiment.registry import agents
 
         return list(agents())
+    if tuple(before) in TAKE_SUITES:
+        from rl_lab.suite.suite import suite_names
+
+        return suite_names()
     return _run_names() if command in TAKE_RUNS else []
 
 

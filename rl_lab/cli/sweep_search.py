@@ -53,7 +53,7 @@ def sweep_search_command(args: list[str]) -> None:
     agent = ""
     if args and not args[0].startswith("-"):
         agent, *args = args
-    elif "--help" not in args:
+    elif not {"-h", "--help"} & set(args):
         exit_with_error(f"which agent? {PROG} sweep search AGENT --env E")
     description = f"Search for settings of an agent on an environment. {SETTINGS_HELP}"
     options, settings = parse_sweep_options(SearchOptions, args, "sweep search", description)

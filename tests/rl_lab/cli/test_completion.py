@@ -43,6 +43,9 @@ def in_folder_with_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         (["sweep", ""], ["grid", "resume", "search", "status", "suite"]),
         (["sweep", "grid", "--ag"], ["--agents"]),
         (["sweep", "suite", "classic", "--results"], ["--results-dir"]),
+        (["sweep", "suite", "cl"], ["classic"]),
+        (["sweep", "suite", "classic", "--batch"], []),
+        (["results", "cl"], ["classic"]),
         (["sweep", "resume", "folder", "--"], ["--address", "--help"]),
         (["compare", "x", "--html", ""], []),
         (["nonsense", ""], []),
@@ -55,6 +58,11 @@ def test_candidates_begin_with_the_incomplete_word(words: list[str], expected: l
 def test_all_commands_and_agents_are_candidates() -> None:
     assert set(COMMANDS) <= set(candidates([""]))
     assert set(candidates(["train", ""])) == set(agents())
+
+
+def test_every_command_is_completed() -> None:
+    without_options = {"train", "doctor", "completion", "list", "sweep"}  # or with options of other kinds
+    assert set(COMMANDS) == {command.split()[0] for command in OPTIONS} | without_options
 
 
 @pytest.mark.parametrize("command", OPTIONS)
