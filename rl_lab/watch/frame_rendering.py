@@ -369,7 +369,7 @@ def _draw_continuous_action(frame: RgbImage, player_step: PlayerStep, env_spec: 
     return top + SCORES_CAPTION_HEIGHT + num_rows * row_height
 
 
-def _rows_of(action: Action, action_parts: tuple[int, ...], *, is_policy: bool) -> list[int]:
+def score_rows(action: Action, action_parts: tuple[int, ...], *, is_policy: bool) -> list[int]:
     """Return the indices of the scores that belong to a discrete action.
 
     A policy with several parts has a probability for each action of each part, one part after the other. Otherwise the
@@ -392,7 +392,7 @@ def action_label(env_spec: EnvSpec, index: int, *, is_policy: bool) -> str:
     return " ".join(env_spec.actions[start + action] for start, action in zip(starts, actions, strict=True))
 
 
-def _shown_rows(scores: NDArray[np.float32], chosen: Sequence[int]) -> list[int]:
+def shown_rows(scores: NDArray[np.float32], chosen: Sequence[int]) -> list[int]:
     """Return the scores that have a bar, in order: all, or of many the chosen ones and the best others."""
     if len(scores) <= MAX_ACTIONS:
         return list(range(len(scores)))
@@ -433,9 +433,9 @@ def _draw_scores(frame: RgbImage, player_step: PlayerStep, env_spec: EnvSpec, to
     low = min(0.0, float(finite_scores.min(initial=0.0)))
     high = 1.0 if is_policy else max(0.0, float(finite_scores.max(initial=0.0)))
     draw_text(frame, _scores_caption(scores, is_policy=is_policy), (PANEL_LEFT, top), color=FAINT_TEXT)
-    chosen = _rows_of(player_step.action, env_spec.action_parts, is_policy=is_policy)
-    best = _rows_of(player_step.greedy_action, env_spec.action_parts, is_policy=is_policy)
-    shown = _shown_rows(scores, chosen)
+    chosen = score_rows(player_step.action, env_spec.action_parts, is_policy=is_policy)
+    best = score_rows(player_step.greedy_action, env_spec.action_parts, is_policy=is_policy)
+    shown = shown_rows(scores, chosen)
     num_hidden = len(scores) - len(shown)
     num_rows = len(shown) + bool(num_hidden)
     chosen_color = GREEDY if player_step.is_greedy else EXPLORATORY

@@ -195,10 +195,6 @@ class Keyboard:
         """Handle a key that goes up."""
         self._held.discard(key)
 
-    def release_all(self) -> None:
-        """Forget all keys, for example when the window loses the keyboard."""
-        self._held.clear()
-
     @property
     def pressed(self) -> Combination:
         """Return the keys that are down, or were since the last call of `take`."""

@@ -8,13 +8,13 @@ from rich.cells import set_cell_size
 from envs.spec import EnvSpec
 from rl_lab.system.printable import printable, wrapped
 from rl_lab.watch.controls import KEYS, Controls
+from rl_lab.watch.frame_rendering import action_label, score_rows, shown_rows
 from rl_lab.watch.player import PlayerStep
 from rl_lab.watch.vector_entries import entry_names, entry_ranges, spatial_part, vector_part
 
 NAME_WIDTH = 14  # columns of the name before a bar
 VALUE_WIDTH = 9  # columns of the number after a bar
 MAX_ENTRIES = 12  # entries of a vector that are shown
-MAX_ACTIONS = 18  # actions that are shown
 BLOCK = "█"
 EMPTY = "·"
 
@@ -107,14 +107,16 @@ def _observation_lines(player_step: PlayerStep, env_spec: EnvSpec, width: int) -
 def _action_lines(player_step: PlayerStep, env_spec: EnvSpec, width: int) -> list[str]:
     """Show a bar for each action: its value or probability, or the number of an entry of a continuous action.
 
-    The action that is taken has the mark ">", the greedy one the mark "*". Of many actions, the best ones are shown.
+    The action that is taken has the mark ">", the greedy one the mark "*". Of many actions, the one that is taken and
+    the best others are shown.
     """
     scores = player_step.action_scores
+    is_policy = player_step.is_policy
     if env_spec.is_continuous:
         caption = "action"
         low, high = -1.0, 1.0
         scores = np.clip(np.asarray(player_step.action, np.float32), -1, 1)
-    elif player_step.is_policy:
+    elif is_policy:
         caption = "probability of each action"
         low, high = 0.0, 1.0
     else:
@@ -122,18 +124,19 @@ def _action_lines(player_step: PlayerStep, env_spec: EnvSpec, width: int) -> lis
         finite = scores[np.isfinite(scores)]
         low = min(0.0, float(finite.min(initial=0.0)))
         high = max(0.0, float(finite.max(initial=0.0)))
-    shown = list(range(len(scores)))
-    if len(shown) > MAX_ACTIONS:
-        shown = sorted(np.argsort(-scores)[:MAX_ACTIONS].tolist())
-        caption += f", the best {MAX_ACTIONS} of {len(scores)}"
+    taken: list[int] = []
+    best: list[int] = []
+    if not env_spec.is_continuous and not player_step.is_last:
+        taken = score_rows(player_step.action, env_spec.action_parts, is_policy=is_policy)
+        best = score_rows(player_step.greedy_action, env_spec.action_parts, is_policy=is_policy)
+    shown = shown_rows(scores, taken)
+    if len(shown) < len(scores):
+        caption += f", {len(shown)} of {len(scores)}"
     lines = [caption]
-    has_marks = not env_spec.is_continuous and not player_step.is_last
     for i in shown:
-        taken_mark = ">" if has_marks and player_step.action == i else " "
-        best_mark = "*" if has_marks and player_step.greedy_action == i else " "
-        lines.append(
-            _bar_line(f"{taken_mark}{best_mark} ", env_spec.actions[i].lower(), float(scores[i]), low, high, width)
-        )
+        mark = f"{'>' if i in taken else ' '}{'*' if i in best else ' '} "
+        name = action_label(env_spec, i, is_policy=is_policy).lower()
+        lines.append(_bar_line(mark, name, float(scores[i]), low, high, width))
     if not player_step.is_greedy and not player_step.is_last:
         lines.append("a random action, not the greedy one")
     return lines

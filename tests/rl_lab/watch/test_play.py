@@ -213,7 +213,7 @@ def test_games_of_turns_wait_for_a_key(play: Any, monkeypatch: pytest.MonkeyPatc
 def take_and_release(keyboard: Keyboard) -> frozenset[str]:
     """Return the pressed keys and forget them."""
     pressed = keyboard.pressed
-    keyboard.release_all()
+    keyboard._held.clear()
     keyboard._tapped.clear()
     return pressed
 

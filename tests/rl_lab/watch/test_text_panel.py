@@ -1,5 +1,6 @@
 """The text beside the picture of the game in a terminal."""
 
+import dataclasses
 from itertools import islice
 
 import numpy as np
@@ -57,6 +58,42 @@ def test_actions_that_are_not_allowed_have_neither_bar_nor_number() -> None:
     not_allowed = [row.endswith(" not allowed") and BLOCK not in row for row in rows]
     assert not_allowed == [False, False, True, False, True, True]
     assert np.isneginf(step.action_scores).tolist() == not_allowed
+
+
+def test_actions_of_several_parts_have_the_names_of_their_parts(pong_step: tuple[PlayerStep, Run]) -> None:
+    """Values belong to the combinations of the parts (2, 3): number 4 is (1, 1), number 5 is (1, 2)."""
+    step, run = pong_step
+    spec = dataclasses.replace(run.env_spec, actions=("a", "b", "x", "y", "z"), action_parts=(2, 3))
+    values = np.array([0, 1, 2, 3, 4, 5], np.float32)
+    step = dataclasses.replace(step, action_scores=values, action=4, greedy_action=5, is_policy=False)
+    lines = panel_lines(step, spec, "title", Controls(), 40)
+    start = lines.index("Q of each action") + 1
+    rows = lines[start : start + 6]
+    assert [row[3:6] for row in rows] == ["a x", "a y", "a z", "b x", "b y", "b z"]
+    assert [row[:2].strip() for row in rows] == ["", "", "", "", ">", "*"]
+
+
+def test_each_part_of_a_policys_action_is_marked(pong_step: tuple[PlayerStep, Run]) -> None:
+    """A policy has the probabilities of each part, one part after the other."""
+    step, run = pong_step
+    spec = dataclasses.replace(run.env_spec, actions=("a", "b", "x", "y", "z"), action_parts=(2, 3))
+    probabilities = np.array([0.4, 0.6, 0.1, 0.2, 0.7], np.float32)
+    step = dataclasses.replace(step, action_scores=probabilities, action=4, greedy_action=5, is_policy=True)
+    lines = panel_lines(step, spec, "title", Controls(), 40)
+    start = lines.index("probability of each action") + 1
+    rows = lines[start : start + 5]
+    assert [row[3] for row in rows] == ["a", "b", "x", "y", "z"]
+    assert [row[:2].strip() for row in rows] == ["", ">*", "", ">", "*"]
+
+
+def test_the_action_that_is_taken_is_among_the_shown_ones(pong_step: tuple[PlayerStep, Run]) -> None:
+    step, run = pong_step
+    spec = dataclasses.replace(run.env_spec, actions=tuple(f"a{i}" for i in range(30)))
+    values = np.arange(30, dtype=np.float32)
+    step = dataclasses.replace(step, action_scores=values, action=2, greedy_action=29, is_policy=False)
+    lines = panel_lines(step, spec, "title", Controls(), 40)
+    (start,) = [i for i, line in enumerate(lines) if line.startswith("Q of each action")]
+    assert [line.split()[-3] for line in lines[start + 1 :] if line.startswith(">")] == ["a2"]
 
 
 def test_pause_is_shown(pong_step: tuple[PlayerStep, Run]) -> None:
