@@ -93,7 +93,7 @@ def write_shared_folder(
     reason = _write_video(run, folder / VIDEO, which) if video else ""
     has_video = (folder / VIDEO).exists()
     card = model_card(run, repo, evaluation, steps=best["steps"], has_video=has_video)
-    (folder / "README.md").write_text(card)
+    (folder / "README.md").write_text(card, encoding="utf-8")
     return reason
 
 
