@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,14 +17,18 @@ from rl_lab.system.printable import print_line
 from rl_lab.system.shell import PROG
 
 if TYPE_CHECKING:
-    from rl_lab.suite.results_page import SuiteSection
+    from rl_lab.suite.results_page import SectionPictures, SuiteSection
+
+SuiteNames = Annotated[
+    tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SUITE...", help_behavior_hint="(any number)")
+]
 
 
 @dataclass(frozen=True)
 class ResultsOptions:
     """The options of `results`."""
 
-    suites: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    suites: SuiteNames = ()
     """Suites, or paths of their YAML files. Default: the suites of the lab that have result files."""
     results_dir: str = "results"
     """Folder of the result files, RESULTS_DIR/SUITE/AGENT/ENV/SEED.json."""
@@ -45,13 +50,9 @@ def results_command(args: list[str]) -> None:
 
     sections = _read_sections(options)
     out = Path(options.out)
-    pictures: dict[str, list[str]] = {}
-    if options.pictures:
-        from rl_lab.suite.results_pictures import draw_pictures
-
-        pictures = {section.suite.name: draw_pictures(section, out.parent) for section in sections}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        pictures = _draw_pictures(sections, out.parent) if options.pictures else {}
         out.write_text(render_page(sections, pictures), encoding="utf-8")
     except OSError as error:
         raise LabError(f"the page {out} cannot be written: {error.strerror}") from error
@@ -59,6 +60,13 @@ def results_command(args: list[str]) -> None:
         for problem in section.problems:
             print_line(f"{section.suite.name}: {problem}", file=sys.stderr)
     print_line(f"page: {out}")
+
+
+def _draw_pictures(sections: Sequence[SuiteSection], folder: Path) -> dict[str, SectionPictures]:
+    """Draw the pictures of all suites. Return them by the names of the suites."""
+    from rl_lab.suite.results_pictures import draw_pictures
+
+    return {section.suite.name: draw_pictures(section, folder) for section in sections}
 
 
 def _read_sections(options: ResultsOptions) -> list[SuiteSection]:
@@ -69,7 +77,8 @@ def _read_sections(options: ResultsOptions) -> list[SuiteSection]:
     from rl_lab.suite.suite import read_suite, suite_names
 
     results_dir = Path(options.results_dir)
-    names = options.suites or [name for name in suite_names() if (results_dir / name).is_dir()]
+    in_folder = [name for name in suite_names() if any((results_dir / name).glob("*/*/*.json"))]
+    names = list(dict.fromkeys(options.suites)) or in_folder
     if not names:
         raise LabError(f"{results_dir} has no result files of a suite; {PROG} sweep suite NAME makes them")
     folder = published_folder(options.published_dir)
@@ -77,7 +86,9 @@ def _read_sections(options: ResultsOptions) -> list[SuiteSection]:
     for name in names:
         suite = read_suite(name)
         results = read_results(results_dir / suite.name)
-        sections.append(suite_section(suite, results, read_published(suite, folder)))
-        if not sections[-1].score_sets:
-            raise LabError(f"{results_dir / suite.name} has no result files; {PROG} sweep suite {name} makes them")
+        section = suite_section(suite, results, read_published(suite, folder))
+        if options.suites and not section.score_sets:
+            reason = f": {section.problems[-1]}" if results else f"; {PROG} sweep suite {name} makes them"
+            raise LabError(f"{results_dir / suite.name} has no result files that can be shown{reason}")
+        sections.append(section)
     return sections

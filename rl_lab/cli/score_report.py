@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from rl_lab.compare.page import to_json
+from rl_lab.compare.scores import named_scale
 from rl_lab.compare.statistics import Estimate, probability_of_improvement
 from rl_lab.errors import LabError
 from rl_lab.suite.published import published_folder, read_entry
 from rl_lab.suite.result_file import read_results
-from rl_lab.suite.score_set import AGGREGATES, ScoreSet, score_sets_of
+from rl_lab.suite.score_set import AGGREGATES, ScoreSet, score_sets_of, why_unusable
 from rl_lab.suite.suite import read_suite, suite_names
-from rl_lab.system.printable import plain_text, print_line
+from rl_lab.system.printable import count_of, plain_text, print_line
 
 if TYPE_CHECKING:
     from rl_lab.cli.compare import CompareOptions
@@ -55,20 +55,23 @@ def report_scores(options: CompareOptions) -> None:
     """
     if options.wandb:
         raise LabError("wandb is for runs; the results of suites are not published in W&B")
-    score_sets = _read_score_sets(options)
+    score_sets, problems = _read_score_sets(options)
     envs = [env for env in score_sets[0].scores if all(env in each.scores for each in score_sets)]
     if not envs:
         raise LabError(f"{' and '.join(options.runs)} have no environment in common")
     if options.json:
-        print(json.dumps(to_json(_content(score_sets, envs))))
+        content = _content(score_sets, envs)
+        content["warnings"] += problems
+        print(json.dumps(to_json(content)))
         return
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=FILE_WIDTH)
     console.print(_score_table(score_sets, envs))
-    console.print()
-    console.print(_aggregate_table(score_sets, envs))
-    for note in _notes(score_sets, envs):
+    if any(score_set.normalised(envs) is not None for score_set in score_sets):
+        console.print()
+        console.print(_aggregate_table(score_sets, envs))
+    for note in [*_notes(score_sets, envs), *problems]:
         print_line(note, file=sys.stderr)
 
 
@@ -81,27 +84,42 @@ def _is_result(name: str, options: CompareOptions) -> bool:
     return not is_path and (Path(options.results_dir) / name).is_dir()
 
 
-def _read_score_sets(options: CompareOptions) -> list[ScoreSet]:
-    """Return the scores that the names refer to, each name once."""
+def _read_score_sets(options: CompareOptions) -> tuple[list[ScoreSet], list[str]]:
+    """Return the scores that the names refer to, each name once, and a message for each result that is left out."""
     suites = [Path(name).parts[0] for name in options.runs if not name.startswith(PUBLISHED)]
     folder = published_folder(options.published_dir)
     score_sets = []
+    problems: list[str] = []
     for name in dict.fromkeys(options.runs):
         if name.startswith(PUBLISHED):
             score_sets.append(_read_published(name.removeprefix(PUBLISHED), suites, folder))
         else:
-            score_sets.append(_read_results(name, options.results_dir))
-    return score_sets
+            score_set, left_out = _read_results(name, options.results_dir)
+            score_sets.append(score_set)
+            problems += left_out
+    return score_sets, problems
 
 
-def _read_results(name: str, results_dir: str) -> ScoreSet:
-    """Return the scores of SUITE/AGENT."""
-    suite, agent = Path(name).parts
-    results = [result for result in read_results(Path(results_dir) / suite) if result.agent == agent]
-    if not results:
-        raise LabError(f"{Path(results_dir) / name} has no result files")
-    (score_set,) = score_sets_of(results)
-    return score_set
+def _read_results(name: str, results_dir: str) -> tuple[ScoreSet, list[str]]:
+    """Return the scores of SUITE/AGENT, and a message for each result that is left out.
+
+    Results that do not belong to a suite of the lab are left out, as on the page of results.
+    """
+    suite_name, agent = Path(name).parts
+    results = [result for result in read_results(Path(results_dir) / suite_name) if result.agent == agent]
+    suite = read_suite(suite_name) if suite_name in suite_names() else None
+    usable = []
+    problems = []
+    for result in results:
+        reason = why_unusable(suite, result) if suite is not None else ""
+        if reason:
+            problems.append(f"{name} on {result.env}, seed {result.seed}, is left out: {reason}")
+        else:
+            usable.append(result)
+    if not usable:
+        raise LabError(problems[0] if problems else f"{Path(results_dir) / name} has no result files")
+    (score_set,) = score_sets_of(usable)
+    return score_set, problems
 
 
 def _read_published(name: str, suites: Sequence[str], folder: Path | None) -> ScoreSet:
@@ -190,7 +208,7 @@ def _notes(score_sets: Sequence[ScoreSet], envs: Sequence[str]) -> list[str]:
     for score_set in score_sets:
         left_out = len(score_set.scores) - len(envs)
         if left_out:
-            notes.append(f"{score_set.name} has scores on {left_out} more environments, which are left out")
+            notes.append(f"{score_set.name} has scores on {count_of(left_out, 'more environment')}, left out here")
         if score_set.is_recalled:
             notes.append(
                 f"{score_set.label} was transcribed from memory; its mean and median agree with the published ones"
@@ -198,6 +216,9 @@ def _notes(score_sets: Sequence[ScoreSet], envs: Sequence[str]) -> list[str]:
         if score_set.are_means:
             quoted = "; its IQM is the published one" if "IQM" in score_set.quoted else ""
             notes.append(f"{score_set.label} has mean scores only, so it has no intervals{quoted}")
+    without_scale = [env for env in envs if named_scale(env) is None]
+    if without_scale:
+        notes.append(f"there are no normalised scores: {', '.join(without_scale)} has no known scale")
     return notes
 
 
@@ -218,22 +239,7 @@ def _aggregate_table(score_sets: Sequence[ScoreSet], envs: Sequence[str]) -> Tab
     for heading in ("normalised", *AGGREGATES, "runs an environment"):
         table.add_column(heading, justify="left" if heading == "normalised" else "right")
     for score_set in score_sets:
-        cells = [plain_text(score_set.label)]
-        cells += [_three_digits(estimate) for estimate, _ in _aggregates(score_set, envs).values()]
-        counts = sorted({len(score_set.scores[env]) for env in envs})
-        cells.append(
-            "mean scores"
-            if score_set.are_means
-            else " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
-        )
-        table.add_row(*cells)
+        estimates = [estimate for estimate, _ in _aggregates(score_set, envs).values()]
+        texts = ["" if estimate is None else estimate.text(".3f") for estimate in estimates]
+        table.add_row(plain_text(score_set.label), *texts, score_set.runs_text(envs))
     return table
-
-
-def _three_digits(estimate: Estimate | None) -> str:
-    """Return an estimate with three digits, which published tables have; "" for None."""
-    if estimate is None:
-        return ""
-    if np.isnan(estimate.low):
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"

@@ -42,10 +42,18 @@ class Estimate:
     high: float  # upper end of the interval
 
     def __str__(self) -> str:
-        """Return for example "12.00 (11.33 to 12.67)", or only "12.00" if the interval is NaN."""
+        """Return the estimate with two decimals."""
+        return self.text(".2f")
+
+    def text(self, spec: str) -> str:
+        """Return for example "12.00 (11.33 to 12.67)", or only "12.00" if the interval is NaN.
+
+        Args:
+            spec: The format of each number, such as ".2f".
+        """
         if np.isnan(self.low):
-            return f"{self.value:.2f}"
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+            return format(self.value, spec)
+        return f"{self.value:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
 
 
 # --- Statistics of resampled scores ---------------------------------------------------------------------------------

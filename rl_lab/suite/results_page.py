@@ -1,9 +1,15 @@
-"""The page of results: Markdown tables of suites, computed from result files and published scores."""
+"""The page of results: Markdown tables of suites, computed from result files and published scores.
+
+The page begins with an overview of all suites. A suite has these parts, as far as there are data: protocol, scores,
+normalised scores, probability of improvement, learning curves, runs, sources of published scores, left-out results.
+"""
 
 from __future__ import annotations
 
+import re
 import statistics
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,20 +17,41 @@ import numpy as np
 from rl_lab.compare.statistics import Estimate, probability_of_improvement
 from rl_lab.suite.published import PublishedScores
 from rl_lab.suite.result_file import SuiteResult
-from rl_lab.suite.score_set import AGGREGATES, ScoreSet, score_sets_of
+from rl_lab.suite.score_set import AGGREGATES, ScoreSet, score_sets_of, why_unusable
 from rl_lab.suite.suite import Suite
+from rl_lab.system.printable import count_of
+
+LINE_WIDTH = 120  # characters of a line of text; tables are wider
+
+MAX_SCORE_COLUMNS = 6
+"""Environments up to which they are the columns of the table of scores. More environments are its rows."""
+
+NORMALISED_HEADING = "### Normalised scores"
 
 INTRODUCTION = """\
-# Results
-
-`python -m rl_lab results` builds this page from the files in [results/](../results/README.md) and from published
-scores; nothing on it is typed by hand. `python -m rl_lab sweep suite NAME` makes the files ([suites.md](suites.md)).
-
 A score is the mean return of a run's evaluation after training, with the last network. Numbers in brackets are 95%
-bootstrap intervals over runs, stratified by environment where there are several (Agarwal et al. 2021). Intervals from
-fewer than five runs are too narrow. IQM is the interquartile mean over all runs of all environments; median and mean
-are over the mean scores of the environments. An asterisk marks published scores that were transcribed from memory;
-their mean and median agree with the published ones."""
+bootstrap intervals over runs (Agarwal et al. 2021), stratified by environment where there are several. Intervals from
+fewer than five runs are too narrow; a single run and a published mean have none."""
+
+STATISTICS = """\
+Normalised scores: on Atari, 0 is the score of a random policy and 1 that of a human; elsewhere 1 is the score that
+Gymnasium regards as solved. IQM is the interquartile mean over all runs of all environments; median and mean are over
+the mean scores of the environments."""
+
+RECALLED = """\
+An asterisk marks published scores that were transcribed from memory; their mean and median agree with the published
+ones."""
+
+ORIGIN = """\
+`python -m rl_lab results` builds this page from the files in [results/](../results/README.md) and from published
+scores. `python -m rl_lab sweep suite NAME` makes the files ([suites.md](suites.md))."""
+
+CURVES_CAPTION = """\
+Interquartile mean over runs of the evaluations during training. The bands are 95% bootstrap intervals."""
+
+PROFILES_CAPTION = """\
+Left: IQM of the normalised scores with its 95% interval. Right: share of runs whose normalised score is higher than
+the number on the x-axis, averaged over environments."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +70,11 @@ class SuiteSection:
         return [*self.ours, *self.published]
 
     @property
+    def envs(self) -> list[str]:
+        """Return the environments for which there are scores, in the order of the suite."""
+        return [env for env in self.suite.envs if any(env in score_set.scores for score_set in self.score_sets)]
+
+    @property
     def common_envs(self) -> list[str]:
         """Return the environments on which each of our agents has results, in the order of the suite."""
         return [env for env in self.suite.envs if all(env in score_set.scores for score_set in self.ours)]
@@ -53,12 +85,20 @@ class SuiteSection:
         return len(self.common_envs) == len(self.suite.envs)
 
 
+@dataclass(frozen=True)
+class SectionPictures:
+    """The names of a suite's pictures, which lie beside the page. A name is empty if there is no such picture."""
+
+    curves: str = ""
+    profiles: str = ""
+
+
 def suite_section(suite: Suite, results: Sequence[SuiteResult], published: PublishedScores) -> SuiteSection:
     """Return the section of a suite. Results that do not belong to the suite of today are left out, with a message."""
     problems = list(published.problems)
     usable = []
     for result in results:
-        reason = _why_unusable(suite, result)
+        reason = why_unusable(suite, result)
         if reason:
             problems.append(f"{result.agent} on {result.env}, seed {result.seed}, is left out: {reason}")
         else:
@@ -68,84 +108,167 @@ def suite_section(suite: Suite, results: Sequence[SuiteResult], published: Publi
     return SuiteSection(suite, score_sets_of(usable), published.score_sets, problems)
 
 
-def render_page(sections: Sequence[SuiteSection], pictures: dict[str, list[str]]) -> str:
+def render_page(sections: Sequence[SuiteSection], pictures: dict[str, SectionPictures]) -> str:
     """Return the page as Markdown.
 
     Args:
         sections: The suites.
-        pictures: Name of a suite -> names of the picture files beside the page.
+        pictures: Name of a suite -> its pictures.
     """
-    parts = [INTRODUCTION]
-    for section in sections:
-        parts += _render_section(section, pictures.get(section.suite.name, []))
+    bodies = [_render_section(section, pictures.get(section.suite.name, SectionPictures())) for section in sections]
+    score_sets = [score_set for section in sections for score_set in section.score_sets]
+    parts = ["# Results", *_overview(sections), INTRODUCTION]
+    if any(NORMALISED_HEADING in body for body in bodies):
+        parts.append(STATISTICS)
+    if any(score_set.is_recalled for score_set in score_sets):
+        parts.append(RECALLED)
+    parts.append(ORIGIN)
+    for body in bodies:
+        parts += body
     return "\n\n".join(parts) + "\n"
 
 
-def _why_unusable(suite: Suite, result: SuiteResult) -> str:
-    """Return why a result does not belong to the suite, or "" if it does."""
-    if result.agent not in suite.agents:
-        return f"the suite {suite.name} has no agent {result.agent!r}"
-    if result.env not in suite.envs:
-        return f"the suite {suite.name} has no environment {result.env!r}"
-    if not suite.agents[result.agent].trains_on(result.env):
-        return f"in the suite {suite.name}, the agent does not train on this environment"
-    steps = suite.steps_on(result.env)
-    if steps is not None and result.steps != steps:
-        return f"it has {result.steps:,} agent steps, those of the suite have {steps:,}"
-    if len(result.final.returns) != suite.evaluation.games:
-        return (
-            f"it was evaluated for {len(result.final.returns)} games, those of the suite for {suite.evaluation.games}"
+# --- Overview -------------------------------------------------------------------------------------------------------
+
+
+def _overview(sections: Sequence[SuiteSection]) -> list[str]:
+    """Return one sentence and a table with a row for each suite."""
+    num_runs = sum(len(score_set.results) for section in sections for score_set in section.ours)
+    rows = []
+    for section in sections:
+        suite = section.suite
+        rows.append(
+            [
+                f"[{suite.title}](#{_anchor(suite.title)})",
+                f"{len([env for env in suite.envs if _has_results(section, env)])} of {len(suite.envs)}",
+                ", ".join(score_set.name for score_set in section.ours),
+                str(sum(len(score_set.results) for score_set in section.ours)),
+                _highest_iqm(section),
+            ]
         )
-    return ""
+    headings = ["suite", "environments", "agents", "runs", "highest IQM of normalised scores"]
+    if not any(row[-1] for row in rows):
+        headings.pop()
+        rows = [row[:-1] for row in rows]
+    text = f"Results of {count_of(num_runs, 'run')} in {count_of(len(sections), 'suite')}."
+    return [text, markdown_table(headings, rows, text_columns=(0, 2, 4))]
 
 
-def _render_section(section: SuiteSection, pictures: Sequence[str]) -> list[str]:
+def _has_results(section: SuiteSection, env: str) -> bool:
+    """Return True if any of our agents has results on an environment."""
+    return any(env in score_set.scores for score_set in section.ours)
+
+
+def _highest_iqm(section: SuiteSection) -> str:
+    """Return our agent with the highest IQM of the normalised scores, and this IQM; "" without normalised scores."""
+    iqms: dict[str, Estimate] = {}
+    if len(section.common_envs) > 1:
+        for score_set in section.ours:
+            iqm = score_set.aggregate("IQM", section.common_envs, may_quote=False)
+            if iqm is not None:
+                iqms[score_set.name] = iqm
+    if not iqms:
+        return ""
+    best = max(iqms, key=lambda name: iqms[name].value)
+    return f"{best}: {iqms[best].text('.3f')}"
+
+
+def _anchor(title: str) -> str:
+    """Return the anchor that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
+
+
+# --- The parts of a suite -------------------------------------------------------------------------------------------
+
+
+def _render_section(section: SuiteSection, pictures: SectionPictures) -> list[str]:
     """Return the parts of a suite: headings, paragraphs, tables and pictures."""
     suite = section.suite
-    parts = [f"## {suite.title}"]
+    parts = [f"## {suite.title}", _paragraph(_protocol_text(suite))]
     if suite.note:
-        parts.append(suite.note.strip())
-    parts.append(_protocol_text(suite))
+        parts.append(_paragraph(suite.note))
     if section.score_sets:
-        parts.append(_score_table(section))
+        parts += _score_parts(section)
     parts += _aggregate_parts(section)
+    if pictures.profiles:
+        parts += [f"![{suite.title}: normalised scores]({pictures.profiles})", PROFILES_CAPTION]
     parts += _improvement_parts(section)
-    parts += [f"![{suite.title}: {name}]({name})" for name in pictures]
+    if pictures.curves:
+        parts += ["### Learning curves", f"![{suite.title}: learning curves]({pictures.curves})", CURVES_CAPTION]
     if section.ours:
         parts += ["### Runs", _run_table(section)]
     if section.published:
-        lines = [f"- {score_set.label}: {score_set.source}." for score_set in section.published]
-        parts += ["Published scores:", "\n".join(lines)]
+        parts += ["### Sources", _list([f"{each.label}: {each.source}" for each in section.published])]
     if section.problems:
-        parts += ["Left out:", "\n".join(f"- {problem}." for problem in section.problems)]
+        parts += ["### Left out", _list(section.problems)]
     return parts
 
 
 def _protocol_text(suite: Suite) -> str:
-    """Return one sentence on the training and the evaluation of a suite."""
+    """Return the training and the evaluation of a suite in two sentences."""
     evaluation = suite.evaluation
     steps = "the agent steps of each agent's own settings" if suite.steps is None else f"{suite.steps:,} agent steps"
-    protocol = "" if suite.protocol == "auto" else f" Protocol `{suite.protocol}`."
     for env in suite.envs:
         if "steps" in suite.settings_on(env):
             steps += f", {suite.steps_on(env):,} on {env}"
-    envs = _count(len(suite.envs), "environment")
+    protocol = "" if suite.protocol == "auto" else f" Protocol `{suite.protocol}`."
     return (
-        f"Suite `{suite.name}`: {envs}, {steps}; then {_count(evaluation.games, 'game')}"
-        f" with epsilon {evaluation.epsilon:g}, cut at {evaluation.cut:,} agent steps.{protocol}"
+        f"Suite `{suite.name}`: {count_of(len(suite.envs), 'environment')}, {steps}.{protocol} The evaluation after"
+        f" training has {count_of(evaluation.games, 'episode')} with epsilon {evaluation.epsilon:g}, cut at"
+        f" {evaluation.cut:,} agent steps."
     )
 
 
-def _score_table(section: SuiteSection) -> str:
-    """Return the mean scores on each environment: ours with intervals, published ones without."""
-    rows = []
-    for env in section.suite.envs:
-        cells = [env]
-        cells += [_estimate_cell(score_set.estimate(env), _score) for score_set in section.ours]
-        for score_set in section.published:
-            cells.append(_score(float(score_set.scores[env].mean())) if env in score_set.scores else "")
-        rows.append(cells)
-    return markdown_table(["environment", *(score_set.label for score_set in section.score_sets)], rows)
+def _score_parts(section: SuiteSection) -> list[str]:
+    """Return the table of mean scores: ours with intervals, published ones without.
+
+    The cells of an environment have the same number of decimals.
+    """
+    specs = {env: _score_spec(section, env) for env in section.envs}
+    cells: dict[str, list[str]] = {}  # label of an agent -> one cell for each environment
+    for score_set in section.score_sets:
+        estimates = [score_set.estimate(env) for env in section.envs]
+        if score_set.is_published:
+            estimates = [None if each is None else Estimate(each.value, np.nan, np.nan) for each in estimates]
+        cells[score_set.label] = [
+            "" if each is None else _without_negative_zero(each.text(specs[env]))
+            for env, each in zip(section.envs, estimates, strict=True)
+        ]
+    if len(section.envs) <= MAX_SCORE_COLUMNS:
+        table = markdown_table(["agent", *section.envs], [[label, *row] for label, row in cells.items()])
+    else:
+        columns = list(cells.values())
+        rows = [[env, *(column[i] for column in columns)] for i, env in enumerate(section.envs)]
+        table = markdown_table(["environment", *cells], rows)
+    return ["### Scores", _paragraph(_runs_caption(section)), table]
+
+
+def _runs_caption(section: SuiteSection) -> str:
+    """Return one sentence on the table of scores, with the number of runs behind a score."""
+    texts = {score_set.name: score_set.runs_text(list(score_set.scores)) for score_set in section.ours}
+    if not texts:
+        return "Published scores."
+    if len(set(texts.values())) == 1:
+        (count, *_) = texts.values()
+        return f"Mean over runs of the evaluation after training; {count} {'run' if count == '1' else 'runs'} a score."
+    counts = ", ".join(f"{name} {count}" for name, count in texts.items())
+    return f"Mean over runs of the evaluation after training. Runs a score: {counts}."
+
+
+def _score_spec(section: SuiteSection, env: str) -> str:
+    """Return the number format of the scores on an environment: as many decimals as scores of their size need."""
+    scores = np.concatenate([each.scores[env] for each in section.score_sets if env in each.scores])
+    largest = float(np.abs(scores).max())
+    if largest >= 1000:
+        return ",.0f"
+    if largest >= 10:
+        return ".1f"
+    return ".2f" if largest >= 1 else ".3f"
+
+
+def _without_negative_zero(text: str) -> str:
+    """Return a text of numbers with 0.0 in place of -0.0."""
+    return re.sub(r"-(0(?:\.0+)?)(?![.\d])", r"\1", text)
 
 
 def _aggregate_parts(section: SuiteSection) -> list[str]:
@@ -157,19 +280,19 @@ def _aggregate_parts(section: SuiteSection) -> list[str]:
     table = _aggregate_table(section, envs, may_quote=section.is_complete)
     if table is None:
         return []
-    heading = "### Normalised scores"
     if section.is_complete:
         text = "Over all environments."
     else:
         text = f"Over the {len(envs)} environments on which all of our agents have results: {', '.join(envs)}."
-    parts = [heading, text, table]
+    parts = [NORMALISED_HEADING, _paragraph(text), table]
     tuned = [env for env in envs if env in suite.tuned]
     untuned = [env for env in envs if env not in suite.tuned]
     if tuned and untuned:
-        for name, some in (("looked at while settings were chosen", tuned), ("that nobody looked at", untuned)):
+        for name, some in (("on which settings were chosen", tuned), ("on which no setting was chosen", untuned)):
             some_table = _aggregate_table(section, some, may_quote=False)
             if some_table is not None:
-                parts += [f"Over the {_count(len(some), 'environment')} {name}: {', '.join(some)}.", some_table]
+                text = f"Over the {count_of(len(some), 'environment')} {name}: {', '.join(some)}."
+                parts += [_paragraph(text), some_table]
     return parts
 
 
@@ -180,10 +303,10 @@ def _aggregate_table(section: SuiteSection, envs: Sequence[str], *, may_quote: b
         estimates = {name: score_set.aggregate(name, envs, may_quote=may_quote) for name in AGGREGATES}
         if all(each is None for each in estimates.values()):
             continue
-        cells = [score_set.label, _runs_text(score_set, envs)]
+        cells = [score_set.label, score_set.runs_text(envs)]
         for name, each in estimates.items():
             is_quoted = score_set.are_means and name == "IQM"
-            cells.append(_estimate_cell(each, _three_digits) + (" (as published)" if is_quoted and each else ""))
+            cells.append("" if each is None else each.text(".3f") + " (as published)" * is_quoted)
         rows.append(cells)
     return markdown_table(["agent", "runs an environment", *AGGREGATES], rows) if rows else None
 
@@ -207,15 +330,18 @@ def _improvement_parts(section: SuiteSection) -> list[str]:
             probability = probability_of_improvement(
                 [ours.scores[env] for env in envs], [other.scores[env] for env in envs]
             )
-            cells.append(_estimate_cell(probability, _two_digits))
+            cells.append(probability.text(".2f"))
         rows.append(cells)
     if not any(any(cells[1:]) for cells in rows):
         return []
-    text = "A run of the agent in the row scores higher than a run of the agent in the column, on the same environment."
+    text = (
+        "Probability that a run of the agent in the row scores higher than a run of the agent in the column on the same"
+        " environment; 0.5 is a draw."
+    )
     if not section.is_complete:
         text += " Two agents are compared on the environments that both have."
-    table = markdown_table(["", *(score_set.label for score_set in others)], rows)
-    return ["### Probability of improvement", text, table]
+    table = markdown_table(["agent", *(score_set.label for score_set in others)], rows)
+    return ["### Probability of improvement", _paragraph(text), table]
 
 
 def _run_table(section: SuiteSection) -> str:
@@ -238,47 +364,38 @@ def _run_table(section: SuiteSection) -> str:
             ]
         )
     headings = ["agent", "runs", "seeds", "agent steps", "minutes a run, median (range)", "machine", "commit"]
-    return markdown_table(headings, rows)
+    return markdown_table(headings, rows, text_columns=(0, 2, 5, 6))
 
 
-def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table. Vertical bars in cells are escaped."""
-    lines = [list(headings), ["---"] * len(headings), *rows]
+# --- Markdown -------------------------------------------------------------------------------------------------------
+
+
+def markdown_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: Collection[int] = (0,)
+) -> str:
+    """Return a Markdown table. Vertical bars in cells are escaped.
+
+    Args:
+        headings: Headings of the columns.
+        rows: The cells of each row.
+        text_columns: Indices of the columns that are aligned at the left. The others hold numbers.
+    """
+    alignment = ["---" if column in text_columns else "---:" for column in range(len(headings))]
+    lines = [list(headings), alignment, *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
-def _estimate_cell(estimate: Estimate | None, form: Callable[[float], str]) -> str:
-    """Return an estimate with its interval, without the interval if there is none, "" for None."""
-    if estimate is None:
-        return ""
-    if np.isnan(estimate.low):
-        return form(estimate.value)
-    return f"{form(estimate.value)} ({form(estimate.low)} to {form(estimate.high)})"
+def _paragraph(text: str) -> str:
+    """Return a text in lines of at most `LINE_WIDTH` characters."""
+    return textwrap.fill(" ".join(text.split()), LINE_WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
-def _score(value: float) -> str:
-    """Return a score with as many digits as scores of its size need."""
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def _two_digits(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _runs_text(score_set: ScoreSet, envs: Sequence[str]) -> str:
-    """Return the number of runs an environment."""
-    if score_set.are_means:
-        return "mean scores"
-    counts = sorted({len(score_set.scores[env]) for env in envs})
-    return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-
-
-def _count(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 game, 2 games."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _list(items: Sequence[str]) -> str:
+    """Return a Markdown list of sentences. A full stop is added at the end of each."""
+    lines = []
+    for item in items:
+        text = f"- {' '.join(item.split()).rstrip('.')}."
+        lines.append(
+            textwrap.fill(text, LINE_WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        )
+    return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rl_lab.compare.statistics import curve_band, performance_profile
-from rl_lab.suite.results_page import SuiteSection
+from rl_lab.suite.results_page import SectionPictures, SuiteSection
 from rl_lab.suite.score_set import ScoreSet
 from rl_lab.system.optional_packages import import_optional
 
@@ -25,21 +25,20 @@ THRESHOLDS = 200  # points of a performance profile
 HIGHEST_THRESHOLD = 3.0  # normalised score at which a profile ends: a few games have scores far above
 
 
-def draw_pictures(section: SuiteSection, folder: Path) -> list[str]:
-    """Draw the pictures of a suite for which there are data. Return the names of the files.
+def draw_pictures(section: SuiteSection, folder: Path) -> SectionPictures:
+    """Draw the pictures of a suite for which there are data.
 
     Raises:
         LabError: matplotlib is missing.
+        OSError: A file cannot be written.
     """
     pyplot = _load_pyplot()
-    names = []
     curves = f"results-{section.suite.name}-curves.png"
-    if _draw_curves(pyplot, section, folder / curves):
-        names.append(curves)
     profiles = f"results-{section.suite.name}-profiles.png"
-    if _draw_profiles(pyplot, section, folder / profiles):
-        names.append(profiles)
-    return names
+    return SectionPictures(
+        curves=curves if _draw_curves(pyplot, section, folder / curves) else "",
+        profiles=profiles if _draw_profiles(pyplot, section, folder / profiles) else "",
+    )
 
 
 def _load_pyplot() -> Any:
@@ -53,26 +52,32 @@ def _draw_curves(pyplot: Any, section: SuiteSection, path: Path) -> bool:
     envs = [env for env in section.suite.envs if any(_seed_curves(each, env) for each in section.ours)]
     if not envs:
         return False
-    columns = min(COLUMNS, len(envs))
+    columns = 2 if len(envs) == 4 else min(COLUMNS, len(envs))
     rows = math.ceil(len(envs) / columns)
     figure, axes = pyplot.subplots(
         rows, columns, figsize=(WIDTH, PANEL_HEIGHT * rows + 0.8), squeeze=False, constrained_layout=True
     )
+    colors = _colors(section)
     for axis in axes.flat[len(envs) :]:
         axis.set_visible(False)
     for env, axis in zip(envs, axes.flat, strict=False):
-        for number, score_set in enumerate(section.ours):
+        for score_set in section.ours:
             curves = _seed_curves(score_set, env)
             if curves:
-                _draw_band(axis, curves, score_set.name, COLORS[number % len(COLORS)])
+                _draw_band(axis, curves, score_set.label, colors[score_set.label])
         axis.set_title(env.rsplit("/", 1)[-1], fontsize=10)
         axis.grid(alpha=0.3)
     handles, labels = _legend_entries(axes)
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=9, frameon=False)
     figure.supxlabel("thousand agent steps", fontsize=9)
     figure.supylabel("mean score of an evaluation", fontsize=9)
     _save(pyplot, figure, path)
     return True
+
+
+def _colors(section: SuiteSection) -> dict[str, str]:
+    """Return the colour of each agent, which is the same in all pictures of a suite."""
+    return {each.label: COLORS[number % len(COLORS)] for number, each in enumerate(section.score_sets)}
 
 
 def _seed_curves(score_set: ScoreSet, env: str) -> list[list[list[float]]]:
@@ -108,20 +113,21 @@ def _draw_profiles(pyplot: Any, section: SuiteSection, path: Path) -> bool:
     lowest = min(float(np.min(scores)) for arrays in normalised.values() for scores in arrays)
     highest = max(float(np.max(scores)) for arrays in normalised.values() for scores in arrays)
     thresholds = np.linspace(min(0.0, lowest), min(HIGHEST_THRESHOLD, max(1.0, highest)), THRESHOLDS)
-    for number, (label, scores) in enumerate(normalised.items()):
-        color = COLORS[number % len(COLORS)]
+    colors = _colors(section)
+    for label, scores in normalised.items():
         share, low, high = performance_profile(scores, thresholds)
-        right.plot(thresholds, share, color=color, label=label)
-        right.fill_between(thresholds, low, high, color=color, alpha=0.2, linewidth=0)
-    labels = []
-    for number, score_set in enumerate(section.score_sets):
+        right.plot(thresholds, share, color=colors[label], label=label)
+        right.fill_between(thresholds, low, high, color=colors[label], alpha=0.2, linewidth=0)
+    labels: list[str] = []
+    for score_set in section.score_sets:
         estimate = score_set.aggregate("IQM", envs, may_quote=section.is_complete)
         if estimate is not None:
-            left.plot([estimate.low, estimate.high], [len(labels)] * 2, color=COLORS[number % len(COLORS)], linewidth=5)
+            color = colors[score_set.label]
+            left.plot([estimate.low, estimate.high], [len(labels)] * 2, color=color, linewidth=5)
             left.plot(estimate.value, len(labels), "o", color="black", markersize=4)
             labels.append(score_set.label)
     left.set_yticks(range(len(labels)), labels, fontsize=9)
-    left.invert_yaxis()
+    left.set_ylim(len(labels) - 0.5, -0.5)  # the first agent is at the top
     left.set_xlabel("IQM of the normalised scores, 95% interval", fontsize=9)
     right.set_xlabel("normalised score", fontsize=9)
     right.set_ylabel("share of runs with a higher score", fontsize=9)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rl_lab.compare.scores import named_scale
 from rl_lab.compare.statistics import Estimate, Statistic, estimate, iqm, mean, median
 from rl_lab.suite.result_file import SuiteResult
+from rl_lab.suite.suite import Suite
 
 Array = NDArray[np.float64]
 
@@ -42,6 +43,13 @@ class ScoreSet:
         """Return the name, with an asterisk for recalled scores."""
         return f"{self.name}*" if self.is_recalled else self.name
 
+    def runs_text(self, envs: Sequence[str]) -> str:
+        """Return the number of runs on each of several environments, such as "3" or "1 to 3"."""
+        if self.are_means:
+            return "mean scores"
+        counts = sorted({len(self.scores[env]) for env in envs})
+        return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+
     def estimate(self, env: str) -> Estimate | None:
         """Return the mean over runs on an environment with its interval, None if there are no scores."""
         if env not in self.scores:
@@ -72,6 +80,24 @@ class ScoreSet:
             return None
         scores = self.normalised(envs)
         return None if scores is None else estimate(scores, AGGREGATES[statistic])
+
+
+def why_unusable(suite: Suite, result: SuiteResult) -> str:
+    """Return why a result does not belong to the suite of today, or "" if it does."""
+    if result.agent not in suite.agents:
+        return f"the suite {suite.name} has no agent {result.agent!r}"
+    if result.env not in suite.envs:
+        return f"the suite {suite.name} has no environment {result.env!r}"
+    if not suite.agents[result.agent].trains_on(result.env):
+        return f"in the suite {suite.name}, the agent does not train on this environment"
+    steps = suite.steps_on(result.env)
+    if steps is not None and result.steps != steps:
+        return f"it has {result.steps:,} agent steps, those of the suite have {steps:,}"
+    if len(result.final.returns) != suite.evaluation.games:
+        return (
+            f"it was evaluated for {len(result.final.returns)} games, those of the suite for {suite.evaluation.games}"
+        )
+    return ""
 
 
 def score_sets_of(results: Sequence[SuiteResult]) -> list[ScoreSet]:

@@ -8,11 +8,13 @@ import pytest
 
 from rl_lab import cli
 from rl_lab.errors import LabError
-from rl_lab.suite.published import MEANS_FILE, RUNS_FILE, PublishedScores
-from rl_lab.suite.result_file import read_results
+from rl_lab.suite import results_pictures
+from rl_lab.suite.published import MEANS_FILE, RUNS_FILE, PublishedScores, read_published
+from rl_lab.suite.result_file import FinalScores, SuiteResult, read_results, result_path
 from rl_lab.suite.results_page import SuiteSection, markdown_table, render_page, suite_section
 from rl_lab.suite.suite import read_suite
 
+GAMES = ["Alien", "Amidar", "Assault", "Asterix", "Asteroids", "Atlantis"]
 PUBLISHED = """\
 published:
   - {name: P, source: "Paper 1, table 2", runs: A}
@@ -56,6 +58,13 @@ def table_row(page: str, start: str, number: int = 0) -> list[str]:
     return [cell.strip() for cell in lines[number].strip("|").split("|")]
 
 
+def score_table(page: str) -> list[list[str]]:
+    """Return the cells of the table of scores, with the headings and without the line of dashes."""
+    table = page.split("### Scores")[1].split("\n\n")[2]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    return [rows[0], *rows[2:]]
+
+
 def run_compare(capsys, *names: str) -> dict:
     cli.main(["compare", *names, "--json", "--published-dir", "."])
     return json.loads(capsys.readouterr().out)
@@ -65,22 +74,23 @@ def test_the_command_writes_scores_aggregates_and_improvement(study, capsys):
     cli.main(["results", str(study), "--published-dir", ".", "--out", "page.md", "--no-pictures"])
     assert "page: page.md" in capsys.readouterr().out
     page = Path("page.md").read_text()
-    assert table_row(page, "environment")[1:] == ["ours", "other", "P", "Q*"]
-    pong = table_row(page, "Pong")
-    assert pong[1].startswith("-9.00 (")
-    assert pong[3:] == ["-11.0", "-3.05"]
+    headings, *rows = score_table(page)
+    assert headings == ["agent", "Pong", "Breakout"]
+    assert [row[0] for row in rows] == ["ours", "other", "P", "Q*"]
+    assert rows[0][1].startswith("-9.0 (")
+    assert [row[1] for row in rows[2:]] == ["-11.0", "-3.0"]
     scores = [normalised_pong(-10), normalised_pong(-8), normalised_breakout(10), normalised_breakout(20)]
-    ours = table_row(page, "ours", 0)
+    ours = table_row(page, "ours", 1)
     assert ours[1] == "2"
     assert ours[2].startswith(f"{np.mean(sorted(scores)[1:3]):.3f} (")
     assert ours[4].startswith(f"{np.mean(scores):.3f} (")
-    assert table_row(page, "Q*")[2] == "0.710 (as published)"
+    assert table_row(page, "Q*", 1)[2] == "0.710 (as published)"
     # Of 4 pairs on Pong ours wins none, of 4 on Breakout 3.
-    assert table_row(page, "ours", 1)[2].startswith("0.38 (")
+    assert table_row(page, "ours", 2)[2].startswith("0.38 (")
     # P has 2 runs on Pong (-10, -12) and 1 on Breakout: 3 wins and a tie of 4 pairs, and 2 of 2.
-    assert table_row(page, "ours", 1)[3] == f"{np.mean([3.5 / 4, 1]):.2f}"
+    assert table_row(page, "ours", 2)[3] == f"{np.mean([3.5 / 4, 1]):.2f}"
     assert "Paper 2, table 3" in page
-    assert table_row(page, "ours", 2)[1:5] == ["4", "1, 2", "1,000", "1.5 (1.5 to 1.5)"]
+    assert table_row(page, "ours", 3)[1:5] == ["4", "1, 2", "1,000", "1.5 (1.5 to 1.5)"]
 
 
 def test_the_page_depends_on_the_files_only(study):
@@ -98,14 +108,81 @@ def test_pictures_are_drawn_and_named_on_the_page(study):
         assert Path("docs", name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_an_agent_has_the_same_colour_in_both_panels_of_a_picture(study, monkeypatch):
+    """The published means come first: they have an IQM in one panel, and no profile in the other."""
+    p, q = PUBLISHED.splitlines()[1:]
+    study.write_text(study.read_text().replace(f"{p}\n{q}\n", f"{q}\n{p}\n"))
+    suite = read_suite(str(study))
+    figures = []
+    monkeypatch.setattr(results_pictures, "_save", lambda pyplot, figure, path: figures.append(figure))
+    section = suite_section(suite, read_results(Path("results/toy")), read_published(suite, Path(".")))
+    results_pictures.draw_pictures(section, Path("docs"))
+    left, right = figures[-1].axes
+    labels = [text.get_text() for text in left.get_yticklabels()]
+    bars = [line.get_color() for line in left.get_lines() if line.get_linewidth() == 5]
+    of_profiles = {line.get_label(): line.get_color() for line in right.get_lines()}
+    of_bars = dict(zip(labels, bars, strict=True))
+    assert labels == ["ours", "other", "Q*", "P"]
+    assert {label: of_bars[label] for label in of_profiles} == of_profiles
+
+
+def test_legend_and_label_of_learning_curves_do_not_overlap(study, monkeypatch):
+    figures = []
+    monkeypatch.setattr(results_pictures, "_save", lambda pyplot, figure, path: figures.append(figure))
+    results_pictures.draw_pictures(section_of(study), Path("docs"))
+    curves = figures[0]
+    curves.draw_without_rendering()
+    (label,) = [text for text in curves.texts if text.get_text() == "thousand agent steps"]
+    assert not curves.legends[0].get_window_extent().overlaps(label.get_window_extent())
+
+
+def test_the_page_begins_with_an_overview(study):
+    page = render_page([section_of(study)], {})
+    assert page.startswith("# Results\n\nResults of 8 runs in 1 suite.\n\n| suite |")
+    scores = sorted([normalised_pong(10), normalised_pong(12), normalised_breakout(5), normalised_breakout(15)])
+    best = f"other: {np.mean(scores[1:3]):.3f} ("
+    row = table_row(page, "[Toy](#toy)")
+    assert row[1:4] == ["2 of 2", "ours, other", "8"]
+    assert row[4].startswith(best)
+    assert "\n## Toy\n" in page
+
+
+def test_scores_of_an_environment_have_equal_decimals(make_suite, add_result, tmp_path, monkeypatch):
+    """Pong has scores above 10, Breakout below 1: one decimal and three. A zero has no sign."""
+    add_result("ours", "Pong", 1, 12.345)
+    add_result("other", "Pong", 1, -0.01)
+    add_result("ours", "Breakout", 1, 0.12345)
+    add_result("other", "Breakout", 1, 0.5)
+    monkeypatch.chdir(tmp_path)
+    _, *rows = score_table(render_page([section_of(make_suite())], {}))
+    assert rows == [["ours", "12.3", "0.123"], ["other", "0.0", "0.500"]]
+
+
+def test_many_environments_are_rows(make_suite, add_result, tmp_path, monkeypatch):
+    games = [*GAMES[:6], "Pong"]
+    for env in games:
+        add_result("ours", env, 1, 5.0)
+    monkeypatch.chdir(tmp_path)
+    suite = make_suite(**{"[Pong, Breakout]": str(games)})
+    table = score_table(render_page([section_of(suite)], {}))
+    assert table == [["environment", "ours"], *([env, "5.00"] for env in games)]
+
+
+def test_lines_of_text_are_short(study):
+    study.write_text(study.read_text() + f"note: {'word ' * 100}\n")
+    page = render_page([section_of(study)], {})
+    assert page.count("word") == 100
+    assert max(len(line) for line in page.splitlines() if not line.startswith("|")) <= 120
+
+
 def test_tuned_and_untuned_environments_have_tables_of_their_own(study):
     study.write_text(study.read_text() + "tuned: [Breakout]\n")
     page = render_page([section_of(study)], {})
     tuned = [normalised_breakout(10), normalised_breakout(20)]
     untuned = [normalised_pong(-10), normalised_pong(-8)]
-    assert table_row(page, "ours", 1)[4].startswith(f"{np.mean(tuned):.3f} (")
-    assert table_row(page, "ours", 2)[4].startswith(f"{np.mean(untuned):.3f} (")
-    assert "that nobody looked at: Pong." in page
+    assert table_row(page, "ours", 2)[4].startswith(f"{np.mean(tuned):.3f} (")
+    assert table_row(page, "ours", 3)[4].startswith(f"{np.mean(untuned):.3f} (")
+    assert "on which no setting was chosen: Pong." in page
 
 
 def test_only_environments_that_all_of_our_agents_have_are_aggregated(study):
@@ -115,7 +192,7 @@ def test_only_environments_that_all_of_our_agents_have_are_aggregated(study):
     assert section.common_envs == ["Pong"]
     page = render_page([section], {})
     assert "Normalised scores" not in page
-    assert table_row(page, "ours", 0)[2].startswith("0.00 ("), "improvement is not over Pong alone"
+    assert table_row(page, "ours", 1)[2].startswith("0.00 ("), "improvement is not over Pong alone"
 
 
 def test_agents_without_a_common_environment_are_not_compared(make_suite, add_result, tmp_path, monkeypatch):
@@ -156,6 +233,35 @@ def test_without_results_the_command_names_the_one_that_makes_them(make_suite, t
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert "sweep suite" in error
+
+
+def test_results_of_another_suite_of_this_name_are_named_in_the_error(make_suite, add_result, monkeypatch, capsys):
+    suite = make_suite()
+    add_result("ours", "Pong", 1, 1.0, steps=500)
+    monkeypatch.chdir(suite.parent)
+    with pytest.raises(SystemExit):
+        cli.main(["results", str(suite)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "it has 500 agent steps, those of the suite have 1,000" in line
+
+
+def test_an_empty_folder_of_a_suite_does_not_prevent_the_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("results/classic").mkdir(parents=True)
+    result = SuiteResult("dqn", "Pong", 1, 10, {}, "1234", "2 cores", 1.0, [], FinalScores(5.0, 0.0, [5.0] * 100))
+    result.write(result_path("results", "pong", "dqn", "Pong", 1))
+    cli.main(["results", "--no-pictures", "--out", "page.md"])
+    assert [row[0] for row in score_table(Path("page.md").read_text())] == ["agent", "dqn"]
+
+
+def test_pictures_that_cannot_be_written_are_one_line(study, capsys):
+    Path("docs").write_text("a file in place of the folder")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["results", str(study)])
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "docs/results.md cannot be written" in lines[-1]
+    assert len(lines) == 1
 
 
 def test_markdown_cells_escape_bars():
@@ -221,13 +327,13 @@ def test_a_user_without_the_published_files_gets_the_page_and_one_line(study, ca
     cli.main(["results", str(study), "--out", "page.md", "--no-pictures"])
     (line,) = capsys.readouterr().err.splitlines()
     assert "P, Q are left out: name the folder of atari100k_runs.csv" in line
-    assert table_row(Path("page.md").read_text(), "environment")[1:] == ["ours", "other"]
+    assert [row[0] for row in score_table(Path("page.md").read_text())] == ["agent", "ours", "other"]
 
 
 def test_the_environment_variable_names_the_folder_of_published_scores(study, capsys, monkeypatch):
     monkeypatch.setenv("RL_LAB_PUBLISHED_DIR", ".")
     cli.main(["results", str(study), "--out", "page.md", "--no-pictures"])
-    assert table_row(Path("page.md").read_text(), "environment")[1:] == ["ours", "other", "P", "Q*"]
+    assert [row[0] for row in score_table(Path("page.md").read_text())] == ["agent", "ours", "other", "P", "Q*"]
 
 
 @pytest.mark.parametrize(
@@ -245,6 +351,39 @@ def test_compare_without_the_published_files_is_one_line(study, capsys, monkeypa
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def write_tabular_result(seed: int, score: float, steps: int) -> None:
+    """Write a result of the lab's suite tabular."""
+    games = [score] * 100
+    result = SuiteResult(
+        "tabular_sarsa", "CliffWalking-v1", seed, steps, {}, "12", "2 cores", 1.0, [], FinalScores(score, 0.0, games)
+    )
+    result.write(result_path("results", "tabular", result.agent, result.env, seed))
+
+
+def test_compare_leaves_out_results_that_the_page_leaves_out(tmp_path, monkeypatch, capsys):
+    """The suite tabular has 100,000 agent steps."""
+    monkeypatch.chdir(tmp_path)
+    write_tabular_result(1, -13.0, 100_000)
+    write_tabular_result(2, -99.0, 500)
+    content = run_compare(capsys, "tabular/tabular_sarsa")
+    assert [score["value"] for score in content["scores"]] == [-13.0]
+    assert "seed 2, is left out: it has 500 agent steps" in " ".join(content["warnings"])
+    Path("results/tabular/tabular_sarsa/CliffWalking-v1/1.json").unlink()
+    with pytest.raises(SystemExit):
+        cli.main(["compare", "tabular/tabular_sarsa"])
+    assert "it has 500 agent steps" in capsys.readouterr().err
+
+
+def test_compare_without_known_scales_prints_no_table_of_normalised_scores(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_tabular_result(1, -13.0, 100_000)
+    cli.main(["compare", "tabular/tabular_sarsa"])
+    out, err = capsys.readouterr()
+    assert "-13.00" in out
+    assert "IQM" not in out
+    assert "CliffWalking-v1 has no known scale" in err
 
 
 def test_a_damaged_result_file_is_named(study):
