@@ -103,8 +103,8 @@ def _group_caveats(label: str, env: str, results: Sequence[RunResult]) -> list[s
     num_with_cuts = sum(result.has_cuts for result in results)
     if num_with_cuts and known_optimum(results[0].env_spec) is not None:
         caveats.append(
-            f"{label} on {env} has no regret: in {num_with_cuts} of {len(results)} runs, episodes of the last evaluation"
-            " were cut (eval_max_steps), and the optimum is the score of whole episodes"
+            f"{label} on {env} has no regret: in {num_with_cuts} of {len(results)} runs, episodes of the last"
+            " evaluation were cut (eval_max_steps), and the optimum is the score of whole episodes"
         )
     return caveats
 
