@@ -52,14 +52,6 @@ def test_find_runs_in_folders_with_the_characters_of_patterns(make_run, tmp_path
         assert [found.path for found in find_runs([name], str(runs_dir)).runs] == [odd], name
 
 
-def test_find_runs_finds_the_demo_agents(tmp_path):
-    (default,) = find_runs(["demo"], str(tmp_path)).runs
-    (named,) = find_runs(["demo:taxi"], str(tmp_path)).runs
-    assert default.is_demo
-    assert named.is_demo
-    assert default.path != named.path
-
-
 def test_find_runs_names_folders_that_cannot_be_listed(make_run, tmp_path, monkeypatch):
     run = make_run(seed=1)
     private = make_run(seed=2).path
