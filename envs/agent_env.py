@@ -85,8 +85,7 @@ class AgentEnv(gymnasium.Wrapper):
             if not mask.any() and not is_last:
                 raise EnvFault(f"{self._name} has no legal action in its action mask, although the episode goes on")
         self.action_mask = mask
-        with np.errstate(over="ignore"):  # a number that is too large for float32 becomes inf, which the stream reports
-            return self._layout.convert(obs, mask)
+        return self._layout.convert(obs, mask)
 
     def _mask(self, obs: Any, info: dict[str, Any], *, is_last: bool) -> NDArray[np.bool_]:
         """Return the action mask bool[A] of the present state. Raises EnvFault if it is missing or invalid.

@@ -73,9 +73,10 @@ class Part:
         """Return the converted array of this part of an observation."""
         for key in self.path:
             obs = obs[key]
-        if self.convert is None:
-            return np.asarray(obs, self.dtype)
-        return self.convert(obs)
+        if self.convert is None and isinstance(obs, np.ndarray) and obs.dtype == self.dtype:
+            return obs
+        with np.errstate(over="ignore"):  # a number that is too large for float32 becomes inf, which the stream reports
+            return np.asarray(obs, self.dtype) if self.convert is None else self.convert(obs)
 
 
 @dataclass(frozen=True)

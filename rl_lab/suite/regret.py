@@ -14,13 +14,13 @@ from rl_lab.suite.score_set import ScoreSet
 from rl_lab.suite.suite import Suite
 
 
-def suite_optima(suite: Suite) -> dict[str, float]:
-    """Return the expected score of an optimal policy for each environment of a suite where it is known.
+def suite_optima(suite: Suite, envs: Sequence[str]) -> dict[str, float]:
+    """Return the expected score of an optimal policy for each of these environments of a suite where it is known.
 
     An environment that is missing on this machine is left out.
     """
     optima = {}
-    for env in suite.envs:
+    for env in envs:
         settings = suite.settings_on(env)
         options = EnvOptions(env_args=settings.get("env_args", {}), wrappers=tuple(settings.get("wrappers", ())))
         try:

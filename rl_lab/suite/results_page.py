@@ -1,7 +1,8 @@
 """The page of results: Markdown tables of suites, computed from result files and published scores.
 
 The page begins with an overview of all suites. A suite has these parts, as far as there are data: protocol, scores,
-normalised scores, probability of improvement, learning curves, runs, sources of published scores, left-out results.
+regret, normalised scores, probability of improvement, learning curves, runs, sources of published scores, left-out
+results.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from rl_lab.compare.statistics import Estimate, probability_of_improvement
 from rl_lab.suite.published import PublishedScores
+from rl_lab.suite.regret import regret_rows, suite_optima
 from rl_lab.suite.result_file import SuiteResult
 from rl_lab.suite.score_set import AGGREGATES, ScoreSet, score_sets_of, why_unusable
 from rl_lab.suite.suite import Suite
@@ -189,6 +191,7 @@ def _render_section(section: SuiteSection, pictures: SectionPictures) -> list[st
         parts.append(_paragraph(suite.note))
     if section.score_sets:
         parts += _score_parts(section)
+        parts += _regret_parts(section)
     parts += _aggregate_parts(section)
     if pictures.profiles:
         parts += [f"![{suite.title}: normalised scores]({pictures.profiles})", PROFILES_CAPTION]
@@ -241,6 +244,19 @@ def _score_parts(section: SuiteSection) -> list[str]:
         rows = [[env, *(column[i] for column in columns)] for i, env in enumerate(section.envs)]
         table = markdown_table(["environment", *cells], rows)
     return ["### Scores", _paragraph(_runs_caption(section)), table]
+
+
+def _regret_parts(section: SuiteSection) -> list[str]:
+    """Return the table of regrets of our agents, where environments know their optimum."""
+    rows = regret_rows(section.ours, suite_optima(section.suite, section.envs))
+    if not rows:
+        return []
+    text = (
+        "The optimum is the expected score of an optimal policy. The regret of an agent is the optimum less its score,"
+        " in percent of the optimum's size."
+    )
+    table = markdown_table(["environment", "optimum", *(score_set.label for score_set in section.ours)], rows)
+    return ["### Regret", _paragraph(text), table]
 
 
 def _runs_caption(section: SuiteSection) -> str:

@@ -15,10 +15,22 @@ def test_optima_are_those_of_the_arguments_and_unknown_ones_are_left_out(tmp_pat
         "seeds: 1..2\nevaluation: {games: 2}\n"
         "env_settings: {quick: {env: LostSales-v0, env_args: {lead_time: 2}}}\n"
     )
-    optima = suite_optima(read_suite(str(path)))
+    suite = read_suite(str(path))
+    optima = suite_optima(suite, suite.envs)
     assert list(optima) == ["quick", "MeanReversion-v0"]
     assert optima["quick"] == pytest.approx(-878.0, abs=0.1)
     assert optima["MeanReversion-v0"] == pytest.approx(22.94, abs=0.05)
+
+
+def test_the_optima_of_the_suite_worlds_are_those_of_docs_worlds():
+    expected = {
+        "LostSales-L2": -878.00,
+        "SerialSupply-v0": -4768.3,
+        "MeanReversion-v0": 22.94,
+        "BatteryRadio-v0": 52.10,
+        "Regulator-v0": -0.3335,
+    }
+    assert suite_optima(read_suite("worlds"), list(expected)) == pytest.approx(expected, rel=3e-4)
 
 
 def test_a_regret_is_the_distance_from_the_optimum_in_percent_of_its_size():

@@ -7,9 +7,6 @@ import pytest
 
 from agents.core.settings import ConfigError
 from envs.atari import games
-from envs.make import resolve
-from envs.options import EnvOptions
-from rl_lab.compare.optima import known_optimum
 from rl_lab.compare.scores import RANDOM_AND_HUMAN
 from rl_lab.errors import LabError
 from rl_lab.experiment.registry import BUILT_IN_AGENTS
@@ -37,22 +34,6 @@ def test_every_agent_of_a_suite_can_train_on_every_environment(name):
         assert cell.config.run.steps == steps or steps is None
         assert cell.config.run.eval_epsilon == suite.evaluation.epsilon
         assert cell.config.run.torch_threads == 1
-
-
-@pytest.mark.parametrize(
-    "env",
-    [
-        *("LostSales-L2", "SerialSupply-v0", "MeanReversion-v0", "BatteryRadio-v0", "Regulator-v0"),
-        pytest.param("LostSales-v0", marks=pytest.mark.slow),
-    ],
-)
-def test_the_optimum_beside_the_scores_of_worlds_is_that_of_the_solver(env):
-    suite = read_suite("worlds")
-    (optimum,) = suite.published
-    assert optimum.scores.keys() == set(suite.envs)
-    settings = suite.settings_on(env)
-    env_spec = resolve(settings["env"], options=EnvOptions(env_args=settings.get("env_args", {})))
-    assert known_optimum(env_spec) == pytest.approx(optimum.scores[env], rel=3e-4)
 
 
 def test_atari_suites_name_games_that_exist_and_have_reference_scores():
