@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-pong: install  ## train DQN on Pong
-	$(BIN)/python -m rl_lab train dqn --env Pong
+pong: install  ## train PPO on Pong
+	$(BIN)/python -m rl_lab train ppo --env Pong
 
 watch: install  ## watch a trained agent play Pong
 	$(BIN)/python -m rl_lab watch demo

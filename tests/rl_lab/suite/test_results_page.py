@@ -390,3 +390,11 @@ def test_a_damaged_result_file_is_named(study):
     Path("results/toy/ours/Pong/1.json").write_text("{")
     with pytest.raises(LabError, match=r"1\.json"):
         section_of(study)
+
+
+def test_the_page_in_docs_is_built_from_the_result_files(tmp_path, monkeypatch):
+    monkeypatch.delenv("RL_LAB_PUBLISHED_DIR", raising=False)
+    root = Path(__file__).parents[3]
+    out = tmp_path / "results.md"
+    cli.main(["results", "--results-dir", str(root / "results"), "--out", str(out)])
+    assert out.read_text() == (root / "docs/results.md").read_text()
