@@ -41,13 +41,11 @@ LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".sh": "bash"}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the notebooks, and the page of `rl_lab results` if there is one, to the navigation."""
+    """Add the notebooks to the navigation."""
     assert config.nav is not None
     for entry in config.nav:
         if "Tutorials" in entry:
             entry["Tutorials"] += [{_title_of_notebook(path): f"tutorials/{path.stem}.md"} for path in notebooks()]
-        if "Results" in entry and (ROOT / "docs/results.md").exists():
-            entry["Results"].insert(0, {"Results of suites": "results.md"})
     return config
 
 
