@@ -67,5 +67,9 @@ def _common_length(length: float, lengths: Sequence[float]) -> float:
 
 def _varying_settings(results: Sequence[RunResult]) -> set[str]:
     """Return the names of the settings that have more than one value among runs. A missing setting counts as None."""
-    names = {name for result in results for name in result.settings}
-    return {name for name in names if len({repr(result.settings.get(name)) for result in results}) > 1}
+    varying = set()
+    for name in {name for result in results for name in result.settings}:
+        values = {repr(result.settings.get(name)) for result in results}
+        if len(values) > 1:
+            varying.add(name)
+    return varying

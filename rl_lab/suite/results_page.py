@@ -74,7 +74,8 @@ class SuiteSection:
     @property
     def envs(self) -> list[str]:
         """Return the environments for which there are scores, in the order of the suite."""
-        return [env for env in self.suite.envs if any(env in score_set.scores for score_set in self.score_sets)]
+        envs_with_scores = {env for score_set in self.score_sets for env in score_set.scores}
+        return [env for env in self.suite.envs if env in envs_with_scores]
 
     @property
     def common_envs(self) -> list[str]:
@@ -240,8 +241,7 @@ def _score_parts(section: SuiteSection) -> list[str]:
     if len(section.envs) <= MAX_SCORE_COLUMNS:
         table = markdown_table(["agent", *section.envs], [[label, *row] for label, row in cells.items()])
     else:
-        columns = list(cells.values())
-        rows = [[env, *(column[i] for column in columns)] for i, env in enumerate(section.envs)]
+        rows = [list(row) for row in zip(section.envs, *cells.values(), strict=True)]
         table = markdown_table(["environment", *cells], rows)
     return ["### Scores", _paragraph(_runs_caption(section)), table]
 
@@ -397,8 +397,11 @@ def markdown_table(
         text_columns: Indices of the columns that are aligned at the left. The others hold numbers.
     """
     alignment = ["---" if column in text_columns else "---:" for column in range(len(headings))]
-    lines = [list(headings), alignment, *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    lines = []
+    for cells in (list(headings), alignment, *rows):
+        escaped = [cell.replace("|", "\\|") for cell in cells]
+        lines.append(f"| {' | '.join(escaped)} |")
+    return "\n".join(lines)
 
 
 def _paragraph(text: str) -> str:

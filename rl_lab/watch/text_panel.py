@@ -134,7 +134,9 @@ def _action_lines(player_step: PlayerStep, env_spec: EnvSpec, width: int) -> lis
         caption += f", {len(shown)} of {len(scores)}"
     lines = [caption]
     for i in shown:
-        mark = f"{'>' if i in taken else ' '}{'*' if i in best else ' '} "
+        taken_mark = ">" if i in taken else " "
+        best_mark = "*" if i in best else " "
+        mark = f"{taken_mark}{best_mark} "
         name = action_label(env_spec, i, is_policy=is_policy).lower()
         lines.append(_bar_line(mark, name, float(scores[i]), low, high, width))
     if not player_step.is_greedy and not player_step.is_last:
