@@ -17,12 +17,15 @@ import torch
 TOLERANCE = 1.15
 """A variant is a candidate if its updates take at most this many times as long as the fastest updates."""
 
-SECONDS = 0.8
-"""Duration of all measurements together. Slow updates exceed it: each variant makes at least two updates, the first of
-which includes preparations and is not counted."""
+SECONDS = 0.5
+"""Duration of all measurements together. Slow updates exceed it: at least one update of each variant is measured."""
 
 MAX_UPDATES = 30
 """Maximum number of measured updates of each variant."""
+
+HOPELESS = 3.0
+"""A precision is given up after its first measured update if that takes this many times as long as in the fastest
+precision. On processors without bfloat16 instructions, an update in bfloat16 takes about five times as long."""
 
 
 @contextmanager
@@ -49,26 +52,43 @@ def measure_updates(
 ) -> list[UpdateSpeed]:
     """Return the times of updates for each precision and number of threads.
 
-    The variants are measured in turn, so that another process that begins or ends affects all of them.
+    First, each precision makes an uncounted update, which includes preparations, with the most threads. Its second
+    update is measured with the fewest threads, which other processes slow least. A precision that is hopelessly slow
+    is given up: its only result is this measurement. All other variants are then measured in turn, so that another
+    process that begins or ends affects all of them.
 
     Args:
         updates: A function that makes one update, for each precision.
         threads: Numbers of threads.
         seconds: Duration of all measurements together.
     """
-    times: dict[tuple[torch.dtype, int], list[float]] = {(dtype, n): [] for dtype in updates for n in threads}
     begin = time.perf_counter()
-    for round_number in range(MAX_UPDATES + 1):
-        if round_number > 1 and time.perf_counter() - begin > seconds:
-            break
+    for update in updates.values():
+        _measure(update, max(threads))
+    fewest = min(threads)
+    first_times = {dtype: _measure(update, fewest) for dtype, update in updates.items()}
+    limit = HOPELESS * min(first_times.values())
+    hopeless = [UpdateSpeed(dtype, fewest, first) for dtype, first in first_times.items() if first > limit]
+    hopeless_dtypes = {speed.dtype for speed in hopeless}
+
+    times: dict[tuple[torch.dtype, int], list[float]] = {}
+    for dtype in updates:
+        if dtype not in hopeless_dtypes:
+            times.update({(dtype, n): [] for n in threads})
+    for _ in range(MAX_UPDATES):
         for (dtype, n), variant_times in times.items():
-            with torch_threads(n):
-                start = time.perf_counter()
-                updates[dtype]()
-                duration = time.perf_counter() - start
-            if round_number:
-                variant_times.append(duration)
-    return [UpdateSpeed(dtype, n, median(variant_times)) for (dtype, n), variant_times in times.items()]
+            variant_times.append(_measure(updates[dtype], n))
+        if time.perf_counter() - begin > seconds:
+            break
+    return [UpdateSpeed(dtype, n, median(variant_times)) for (dtype, n), variant_times in times.items()] + hopeless
+
+
+def _measure(update: Callable[[], object], threads: int) -> float:
+    """Return the seconds of one update with a number of threads."""
+    with torch_threads(threads):
+        begin = time.perf_counter()
+        update()
+        return time.perf_counter() - begin
 
 
 def choose(speeds: Sequence[UpdateSpeed]) -> UpdateSpeed:

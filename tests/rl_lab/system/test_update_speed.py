@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -38,28 +39,46 @@ def test_the_fewest_threads_within_15_percent_of_the_best_are_chosen(
     assert (chosen.dtype, chosen.threads) == expected
 
 
-def test_updates_are_measured_in_turn_with_their_threads():
-    calls: list[tuple[str, int]] = []
+class SleepingUpdates:
+    """Updates that take given times, and record the precision and the number of threads of each call."""
 
-    def update(name: str, seconds: float) -> None:
-        calls.append((name, torch.get_num_threads()))
+    def __init__(self, seconds: dict[torch.dtype, float]):
+        self.calls: list[tuple[torch.dtype, int]] = []
+        self.updates = {dtype: partial(self._update, dtype, duration) for dtype, duration in seconds.items()}
+
+    def _update(self, dtype: torch.dtype, seconds: float) -> None:
+        self.calls.append((dtype, torch.get_num_threads()))
         time.sleep(seconds)
 
+
+def test_updates_are_measured_in_turn_with_their_threads():
     before = torch.get_num_threads()
-    updates = {F32: lambda: update("float32", 0.004), BF16: lambda: update("bfloat16", 0.001)}
-    speeds = measure_updates(updates, [1, 2], 0.2)
+    sleeping = SleepingUpdates({F32: 0.02, BF16: 0.01})
+    speeds = measure_updates(sleeping.updates, [1, 2], 0.3)
     assert torch.get_num_threads() == before
-    assert calls[:4] == [("float32", 1), ("float32", 2), ("bfloat16", 1), ("bfloat16", 2)]
-    assert len(calls) % 4 == 0
-    assert [(speed.dtype, speed.threads) for speed in speeds] == [(F32, 1), (F32, 2), (BF16, 1), (BF16, 2)]
-    assert speeds[0].seconds >= 0.004
-    assert 0.001 <= speeds[2].seconds < speeds[0].seconds
+    assert sleeping.calls[:4] == [(F32, 2), (BF16, 2), (F32, 1), (BF16, 1)]
+    rounds = sleeping.calls[4:]
+    assert rounds[:4] == [(F32, 1), (F32, 2), (BF16, 1), (BF16, 2)]
+    assert rounds == rounds[:4] * (len(rounds) // 4)
+    assert [(speed.dtype, speed.threads) for speed in speeds] == rounds[:4]
+    assert speeds[0].seconds >= 0.02
+    assert 0.01 <= speeds[2].seconds < speeds[0].seconds
 
 
-def test_slow_updates_are_made_twice():
-    calls: list[int] = []
-    measure_updates({F32: lambda: calls.append(time.sleep(0.02) is None)}, [1, 2], 0.01)
-    assert len(calls) == 4
+def test_slow_updates_are_measured_once():
+    sleeping = SleepingUpdates({F32: 0.02})
+    measure_updates(sleeping.updates, [1, 2], 0.01)
+    assert sleeping.calls == [(F32, 2), (F32, 1), (F32, 1), (F32, 2)]
+
+
+@pytest.mark.parametrize(("fast", "slow"), [(F32, BF16), (BF16, F32)])
+def test_a_hopelessly_slow_precision_is_measured_once_and_not_chosen(fast: torch.dtype, slow: torch.dtype):
+    sleeping = SleepingUpdates({fast: 0.005, slow: 0.1})
+    speeds = measure_updates(sleeping.updates, [1, 2], 0.5)
+    assert [threads for dtype, threads in sleeping.calls if dtype == slow] == [2, 1]
+    assert [(speed.dtype, speed.threads) for speed in speeds] == [(fast, 1), (fast, 2), (slow, 1)]
+    assert speeds[2].seconds >= 0.1
+    assert choose(speeds).dtype == fast
 
 
 def test_description_lists_all_variants():
