@@ -32,9 +32,14 @@ _rl_lab() {
 }
 compdef _rl_lab rl-lab""",
     "fish": """function _rl_lab
-    rl-lab completion words (commandline -opc)[2..] (commandline -ct) 2>/dev/null
+    set -l candidates (rl-lab completion words (commandline -opc)[2..] (commandline -ct) 2>/dev/null)
+    if test -n "$candidates"
+        printf '%s\\n' $candidates
+    else
+        __fish_complete_path (commandline -ct)
+    end
 end
-complete -c rl-lab -a '(_rl_lab)'""",
+complete -c rl-lab -f -a '(_rl_lab)'""",
 }
 
 USAGE = """usage: rl-lab completion bash|zsh|fish

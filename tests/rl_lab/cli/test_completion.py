@@ -86,15 +86,37 @@ def test_the_script_is_valid(shell: str, capsys: pytest.CaptureFixture[str]) -> 
     assert subprocess.run([shell, "-n"], input=script, text=True, capture_output=True).returncode == 0
 
 
-def test_bash_completes_a_word(tmp_path: Path) -> None:
-    if shutil.which("bash") is None:
-        pytest.skip("bash is not installed")
+@pytest.fixture
+def path_of_rl_lab(tmp_path: Path) -> dict[str, str]:
+    """Return environment variables with which a shell finds the program `rl-lab` of this checkout."""
     program = tmp_path / "rl-lab"
     root = Path(__file__).parents[3]
     program.write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {sys.executable} -m rl_lab "$@"\n')
     program.chmod(0o755)
+    return {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes_a_word(path_of_rl_lab: dict[str, str]) -> None:
     words = "COMP_WORDS=(rl-lab train rain); COMP_CWORD=2"
     script = f'eval "$(rl-lab completion bash)"; {words}; _rl_lab; echo "${{COMPREPLY[@]}}"'
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=path_of_rl_lab)
     assert done.stdout.split() == ["rainbow"], done.stderr
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("rl-lab train rain", ["rainbow"]),
+        ("rl-lab train dqn --precision ", ["auto", "bfloat16", "float32"]),
+        ("rl-lab eval latest --runs-dir fold", ["folder/"]),
+    ],
+)
+def test_fish_completes_words_and_else_paths(
+    line: str, expected: list[str], path_of_rl_lab: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    script = f"rl-lab completion fish | source; complete -C '{line}'"
+    done = subprocess.run(["fish", "-c", script], capture_output=True, text=True, env=path_of_rl_lab, cwd=tmp_path)
+    assert done.stdout.split() == expected, done.stderr
